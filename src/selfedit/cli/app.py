@@ -17,6 +17,7 @@ from selfedit.errors import SelfEditError, StorageFull
 VERBS = {
     "demo": "The whole loop, small: a model learns invented passages, and learns to write better self-edits.",
     "train": "ReST-EM on your passages, from a recipe; the same command again goes on where it stopped.",
+    "experiment": "One of the paper's tables, from a recipe; the same command again goes on where it stopped.",
     "adapt": "Documents into an adapter, with what the model recalls before and after.",
     "ask": "Put questions to a model, with or without an adapter.",
     "evaluate": "The table of a run, also with another grader; or a model's accuracy on questions from a file.",

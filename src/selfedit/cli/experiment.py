@@ -1,0 +1,50 @@
+"""``selfedit experiment``: one of the paper's tables, from a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from selfedit.cli.command import say, working
+from selfedit.cli.output import print_json, print_results
+from selfedit.cli.setting_options import overrides_from, with_settings
+
+
+@with_settings()
+def experiment(
+    name: str,
+    /,
+    *,
+    recipe: Path | None = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    json: bool = False,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
+    **overrides: Any,
+) -> None:
+    """Run an experiment: single-passage. The same command again goes on where it stopped.
+
+    Args:
+        name: which experiment.
+        recipe: TOML file with settings; what it leaves out has its default.
+        out: the run's folder; runs/RECIPE if not given.
+        json: print the results as JSON.
+        quiet: no progress.
+    """
+    from selfedit.config import read_settings
+    from selfedit.experiments.catalog import find_experiment
+
+    chosen = find_experiment(name)
+    settings = read_settings(recipe, overrides_from(overrides))
+    folder = out or Path("runs") / (recipe.stem if recipe else name)
+    with working(quiet=quiet) as (progress, interrupt):
+        from selfedit.cli.fetching import have_model
+
+        have_model(settings.model, quiet=quiet)
+        results = chosen.load()(folder, settings, progress=progress, interrupt=interrupt)
+    if json:
+        print_json(results)
+        return
+    print_results(results)
+    say(f"results: {folder / 'results.json'}; a page: selfedit report {folder}")

@@ -1,0 +1,30 @@
+"""A run's settings: one pydantic model, read from TOML, with dotted overrides.
+
+``Settings`` holds every dial of a run, one file a group. A recipe is a TOML file with some of them;
+``--inner.optim.lr 5e-4`` on the command line changes one. Unknown names and values out of bounds are errors that name
+the setting.
+"""
+
+from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
+from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
+from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
+from selfedit.config.settings import Settings, make_settings, read_settings
+
+__all__ = [
+    "ALL_LINEAR",
+    "FORMATS",
+    "AnswerSettings",
+    "DirectiveSettings",
+    "EditSettings",
+    "EvalSettings",
+    "Format",
+    "InnerSettings",
+    "LoraSettings",
+    "MStepSettings",
+    "OptimSettings",
+    "RLSettings",
+    "RewardSettings",
+    "Settings",
+    "make_settings",
+    "read_settings",
+]

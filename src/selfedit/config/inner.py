@@ -1,0 +1,41 @@
+"""Settings of the inner loop: the adapter, its optimiser, how many train together."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from selfedit.config.group import Group
+
+ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The seven linear modules of a Llama-like decoder layer."""
+
+
+class LoraSettings(Group):
+    """An adapter: see `selfedit.LoraSpec`."""
+
+    rank: int = Field(default=16, ge=1, le=1024)
+    alpha: float = Field(default=32, gt=0)
+    targets: tuple[str, ...] = Field(default=ALL_LINEAR, min_length=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class OptimSettings(Group):
+    """AdamW: see `selfedit.OptimSpec`."""
+
+    lr: float = Field(default=1e-3, gt=0, le=1)
+    epochs: int = Field(default=8, ge=1, le=1000)
+    batch_size: int = Field(default=1, ge=1)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float | None = Field(default=1.0, gt=0)
+
+
+class InnerSettings(Group):
+    """The inner loop: how one self-edit is trained on."""
+
+    lora: LoraSettings = LoraSettings()
+    optim: OptimSettings = OptimSettings()
+    group: int = Field(default=12, ge=1, description="inner loops trained together; a kill loses those in hand")

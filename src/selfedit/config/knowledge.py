@@ -1,0 +1,61 @@
+"""Settings of the knowledge task: how a self-edit is asked for and read, how questions are answered."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator
+
+from selfedit.config.group import Group
+
+Format = Literal[
+    "implications",
+    "implications-long",
+    "implications-very-long",
+    "rewrite",
+    "self-qa",
+    "none",
+    "chain-of-thought",
+]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+class DirectiveSettings(Group):
+    """Whether a self-edit may set its own training, and within which bounds."""
+
+    allowed: bool = False
+    lr: tuple[float, float] = (1e-5, 3e-3)
+    epochs: tuple[int, int] = (1, 20)
+
+    @field_validator("lr", "epochs")
+    @classmethod
+    def _bounds(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        """What a self-edit may ask for must be something that can be trained with."""
+        if not 0 < bounds[0] <= bounds[1]:
+            raise ValueError("the bounds must be above 0, the lower one first")
+        return bounds
+
+
+class EditSettings(Group):
+    """How a self-edit is asked for, and how it becomes training sequences."""
+
+    format: Format = "implications"
+    system: str | None = Field(default=None, description="system message of a chat model; absent: its template's own")
+    temperature: float = Field(default=1.0, ge=0, le=5)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    max_lines: int = Field(default=30, ge=1)
+    passage: bool = Field(default=True, description="train on the passage itself too, as the last sequence")
+    question_loss: bool = Field(default=True, description="question-answer pairs: loss on the question too")
+    pad_with_loss_to: int = Field(
+        default=0, ge=0, description="the published padding quirk: EOS to this length, with loss"
+    )
+    directives: DirectiveSettings = DirectiveSettings()
+
+
+class AnswerSettings(Group):
+    """How questions are asked and graded."""
+
+    system: str | None = Field(default="", description="system message of a chat model; absent: its template's own")
+    max_new_tokens: int = Field(default=24, ge=1)
+    grader: str = "contains"

@@ -1,0 +1,52 @@
+"""Settings of the outer loop: rounds, rewards, the M-step, and what is measured before and after."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from selfedit.config.group import Group
+from selfedit.config.inner import LoraSettings, OptimSettings
+
+
+class RewardSettings(Group):
+    """Which self-edits the policy learns from.
+
+    ``best-of-m`` keeps, for each context, the candidate with the highest mean accuracy (the published code);
+    ``improves`` keeps every candidate that beats the unadapted model by more than ``threshold`` (eq. 2 of the paper).
+    """
+
+    rule: Literal["best-of-m", "improves"] = "best-of-m"
+    threshold: float = Field(
+        default=0.0, ge=-1, le=1, description="improves: gain over the base needed; best-of-m: the same"
+    )
+    ties: Literal["first", "all"] = "first"
+
+
+class MStepSettings(Group):
+    """Supervised finetuning of the policy on the kept self-edits."""
+
+    lora: LoraSettings = LoraSettings(rank=64, alpha=128)
+    optim: OptimSettings = OptimSettings(lr=3e-4, epochs=2, batch_size=10)
+    merge: bool = Field(default=True, description="merge into the weights, else keep the policy as an adapter")
+
+
+class RLSettings(Group):
+    """The outer loop."""
+
+    rounds: int = Field(default=1, ge=0)
+    contexts: int = Field(default=16, ge=1, description="N, contexts a round")
+    candidates: int = Field(default=5, ge=1, description="M, self-edits a context")
+    repeats: int = Field(default=1, ge=1, description="inner loops a self-edit, each with its own seed")
+    fresh: bool = Field(default=False, description="other contexts each round; else the same")
+    reward: RewardSettings = RewardSettings()
+    mstep: MStepSettings = MStepSettings()
+
+
+class EvalSettings(Group):
+    """What is measured on the held-out contexts, before and after."""
+
+    methods: tuple[str, ...] = ("base", "passage", "own", "seal", "gold")
+    samples: int = Field(default=1, ge=1, description="self-edits a context, of the methods that write them")
+    repeats: int = Field(default=1, ge=1, description="inner loops a self-edit")

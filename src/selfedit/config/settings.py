@@ -1,0 +1,83 @@
+"""All settings of a run as one model, read from TOML with dotted overrides."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from selfedit.config.group import Group
+from selfedit.config.inner import InnerSettings
+from selfedit.config.knowledge import AnswerSettings, EditSettings
+from selfedit.config.rl import EvalSettings, RLSettings
+from selfedit.errors import FormatError, UsageError
+
+
+class Settings(Group):
+    """All settings of a run."""
+
+    model: str = "smollm2-135m"
+    device: str = "auto"
+    dtype: str = "auto"
+    workers: int = Field(
+        default=1, ge=1, le=256, description="processes that inner loops run in, each with its own model"
+    )
+    seed: int = Field(default=0, ge=0)
+    train: str = "corpus:train"
+    heldout: str | None = "corpus:heldout"
+    heldout_contexts: int | None = Field(default=None, ge=1)
+    edit: EditSettings = EditSettings()
+    inner: InnerSettings = InnerSettings()
+    answer: AnswerSettings = AnswerSettings()
+    rl: RLSettings = RLSettings()
+    eval: EvalSettings = EvalSettings()
+
+
+def read_settings(recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Defaults, then the recipe's TOML, then dotted overrides (``{"inner.optim.lr": 5e-4}``).
+
+    Raises:
+        FormatError: the recipe is missing or not TOML.
+        UsageError: an unknown setting or a value out of bounds, each named.
+    """
+    values = {} if recipe is None else _read_toml(Path(recipe))
+    for dotted, value in (overrides or {}).items():
+        _set(values, dotted.split("."), value)
+    return make_settings(values, where=recipe or "settings")
+
+
+def make_settings(values: Mapping[str, Any], where: object = "settings") -> Settings:
+    """Check a tree of settings.
+
+    Raises:
+        UsageError: an unknown setting or a value out of bounds, each named.
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (it is {e['input']!r})" for e in error.errors()]
+        fix = "`selfedit train --help` lists every setting with its bounds"
+        raise UsageError("these settings cannot be used:\n  " + "\n  ".join(lines), where=where, fix=fix) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FormatError(f"the recipe cannot be read: {error.strerror}", where=path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FormatError(
+            f"the recipe is not TOML: {error}", where=path, fix="see recipes/ for working ones"
+        ) from error
+
+
+def _set(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for name in path[:-1]:
+        branch = tree.setdefault(name, {})
+        if not isinstance(branch, dict):
+            raise UsageError(f"{'.'.join(path)} is not a setting", where="settings")
+        tree = branch
+    tree[path[-1]] = value

@@ -1,0 +1,53 @@
+"""Every experiment by name: what it is, and where its function stands.
+
+An experiment is one function, ``run(folder, settings, *, progress, interrupt) -> results``. It goes on where it
+stopped, writes ``results.json`` into the folder and returns the same: ``rows: [{method, accuracy, se, n, …}]``,
+``paired: [{a, b, difference, se, n}]``, ``settings``, ``data`` (hashes), and what else it found. Nothing is imported
+before an experiment is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from selfedit.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment.
+
+    Attributes:
+        about: what it measures, one line.
+        home: ``module:function`` under `selfedit.experiments`.
+    """
+
+    about: str
+    home: str
+
+    def load(self) -> Callable[..., dict[str, Any]]:
+        """Import its function."""
+        module, _, name = self.home.partition(":")
+        return getattr(import_module(f"selfedit.experiments.{module}"), name)
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "single-passage": Experiment(
+        "one passage at a time: unadapted, passage only, own self-edits before and after RL", "knowledge:run_knowledge"
+    ),
+}
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in EXPERIMENTS:
+        fix = f"choose among {', '.join(EXPERIMENTS)}"
+        raise UsageError(f"there is no experiment {name!r}", where="experiment", fix=fix)
+    return EXPERIMENTS[name]
