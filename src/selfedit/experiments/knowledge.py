@@ -64,16 +64,13 @@ def run_knowledge(
     with RunFolder.open(folder, frozen, kind=KIND) as run:
         run.record_environment(environment(hashes))
         lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        session = Session(
-            run,
-            lm,
-            KnowledgeTask(lm, settings),
-            settings,
-            grader,
-            progress,
-            interrupt or Interrupt(),
-        )
-        rounds = _work(session, train_on, heldout)
+        engine = _engine(lm, settings)
+        try:
+            task = KnowledgeTask(lm, settings)
+            session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine)
+            rounds = _work(session, train_on, heldout)
+        finally:
+            engine.close()
         results = _results(session, rounds, hashes)
         run.write_results(results)
     return results
