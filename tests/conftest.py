@@ -42,3 +42,13 @@ def tiny_lm(tiny_folder: Path) -> LanguageModel:
 def smollm2() -> LanguageModel:
     """The real SmolLM2-135M-Instruct on the CPU, fetched once; tests that use it are marked ``model``."""
     return load("smollm2-135m", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of a few hundred tokens: loaded and saved in no time."""
+    folder = tmp_path_factory.mktemp("models") / "small"
+    tokenizer = made_tokenizer()
+    tokenizer.save_pretrained(folder)
+    tiny_llama(len(tokenizer)).save_pretrained(folder)
+    return folder
