@@ -61,7 +61,7 @@ def test_an_alphabet_is_the_likeliest_of_its_tokens(lm):
 
 def test_stop_ends_a_row_and_keeps_its_last_token(lm):
     free = [w.ids for w in generate(lm, PROMPTS, max_new_tokens=8, alphabet=LETTERS)]
-    until = [w for w in generate(lm, PROMPTS, max_new_tokens=8, alphabet=LETTERS, stop=lambda made: made[-1] == 60)]
+    until = generate(lm, PROMPTS, max_new_tokens=8, alphabet=LETTERS, stop=lambda made: made[-1] == 60)
     for whole, cut in zip(free, until, strict=True):
         first = whole.index(60) + 1 if 60 in whole else 8
         assert cut.ids == whole[:first] and cut.finish == ("stop" if 60 in whole else "length")
