@@ -69,7 +69,7 @@ def overrides_from(options: dict[str, str | None]) -> dict[str, Any]:
 def _value(text: str, annotation: Any) -> Any:
     if text.lower() == "none" and type(None) in get_args(annotation):
         return None
-    if get_origin(annotation) is tuple:
+    if _is_tuple(annotation):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
 
@@ -110,8 +110,12 @@ def _choices(annotation: Any) -> list[str]:
     return ["true", "false"] if annotation is bool else []
 
 
+def _is_tuple(annotation: Any) -> bool:
+    return any(get_origin(kind) is tuple for kind in (annotation, *get_args(annotation)))
+
+
 def _metavar(annotation: Any) -> str:
-    if get_origin(annotation) is tuple:
+    if _is_tuple(annotation):
         return "A,B,..."
     kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
     return {int: "INT", float: "NUMBER", bool: "BOOL"}.get(kinds[0], "TEXT")

@@ -13,6 +13,7 @@ from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.rules import Decoding
 from selfedit.run.rows import AnswerRow
+from selfedit.tasks.completion import completion
 from selfedit.tasks.knowledge.edits import Directives, Loss, ParsedEdit, parse_edit
 from selfedit.tasks.knowledge.prompts import edit_prompt, question_prompt
 from selfedit.tasks.task import Context, Note, Question
@@ -47,9 +48,7 @@ class KnowledgeTask:
 
     def completion(self, context: Context, text: str) -> TrainSequence:
         """The policy's own training example: the prompt for a self-edit and the self-edit, loss on the latter."""
-        prompt = self.prompt(context)
-        written = (*self.lm.encode(text), self.lm.end_id)
-        return TrainSequence((*prompt, *written), (*[False] * len(prompt), *[True] * len(written)))
+        return completion(self.lm, self.prompt(context), text)
 
     def rule(self) -> None:
         """Self-edits are sampled freely."""
