@@ -13,6 +13,7 @@ from selfedit.lm.models import list_models
 from tiny_llama import made_tokenizer, tiny_llama
 
 THREADS = torch.get_num_threads()
+SUBSETS = Path(__file__).resolve().parents[2] / "shared" / "data" / "arc" / "task_ids.json"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -52,3 +53,11 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(folder)
     tiny_llama(len(tokenizer)).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def subsets_file() -> Path:
+    """The published lists of task ids; they lie beside the repository, not in it."""
+    if not SUBSETS.is_file():
+        pytest.skip(f"needs the published lists of task ids in {SUBSETS}")
+    return SUBSETS

@@ -46,7 +46,7 @@ def arc_settings(model: Path, train: Path, heldout: Path | None, **dotted: Any) 
         "eval": {"methods": ["base", "own", "seal", "oracle"], "samples": 2},
         "arc": {
             "train": str(train),
-            "heldout": None if heldout is None else str(heldout),
+            "heldout": "train" if heldout is None else str(heldout),
             "spec": {"learning_rates": [1e-3, 5e-2], "epochs": [1, 2]},
             "data": {"max_examples": 6},
             "answer": {"views": ["identity", "flip_rows"], "orders": 1, "max_new_tokens": 40},

@@ -219,3 +219,9 @@ def test_a_task_without_solutions_cannot_be_scored(small_folder, files, tmp_path
     (tmp_path / "blind.json").write_text(json.dumps(record))
     with pytest.raises(FormatError, match="no solutions"):
         run_few_shot(tmp_path / "run", arc_settings(small_folder, tmp_path / "blind.json", files[1]))
+
+
+def test_a_held_out_split_is_found_again_by_the_report(small_folder, files, tmp_path):
+    settings = arc_settings(small_folder, files[0], None, arc__heldout_tasks=1, rl__rounds=0, eval__methods=["base"])
+    (name,) = run_few_shot(tmp_path / "run", settings)["tasks"]["heldout"]
+    assert f"task-{name}.png" in {path.name for path in write_report(tmp_path / "run")}

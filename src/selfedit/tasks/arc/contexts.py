@@ -16,6 +16,9 @@ from selfedit.tasks.arc.tokens import prompt_symbols
 from selfedit.tasks.arc.views import VIEWS, ViewedPrompt, prompts
 from selfedit.tasks.task import Context, Question
 
+FROM_TRAIN = "train"
+"""``arc.heldout`` where some of the training tasks are held out."""
+
 
 @dataclass(frozen=True)
 class ArcContext(Context):

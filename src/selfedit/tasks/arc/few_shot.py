@@ -52,6 +52,8 @@ class FewShotTask:
         self.tokens = GridTokens.of(lm.tokenizer)
         self.lora = LoraSpec(**settings.inner.lora.model_dump())
         self.optim = replace(OptimSpec(**settings.inner.optim.model_dump()), batch_size=arc.spec.batch_size)
+        longest = min(arc.data.max_example_tokens or lm.max_tokens, lm.max_tokens)  # the model has no room for more
+        self.data = arc.data.model_copy(update={"max_example_tokens": longest})
         self.alphabet = self.tokens.ids if arc.alphabet else None
         self.decoding = Decoding(arc.answer.max_new_tokens, self.alphabet, GridStop(self.tokens.ids))
         width = int(lm.head.shape[0])
@@ -102,7 +104,7 @@ class FewShotTask:
 
     def examples(self, context: ArcContext, edit: ArcSelfEdit, seed: int) -> list[Example]:
         """The training examples a self-edit makes of the task's demonstrations."""
-        return ttt_examples(context.task, edit.families, seed, self.arc.data, self.toolbox)
+        return ttt_examples(context.task, edit.families, seed, self.data, self.toolbox)
 
     def question(self, context: ArcContext, question: Question) -> tuple[int, ...]:
         """One prompt, token by token: grids are never left to the tokenizer."""
