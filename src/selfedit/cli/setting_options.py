@@ -21,7 +21,7 @@ def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
 
     Args:
         parts: the top-level settings to take; none takes all.
-        but: dotted names of settings that the verb sets itself.
+        but: settings that the verb sets itself, or groups it has no use for: dotted names, or names of groups.
     """
 
     def decorate(verb: F) -> F:
@@ -30,7 +30,7 @@ def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
         options = [
             _option(dotted, field)
             for dotted, field in leaves(Settings)
-            if dotted not in but and (not parts or dotted.partition(".")[0] in parts)
+            if not {dotted, dotted.partition(".")[0]} & set(but) and (not parts or dotted.partition(".")[0] in parts)
         ]
         verb.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
         return verb

@@ -156,10 +156,10 @@ def _filtered(session: ArcSession, sets: ArcSets) -> tuple[ArcSession, ArcSets]:
 
 
 def _at_most(session: ArcSession, tasks: int) -> ArcSession:
-    """A round takes no more tasks than the filter left."""
-    rl = session.settings.rl
+    """A round takes no more tasks than the filter and the held-out ones leave."""
+    rl, arc = session.settings.rl, session.settings.arc
     most = tasks // rl.rounds if rl.fresh and rl.rounds else tasks
-    if not session.settings.arc.filter or rl.contexts <= most:
+    if rl.contexts <= most or not (arc.filter or arc.heldout == FROM_TRAIN):
         return session
     fewer = session.settings.model_copy(update={"rl": rl.model_copy(update={"contexts": max(1, most)})})
     return replace(session, settings=fewer)
