@@ -5,6 +5,14 @@
 the setting.
 """
 
+from selfedit.config.arc import (
+    ArcAnswerSettings,
+    ArcSettings,
+    OracleSettings,
+    PrimeSettings,
+    SelfEditSpec,
+    TTTDataSettings,
+)
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
@@ -14,6 +22,8 @@ __all__ = [
     "ALL_LINEAR",
     "FORMATS",
     "AnswerSettings",
+    "ArcAnswerSettings",
+    "ArcSettings",
     "DirectiveSettings",
     "EditSettings",
     "EvalSettings",
@@ -22,9 +32,13 @@ __all__ = [
     "LoraSettings",
     "MStepSettings",
     "OptimSettings",
+    "OracleSettings",
+    "PrimeSettings",
     "RLSettings",
     "RewardSettings",
+    "SelfEditSpec",
     "Settings",
+    "TTTDataSettings",
     "make_settings",
     "read_settings",
 ]

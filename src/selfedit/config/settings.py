@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from selfedit.config.arc import ArcSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
 from selfedit.config.knowledge import AnswerSettings, EditSettings
@@ -34,6 +35,7 @@ class Settings(Group):
     answer: AnswerSettings = AnswerSettings()
     rl: RLSettings = RLSettings()
     eval: EvalSettings = EvalSettings()
+    arc: ArcSettings = ArcSettings()
 
 
 def read_settings(recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -38,6 +38,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     "single-passage": Experiment(
         "one passage at a time: unadapted, passage only, own self-edits before and after RL", "knowledge:run_knowledge"
     ),
+    "few-shot": Experiment(
+        "ARC: in-context learning, test-time training by self-edits before and after RL, Oracle TTT",
+        "few_shot:run_few_shot",
+    ),
 }
 
 

@@ -33,14 +33,14 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy of the policy unadapted, of all its self-edits, and of the best for each passage, by round."""
+    """Accuracy of the policy unadapted, of all its self-edits, and of the best for each context, by round."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     numbers = [r["round"] for r in rounds]
-    names = {"baseline": "unadapted", "accuracy": "all self-edits", "best": "best self-edit of each passage"}
+    names = {"baseline": "unadapted", "accuracy": "all self-edits", "best": "best self-edit of each context"}
     for key, name in names.items():
         axes.plot(numbers, [100 * r[key] for r in rounds], marker="o", label=name)
-    axes.set(xlabel="round of ReST-EM", ylabel="accuracy on the passages' questions, %", title="Reward by round")
+    axes.set(xlabel="round of ReST-EM", ylabel="accuracy, or graded reward, %", title="Reward by round")
     axes.set_xticks(numbers)
     axes.set_ylim(bottom=0)
     axes.legend()
