@@ -69,8 +69,10 @@ def adapt(lm: LanguageModel, jobs: Sequence[AdaptJob], on_step: OnStep | None = 
     for number, of_job in enumerate(sequences):
         _check(number, of_job, lm.max_tokens)
     head = _head(lm, jobs, sequences)
-    bank = AdapterBank(lm.model, [job.lora for job in jobs], train=True)
-    runs = [_start(bank, k, job, sequences[k]) for k, job in enumerate(jobs)]
+    # The longest first: those that still train stand side by side in the bank, and are used as they stand.
+    places = sorted(range(len(jobs)), key=lambda k: (-jobs[k].optim.epochs, -len(sequences[k]), k))
+    bank = AdapterBank(lm.model, [jobs[k].lora for k in places], train=True)
+    runs = [_start(bank, slot, jobs[k], sequences[k]) for slot, k in enumerate(places)]
     total = sum(run.job.optim.epochs * sum(len(s.ids) for s in run.sequences) for run in runs)
     with bank.attached():
         active = _next_batches(runs)
@@ -79,7 +81,11 @@ def adapt(lm: LanguageModel, jobs: Sequence[AdaptJob], on_step: OnStep | None = 
             if on_step:
                 on_step(sum(run.tokens for run in runs), total)
             active = _next_batches(runs)
-    return [Adapter(run.job.lora, bank.take(run.slot), lm.name, run.losses, run.tokens) for run in runs]
+    trained = {
+        k: Adapter(run.job.lora, bank.take(run.slot), lm.name, run.losses, run.tokens)
+        for k, run in zip(places, runs, strict=True)
+    }
+    return [trained[k] for k in range(len(jobs))]
 
 
 def _check(number: int, sequences: Sequence[TrainSequence], limit: int) -> None:

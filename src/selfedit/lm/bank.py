@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from selfedit.errors import UsageError
 from selfedit.lm.lora import Adapter, LoraSpec
-from selfedit.lm.segments import Segments
+from selfedit.lm.segments import Bucket, Segments
 
 
 class BankLinear(nn.Linear):
@@ -67,12 +67,12 @@ class BankSlot:
         self.segments: Segments | None = None
         self.dropout: Tensor | None = None  # [T, in], this step's mask, already divided by the share kept
 
-    def pick(self, ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """The chosen adapters' A, B and scale, in the dtype of the activations."""
-        if ids.numel() == self.a.shape[0]:  # all of them; a bucket's ids are sorted
-            a, b, scale = self.a, self.b, self.scale
+    def pick(self, bucket: Bucket, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """A bucket's A, B and scale, in the dtype of the activations; views where its adapters stand side by side."""
+        if bucket.run is not None:
+            a, b, scale = (t[bucket.run] for t in (self.a, self.b, self.scale))
         else:
-            a, b, scale = (t.index_select(0, ids) for t in (self.a, self.b, self.scale))
+            a, b, scale = (t.index_select(0, bucket.segments) for t in (self.a, self.b, self.scale))
         return a.to(dtype), b.to(dtype), scale.to(dtype)
 
 
@@ -133,7 +133,7 @@ def _add_adapters(y: Tensor, slot: BankSlot, segments: Segments, padded: _Padded
     """Add scale · (x Aᵀ) Bᵀ to y in place; returns scale · x Aᵀ of every bucket, ``[n, L, r]``."""
     inner, updates = [], []
     for bucket, seen in zip(segments.buckets, padded.seen(slot.dropout), strict=True):
-        a, b, scale = slot.pick(bucket.segments, y.dtype)
+        a, b, scale = slot.pick(bucket, y.dtype)
         h = torch.bmm(seen, a.mT).mul_(scale)  # [n, L, r]
         inner.append(h)
         if bucket.whole:
@@ -157,12 +157,12 @@ def _adapter_gradients(
     """Gradients of A and B into the bank's buffer, and what flows back through the adapters onto dx in place."""
     parts = []
     for bucket, seen in zip(segments.buckets, padded.seen(mask), strict=True):
-        a, b, scale = slot.pick(bucket.segments, dy.dtype)
+        a, b, scale = slot.pick(bucket, dy.dtype)
         h = next(inner)
         dyb = bucket.pad(dy) if bucket.keep is None else bucket.pad_zero(dy)  # [n, L, out]
         dh = torch.bmm(dyb, b).mul_(scale)  # [n, L, r]
-        _put(slot.grad_b, bucket.segments, torch.bmm(dyb.mT, h))
-        _put(slot.grad_a, bucket.segments, torch.bmm(dh.mT, seen))
+        _put(slot.grad_b, bucket, torch.bmm(dyb.mT, h))
+        _put(slot.grad_a, bucket, torch.bmm(dh.mT, seen))
         if dx is None:
             continue
         if bucket.whole and mask is None:
@@ -174,12 +174,12 @@ def _adapter_gradients(
         dx.add_(through if mask is None else through * mask)
 
 
-def _put(grads: Tensor, ids: Tensor, part: Tensor) -> None:
+def _put(grads: Tensor, bucket: Bucket, part: Tensor) -> None:
     """Set the gradients of the adapters of a bucket: a module runs once a step, so there is nothing to add to."""
-    if ids.numel() == grads.shape[0]:
-        grads.copy_(part)
+    if bucket.run is not None:
+        grads[bucket.run].copy_(part)
     else:
-        grads.index_copy_(0, ids, part.to(grads.dtype))
+        grads.index_copy_(0, bucket.segments, part.to(grads.dtype))
 
 
 class AdapterBank:

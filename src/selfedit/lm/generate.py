@@ -31,6 +31,9 @@ PREFILL_TOKENS = 4096
 DROP_SHARE = 1 / 8
 """Finished rows are dropped once they are this share of the batch: dropping one means copying another's cache."""
 
+TOGETHER = 4
+"""Padded slots per row up to which all adapters make one product: empty slots cost less than copying adapters."""
+
 OnToken = Callable[[int, int], None]
 """Called after every decode step with (rows finished, rows in all)."""
 
@@ -269,7 +272,7 @@ class _Decoder:
         for key, span in zip(chunk, spans, strict=True):
             out[copies[key]] = hidden[span[-1]]
 
-    def _assign(self, owners: Sequence[int]) -> None:
+    def _assign(self, owners: Sequence[int], together: float = 1.0) -> None:
         """Say which adapter each packed token goes through."""
         if self.bank is None:
             return
@@ -277,7 +280,8 @@ class _Decoder:
         for place, adapter in enumerate(owners):
             if adapter >= 0:
                 rows[adapter].append(place)
-        self.bank.assign(make_segments(rows, self.lm.device, self.lm.dtype, total=len(owners)))
+        segments = make_segments(rows, self.lm.device, self.lm.dtype, total=len(owners), together=together)
+        self.bank.assign(segments)
 
     def _decode(self) -> Tensor:
         """One more token for each row: the hidden state after it, ``[R, D]``."""
@@ -339,4 +343,4 @@ class _Decoder:
         return self._assign_decode()
 
     def _assign_decode(self) -> None:
-        self._assign([row.adapter for row in self.rows])
+        self._assign([row.adapter for row in self.rows], TOGETHER)
