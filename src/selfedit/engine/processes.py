@@ -16,8 +16,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from selfedit.engine.work import Done, OnTokens, Work
+from selfedit.config import Settings
+from selfedit.engine.work import Done, Engine, Here, OnTokens, Work
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
+from selfedit.lm.load import LanguageModel
 
 POLL_SECONDS = 0.5
 """How often the caller's wish to stop is looked at while the workers work."""
@@ -110,6 +112,13 @@ class Processes:
         if kind == "error":
             raise payload
         return kind, payload
+
+
+def engine_for(lm: LanguageModel, settings: Settings, model: str | None = None) -> Engine:
+    """This process, or as many worker processes as the settings ask for; they load ``model`` if it is another one."""
+    if settings.workers == 1:
+        return Here(lm)
+    return Processes(settings.workers, model or settings.model, settings.device, settings.dtype)
 
 
 def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:

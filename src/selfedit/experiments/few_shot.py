@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
-from selfedit.engine.processes import Processes
-from selfedit.engine.work import Engine, Here
+from selfedit.engine.processes import engine_for
 from selfedit.errors import DataError, UsageError
 from selfedit.experiments.arc_filter import solved_by_oracle
 from selfedit.experiments.few_shot_results import few_shot_results
 from selfedit.experiments.prime import primed_model
-from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.load import load
 from selfedit.outer.evaluate import check_methods, evaluate
 from selfedit.outer.rest_em import Round, plan_rounds, train
 from selfedit.outer.session import Session
@@ -109,7 +108,7 @@ def open_session(
             model = str(primed_model(settings, progress=progress, interrupt=interrupt))
         lm = load(model, device=settings.device, dtype=settings.dtype)
         task = FewShotTask(lm, settings, [*sets.train, *sets.heldout])
-        engine = _engine(lm, model, settings)
+        engine = engine_for(lm, settings, model)
         return ArcSession(run, lm, task, settings, GridGrader(), progress, interrupt, engine)
     except BaseException:
         run.close()
@@ -125,12 +124,6 @@ class ArcSession(Session[FewShotTask]):
     def __exit__(self, *exception: object) -> None:
         self.engine.close()
         self.run.close()
-
-
-def _engine(lm: LanguageModel, model: str, settings: Settings) -> Engine:
-    if settings.workers == 1:
-        return Here(lm)
-    return Processes(settings.workers, model, settings.device, settings.dtype)
 
 
 def _puzzle(task: ArcTask) -> object:

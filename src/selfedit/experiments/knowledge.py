@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
-from selfedit.engine.processes import Processes
-from selfedit.engine.work import Engine, Here
+from selfedit.engine.processes import engine_for
 from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel, load
@@ -64,7 +63,7 @@ def run_knowledge(
     with RunFolder.open(folder, frozen, kind=KIND) as run:
         run.record_environment(environment(hashes))
         lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        engine = _engine(lm, settings)
+        engine = engine_for(lm, settings)
         try:
             task = KnowledgeTask(lm, settings)
             session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine)
@@ -74,13 +73,6 @@ def run_knowledge(
         results = _results(session, rounds, hashes)
         run.write_results(results)
     return results
-
-
-def _engine(lm: LanguageModel, settings: Settings) -> Engine:
-    """This process, or as many worker processes as asked for."""
-    if settings.workers == 1:
-        return Here(lm)
-    return Processes(settings.workers, settings.model, settings.device, settings.dtype)
 
 
 def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
