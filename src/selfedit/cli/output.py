@@ -55,12 +55,9 @@ def percent(share: float | None, *, signed: bool = False) -> str:
 
 def print_results(results: dict[str, Any]) -> None:
     """A run's table and the paired differences of neighbouring methods."""
-    from selfedit.report.words import METHOD_NAMES
+    from selfedit.report.words import method_name
 
-    rows = [
-        [METHOD_NAMES.get(r["method"], r["method"]), percent(r["accuracy"]), percent(r["se"]), str(r["n"])]
-        for r in results["rows"]
-    ]
+    rows = [[method_name(r["method"]), percent(r["accuracy"]), percent(r["se"]), str(r["n"])] for r in results["rows"]]
     print_table(["method", "accuracy %", "se", "n"], rows, title="Held-out passages (n counts passages)")
     gaps = [
         [f"{p['a']} − {p['b']}", percent(p["difference"], signed=True), percent(p["se"]), str(p["n"])]

@@ -9,22 +9,28 @@ from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, Optim
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
 from selfedit.config.settings import Settings, make_settings, read_settings
+from selfedit.config.tables import CptSettings, ExternalSettings, FullSettings, ReplaySettings, SingleSettings
 
 __all__ = [
     "ALL_LINEAR",
     "FORMATS",
     "AnswerSettings",
+    "CptSettings",
     "DirectiveSettings",
     "EditSettings",
     "EvalSettings",
+    "ExternalSettings",
     "Format",
+    "FullSettings",
     "InnerSettings",
     "LoraSettings",
     "MStepSettings",
     "OptimSettings",
     "RLSettings",
+    "ReplaySettings",
     "RewardSettings",
     "Settings",
+    "SingleSettings",
     "make_settings",
     "read_settings",
 ]

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from selfedit.report.words import METHOD_NAMES, PARTS
+from selfedit.report.words import PARTS, method_name
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import SelfEditRow, TimingRow
 
@@ -63,10 +63,7 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
 def _tables(results: Mapping[str, Any]) -> list[str]:
     if not results.get("rows"):
         return ["<p>No held-out results: the run is not finished, or has none.</p>"]
-    rows = [
-        [METHOD_NAMES.get(r["method"], r["method"]), _share(r["accuracy"]), _share(r["se"]), r["n"]]
-        for r in results["rows"]
-    ]
+    rows = [[method_name(r["method"]), _share(r["accuracy"]), _share(r["se"]), r["n"]] for r in results["rows"]]
     gaps = [[f"{p['a']} − {p['b']}", _share(p["difference"], "+"), _share(p["se"]), p["n"]] for p in results["paired"]]
     return [
         "<h2>Held-out passages</h2>",
