@@ -40,6 +40,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "single_passage:run_single_passage",
     ),
     "replay": Experiment("the published self-edits as training text for another learner", "replay:run_replay"),
+    "cpt": Experiment("continued pretraining on many passages at once, an adapter or all weights", "cpt:run_cpt"),
 }
 
 

@@ -33,6 +33,7 @@ def opened(
     progress: ProgressSink,
     interrupt: Interrupt | None,
     lm: LanguageModel | None,
+    workers: bool = True,
 ) -> Iterator[Session]:
     """A session on the run in ``folder``, new or gone on with; its engine is stopped at the end.
 
@@ -45,12 +46,13 @@ def opened(
         progress: where progress goes.
         interrupt: how the user stops the run.
         lm: the model, if it is loaded already.
+        workers: whether the experiment has inner loops for worker processes.
     """
     frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
     with RunFolder.open(folder, frozen, kind=kind) as run:
         run.record_environment(environment(dict(hashes)))
         lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        engine = _engine(lm, settings)
+        engine = _engine(lm, settings) if workers else Here(lm)
         task = KnowledgeTask(lm, settings)
         try:
             yield Session(run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine)
