@@ -5,6 +5,7 @@
 the setting.
 """
 
+from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
@@ -18,6 +19,7 @@ __all__ = [
     "CptSettings",
     "DirectiveSettings",
     "EditSettings",
+    "EndpointSettings",
     "EvalSettings",
     "ExternalSettings",
     "Format",
