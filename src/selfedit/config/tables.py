@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import OptimSettings
 from selfedit.config.knowledge import Format
@@ -14,9 +15,10 @@ CPT_METHODS = ("base", "passage", "own", "seal", "external", "entigraph", "spa")
 
 
 class ExternalSettings(Group):
-    """Who writes the self-edits of the method ``external``: a file, or a model behind an endpoint."""
+    """Who writes the self-edits of the method ``external``: a file, or else the model behind an endpoint."""
 
     file: str | None = Field(default=None, description="a file of self-edits: .json, .jsonl, either gzipped")
+    endpoint: EndpointSettings = EndpointSettings()
 
 
 class SingleSettings(Group):
@@ -51,9 +53,13 @@ class CptSettings(Group):
     """Experiment ``cpt``: continued pretraining over many passages, one model."""
 
     methods: tuple[str, ...] = ("base", "passage", "own", "entigraph", "spa")
-    passages: int | None = Field(default=None, ge=1, description="the first so many of heldout; absent: all")
+    sources: tuple[str, ...] = Field(default=(), description="files of passages with questions; none: heldout")
+    passages: int | None = Field(default=None, ge=1, description="the first so many of them; absent: all")
     questions: int | None = Field(default=None, ge=1, description="so many questions drawn at random; absent: all")
     samples: int = Field(default=5, ge=1, description="self-edits a passage, of own, seal and external")
+    writer: Literal["own", "endpoint"] = Field(
+        default="own", description="who writes for entigraph and spa: the model itself, or external.endpoint"
+    )
     update: Literal["lora", "full"] = Field(default="full", description="what is trained: an adapter or all weights")
     policy: str | None = Field(default=None, description="seal: model folder of the policy that writes")
     full: FullSettings = FullSettings()

@@ -19,10 +19,10 @@ from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
 from selfedit.experiments.cpt_training import forget, train_into
 from selfedit.experiments.documents import documents_of
-from selfedit.experiments.methods import store_written
+from selfedit.experiments.external import check_external, write_external
 from selfedit.experiments.opened import opened, results_of
 from selfedit.experiments.shapes import shape_of
-from selfedit.experiments.writing import write_entigraph, write_spa
+from selfedit.experiments.writing import costs, write_entigraph, write_spa
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel, load_weights
 from selfedit.lm.models import model_path
@@ -36,7 +36,6 @@ from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import continued_pretraining
-from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
 from selfedit.tasks.task import Context
 
 KIND = "cpt"
@@ -44,11 +43,11 @@ KIND = "cpt"
 
 @dataclass(frozen=True)
 class _Data:
-    """What a run works on: all passages, those that are asked about with the questions drawn, and a writer's file."""
+    """What a run works on: all passages, those asked about with the questions drawn, hashes of what is from outside."""
 
     contexts: list[Context]
     asked: list[Context]
-    file: SelfEditFile | None
+    external: dict[str, str]
 
 
 def run_cpt(
@@ -66,8 +65,8 @@ def run_cpt(
 
     Args:
         folder: the run's folder; made if it is not there.
-        settings: ``cpt``, ``heldout`` (the passages), ``edit``, ``answer``, ``external``, ``eval.repeats`` (training
-            seeds) and, for adapters, ``inner`` are used.
+        settings: ``cpt``, ``heldout`` (the passages, without ``cpt.sources``), ``edit``, ``answer``, ``external``,
+            ``eval.repeats`` (training seeds) and, for adapters, ``inner`` are used.
         progress: where progress goes.
         interrupt: how the user stops the run.
         lm: the model, if it is loaded already; its weights are those of the untouched model again at the end.
@@ -76,8 +75,8 @@ def run_cpt(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
     """
     data = _data(settings)
-    hashes = {"heldout": data_hash(data.contexts), "asked": data_hash(data.asked)}
-    hashes |= {"external": data.file.sha256} if data.file else {}
+    hashes = {"passages": data_hash(data.contexts), "asked": data_hash(data.asked)}
+    hashes |= data.external
     hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm, "workers": False}
     with opened(folder, settings, hashes, get_grader(settings.answer.grader), kind=KIND, **told) as session:
@@ -90,26 +89,24 @@ def run_cpt(
 
 def _data(settings: Settings) -> _Data:
     cpt = settings.cpt
-    if settings.heldout is None:
-        raise UsageError("there are no passages", where="heldout", fix="set heldout to a file of passages")
-    contexts = load_contexts(settings.heldout, require_questions=True)
+    sources = list(cpt.sources) or [settings.heldout or ""]
+    if not sources[0]:
+        raise UsageError("there are no passages", where="heldout", fix="set cpt.sources to files of passages")
+    contexts = load_contexts(sources, require_questions=True)
     if cpt.passages is not None and cpt.passages > len(contexts):
         what = f"{cpt.passages} passages asked for, there are {len(contexts)}"
-        raise DataError(what, where=settings.heldout, fix="lower cpt.passages")
+        raise DataError(what, where=", ".join(sources), fix="lower cpt.passages")
     contexts = contexts[: cpt.passages]
     if "seal" in cpt.methods and cpt.policy is None:
         fix = "set cpt.policy to the model folder of a round, runs/NAME/policy/round-2/model, or leave the method out"
         raise UsageError("the method 'seal' has no policy to write with", where="cpt.policy", fix=fix)
     if cpt.policy is not None and not any(Path(cpt.policy).glob("*.safetensors")):
         raise DataError("there is no model here", where=cpt.policy, fix="give a folder policy/round-N/model of a run")
-    file = None
-    if "external" in cpt.methods:
-        if settings.external.file is None:
-            fix = "set external.file to a file of self-edits, or leave the method out of cpt.methods"
-            raise UsageError("the method 'external' has no writer", where="external", fix=fix)
-        file = read_self_edits(settings.external.file)
-        file.of(contexts, cpt.samples)
-    return _Data(contexts, _asked(contexts, cpt.questions, settings.seed), file)
+    hashes = check_external(settings, contexts, cpt.samples, "cpt.methods") if "external" in cpt.methods else {}
+    if cpt.writer == "endpoint" and settings.external.endpoint.model is None:
+        fix = 'set external.endpoint.model, or cpt.writer = "own"'
+        raise UsageError("there is no endpoint to write with", where="cpt.writer", fix=fix)
+    return _Data(contexts, _asked(contexts, cpt.questions, settings.seed), hashes)
 
 
 def _asked(contexts: Sequence[Context], count: int | None, seed: int) -> list[Context]:
@@ -152,8 +149,8 @@ def _written(session: Session, method: str, data: _Data) -> list[SelfEditRow]:
         return sample(session, "write:own", 0, contexts, samples)
     if method == "seal":
         return _written_by_policy(session, contexts, samples)
-    if method == "external" and data.file is not None:
-        return store_written(session, "write:external", contexts, data.file.of(contexts, samples))
+    if method == "external":
+        return write_external(session, "write:external", contexts, samples)
     writers = {"entigraph": write_entigraph, "spa": write_spa}
     return writers[method](session, contexts) if method in writers else []
 
@@ -182,6 +179,7 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
     return results | {
         "passages": len(data.contexts),
         "questions": sum(len(context.questions) for context in data.asked),
+        "costs": costs(ledger),
         "by_question": {method: sum(of) / len(of) for method, of in every.items()},
         "training": {
             m: [_training(ledger, m, r) for r in range(settings.eval.repeats)] for m in methods if m != "base"

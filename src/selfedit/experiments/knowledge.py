@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
+from selfedit.experiments.external import check_external
 from selfedit.experiments.methods import (
     by_seed,
     check_settings,
     is_seal,
     measure,
-    measure_written,
     measured_methods,
     pairs_of,
 )
 from selfedit.experiments.opened import opened, results_of
 from selfedit.experiments.shapes import shape_of
+from selfedit.experiments.writing import costs
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
@@ -32,7 +33,6 @@ from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import single_passage
 from selfedit.tasks.knowledge.task import KnowledgeTask
-from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
 from selfedit.tasks.task import Context
 
 KIND = "knowledge"
@@ -67,22 +67,14 @@ def run_knowledge(
     if train_on:
         plan_rounds(settings, train_on)
     grader = get_grader(settings.answer.grader)
-    written = _written(settings, heldout)
-    hashes |= {name: file.sha256 for name, (file, _) in written.items()}
+    if "external" in settings.eval.methods:
+        hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     with opened(folder, settings, hashes, grader, kind=KIND, **told) as session:
-        rounds = _work(session, train_on, heldout, {name: texts for name, (_, texts) in written.items()})
+        rounds = _work(session, train_on, heldout)
         results = _results(session, rounds, hashes)
         session.run.write_results(results)
     return results
-
-
-def _written(settings: Settings, heldout: Sequence[Context]) -> dict[str, tuple[SelfEditFile, dict[str, list[str]]]]:
-    """The self-edits that come from outside, by method."""
-    if "external" not in settings.eval.methods or settings.external.file is None:
-        return {}
-    file = read_self_edits(settings.external.file)
-    return {"external": (file, file.of(heldout, settings.eval.samples))}
 
 
 def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
@@ -101,17 +93,10 @@ def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
     return heldout
 
 
-def _work(
-    session: Session,
-    train_on: Sequence[Context],
-    heldout: Sequence[Context],
-    written: Mapping[str, Mapping[str, Sequence[str]]],
-) -> list[Round]:
+def _work(session: Session, train_on: Sequence[Context], heldout: Sequence[Context]) -> list[Round]:
     methods = measured_methods(session.settings) if heldout else []
     for method in methods:
-        if method in written:
-            measure_written(session, method, heldout, written[method])
-        elif not is_seal(method):
+        if not is_seal(method):
             measure(session, method, heldout)
     rounds = session.settings.rl.rounds
     if not rounds:
@@ -135,6 +120,7 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
     )
     return results | {
         "by_seed": {method: by_seed(ledger, method) for method in measured},
+        "costs": costs(ledger),
         "rounds": [asdict(r) for r in rounds],
         "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
     }

@@ -9,13 +9,13 @@ from itertools import pairwise
 
 from selfedit.config import Settings
 from selfedit.errors import UsageError
+from selfedit.experiments.external import store_written, write_external
 from selfedit.lm.lora import Adapter
 from selfedit.outer.evaluate import METHODS as LOOP_METHODS
 from selfedit.outer.evaluate import ROUND, check_methods, evaluate, score_edits
 from selfedit.outer.sample import sample
 from selfedit.outer.score import answer_base
 from selfedit.outer.session import Session
-from selfedit.run.files import fingerprint
 from selfedit.run.ledger import Ledger, SelfEditRow
 from selfedit.tasks.knowledge.shown import ShownTask
 from selfedit.tasks.task import Context
@@ -41,9 +41,6 @@ def check_settings(settings: Settings) -> None:
     if "passage" in methods and not settings.edit.passage:
         fix = "set edit.passage = true, or leave the method out of eval.methods"
         raise UsageError("the method 'passage' trains on the passage, edit.passage forbids it", where="edit", fix=fix)
-    if "external" in methods and settings.external.file is None:
-        fix = "set external.file to a file of self-edits, or leave the method out of eval.methods"
-        raise UsageError("the method 'external' has no writer", where="external", fix=fix)
 
 
 def measured_methods(settings: Settings) -> list[str]:
@@ -71,7 +68,7 @@ def measure(
 
     Args:
         session: the run.
-        method: one of `METHODS` that writes nothing from outside (see `measure_written`).
+        method: one of `METHODS`.
         contexts: held-out passages.
         policy: the policy's adapter, for ``seal``, if it is not in the weights.
         name: the row's name (``seal-2``), if it is not the method's.
@@ -80,9 +77,13 @@ def measure(
     if method == "context":
         shown = ShownTask(session.lm, session.settings)
         return answer_base(replace(session, task=shown), phase, ROUND, contexts)
-    if name is None or name == method:
+    samples = session.settings.eval.samples
+    if method == "external":
+        rows = write_external(session, phase, contexts, samples)
+    elif name is None or name == method:
         return evaluate(session, method, contexts, policy)
-    rows = sample(session, phase, ROUND, contexts, session.settings.eval.samples, policy)
+    else:
+        rows = sample(session, phase, ROUND, contexts, samples, policy)
     return score_edits(session, phase, _edits_of(session, rows, contexts))
 
 
@@ -93,39 +94,6 @@ def measure_written(
     phase = f"eval:{name}"
     rows = store_written(session, phase, contexts, texts)
     score_edits(session, phase, _edits_of(session, rows, contexts))
-
-
-def store_written(
-    session: Session, phase: str, contexts: Sequence[Context], texts: Mapping[str, Sequence[str]]
-) -> list[SelfEditRow]:
-    """Put self-edits from outside into the ledger, once, where the model's own are."""
-    ledger = session.run.ledger
-    have = {(row.context_id, row.candidate) for row in ledger.self_edits(phase, ROUND)}
-    rows = [
-        _row(session, phase, context, candidate, text)
-        for context in contexts
-        for candidate, text in enumerate(texts[context.id])
-        if (context.id, candidate) not in have
-    ]
-    if rows:
-        ledger.add_self_edits(rows)
-    return ledger.self_edits(phase, ROUND)
-
-
-def _row(session: Session, phase: str, context: Context, candidate: int, text: str) -> SelfEditRow:
-    return SelfEditRow(
-        phase=phase,
-        round=ROUND,
-        context_id=context.id,
-        candidate=candidate,
-        text=text,
-        prompt_hash=fingerprint([]),
-        seed=0,
-        tokens=len(session.lm.encode(text)),
-        seconds=0.0,
-        finish="stop",
-        rejected="nothing in it to train on" if session.task.parse(text).empty else None,
-    )
 
 
 def _edits_of(session: Session, rows: Sequence[SelfEditRow], contexts: Sequence[Context]):

@@ -103,6 +103,7 @@ def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict
         "published": {"source": SOURCE, "rows": published, "paired": []},
         "contexts": rows,
         "by_seed": seeds,
+        "costs": {format: part["costs"] for format, part in parts.items() if part["costs"]},
         "rounds": {format: part["rounds"] for format, part in parts.items()},
         "self_edits": [
             {**shape, "policy": f"{shape['policy']} [{format}]"}
