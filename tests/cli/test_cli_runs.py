@@ -86,3 +86,15 @@ def test_a_folder_in_use(run, tmp_path: Path, tiny_folder: Path, passages: Path)
     with RunFolder.open(out, {"seed": 0}, kind="knowledge"):
         done = run(*small_run(tiny_folder, passages, out))
     assert done.code == 3 and str(out) in done.err
+
+
+def test_report_prints_tables_and_rewrites_a_page(run, finished: Path, tmp_path: Path) -> None:
+    printed = run("report", finished, "--markdown")
+    assert printed.code == 0 and "| base: the model as it is | " in printed.out
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n<!-- results: small -->\nold\n<!-- end of results -->\n")
+    before = (finished / "results.json").read_bytes()
+    assert run("report", finished, "--into", page).code == 0
+    assert page.read_text() == f"# Page\n<!-- results: small -->\n\n{printed.out}\n<!-- end of results -->\n"
+    assert (finished / "results.json").read_bytes() == before
+    assert run("report", finished, "--into", page, "--block", "other").code == 3
