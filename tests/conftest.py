@@ -13,6 +13,7 @@ from selfedit.lm.models import list_models
 from tiny_llama import made_tokenizer, tiny_llama
 
 THREADS = torch.get_num_threads()
+SUBSETS = Path(__file__).resolve().parents[2] / "shared" / "data" / "arc" / "task_ids.json"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,3 +43,21 @@ def tiny_lm(tiny_folder: Path) -> LanguageModel:
 def smollm2() -> LanguageModel:
     """The real SmolLM2-135M-Instruct on the CPU, fetched once; tests that use it are marked ``model``."""
     return load("smollm2-135m", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of a few hundred tokens: loaded and saved in no time."""
+    folder = tmp_path_factory.mktemp("models") / "small"
+    tokenizer = made_tokenizer()
+    tokenizer.save_pretrained(folder)
+    tiny_llama(len(tokenizer)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def subsets_file() -> Path:
+    """The published lists of task ids; they lie beside the repository, not in it."""
+    if not SUBSETS.is_file():
+        pytest.skip(f"needs the published lists of task ids in {SUBSETS}")
+    return SUBSETS

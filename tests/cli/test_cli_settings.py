@@ -12,7 +12,7 @@ def test_train_help_lists_every_setting(run, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     shown = run("train", "--help").out
     for dotted, _ in leaves(Settings):
-        assert f"--{dotted} " in shown
+        assert (f"--{dotted} " in shown) != dotted.startswith("arc.")  # those are another task's
 
 
 def test_descriptions_have_bounds_and_the_default_that_holds() -> None:

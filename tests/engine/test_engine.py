@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,18 @@ def finished(engine: Engine, given: list[Work]) -> dict[int, list[tuple]]:
     found = dict(engine.run(given, told.append, lambda: None))
     assert sum(told) == sum(loop.tokens for done in found.values() for loop in done.loops)
     return {n: [(loop.losses, loop.answers) for loop in done.loops] for n, done in found.items()}
+
+
+def short(made: Sequence[int]) -> bool:
+    """An end of its own; a function of a module, for it is sent to workers."""
+    return len(made) == 2
+
+
+def test_alphabets_and_ends_reach_the_workers(lm: LanguageModel, workers: Processes) -> None:
+    given = [replace(work, alphabet=(40, 41, 42), stop=short) for work in works(lm, 1)]
+    for loops in finished(workers, given).values():
+        for _, answers in loops:
+            assert all(len(a.ids) == 2 and set(a.ids) <= {40, 41, 42} and a.finish == "stop" for a in answers)
 
 
 def test_workers_give_what_this_process_gives(lm: LanguageModel, workers: Processes) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from selfedit.config import read_settings
 from selfedit.experiments.demo import LADDER, SAFETY, demo_settings, plan
 from selfedit.tasks.knowledge.contexts import load_contexts
 
@@ -35,3 +37,8 @@ def test_every_size_has_settings_the_corpus_can_serve(size) -> None:
     assert settings.rl.contexts <= len(load_contexts(settings.train))
     assert size.heldout <= len(load_contexts("corpus:heldout"))
     assert settings.eval.methods == ("base", "passage", "own", "seal", "gold")
+
+
+def test_the_recipe_is_the_demo_of_twenty_minutes() -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "knowledge-cpu.toml"
+    assert read_settings(recipe) == demo_settings(plan(20))

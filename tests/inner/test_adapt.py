@@ -20,6 +20,8 @@ from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import ALL_LINEAR, Adapter, LoraSpec
 from selfedit.lm.models import list_models
 
+NORMS = 1e-6
+"""How close float64 can come to PEFT: the model's norms are formed in float32 on both sides, each with its rounding."""
 peft_warns = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 
 
@@ -70,8 +72,8 @@ def test_together_is_alone_is_peft(small64: LanguageModel, small_folder: Path) -
         assert_same(adapter, adapt(small64, [job])[0], 1e-9)
         deltas, losses = train_with_peft(base, job, initial_values(small64, job))
         assert set(deltas) == set(adapter.tensors)
-        assert max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= 1e-9
-        assert adapter.losses == pytest.approx(losses, rel=1e-9)
+        assert max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= NORMS
+        assert adapter.losses == pytest.approx(losses, rel=NORMS)
 
 
 @pytest.mark.model
@@ -85,7 +87,7 @@ def test_the_real_model_trains_as_peft_does_in_float64() -> None:
     for job, adapter in zip(jobs, adapt(lm, jobs), strict=True):
         deltas, losses = train_with_peft(base, job, initial_values(lm, job))
         assert max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= 1e-4
-        assert adapter.losses == pytest.approx(losses, rel=1e-9)
+        assert adapter.losses == pytest.approx(losses, rel=NORMS)
 
 
 @pytest.mark.model

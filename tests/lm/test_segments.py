@@ -96,3 +96,24 @@ def test_equal_lengths_end_to_end_are_not_copied() -> None:
 
 def test_spans_lie_end_to_end() -> None:
     assert consecutive([2, 0, 3]) == [range(0, 2), range(2, 2), range(2, 5)]
+
+
+def test_together_makes_one_bucket_empty_segments_too() -> None:
+    rows = [[0, 3], [], [1, 2, 4]]
+    one = make_segments(rows, together=2)
+    assert [bucket.segments.tolist() for bucket in one.buckets] == [[0, 1, 2]]
+    assert one.buckets[0].run == slice(0, 3)
+    packed = torch.arange(10.0).view(5, 2)
+    padded = one.buckets[0].pad_zero(packed.clone())
+    assert padded[1].abs().sum() == 0 and padded[0, 2].abs().sum() == 0
+    torch.testing.assert_close(one.unpad([padded]), packed)
+    partial = make_segments([[0], [], [1, 2, 4]], total=6, together=3)  # rows 3 and 5 are in no segment
+    full = torch.cat((packed, packed[:1]))
+    back = partial.unpad([partial.buckets[0].pad_zero(full.clone())])
+    torch.testing.assert_close(back, full * torch.tensor([1.0, 1, 1, 0, 1, 0])[:, None])
+    assert len(make_segments(rows, together=1.5).buckets) == 2
+
+
+def test_a_bucket_knows_whether_its_segments_stand_side_by_side() -> None:
+    apart = make_segments([[0, 1, 2], [3], [4, 5, 6]])
+    assert {tuple(b.segments.tolist()): b.run for b in apart.buckets} == {(0, 2): None, (1,): slice(1, 2)}

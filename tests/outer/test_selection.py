@@ -50,3 +50,9 @@ def test_a_threshold_of_minus_one_keeps_the_best_whatever_it_did():
     assert kept([0.1, 0.3, 0.3], 1.0, threshold=-1, ties="all") == [1, 2]
     assert kept([0.0, 0.0], 1.0, threshold=-1) == [0]
     assert kept([0.0, 0.5], 1.0, threshold=-1, rule="improves") == [0, 1]
+
+
+def test_solved_keeps_all_that_are_right_whatever_the_base_is():
+    made = rewards([1.0, 0.0, 0.5, 1.0], 1.0, RewardSettings(rule="solved"))
+    assert made == [(1.0, True), (0.0, False), (0.5, True), (1.0, True)]
+    assert kept([1.0, 0.5], 0.0, rule="solved", threshold=0.5) == [0]

@@ -18,6 +18,7 @@ VERBS = {
     "demo": "The whole loop, small: a model learns invented passages, and learns to write better self-edits.",
     "train": "ReST-EM on your passages, from a recipe; the same command again goes on where it stopped.",
     "experiment": "One of the paper's tables, from a recipe; the same command again goes on where it stopped.",
+    "arc": "ARC's tasks: show them, prime a model, filter by what Oracle TTT solves, time the adapter bank.",
     "adapt": "Documents into an adapter, with what the model recalls before and after.",
     "ask": "Put questions to a model, with or without an adapter.",
     "evaluate": "The table of a run, also with another grader; or a model's accuracy on questions from a file.",
@@ -40,8 +41,12 @@ app = App(
     default_parameter=Parameter(negative="", show_default=lambda value: value or None),
     suppress_keyboard_interrupt=False,
 )
+GROUPS = ("arc",)
+"""Verbs with verbs of their own: apps, which say themselves how their help looks."""
+
 for _verb, _line in VERBS.items():
-    app.command(f"selfedit.cli.{_verb}:{_verb}", name=_verb, help=_line, help_format="plaintext")
+    _look = {} if _verb in GROUPS else {"help_format": "plaintext"}
+    app.command(f"selfedit.cli.{_verb}:{_verb}", name=_verb, help=_line, **_look)
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

@@ -54,11 +54,23 @@ def percent(share: float | None, *, signed: bool = False) -> str:
 
 
 def print_results(results: dict[str, Any]) -> None:
-    """A run's table and the paired differences of neighbouring methods."""
+    """A run's table, what must be said of it, the paired differences of neighbouring methods, what else it found."""
     from selfedit.report.words import method_name
 
-    rows = [[method_name(r["method"]), percent(r["accuracy"]), percent(r["se"]), str(r["n"])] for r in results["rows"]]
-    print_table(["method", "accuracy %", "se", "n"], rows, title="Held-out passages (n counts passages)")
+    columns = ["method", "accuracy %", "se", "n"]
+    rows = [
+        [method_name(results, r["method"]), percent(r["accuracy"]), percent(r["se"]), str(r["n"])]
+        for r in results["rows"]
+    ]
+    if results["rows"] and all("trials" in r for r in results["rows"]):
+        columns.append("trials")
+        for row, r in zip(rows, results["rows"], strict=True):
+            row.append(str(r["trials"]))
+    print_table(columns, rows, title=results.get("title", "Held-out passages (n counts passages)"))
+    for note in results.get("notes", []):
+        print(neutralised(note))
+    if results.get("notes"):
+        print()
     gaps = [
         [f"{p['a']} − {p['b']}", percent(p["difference"], signed=True), percent(p["se"]), str(p["n"])]
         for p in results["paired"]
@@ -70,3 +82,6 @@ def print_results(results: dict[str, Any]) -> None:
             gap += [", ".join(percent(d, signed=True) for d in p["by_run"]), percent(p["se_runs"])]
     if gaps:
         print_table(columns, gaps)
+    for table in results.get("tables", []):
+        cells = [[neutralised(cell) for cell in row] for row in table["rows"]]
+        print_table(table["columns"], cells, title=table["title"])

@@ -21,7 +21,7 @@ def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
 
     Args:
         parts: the top-level settings to take; none takes all.
-        but: dotted names of settings that the verb sets itself.
+        but: settings that the verb sets itself, or groups it has no use for: dotted names, or names of groups.
     """
 
     def decorate(verb: F) -> F:
@@ -30,7 +30,7 @@ def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
         options = [
             _option(dotted, field)
             for dotted, field in leaves(Settings)
-            if dotted not in but and (not parts or dotted.partition(".")[0] in parts)
+            if not {dotted, dotted.partition(".")[0]} & set(but) and (not parts or dotted.partition(".")[0] in parts)
         ]
         verb.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
         return verb
@@ -69,7 +69,7 @@ def overrides_from(options: dict[str, str | None]) -> dict[str, Any]:
 def _value(text: str, annotation: Any) -> Any:
     if text.lower() == "none" and type(None) in get_args(annotation):
         return None
-    if get_origin(annotation) is tuple:
+    if _is_tuple(annotation):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
 
@@ -110,8 +110,12 @@ def _choices(annotation: Any) -> list[str]:
     return ["true", "false"] if annotation is bool else []
 
 
+def _is_tuple(annotation: Any) -> bool:
+    return any(get_origin(kind) is tuple for kind in (annotation, *get_args(annotation)))
+
+
 def _metavar(annotation: Any) -> str:
-    if get_origin(annotation) is tuple:
+    if _is_tuple(annotation):
         return "A,B,..."
     kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
     return {int: "INT", float: "NUMBER", bool: "BOOL"}.get(kinds[0], "TEXT")

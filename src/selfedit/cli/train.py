@@ -12,7 +12,7 @@ from selfedit.cli.output import print_json, print_results
 from selfedit.cli.setting_options import overrides_from, with_settings
 
 
-@with_settings()
+@with_settings(but=("arc",))
 def train(
     *,
     recipe: Path | None = None,

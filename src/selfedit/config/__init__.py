@@ -5,6 +5,14 @@
 the setting.
 """
 
+from selfedit.config.arc import (
+    ArcAnswerSettings,
+    ArcSettings,
+    OracleSettings,
+    PrimeSettings,
+    SelfEditSpec,
+    TTTDataSettings,
+)
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
@@ -16,6 +24,8 @@ __all__ = [
     "ALL_LINEAR",
     "FORMATS",
     "AnswerSettings",
+    "ArcAnswerSettings",
+    "ArcSettings",
     "CptSettings",
     "DirectiveSettings",
     "EditSettings",
@@ -28,11 +38,15 @@ __all__ = [
     "LoraSettings",
     "MStepSettings",
     "OptimSettings",
+    "OracleSettings",
+    "PrimeSettings",
     "RLSettings",
     "ReplaySettings",
     "RewardSettings",
+    "SelfEditSpec",
     "Settings",
     "SingleSettings",
+    "TTTDataSettings",
     "make_settings",
     "read_settings",
 ]

@@ -14,12 +14,14 @@ class RewardSettings(Group):
     """Which self-edits the policy learns from.
 
     ``best-of-m`` keeps, for each context, the candidate with the highest mean accuracy (the published code);
-    ``improves`` keeps every candidate that beats the unadapted model by more than ``threshold`` (eq. 2 of the paper).
+    ``improves`` keeps every candidate that beats the unadapted model by more than ``threshold`` (eq. 2 of the paper);
+    ``solved`` keeps every candidate whose accuracy is above ``threshold``, whatever the unadapted model does (the
+    paper's few-shot ARC: a task is solved or not).
     """
 
-    rule: Literal["best-of-m", "improves"] = "best-of-m"
+    rule: Literal["best-of-m", "improves", "solved"] = "best-of-m"
     threshold: float = Field(
-        default=0.0, ge=-1, le=1, description="improves: gain over the base needed; best-of-m: the same"
+        default=0.0, ge=-1, le=1, description="gain over the base needed; solved: the accuracy to be above"
     )
     ties: Literal["first", "all"] = "first"
 

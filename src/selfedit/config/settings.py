@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from selfedit.config.arc import ArcSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
 from selfedit.config.knowledge import AnswerSettings, EditSettings
@@ -39,6 +40,7 @@ class Settings(Group):
     single: SingleSettings = SingleSettings()
     replay: ReplaySettings = ReplaySettings()
     cpt: CptSettings = CptSettings()
+    arc: ArcSettings = ArcSettings()
 
 
 def read_settings(recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:

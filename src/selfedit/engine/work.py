@@ -12,6 +12,7 @@ from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.load import LanguageModel
+from selfedit.lm.rules import Stop
 
 OnTokens = Callable[[int], None]
 """Called with the training tokens done since the last call."""
@@ -25,11 +26,15 @@ class Work:
         jobs: one inner loop each; None adapts nothing, the model answers as it is.
         prompts: for each job, the token ids of the questions its adapted model is asked.
         max_new_tokens: the longest answer.
+        alphabet: the only tokens an answer is made of; None for all.
+        stop: ends an answer besides the model's own end of text.
     """
 
     jobs: tuple[AdaptJob | None, ...]
     prompts: tuple[tuple[tuple[int, ...], ...], ...]
     max_new_tokens: int
+    alphabet: tuple[int, ...] | None = None
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,8 @@ def do(lm: LanguageModel, work: Work, on_tokens: OnTokens) -> Done:
     adapters = [None if job is None else next(trained) for job in work.jobs]
     middle = time.perf_counter()
     asked = [(prompt, adapter) for adapter, own in zip(adapters, work.prompts, strict=True) for prompt in own]
-    said = iter(
-        generate(lm, [p for p, _ in asked], [a for _, a in asked], max_new_tokens=work.max_new_tokens) if asked else []
-    )
+    how = {"max_new_tokens": work.max_new_tokens, "alphabet": work.alphabet, "stop": work.stop}
+    said = iter(generate(lm, [p for p, _ in asked], [a for _, a in asked], **how) if asked else [])
     loops = tuple(
         Trained(
             losses=tuple(adapter.losses) if adapter else (),

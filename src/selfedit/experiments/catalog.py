@@ -41,6 +41,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "replay": Experiment("the published self-edits as training text for another learner", "replay:run_replay"),
     "cpt": Experiment("continued pretraining on many passages at once, an adapter or all weights", "cpt:run_cpt"),
+    "few-shot": Experiment(
+        "ARC: in-context learning, test-time training by self-edits before and after RL, Oracle TTT",
+        "few_shot:run_few_shot",
+    ),
 }
 
 

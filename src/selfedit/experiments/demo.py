@@ -12,11 +12,11 @@ from selfedit.config import Settings, read_settings
 
 SECONDS = {
     "start": 40.0,  # loading the model here and in the workers, the base's answers, results and pictures
-    "inner_passage": 6.5,  # an inner loop on a passage alone, answers included
-    "inner_edit": 16.0,  # an inner loop on a passage and a self-edit, answers included
-    "inner_gold": 32.0,  # an inner loop on a passage and its gold questions, answers included
-    "sample": 2.5,  # writing one self-edit
-    "mstep_edit": 11.0,  # the M-step's finetuning, for each self-edit kept
+    "inner_passage": 2.5,  # an inner loop on a passage alone, answers included
+    "inner_edit": 5.0,  # an inner loop on a passage and a self-edit, answers included
+    "inner_gold": 7.5,  # an inner loop on a passage and its gold questions, answers included
+    "sample": 1.5,  # writing one self-edit
+    "mstep_edit": 6.0,  # the M-step's finetuning, for each self-edit kept
     "mstep": 10.0,  # the rest of the M-step: merging and storing the policy
 }
 """Seconds of each part with SmolLM2-135M on two cores."""
@@ -62,14 +62,11 @@ LADDER = (
     Size(heldout=2, samples=1, rounds=1, contexts=2, candidates=2, repeats=1),
     Size(heldout=4, samples=1, rounds=1, contexts=3, candidates=3, repeats=1),
     Size(heldout=6, samples=1, rounds=1, contexts=5, candidates=3, repeats=1),
-    Size(heldout=8, samples=1, rounds=1, contexts=6, candidates=3, repeats=1),
     Size(heldout=8, samples=1, rounds=1, contexts=8, candidates=3, repeats=1),
-    Size(heldout=8, samples=1, rounds=1, contexts=10, candidates=3, repeats=1),
-    Size(heldout=8, samples=1, rounds=1, contexts=12, candidates=4, repeats=1),
-    Size(heldout=8, samples=1, rounds=1, contexts=16, candidates=4, repeats=1),
-    Size(heldout=8, samples=2, rounds=1, contexts=16, candidates=5, repeats=1),
-    Size(heldout=8, samples=2, rounds=2, contexts=16, candidates=5, repeats=1),
-    Size(heldout=8, samples=3, rounds=2, contexts=16, candidates=5, repeats=2),
+    Size(heldout=8, samples=2, rounds=1, contexts=12, candidates=4, repeats=1),
+    Size(heldout=8, samples=3, rounds=1, contexts=16, candidates=5, repeats=1),
+    Size(heldout=8, samples=3, rounds=2, contexts=16, candidates=6, repeats=1),
+    Size(heldout=8, samples=3, rounds=2, contexts=16, candidates=8, repeats=2),
 )
 """From small to large; each is dearer than the one before."""
 
@@ -78,11 +75,12 @@ SETTINGS: dict[str, Any] = {
     "edit.format": "implications",
     "edit.temperature": 0.8,
     "edit.max_new_tokens": 200,
-    "inner.group": 8,
+    "inner.group": 16,
     "inner.lora.rank": 16,
     "inner.lora.alpha": 32,
-    "inner.optim.lr": 1e-3,
-    "inner.optim.epochs": 8,
+    "inner.optim.lr": 2e-3,
+    "inner.optim.epochs": 4,
+    "rl.reward.threshold": 0.15,
     "rl.mstep.lora.rank": 32,
     "rl.mstep.lora.alpha": 64,
     "rl.mstep.optim.lr": 3e-4,

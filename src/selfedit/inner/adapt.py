@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfedit.errors import DataError
+from selfedit.errors import DataError, UsageError
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.inner.order import Batch, batches
 from selfedit.lm.attention import Packed
@@ -60,24 +60,32 @@ def adapt(lm: LanguageModel, jobs: Sequence[AdaptJob], on_step: OnStep | None = 
     states are in memory at once: to bound that, give the jobs a few at a time (a run's ``inner.group``).
 
     Raises:
-        DataError: a job has no sequence, or one whose tokens carry no loss.
+        DataError: a job has no sequence, or one whose tokens carry no loss, or a token outside its alphabet does.
+        UsageError: jobs with different alphabets.
     """
     if not jobs:
         return []
     sequences = [[tokenise(lm, s) for s in job.sequences] for job in jobs]
     for number, of_job in enumerate(sequences):
         _check(number, of_job, lm.max_tokens)
-    bank = AdapterBank(lm.model, [job.lora for job in jobs], train=True)
-    runs = [_start(bank, k, job, sequences[k]) for k, job in enumerate(jobs)]
+    head = _head(lm, jobs, sequences)
+    # The longest first: those that still train stand side by side in the bank, and are used as they stand.
+    places = sorted(range(len(jobs)), key=lambda k: (-jobs[k].optim.epochs, -len(sequences[k]), k))
+    bank = AdapterBank(lm.model, [jobs[k].lora for k in places], train=True)
+    runs = [_start(bank, slot, jobs[k], sequences[k]) for slot, k in enumerate(places)]
     total = sum(run.job.optim.epochs * sum(len(s.ids) for s in run.sequences) for run in runs)
     with bank.attached():
         active = _next_batches(runs)
         while active:
-            _step(lm, bank, active)
+            _step(lm, bank, active, head)
             if on_step:
                 on_step(sum(run.tokens for run in runs), total)
             active = _next_batches(runs)
-    return [Adapter(run.job.lora, bank.take(run.slot), lm.name, run.losses, run.tokens) for run in runs]
+    trained = {
+        k: Adapter(run.job.lora, bank.take(run.slot), lm.name, run.losses, run.tokens)
+        for k, run in zip(places, runs, strict=True)
+    }
+    return [trained[k] for k in range(len(jobs))]
 
 
 def _check(number: int, sequences: Sequence[TrainSequence], limit: int) -> None:
@@ -121,7 +129,36 @@ def _next_batches(runs: Sequence[_Run]) -> list[tuple[_Run, list[TrainSequence]]
     return active
 
 
-def _step(lm: LanguageModel, bank: AdapterBank, active: Sequence[tuple[_Run, list[TrainSequence]]]) -> None:
+@dataclass(frozen=True)
+class _Head:
+    """The rows of the output matrix that are computed, and each token's place among them (None: its own id)."""
+
+    matrix: Tensor  # [V or A, D]
+    places: dict[int, int] | None
+
+    def targets(self, tokens: list[int]) -> Tensor:
+        at = tokens if self.places is None else [self.places[token] for token in tokens]
+        return torch.tensor(at, device=self.matrix.device)
+
+
+def _head(lm: LanguageModel, jobs: Sequence[AdaptJob], sequences: Sequence[Sequence[TrainSequence]]) -> _Head:
+    alphabet = jobs[0].alphabet
+    if any(job.alphabet != alphabet for job in jobs):
+        raise UsageError("jobs with different alphabets cannot train together", fix="adapt them in calls of their own")
+    if alphabet is None:
+        return _Head(lm.head, None)
+    places = {token: place for place, token in enumerate(alphabet)}
+    for number, of_job in enumerate(sequences):
+        predicted = {t for s in of_job for t, loss in zip(s.ids[1:], s.loss[1:], strict=True) if loss}
+        if strange := predicted - places.keys():
+            what = f"token {min(strange)} carries loss and is not in the alphabet"
+            raise DataError(what, where=f"job {number}", fix="give every token that is to be predicted")
+    return _Head(lm.head[torch.tensor(alphabet, device=lm.head.device)], places)
+
+
+def _step(
+    lm: LanguageModel, bank: AdapterBank, active: Sequence[tuple[_Run, list[TrainSequence]]], head: _Head
+) -> None:
     """One forward and backward pass for all, one AdamW step each."""
     assert bank.grads is not None
     device = bank.values.device
@@ -131,9 +168,9 @@ def _step(lm: LanguageModel, bank: AdapterBank, active: Sequence[tuple[_Run, lis
     bank.draw_dropout(counts, len(batch.ids))
     hidden = lm.hidden(batch.ids, batch.positions, Packed(make_segments(consecutive(batch.lengths), device, lm.dtype)))
     rows = torch.tensor(batch.rows, device=device)
-    targets = torch.tensor(batch.targets, device=device)
+    targets = head.targets(batch.targets)
     weights = torch.tensor(batch.weights, device=device, dtype=bank.values.dtype)
-    loss, losses = head_loss(hidden.index_select(0, rows), lm.head, targets, weights)
+    loss, losses = head_loss(hidden.index_select(0, rows), head.matrix, targets, weights)
     loss.backward()
     _log_losses(active, losses * weights, batch.spans)
     for run, _ in active:

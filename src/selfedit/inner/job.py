@@ -94,6 +94,8 @@ class AdaptJob:
         optim: the optimiser's settings.
         seed: data order, initialisation and dropout come from it alone.
         order_seed: the data order's seed, if it is not `seed`: jobs that share it train together with less padding.
+        alphabet: the only tokens there are to predict: the loss is of choosing among them, and the head is computed for
+            no others. None for the whole vocabulary. Jobs trained together must have the same.
     """
 
     sequences: Sequence[str | TrainSequence]
@@ -101,6 +103,7 @@ class AdaptJob:
     optim: OptimSpec = field(default_factory=OptimSpec)
     seed: int = 0
     order_seed: int | None = None
+    alphabet: tuple[int, ...] | None = None
 
     @property
     def ordering(self) -> int:

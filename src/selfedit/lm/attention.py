@@ -7,6 +7,7 @@ the caller passes along: attend within each packed sequence (training), the same
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -125,11 +126,17 @@ class Decode:
         return torch.matmul(scores.softmax(-1), seen_values).view(r, h, d)
 
 
-def _attention(module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **kwargs: Any) -> tuple[Tensor, None]:
+def plan_in(kwargs: Mapping[str, Any]) -> Plan:
+    """The plan that the caller passed along."""
     plan: Plan | None = kwargs.get("plan")
     if plan is None:
         message = "this model is held by selfedit: call it through selfedit, or load it anew with transformers"
         raise RuntimeError(message)
+    return plan
+
+
+def _attention(module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **kwargs: Any) -> tuple[Tensor, None]:
+    plan = plan_in(kwargs)
     # transformers gives [1, H, T, D] and wants [1, T, H, D] back.
     q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))
     return plan.attend(module.layer_idx, q, k, v, kwargs["scaling"]).unsqueeze(0), None

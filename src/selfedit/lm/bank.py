@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from selfedit.errors import UsageError
 from selfedit.lm.lora import Adapter, LoraSpec
-from selfedit.lm.segments import Segments
+from selfedit.lm.segments import Bucket, Segments
 
 
 class BankLinear(nn.Linear):
@@ -38,11 +38,20 @@ class BankLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """``[…, in]`` to ``[…, out]``."""
-        if self.slot is None or self.slot.segments is None or not self.slot.segments.buckets:
-            return F.linear(input, self.weight, self.bias)
         packed = input.reshape(-1, self.in_features)  # [T, in]
-        out = _BankProduct.apply(packed, self.slot.anchor, self.weight, self.bias, self.slot, self.slot.segments)
-        return out.view(*input.shape[:-1], self.out_features)
+        return shared_product(packed, (self,))[0].view(*input.shape[:-1], self.out_features)
+
+
+def shared_product(x: Tensor, modules: tuple[BankLinear, ...]) -> tuple[Tensor, ...]:
+    """Several linear modules on one packed input ``[T, in]``, each ``[T, out]``, with the attached bank's adapters.
+
+    Together they pad the input once, and their gradients meet in one buffer.
+    """
+    slots = [module.slot for module in modules if module.slot is not None]
+    segments = slots[0].segments if slots else None
+    if segments is None or not segments.buckets:
+        return tuple(F.linear(x, module.weight, module.bias) for module in modules)
+    return _BankProduct.apply(x, slots[0].anchor, segments, modules)  # pyright: ignore[reportReturnType]
 
 
 class BankSlot:
@@ -58,12 +67,12 @@ class BankSlot:
         self.segments: Segments | None = None
         self.dropout: Tensor | None = None  # [T, in], this step's mask, already divided by the share kept
 
-    def pick(self, ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """The chosen adapters' A, B and scale, in the dtype of the activations."""
-        if ids.numel() == self.a.shape[0]:  # all of them; a bucket's ids are sorted
-            a, b, scale = self.a, self.b, self.scale
+    def pick(self, bucket: Bucket, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """A bucket's A, B and scale, in the dtype of the activations; views where its adapters stand side by side."""
+        if bucket.run is not None:
+            a, b, scale = (t[bucket.run] for t in (self.a, self.b, self.scale))
         else:
-            a, b, scale = (t.index_select(0, ids) for t in (self.a, self.b, self.scale))
+            a, b, scale = (t.index_select(0, bucket.segments) for t in (self.a, self.b, self.scale))
         return a.to(dtype), b.to(dtype), scale.to(dtype)
 
 
@@ -72,58 +81,105 @@ class _BankProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        anchor: Tensor | None,
-        weight: Tensor,
-        bias: Tensor | None,
-        slot: BankSlot,
-        segments: Segments,
-    ) -> Tensor:
-        y = F.linear(x, weight, bias)  # [T, out]
-        mask = slot.dropout
-        seen = x if mask is None else x * mask
-        inner, updates = [], []
-        for bucket in segments.buckets:
-            a, b, scale = slot.pick(bucket.segments, x.dtype)
-            h = torch.bmm(bucket.pad(seen), a.mT).mul_(scale)  # [n, L, r]
-            updates.append(torch.bmm(h, b.mT))  # [n, L, out]
-            inner.append(h)
-        y.add_(segments.unpad(updates))
-        ctx.slot, ctx.segments, ctx.weight, ctx.mask = slot, segments, weight, mask
+        ctx: Any, x: Tensor, anchor: Tensor | None, segments: Segments, modules: tuple[BankLinear, ...]
+    ) -> tuple[Tensor, ...]:
+        outs, inner = [], []
+        padded = _Padded(x, segments)
+        for module in modules:
+            y = F.linear(x, module.weight, module.bias)  # [T, out]
+            if module.slot is not None:
+                inner += _add_adapters(y, module.slot, segments, padded)
+            outs.append(y)
+        ctx.slots = [module.slot for module in modules]
+        ctx.weights = [module.weight for module in modules]
+        ctx.masks = [module.slot.dropout if module.slot is not None else None for module in modules]
+        ctx.segments = segments
         ctx.save_for_backward(x, *inner)
-        return y
+        return tuple(outs)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, None, None, None]:
-        dy = grads[0].contiguous()
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, None]:
         x, *inner = ctx.saved_tensors
-        slot, segments = ctx.slot, ctx.segments
-        needs_dx = ctx.needs_input_grad[0]
-        seen = x if ctx.mask is None else x * ctx.mask
-        dx_parts = []
-        for bucket, h in zip(segments.buckets, inner, strict=True):
-            a, b, scale = slot.pick(bucket.segments, x.dtype)
-            dyb = bucket.pad_zero(dy) if bucket.keep is not None else bucket.pad(dy)  # [n, L, out]
-            dh = torch.bmm(dyb, b).mul_(scale)  # [n, L, r]
-            _put(slot.grad_b, bucket.segments, torch.bmm(dyb.mT, h))
-            _put(slot.grad_a, bucket.segments, torch.bmm(dh.mT, bucket.pad(seen)))
-            if needs_dx:
-                dx_parts.append(torch.bmm(dh, a))
-        if not needs_dx:  # nothing trainable lies below: the graph ends here
-            return None, None, None, None, None, None
-        through_adapters = segments.unpad(dx_parts)
-        if ctx.mask is not None:
-            through_adapters = through_adapters * ctx.mask
-        return torch.addmm(through_adapters, dy, ctx.weight), None, None, None, None, None
+        segments, hs = ctx.segments, iter(inner)
+        padded = _Padded(x, segments)
+        dx = None
+        for slot, weight, mask, grad in zip(ctx.slots, ctx.weights, ctx.masks, grads, strict=True):
+            dy = grad.contiguous()
+            if ctx.needs_input_grad[0]:
+                dx = torch.mm(dy, weight) if dx is None else dx.addmm_(dy, weight)
+            if slot is not None:  # where nothing trainable lies below, dx is None and the graph ends here
+                _adapter_gradients(dy, dx, slot, segments, padded, mask, hs)
+        return dx, None, None, None
 
 
-def _put(grads: Tensor, ids: Tensor, part: Tensor) -> None:
+class _Padded:
+    """A packed input, padded bucket by bucket; without a dropout mask the modules that share it share this too."""
+
+    def __init__(self, x: Tensor, segments: Segments) -> None:
+        self.x, self.segments = x, segments
+        self._plain: list[Tensor] | None = None
+
+    def seen(self, mask: Tensor | None) -> list[Tensor]:
+        """What a module's adapters see, a bucket each: ``[n, L, in]``."""
+        if mask is not None:
+            masked = self.x * mask
+            return [bucket.pad(masked) for bucket in self.segments.buckets]
+        if self._plain is None:
+            self._plain = [bucket.pad(self.x) for bucket in self.segments.buckets]
+        return self._plain
+
+
+def _add_adapters(y: Tensor, slot: BankSlot, segments: Segments, padded: _Padded) -> list[Tensor]:
+    """Add scale · (x Aᵀ) Bᵀ to y in place; returns scale · x Aᵀ of every bucket, ``[n, L, r]``."""
+    inner, updates = [], []
+    for bucket, seen in zip(segments.buckets, padded.seen(slot.dropout), strict=True):
+        a, b, scale = slot.pick(bucket, y.dtype)
+        h = torch.bmm(seen, a.mT).mul_(scale)  # [n, L, r]
+        inner.append(h)
+        if bucket.whole:
+            y.view(*h.shape[:2], -1).baddbmm_(h, b.mT)
+        else:
+            updates.append(torch.bmm(h, b.mT))  # [n, L, out]
+    if updates:
+        y.add_(segments.unpad(updates))
+    return inner
+
+
+def _adapter_gradients(
+    dy: Tensor,
+    dx: Tensor | None,
+    slot: BankSlot,
+    segments: Segments,
+    padded: _Padded,
+    mask: Tensor | None,
+    inner: Iterator[Tensor],
+) -> None:
+    """Gradients of A and B into the bank's buffer, and what flows back through the adapters onto dx in place."""
+    parts = []
+    for bucket, seen in zip(segments.buckets, padded.seen(mask), strict=True):
+        a, b, scale = slot.pick(bucket, dy.dtype)
+        h = next(inner)
+        dyb = bucket.pad(dy) if bucket.keep is None else bucket.pad_zero(dy)  # [n, L, out]
+        dh = torch.bmm(dyb, b).mul_(scale)  # [n, L, r]
+        _put(slot.grad_b, bucket, torch.bmm(dyb.mT, h))
+        _put(slot.grad_a, bucket, torch.bmm(dh.mT, seen))
+        if dx is None:
+            continue
+        if bucket.whole and mask is None:
+            dx.view(*dh.shape[:2], -1).baddbmm_(dh, a)
+        else:
+            parts.append(torch.bmm(dh, a))  # [n, L, in]
+    if parts and dx is not None:
+        through = segments.unpad(parts)
+        dx.add_(through if mask is None else through * mask)
+
+
+def _put(grads: Tensor, bucket: Bucket, part: Tensor) -> None:
     """Set the gradients of the adapters of a bucket: a module runs once a step, so there is nothing to add to."""
-    if ids.numel() == grads.shape[0]:
-        grads.copy_(part)
+    if bucket.run is not None:
+        grads[bucket.run].copy_(part)
     else:
-        grads.index_copy_(0, ids, part.to(grads.dtype))
+        grads.index_copy_(0, bucket.segments, part.to(grads.dtype))
 
 
 class AdapterBank:

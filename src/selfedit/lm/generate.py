@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from selfedit.lm.bank import AdapterBank
 from selfedit.lm.chat import chat_prompt
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
+from selfedit.lm.rules import Stop, TokenRule
 from selfedit.lm.sampling import draw_uniforms, next_tokens
 from selfedit.lm.segments import consecutive, make_segments
 
@@ -28,6 +30,9 @@ PREFILL_TOKENS = 4096
 """Prompt tokens read in one pass at the most."""
 DROP_SHARE = 1 / 8
 """Finished rows are dropped once they are this share of the batch: dropping one means copying another's cache."""
+
+TOGETHER = 4
+"""Padded slots per row up to which all adapters make one product: empty slots cost less than copying adapters."""
 
 OnToken = Callable[[int, int], None]
 """Called after every decode step with (rows finished, rows in all)."""
@@ -43,7 +48,7 @@ class Completion:
     Attributes:
         text: without special tokens.
         ids: its tokens, the ending one left out.
-        finish: "stop" where the model ended the text, "length" where the bound did.
+        finish: "stop" where the model, or the rule it was held to, ended the text, "length" where the bound did.
         prompt_tokens: tokens of the prompt.
     """
 
@@ -60,6 +65,7 @@ class _Row:
     adapter: int  # in the bank; −1 is none
     uniforms: Tensor
     made: list[int]
+    rule: TokenRule | None = None
 
 
 def generate(
@@ -71,6 +77,9 @@ def generate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seeds: Sequence[int] | None = None,
+    rules: Sequence[TokenRule | None] | None = None,
+    alphabet: Sequence[int] | None = None,
+    stop: Stop | None = None,
     on_token: OnToken | None = None,
 ) -> list[Completion]:
     """Complete every prompt, each under its own adapter.
@@ -83,12 +92,16 @@ def generate(
         temperature: 0 is greedy.
         top_p: nucleus, in (0, 1].
         seeds: one for each prompt; needed unless greedy. A row's draws depend on its own seed alone.
+        rules: for each prompt, a grammar of its own that its completion is held to, or None.
+        alphabet: the only tokens that completions are made of; the head is computed for no others. Not with rules.
+        stop: told what a row has written, says whether it has ended; the last token stays.
 
     Returns:
         One completion for each prompt, in order.
     """
     ids = [tuple(chat_prompt(lm, p)) if isinstance(p, str) else tuple(p) for p in prompts]
     seeds = _check(lm, ids, adapters, max_new_tokens, temperature, top_p, seeds)
+    held = _check_rules(rules, alphabet, len(ids))
     if not ids:
         return []
     chosen = list(adapters) if adapters is not None else [None] * len(ids)
@@ -96,7 +109,7 @@ def generate(
     number = {id(a): k for k, a in enumerate(distinct)}
     uniforms = draw_uniforms(list(seeds), max_new_tokens if temperature else 0)
     rows = [
-        _Row(i, prompt, number.get(id(a), -1), uniforms[i], [])
+        _Row(i, prompt, number.get(id(a), -1), uniforms[i], [], held[i])
         for i, (prompt, a) in enumerate(zip(ids, chosen, strict=True))
     ]
     done: list[Completion | None] = [None] * len(rows)
@@ -105,7 +118,9 @@ def generate(
         bank = _bank(lm, [distinct[k] for k in used])
         for row in batch:
             row.adapter = used.index(row.adapter) if row.adapter >= 0 else -1
-        _Decoder(lm, bank, batch, max_new_tokens, temperature, top_p, done, on_token).run()
+        decoder = _Decoder(lm, bank, batch, max_new_tokens, temperature, top_p, done, on_token)
+        decoder.restrict(alphabet, stop)
+        decoder.run()
     return [completion for completion in done if completion is not None]
 
 
@@ -136,6 +151,18 @@ def _check(
             what = f"{len(prompt)} prompt tokens and {max_new_tokens} new ones exceed the model's {lm.max_tokens}"
             raise DataError(what, where=f"prompt {i}", fix="shorten the passage or lower max_new_tokens")
     return [0] * len(ids) if seeds is None else seeds
+
+
+def _check_rules(
+    rules: Sequence[TokenRule | None] | None, alphabet: Sequence[int] | None, count: int
+) -> Sequence[TokenRule | None]:
+    if rules is not None and alphabet is not None:
+        raise UsageError("rules and an alphabet cannot be given together", fix="let the rules allow fewer tokens")
+    if rules is not None and len(rules) != count:
+        raise UsageError(f"{count} prompts but {len(rules)} rules", fix="give one rule (or None) a prompt")
+    if alphabet is not None and not len(alphabet):
+        raise UsageError("the alphabet is empty", fix="give the ids of the tokens that may be written")
+    return [None] * count if rules is None else rules
 
 
 def _batches(lm: LanguageModel, rows: list[_Row], new_tokens: int) -> list[list[_Row]]:
@@ -192,6 +219,13 @@ class _Decoder:
         layers, heads, size = _shape(lm)
         slots = max(len(row.prompt) for row in rows) + max_new_tokens
         self.cache = KeyValueCache(layers, len(rows), heads, slots, size, lm.head)
+        self.restrict(None, None)
+
+    def restrict(self, alphabet: Sequence[int] | None, stop: Stop | None) -> None:
+        """Write with these tokens only, and end a row where ``stop`` says so."""
+        self.stop = stop
+        self.alphabet = None if alphabet is None else torch.tensor(list(alphabet), device=self.lm.device)
+        self.head = self.lm.head if self.alphabet is None else self.lm.head[self.alphabet]  # [V or A, D]
 
     @torch.inference_mode()
     def run(self) -> None:
@@ -238,7 +272,7 @@ class _Decoder:
         for key, span in zip(chunk, spans, strict=True):
             out[copies[key]] = hidden[span[-1]]
 
-    def _assign(self, owners: Sequence[int]) -> None:
+    def _assign(self, owners: Sequence[int], together: float = 1.0) -> None:
         """Say which adapter each packed token goes through."""
         if self.bank is None:
             return
@@ -246,7 +280,8 @@ class _Decoder:
         for place, adapter in enumerate(owners):
             if adapter >= 0:
                 rows[adapter].append(place)
-        self.bank.assign(make_segments(rows, self.lm.device, self.lm.dtype, total=len(owners)))
+        segments = make_segments(rows, self.lm.device, self.lm.dtype, total=len(owners), together=together)
+        self.bank.assign(segments)
 
     def _decode(self) -> Tensor:
         """One more token for each row: the hidden state after it, ``[R, D]``."""
@@ -256,9 +291,11 @@ class _Decoder:
 
     def _take(self, hidden: Tensor) -> None:
         """Choose every row's next token and let finished rows go."""
-        logits = hidden @ self.lm.head.T  # [R, V]
+        logits = hidden @ self.head.T  # [R, V]
+        self._forbid(logits)
         step = [row.uniforms[len(row.made)] if self.temperature else row.uniforms.new_zeros(()) for row in self.rows]
-        tokens = next_tokens(logits, self.temperature, self.top_p, torch.stack(step)).tolist()
+        chosen = next_tokens(logits, self.temperature, self.top_p, torch.stack(step))
+        tokens = (chosen if self.alphabet is None else self.alphabet[chosen]).tolist()
         for row, token in zip(self.rows, tokens, strict=True):
             if self.done[row.place] is None:
                 self._add(row, token)
@@ -266,12 +303,28 @@ class _Decoder:
         if self.on_token:
             self.on_token(sum(c is not None for c in self.done), len(self.done))
 
+    def _forbid(self, logits: Tensor) -> None:
+        """Rule out what the unfinished rows' grammars do not allow."""
+        held = [place for place, row in enumerate(self.rows) if row.rule and self.done[row.place] is None]
+        if not held:
+            return
+        mask = np.ones((len(held), logits.shape[1]), dtype=np.bool_)
+        for allowed, place in zip(mask, held, strict=True):
+            rule = self.rows[place].rule
+            assert rule is not None
+            rule.allowed(allowed)
+        forbidden = torch.from_numpy(~mask).to(logits.device)
+        logits[held] = logits[held].masked_fill(forbidden, -torch.inf)
+
     def _add(self, row: _Row, token: int) -> None:
-        ended = token in self.lm.eos_ids
         row.made.append(token)
-        if ended or len(row.made) == self.limit:
+        if row.rule:
+            row.rule.advance(token)
+        whole = row.rule.done if row.rule else self.stop is not None and self.stop(row.made)
+        ended = not whole and token in self.lm.eos_ids
+        if ended or whole or len(row.made) == self.limit:
             ids = tuple(row.made[:-1] if ended else row.made)
-            finish = "stop" if ended else "length"
+            finish = "stop" if ended or whole else "length"
             self.done[row.place] = Completion(self.lm.decode(ids), ids, finish, len(row.prompt))
 
     def _drop(self) -> None:
@@ -290,4 +343,4 @@ class _Decoder:
         return self._assign_decode()
 
     def _assign_decode(self) -> None:
-        self._assign([row.adapter for row in self.rows])
+        self._assign([row.adapter for row in self.rows], TOGETHER)

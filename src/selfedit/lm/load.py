@@ -19,6 +19,7 @@ from selfedit.lm import manifest
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
+from selfedit.lm.block import install_blocks
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
 from selfedit.lm.gguf_wheel import Progress
 from selfedit.lm.models import model_path
@@ -119,6 +120,7 @@ def load(
     model.eval().requires_grad_(False)
     _check_kind(model.config, folder)
     install(model)
+    install_blocks(model)
     tokenizer = _read_tokenizer(folder)
     eos_ids = _eos_ids(model, tokenizer, folder)
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)

@@ -25,12 +25,14 @@ class Bucket:
 
     Attributes:
         segments: ids of the segments in this bucket, ``[n]``.
+        run: the same ids as a slice where they are consecutive: what is stacked by segment is then a view, not a copy.
         index: row of the packed tensor for each padded slot, ``[n, L]``; padding points at row 0.
         keep: 1 where a slot holds a token, 0 where it pads, ``[n * L, 1]``; None when nothing pads.
         whole: the bucket is the packed tensor itself, in order and without padding.
     """
 
     segments: Tensor
+    run: slice | None
     index: Tensor
     keep: Tensor | None
     whole: bool
@@ -84,6 +86,8 @@ def make_segments(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     total: int | None = None,
+    *,
+    together: float = 1.0,
 ) -> Segments:
     """Divide packed rows into segments.
 
@@ -92,17 +96,15 @@ def make_segments(
         device: where the indices go.
         dtype: of the tensors that will be packed.
         total: packed rows in all, if some are in no segment; those read the zero row past the last bucket.
+        together: all segments, empty ones too, become one bucket where its slots are at most this many times the rows.
     """
-    order = sorted((i for i in range(len(rows)) if len(rows[i])), key=lambda i: -len(rows[i]))
-    groups: list[list[int]] = []
-    for i in order:
-        if groups and len(rows[groups[-1][0]]) <= MAX_PAD_RATIO * len(rows[i]):
-            groups[-1].append(i)
-        else:
-            groups.append([i])
     covered = sum(len(r) for r in rows)
+    if covered and len(rows) * max(map(len, rows)) <= together * covered:
+        groups = [list(range(len(rows)))]
+    else:
+        groups = _alike(rows)
     total = covered if total is None else total
-    slots = sum(len(group) * len(rows[group[0]]) for group in groups)
+    slots = sum(len(group) * max(len(rows[i]) for i in group) for group in groups)
     unpad = [slots] * total
     buckets, start = [], 0
     for group in groups:
@@ -117,6 +119,17 @@ def make_segments(
     return Segments(tuple(buckets), torch.tensor(unpad, device=device), covered < total)
 
 
+def _alike(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Segments that have rows, grouped by like length."""
+    groups: list[list[int]] = []
+    for i in sorted((i for i in range(len(rows)) if len(rows[i])), key=lambda i: -len(rows[i])):
+        if groups and len(rows[groups[-1][0]]) <= MAX_PAD_RATIO * len(rows[i]):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
 def _bucket(
     rows: Sequence[Sequence[int]], group: list[int], length: int, total: int, device: Any, dtype: torch.dtype
 ) -> Bucket:
@@ -128,6 +141,7 @@ def _bucket(
         keep = torch.tensor(mask, device=device, dtype=dtype)[:, None]
     return Bucket(
         segments=torch.tensor(group, device=device),
+        run=slice(group[0], group[-1] + 1) if group[-1] - group[0] + 1 == len(group) else None,
         index=torch.tensor(flat, device=device).view(len(group), length),
         keep=keep,
         whole=flat == list(range(total)),

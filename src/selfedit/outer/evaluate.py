@@ -11,12 +11,11 @@ from selfedit.errors import UsageError
 from selfedit.grading.stats import clustered, mean_se, paired
 from selfedit.lm.lora import Adapter
 from selfedit.outer.sample import sample
-from selfedit.outer.score import InnerLoop, answer_base, score
+from selfedit.outer.score import InnerLoop, answer_base, marks_of, score
 from selfedit.outer.session import Session
 from selfedit.run.ledger import Ledger
 from selfedit.run.seeds import derive
-from selfedit.tasks.knowledge.edits import ParsedEdit
-from selfedit.tasks.task import Context
+from selfedit.tasks.task import Context, Task
 
 METHODS: dict[str, str] = {
     "base": "the model as it is",
@@ -61,28 +60,27 @@ def score_edits(session: Session, phase: str, edits: Sequence[tuple[Context, int
 
 def _edits(
     session: Session, method: str, phase: str, contexts: Sequence[Context], policy: Adapter | None
-) -> list[tuple[Context, int, ParsedEdit]]:
+) -> list[tuple[Context, int, Any]]:
     samples = session.settings.eval.samples
     if method in ("own", "seal"):
         by_id = {context.id: context for context in contexts}
         rows = sample(session, phase, ROUND, contexts, samples, policy if method == "seal" else None)
         return [(by_id[row.context_id], row.candidate, session.task.parse(row.text)) for row in rows]
-    if method == "passage":
-        return [(context, 0, ParsedEdit((), ())) for context in contexts]
-    return [(context, 0, _gold(context)) for context in contexts]
+    return [(context, 0, session.task.fixed(method, context)) for context in contexts]
 
 
-def _gold(context: Context) -> ParsedEdit:
-    """The upper reference: every question with its first acceptable answer."""
-    return ParsedEdit((), tuple((question.text, question.answers[0]) for question in context.questions))
+def context_scores(ledger: Ledger, method: str, task: Task[Any] | None = None) -> dict[str, float]:
+    """Accuracy of every context under a method, from the ledger: the mean over samples, repeats and marks.
 
-
-def context_scores(ledger: Ledger, method: str) -> dict[str, float]:
-    """Accuracy of every context under a method, from the ledger: the mean over samples, repeats and questions."""
-    grades: dict[str, list[bool]] = defaultdict(list)
-    for row in ledger.answers(f"eval:{method}", ROUND):
-        grades[row.context_id].append(bool(row.correct))
-    return {context: sum(values) / len(values) for context, values in grades.items()}
+    Args:
+        ledger: the run's.
+        method: the method.
+        task: says what the answers count for; without it each answer is right or wrong on its own.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    for (context, _, _), marks in marks_of(ledger.answers(f"eval:{method}", ROUND), task).items():
+        found[context] += marks
+    return {context: sum(marks) / len(marks) for context, marks in found.items()}
 
 
 def table(scores: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, str]] | None = None) -> dict[str, Any]:

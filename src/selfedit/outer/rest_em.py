@@ -25,8 +25,7 @@ from selfedit.outer.session import Session
 from selfedit.run.files import hash_folder
 from selfedit.run.ledger import BASE, RewardRow, SelfEditRow
 from selfedit.run.seeds import derive
-from selfedit.tasks.knowledge.contexts import split_contexts
-from selfedit.tasks.task import Context
+from selfedit.tasks.task import Context, split_contexts
 
 PHASE = "rl"
 
@@ -132,7 +131,7 @@ def _e_step(session: Session, number: int, contexts: Sequence[Context], policy: 
 
 def _reward_rows(session: Session, number: int, contexts: Sequence[Context]) -> list[RewardRow]:
     rl = session.settings.rl
-    accuracy = accuracies(session.run.ledger.answers(PHASE, number))
+    accuracy = accuracies(session.run.ledger.answers(PHASE, number), session.task, graded=True)
     rows = []
     for context in contexts:
         baseline = accuracy[context.id, BASE]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.lora import Adapter
@@ -12,7 +12,7 @@ from selfedit.outer.session import Session, timed
 from selfedit.run.files import fingerprint
 from selfedit.run.ledger import SelfEditRow, TimingRow
 from selfedit.run.seeds import derive
-from selfedit.tasks.task import Context
+from selfedit.tasks.task import Context, Note
 
 ROWS = 64
 """Self-edits sampled together, and stored together: what a kill can lose."""
@@ -57,25 +57,51 @@ def sample(
 def _sample_group(
     session: Session, phase: str, round: int, group: Sequence[Context], candidates: int, policy: Adapter | None
 ) -> list[SelfEditRow]:
-    edit = session.settings.edit
     wanted = [(context, candidate) for context in group for candidate in range(candidates)]
     prompts = {context.id: session.task.prompt(context) for context in group}
     # The methods of an evaluation share their seeds: where the policy is the same, so is what it writes.
     purpose = phase.partition(":")[0]
     seeds = [derive(session.settings.seed, "sample", purpose, round, c.id, candidate) for c, candidate in wanted]
-    written = generate(
+    tries = _tries(session, [prompts[context.id] for context, _ in wanted], seeds, policy)
+    return [
+        _row(session, phase, round, context, candidate, seed, prompts[context.id], written)
+        for (context, candidate), seed, written in zip(wanted, seeds, tries, strict=True)
+    ]
+
+
+def _tries(
+    session: Session, prompts: Sequence[tuple[int, ...]], seeds: Sequence[int], policy: Adapter | None
+) -> list[list[Completion]]:
+    """What was written for each prompt: once, or again while it is rejected, as often as the task allows."""
+    tries = [[written] for written in _write(session, prompts, seeds, policy)]
+    for number in range(1, session.task.tries):
+        again = [n for n, made in enumerate(tries) if _note(session, made[-1:]).rejected]
+        if not again:
+            break
+        fresh = [derive(seeds[n], "again", number) for n in again]
+        for n, written in zip(again, _write(session, [prompts[n] for n in again], fresh, policy), strict=True):
+            tries[n].append(written)
+    return tries
+
+
+def _write(
+    session: Session, prompts: Sequence[tuple[int, ...]], seeds: Sequence[int], policy: Adapter | None
+) -> list[Completion]:
+    edit, rules = session.settings.edit, [session.task.rule() for _ in prompts]
+    return generate(
         session.lm,
-        [prompts[context.id] for context, _ in wanted],
-        [policy] * len(wanted),
+        prompts,
+        [policy] * len(prompts),
         max_new_tokens=edit.max_new_tokens,
         temperature=edit.temperature,
         top_p=edit.top_p,
         seeds=seeds,
+        rules=rules,
     )
-    return [
-        _row(session, phase, round, context, candidate, seed, prompts[context.id], completion)
-        for (context, candidate), seed, completion in zip(wanted, seeds, written, strict=True)
-    ]
+
+
+def _note(session: Session, tries: Sequence[Completion]) -> Note:
+    return session.task.note([session.task.parse(written.text) for written in tries])
 
 
 def _row(
@@ -86,10 +112,9 @@ def _row(
     candidate: int,
     seed: int,
     prompt: tuple[int, ...],
-    written: Completion,
+    tries: Sequence[Completion],
 ) -> SelfEditRow:
-    parsed = session.task.parse(written.text)
-    asked = {name: value for name, value in asdict(parsed.directives).items() if value is not None}
+    note, written = _note(session, tries), tries[-1]
     return SelfEditRow(
         phase=phase,
         round=round,
@@ -101,6 +126,6 @@ def _row(
         tokens=len(written.ids),
         seconds=0.0,
         finish=written.finish,
-        directives_json=json.dumps(asked, sort_keys=True) if asked else None,
-        rejected="nothing in it to train on" if parsed.empty else None,
+        directives_json=json.dumps(note.asked, sort_keys=True) if note.asked else None,
+        rejected=note.rejected,
     )

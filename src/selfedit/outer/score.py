@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from selfedit.engine.work import Done, Trained, Work
 from selfedit.inner.job import AdaptJob
@@ -14,8 +15,7 @@ from selfedit.lm.generate import Completion, generate
 from selfedit.outer.session import Session, timed
 from selfedit.run.files import fingerprint
 from selfedit.run.ledger import BASE, AdaptationRow, AnswerRow, InnerKey, TimingRow
-from selfedit.tasks.knowledge.edits import ParsedEdit
-from selfedit.tasks.task import Context
+from selfedit.tasks.task import Context, Task
 
 BASE_GROUP = 8
 """Contexts the unadapted model answers together."""
@@ -23,12 +23,12 @@ BASE_GROUP = 8
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """One inner loop to run: this self-edit of this context, with this seed."""
+    """One inner loop to run: this self-edit (as the task read it) of this context, with this seed."""
 
     context: Context
     candidate: int
     repeat: int
-    edit: ParsedEdit
+    edit: Any
     seed: int
     order_seed: int
 
@@ -48,7 +48,7 @@ def answer_base(session: Session, phase: str, round: int, contexts: Sequence[Con
         session.interrupt.check()
         prompts = [session.task.question(context, question) for context in group for question in context.questions]
         start = time.perf_counter()
-        answers = iter(generate(session.lm, prompts, max_new_tokens=session.settings.answer.max_new_tokens))
+        answers = iter(generate(session.lm, prompts, **vars(session.task.decoding)))
         seconds = time.perf_counter() - start
         said = [(context, BASE, 0, [next(answers) for _ in context.questions]) for context in group]
         timings: list[TimingRow] = []
@@ -63,7 +63,7 @@ def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) 
     same groups, and so gets the same bits, as one that was never stopped.
     """
     done = session.run.ledger.done(phase, round)
-    jobs = {loop.key: _job(session, loop) for loop in loops}
+    jobs = {l.key: session.task.inner_loop(l.context, l.edit, l.seed, l.order_seed) for l in loops}  # noqa: E741
     ordered = sorted(loops, key=lambda loop: (loop.order_seed, -_tokens(jobs[loop.key]), loop.key))
     groups = _groups(ordered, session.settings.inner.group, session.settings.workers)
     total = sum(_tokens(job) for job in jobs.values())
@@ -94,7 +94,7 @@ def _group_size(loops: int, most: int, workers: int) -> int:
 
 def _work(session: Session, group: Sequence[InnerLoop], jobs: Mapping[InnerKey, AdaptJob | None]) -> Work:
     questions = tuple(tuple(session.task.question(loop.context, q) for q in loop.context.questions) for loop in group)
-    return Work(tuple(jobs[loop.key] for loop in group), questions, session.settings.answer.max_new_tokens)
+    return Work(tuple(jobs[loop.key] for loop in group), questions, **vars(session.task.decoding))
 
 
 def _store(
@@ -113,13 +113,6 @@ def _store(
     ]
     answers = _graded(session, phase, round, said, result.answering, timings)
     session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
-
-
-def _job(session: Session, loop: InnerLoop) -> AdaptJob | None:
-    """None for an empty self-edit where the passage is not trained on either: the model answers as it is."""
-    if loop.edit.empty and not session.settings.edit.passage:
-        return None
-    return session.task.job(loop.context, loop.edit, loop.seed, loop.order_seed)
 
 
 def _tokens(job: AdaptJob | None) -> int:
@@ -190,9 +183,23 @@ def _graded(
     ]
 
 
-def accuracies(rows: Iterable[AnswerRow]) -> dict[tuple[str, int], float]:
-    """Accuracy of every (context, candidate): the mean over repeats and questions."""
-    grades: dict[tuple[str, int], list[bool]] = defaultdict(list)
+def accuracies(
+    rows: Iterable[AnswerRow], task: Task[Any] | None = None, *, graded: bool = False
+) -> dict[tuple[str, int], float]:
+    """Accuracy of every (context, candidate): the mean over repeats and what the answers count for (see `marks_of`)."""
+    found: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for (context, candidate, _), marks in marks_of(rows, task, graded=graded).items():
+        found[context, candidate] += marks
+    return {key: sum(marks) / len(marks) for key, marks in found.items()}
+
+
+def marks_of(
+    rows: Iterable[AnswerRow], task: Task[Any] | None = None, *, graded: bool = False
+) -> dict[InnerKey, list[float]]:
+    """What the answers after each inner loop count for, as the task says; without one, each is right or wrong."""
+    answers: dict[InnerKey, list[AnswerRow]] = defaultdict(list)
     for row in rows:
-        grades[row.context_id, row.candidate].append(bool(row.correct))
-    return {key: sum(values) / len(values) for key, values in grades.items()}
+        answers[row.key].append(row)
+    if task is None:
+        return {key: [float(bool(row.correct)) for row in given] for key, given in answers.items()}
+    return {key: task.marks(given, graded=graded) for key, given in answers.items()}

@@ -14,13 +14,16 @@ def rewards(accuracies: Sequence[float], baseline: float, settings: RewardSettin
     more than the threshold, else 0; every candidate with reward 1 is kept. ``best-of-m`` is what the published code
     does: the candidate with the highest mean accuracy is kept; ours asks besides that it beat the baseline by more than
     the threshold, for with nothing learned there is nothing to imitate (a threshold of −1 keeps the best whatever it
-    did, as published).
+    did, as published). ``solved``, for tasks that are solved or not, rewards with the candidate's own accuracy and
+    keeps every one above the threshold, as few-shot ARC does.
 
     Args:
         accuracies: mean accuracy of each candidate, in [0, 1].
         baseline: the unadapted model's accuracy on the same questions.
         settings: rule, threshold, ties.
     """
+    if settings.rule == "solved":
+        return [(accuracy, _improves(accuracy, settings.threshold)) for accuracy in accuracies]
     improved = [_improves(accuracy - baseline, settings.threshold) for accuracy in accuracies]
     if settings.rule == "improves":
         return [(float(better), better) for better in improved]

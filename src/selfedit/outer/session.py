@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from selfedit.config import Settings
 from selfedit.engine.work import Engine, Here
@@ -15,12 +16,14 @@ from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import TimingRow
 from selfedit.run.progress import SILENT, ProgressSink
-from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.task import Task
+
+T = TypeVar("T", bound=Task[Any])
 
 
 @dataclass
-class Session:
-    """One process's work on a run.
+class Session(Generic[T]):
+    """One process's work on a run of one kind of task.
 
     Attributes:
         run: the run's folder.
@@ -35,7 +38,7 @@ class Session:
 
     run: RunFolder
     lm: LanguageModel
-    task: KnowledgeTask
+    task: T
     settings: Settings
     grader: Grader
     progress: ProgressSink = SILENT

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from selfedit.report.arc import task_pictures
 from selfedit.report.page import write_page
 from selfedit.report.pictures import draw
 from selfedit.run.files import write_atomic
@@ -20,7 +21,7 @@ def write_report(folder: str | Path) -> list[Path]:
     """
     with RunFolder.read(folder) as run:
         results = run.results() or _so_far(run)
-        pictures = draw(results, run.report)
+        pictures = [*draw(results, run.report), *task_pictures(run)]
         page = run.report / "index.html"
         write_atomic(page, write_page(run, results, pictures).encode("utf-8", "replace"))
     return [page, *pictures]

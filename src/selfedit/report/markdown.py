@@ -74,7 +74,9 @@ def _rows(results: Mapping[str, Any], published: Mapping[str, Any]) -> str:
     for row in results["rows"]:
         found = theirs.get(row["method"])
         more = [] if not theirs else ["", "", ""] if found is None else _published(found)
-        rows.append([method_name(row["method"]), _percent(row["accuracy"]), _percent(row["se"]), row["n"], *more])
+        rows.append(
+            [method_name(results, row["method"]), _percent(row["accuracy"]), _percent(row["se"]), row["n"], *more]
+        )
     return _table(columns, rows)
 
 

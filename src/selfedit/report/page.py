@@ -64,12 +64,16 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
 def _tables(results: Mapping[str, Any]) -> list[str]:
     if not results.get("rows"):
         return ["<p>No held-out results: the run is not finished, or has none.</p>"]
-    rows = [[method_name(r["method"]), _share(r["accuracy"]), _share(r["se"]), r["n"]] for r in results["rows"]]
+    rows = [
+        [method_name(results, r["method"]), _share(r["accuracy"]), _share(r["se"]), r["n"]] for r in results["rows"]
+    ]
     gaps = [[f"{p['a']} − {p['b']}", _share(p["difference"], "+"), _share(p["se"]), p["n"]] for p in results["paired"]]
     return [
-        "<h2>Held-out passages</h2>",
-        _table(["method", "accuracy %", "standard error", "n (passages)"], rows),
+        f"<h2>{escape(results.get('title', 'Held-out passages (n counts passages)'))}</h2>",
+        _table(["method", "accuracy %", "standard error", "n"], rows),
+        *[f"<p>{escape(note)}</p>" for note in results.get("notes", [])],
         _table(["paired difference", "points", "standard error", "n"], gaps),
+        *[f"<h2>{escape(t['title'])}</h2>\n{_table(t['columns'], t['rows'])}" for t in results.get("tables", [])],
     ]
 
 

@@ -44,14 +44,14 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy of the policy unadapted, of all its self-edits, and of the best for each passage, by round."""
+    """Accuracy of the policy unadapted, of all its self-edits, and of the best for each context, by round."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     numbers = [r["round"] for r in rounds]
-    names = {"baseline": "unadapted", "accuracy": "all self-edits", "best": "best self-edit of each passage"}
+    names = {"baseline": "unadapted", "accuracy": "all self-edits", "best": "best self-edit of each context"}
     for key, name in names.items():
         axes.plot(numbers, [100 * r[key] for r in rounds], marker="o", label=name)
-    axes.set(xlabel="round of ReST-EM", ylabel="accuracy on the passages' questions, %", title="Reward by round")
+    axes.set(xlabel="round of ReST-EM", ylabel="accuracy, or graded reward, %", title="Reward by round")
     axes.set_xticks(numbers)
     axes.set_ylim(bottom=0)
     axes.legend()
@@ -70,7 +70,7 @@ def accuracies(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Fi
         style = ("--", ":", "-.")[number % 3]
         axes.axhline(100 * row["accuracy"], linestyle=style, color=f"C{9 - number % 5}", label=row["method"])
     most = max(len(of) for of in by_round.values())
-    axes.set(xlabel="round of ReST-EM", ylabel="accuracy, %", title="Held-out passages by round")
+    axes.set(xlabel="round of ReST-EM", ylabel="accuracy, %", title="Held-out accuracy by round")
     axes.set_xticks(range(most), ["before RL", *[str(number) for number in range(1, most)]])
     axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 METHOD_NAMES = {
     "base": "base: the model as it is",
     "context": "context: the passage in the prompt, nothing trained (what retrieval would give)",
@@ -20,8 +23,10 @@ METHOD_NAMES = {
 """Every method as a row of the table."""
 
 
-def method_name(method: str) -> str:
-    """A row's name in words: ``seal-2`` and, in a sweep, ``own:rewrite`` are made of others."""
+def method_name(results: Mapping[str, Any], method: str) -> str:
+    """A method as a run's results call it, else as all runs do; ``seal-2`` and ``own:rewrite`` are made of others."""
+    if named := results.get("names", {}).get(method):
+        return named
     plain, _, format = method.partition(":")
     seal, _, number = plain.partition("-")
     if seal == "seal" and number.isdigit():

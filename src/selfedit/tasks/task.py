@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from selfedit.errors import UsageError
+
+if TYPE_CHECKING:  # the nouns alone load no torch
+    from selfedit.inner.job import AdaptJob, TrainSequence
+    from selfedit.lm.rules import Decoding, TokenRule
+    from selfedit.run.rows import AnswerRow
+
+E = TypeVar("E")
+C = TypeVar("C", bound="Context")
 
 
 @dataclass(frozen=True)
@@ -22,12 +36,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Context:
-    """What a model adapts to: a titled passage and the questions that test it.
+    """What a model adapts to: a titled passage, or a task's demonstrations, and the questions that test it.
 
     Attributes:
         id: unique in the data set, stable between runs.
         title: the topic, put before every training line.
-        text: the passage.
+        text: the passage, or the demonstrations.
         questions: may be empty for a plain document.
     """
 
@@ -35,3 +49,84 @@ class Context:
     title: str
     text: str
     questions: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the ledger keeps of a sampled self-edit besides its text.
+
+    Attributes:
+        asked: what it asks of its training, as plain data; empty where it asks for nothing.
+        rejected: why it cannot be trained on, or None.
+    """
+
+    asked: Mapping[str, Any]
+    rejected: str | None = None
+
+
+class Task(Protocol[E]):
+    """A domain as the outer loop sees it: it turns contexts and self-edits (``E``, once read) into work and marks."""
+
+    tries: int
+    """How often a self-edit is sampled at most until one is not rejected."""
+
+    @property
+    def decoding(self) -> Decoding:
+        """How answers are decoded."""
+        ...
+
+    def prompt(self, context: Any) -> tuple[int, ...]:
+        """Token ids that ask the policy for a self-edit."""
+        ...
+
+    def rule(self) -> TokenRule | None:
+        """A new grammar for one self-edit to be sampled under; None for free sampling."""
+        ...
+
+    def parse(self, text: str) -> E:
+        """Read a self-edit; never raises, whatever the text."""
+        ...
+
+    def note(self, tries: Sequence[E]) -> Note:
+        """What to keep of a self-edit; the last of the tries is the one that counts."""
+        ...
+
+    def fixed(self, method: str, context: Any) -> E:
+        """The self-edit of an evaluation method that samples none."""
+        ...
+
+    def inner_loop(self, context: Any, edit: E, seed: int, order_seed: int | None = None) -> AdaptJob | None:
+        """The training a self-edit asks for; None for no training: the model then answers as it is."""
+        ...
+
+    def question(self, context: Any, question: Question) -> tuple[int, ...]:
+        """Token ids that ask one question."""
+        ...
+
+    def marks(self, rows: Sequence[AnswerRow], *, graded: bool = False) -> list[float]:
+        """What one inner loop's graded answers count for, each in [0, 1]; their mean is the accuracy.
+
+        Args:
+            rows: all answers of one context, candidate and repeat.
+            graded: a finer measure for the reward, where the task has one and its settings say so.
+        """
+        ...
+
+    def completion(self, context: Any, text: str) -> TrainSequence:
+        """The policy's own training example: the prompt and a self-edit it wrote."""
+        ...
+
+
+def split_contexts(contexts: Sequence[C], sizes: Sequence[int], *, seed: int) -> list[list[C]]:
+    """Groups of the given sizes that share no context: ``contexts`` shuffled with ``seed`` and dealt out in turn.
+
+    Raises:
+        UsageError: a size is negative, or the sizes ask for more contexts than there are.
+    """
+    if sum(sizes) > len(contexts) or min(sizes, default=0) < 0:
+        fix = f"give sizes from 0 up that add up to at most {len(contexts)}"
+        raise UsageError(f"{len(contexts)} contexts cannot be split like this", where=f"sizes {list(sizes)}", fix=fix)
+    shuffled = list(contexts)
+    random.Random(seed).shuffle(shuffled)
+    dealt = iter(shuffled)
+    return [list(islice(dealt, size)) for size in sizes]

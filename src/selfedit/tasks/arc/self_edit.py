@@ -5,8 +5,8 @@
     {"data_generation": {"use_basic_augmentations": true, ...},
      "training": {"strategy": "train_using_output_tokens", "learning_rate": 0.0001, "num_train_epochs": 2}}
 
-What values it may hold is a :class:`SelfEditSpec`; reading one strictly is `parse.py`, decoding one so that it cannot
-be wrong is `constrained.py`.
+What values it may hold is a :class:`~selfedit.config.SelfEditSpec`; reading one strictly is `parse.py`, decoding one
+so that it cannot be wrong is `constrained.py`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
+from selfedit.config import SelfEditSpec
 from selfedit.tasks.arc.tokens import LossOn
 from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
 
@@ -28,39 +29,6 @@ STRATEGIES: dict[Strategy, LossOn] = {"train_using_all_tokens": "all", "train_us
 """The strategies' names in the JSON, and the tokens that carry loss."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class SelfEditSpec(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """The values a self-edit may hold.
-
-    Attributes:
-        learning_rates: the learning rates to choose from; None for any number between the bounds.
-        learning_rate_min: the lower bound where no values are given.
-        learning_rate_max: the upper bound where no values are given.
-        epochs: the numbers of epochs to choose from; None for any up to the bound.
-        max_epochs: the upper bound where no values are given. Its default is ``max_steps``: more epochs of even one
-            example exceed the budget.
-        batch_size: examples an optimiser step, which a self-edit cannot change.
-        max_steps: a self-edit that needs more optimiser steps counts as no training.
-    """
-
-    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(default=None, min_length=1)
-    learning_rate_min: float = Field(default=1e-6, gt=0)
-    learning_rate_max: float = Field(default=1e-2, gt=0)
-    epochs: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(default=None, min_length=1)
-    max_epochs: int = Field(default=375, ge=1)
-    batch_size: int = Field(default=2, ge=1)
-    max_steps: int = Field(default=375, ge=1)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> SelfEditSpec:
-        if self.learning_rate_min > self.learning_rate_max:
-            raise ValueError("learning_rate_min is above learning_rate_max")
-        return self
-
-    def steps(self, examples: int, epochs: int) -> int:
-        """Optimiser steps of training on so many examples."""
-        return math.ceil(examples / self.batch_size) * epochs
 
 
 CHOICES = SelfEditSpec(learning_rates=(1e-4, 5e-4, 1e-3, 2e-3, 5e-3), epochs=(1, 2, 3, 4, 5))

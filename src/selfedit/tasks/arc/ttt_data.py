@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from pydantic import BaseModel, Field
 
+from selfedit.config import TTTDataSettings
 from selfedit.tasks.arc.augment import Augmenter, colour_permutation, colours_of, reorder
 from selfedit.tasks.arc.grids import fits
 from selfedit.tasks.arc.task import ArcTask, Pair
@@ -27,24 +27,6 @@ from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
 
 UNTOUCHED = "untouched"
 """The family of pseudo-tasks no augmenter was applied to."""
-
-
-class TTTDataSettings(BaseModel, frozen=True, extra="forbid"):
-    """How a task is turned into training examples. The defaults are the published ones.
-
-    Attributes:
-        leave_out: how many demonstrations to leave out, each number in turn.
-        permutations: how many recoloured and reordered copies of each example to add.
-        max_examples: the cap; the examples kept are a random draw.
-        max_example_tokens: drop longer examples, those the model has no room for.
-        max_total_tokens: the draw stops before it exceeds this many tokens.
-    """
-
-    leave_out: tuple[int, ...] = Field(default=(1, 2), min_length=1)
-    permutations: int = Field(default=1, ge=0)
-    max_examples: int = Field(default=250, ge=1)
-    max_example_tokens: int | None = Field(default=None, ge=1)
-    max_total_tokens: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -157,21 +155,6 @@ def data_hash(contexts: Iterable[Context]) -> str:
     """The SHA-256 of everything in ``contexts``, in their order: equal hashes mean equal data."""
     canonical = json.dumps([asdict(context) for context in contexts], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def split_contexts(contexts: Sequence[Context], sizes: Sequence[int], *, seed: int) -> list[list[Context]]:
-    """Groups of the given sizes that share no context: ``contexts`` shuffled with ``seed`` and dealt out in turn.
-
-    Raises:
-        UsageError: a size is negative, or the sizes ask for more contexts than there are.
-    """
-    if sum(sizes) > len(contexts) or min(sizes, default=0) < 0:
-        fix = f"give sizes from 0 up that add up to at most {len(contexts)}"
-        raise UsageError(f"{len(contexts)} contexts cannot be split like this", where=f"sizes {list(sizes)}", fix=fix)
-    shuffled = list(contexts)
-    random.Random(seed).shuffle(shuffled)
-    dealt = iter(shuffled)
-    return [list(islice(dealt, size)) for size in sizes]
 
 
 def _passages(source: str | Path, max_words: int, max_bytes: int) -> list[_PassageForm]:

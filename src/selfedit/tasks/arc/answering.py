@@ -1,0 +1,82 @@
+"""When an answer has ended, how one answer is graded, and the vote of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from selfedit.grading.grader import Grade, Grader
+from selfedit.run.rows import AnswerRow
+from selfedit.tasks.arc.contexts import ArcContext
+from selfedit.tasks.arc.grids import END, MAX_SIDE, ROW, AnswerFault, decode, parse_text
+from selfedit.tasks.arc.vote import Ballot, share_of_right_cells, solved, vote
+
+
+@dataclass(frozen=True)
+class GridStop:
+    """Ends an answer where its grid ends, or as soon as it can no longer become one.
+
+    That loses nothing: what is cut there is no grid however it goes on. A row longer than the first, or than 30 cells,
+    a finished row shorter than the first, a row after the thirtieth, and anything but digits and row separators are
+    such places. The true answer's size plays no part.
+
+    Attributes:
+        ids: the token of each symbol.
+    """
+
+    ids: tuple[int, ...]
+
+    def __call__(self, made: Sequence[int]) -> bool:
+        """Whether the answer made of these tokens, of which only the last is new, has ended."""
+        row, end = self.ids[ROW], self.ids[END]
+        last = made[-1]
+        if last == end or last not in self.ids[: ROW + 1]:
+            return True
+        if last != row:
+            return not self._has_room(made, row)
+        first, current = made.index(row), self._length(made[:-1], row)
+        return current != first or first == 0 or made.count(row) >= MAX_SIDE
+
+    def _has_room(self, made: Sequence[int], row: int) -> bool:
+        current = self._length(made, row)
+        return current <= MAX_SIDE and (current == len(made) or current <= made.index(row))
+
+    @staticmethod
+    def _length(made: Sequence[int], row: int) -> int:
+        """Cells of the row that is being written."""
+        length = 0
+        for token in reversed(made):
+            if token == row:
+                break
+            length += 1
+        return length
+
+
+class GridGrader(Grader):
+    """Right if the answer is the solution, cell by cell; the score is the share of right cells."""
+
+    name = "grid"
+
+    def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
+        """Grade one answer in the compact text form, seen from the same side as the gold one."""
+        solution, given = decode(golds[0]), parse_text(answer)
+        right = not isinstance(given, AnswerFault) and np.array_equal(given, solution)
+        return Grade(right, share_of_right_cells(given, solution), self.name)
+
+
+def ballots(context: ArcContext, rows: Sequence[AnswerRow], attempts: int) -> list[Ballot]:
+    """The vote on each test input, from all answers of one context after one inner loop (or of the model as it is)."""
+    said = {row.question_id: row.text for row in rows}
+    answers = [
+        (prompt.test_index, prompt.map_back(parse_text(said[question.id])))
+        for prompt, question in zip(context.asked, context.questions, strict=True)
+    ]
+    return [vote([a for at, a in answers if at == index], attempts) for index in range(len(context.task.inputs))]
+
+
+def is_solved(context: ArcContext, rows: Sequence[AnswerRow], attempts: int) -> bool:
+    """Whether the vote's attempts hold the solution of every test input."""
+    tried = [ballot.attempts for ballot in ballots(context, rows, attempts)]
+    return solved(tried, [pair.output for pair in context.task.test])

@@ -1,0 +1,12 @@
+"""The policy's own training example, the same for every task."""
+
+from __future__ import annotations
+
+from selfedit.inner.job import TrainSequence
+from selfedit.lm.load import LanguageModel
+
+
+def completion(lm: LanguageModel, prompt: tuple[int, ...], text: str) -> TrainSequence:
+    """A prompt for a self-edit and the self-edit with its end, loss on the latter."""
+    written = (*lm.encode(text), lm.end_id)
+    return TrainSequence((*prompt, *written), (*[False] * len(prompt), *[True] * len(written)))
