@@ -59,11 +59,12 @@ def test_evaluate_a_model(run, tiny_folder: Path, passages: Path) -> None:
     assert found["n"] == 2 and found["questions"] == 4 and 0 <= found["accuracy"] <= 1
 
 
-def test_report_writes_a_page_and_two_pictures(run, finished: Path) -> None:
+def test_report_writes_a_page_and_three_pictures(run, finished: Path) -> None:
     done = run("report", finished)
     assert done.code == 0
     paths = [Path(line) for line in done.out.splitlines()]
-    assert [path.name for path in paths] == ["index.html", "reward-by-round.png", "self-edits-by-round.png"]
+    pictures = ["accuracy-by-round.png", "reward-by-round.png", "self-edits-by-round.png"]
+    assert [path.name for path in paths] == ["index.html", *pictures]
     assert all(path.stat().st_size > 500 for path in paths)
 
 
@@ -86,3 +87,15 @@ def test_a_folder_in_use(run, tmp_path: Path, tiny_folder: Path, passages: Path)
     with RunFolder.open(out, {"seed": 0}, kind="knowledge"):
         done = run(*small_run(tiny_folder, passages, out))
     assert done.code == 3 and str(out) in done.err
+
+
+def test_report_prints_tables_and_rewrites_a_page(run, finished: Path, tmp_path: Path) -> None:
+    printed = run("report", finished, "--markdown")
+    assert printed.code == 0 and "| base: the model as it is | " in printed.out
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n<!-- results: small -->\nold\n<!-- end of results -->\n")
+    before = (finished / "results.json").read_bytes()
+    assert run("report", finished, "--into", page).code == 0
+    assert page.read_text() == f"# Page\n<!-- results: small -->\n\n{printed.out}\n<!-- end of results -->\n"
+    assert (finished / "results.json").read_bytes() == before
+    assert run("report", finished, "--into", page, "--block", "other").code == 3

@@ -27,7 +27,8 @@ class Runs:
     def __init__(self, model: Path) -> None:
         command = [sys.executable, str(Path(__file__).with_name("forked_runs.py")), str(model)]
         tests = str(Path(__file__).resolve().parents[1])
-        one_thread = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": tests}
+        paths = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": paths}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_thread
         )

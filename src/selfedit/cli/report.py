@@ -1,19 +1,32 @@
-"""``selfedit report``: pictures and a page of a run."""
+"""``selfedit report``: pictures and a page of a run, or its tables as Markdown."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from selfedit.cli.command import say
 from selfedit.cli.output import print_json
 
 
-def report(run: Path, /, *, json: bool = False) -> None:
+def report(
+    run: Path, /, *, markdown: bool = False, into: Path | None = None, block: str | None = None, json: bool = False
+) -> None:
     """Write the pictures and a page of a run, finished or not, into its folder, and print their paths.
+
+    With ``--markdown`` print a finished run's tables instead, published numbers beside ours; with ``--into`` rewrite
+    them in a page.
 
     Args:
         run: the run's folder.
+        markdown: print the tables as Markdown; nothing is written.
+        into: a Markdown page; its block of results is rewritten.
+        block: the block's name in the page; the name of the run's folder if not given.
         json: print the paths as JSON.
     """
+    if markdown or into is not None:
+        _markdown(run, into, block or run.resolve().name)
+        return
     from selfedit.report.folder import write_report
 
     written = write_report(run)
@@ -22,3 +35,20 @@ def report(run: Path, /, *, json: bool = False) -> None:
         return
     for path in written:
         print(path)
+
+
+def _markdown(run: Path, into: Path | None, block: str) -> None:
+    from selfedit.errors import RunFolderError
+    from selfedit.report.markdown import markdown, rewrite
+    from selfedit.run.folder import RunFolder
+
+    with RunFolder.read(run) as opened:
+        results = opened.results()
+    if results is None:
+        raise RunFolderError("the run is not finished: it has no results yet", where=run, fix="let it go on first")
+    text = markdown(results)
+    if into is None:
+        sys.stdout.write(text)
+        return
+    rewrite(into, block, text)
+    say(f"the block {block!r} of {into} holds the tables of {run}")

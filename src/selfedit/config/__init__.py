@@ -13,10 +13,12 @@ from selfedit.config.arc import (
     SelfEditSpec,
     TTTDataSettings,
 )
+from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
 from selfedit.config.settings import Settings, make_settings, read_settings
+from selfedit.config.tables import CptSettings, ExternalSettings, FullSettings, ReplaySettings, SingleSettings
 
 __all__ = [
     "ALL_LINEAR",
@@ -24,10 +26,14 @@ __all__ = [
     "AnswerSettings",
     "ArcAnswerSettings",
     "ArcSettings",
+    "CptSettings",
     "DirectiveSettings",
     "EditSettings",
+    "EndpointSettings",
     "EvalSettings",
+    "ExternalSettings",
     "Format",
+    "FullSettings",
     "InnerSettings",
     "LoraSettings",
     "MStepSettings",
@@ -35,9 +41,11 @@ __all__ = [
     "OracleSettings",
     "PrimeSettings",
     "RLSettings",
+    "ReplaySettings",
     "RewardSettings",
     "SelfEditSpec",
     "Settings",
+    "SingleSettings",
     "TTTDataSettings",
     "make_settings",
     "read_settings",

@@ -51,4 +51,5 @@ class EvalSettings(Group):
 
     methods: tuple[str, ...] = ("base", "passage", "own", "seal", "gold")
     samples: int = Field(default=1, ge=1, description="self-edits a context, of the methods that write them")
-    repeats: int = Field(default=1, ge=1, description="inner loops a self-edit")
+    repeats: int = Field(default=1, ge=1, description="inner loops a self-edit, each with its own seed")
+    by_round: bool = Field(default=False, description="measure seal after every round, not after the last one only")

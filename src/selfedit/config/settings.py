@@ -14,6 +14,7 @@ from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
 from selfedit.config.knowledge import AnswerSettings, EditSettings
 from selfedit.config.rl import EvalSettings, RLSettings
+from selfedit.config.tables import CptSettings, ExternalSettings, ReplaySettings, SingleSettings
 from selfedit.errors import FormatError, UsageError
 
 
@@ -35,6 +36,10 @@ class Settings(Group):
     answer: AnswerSettings = AnswerSettings()
     rl: RLSettings = RLSettings()
     eval: EvalSettings = EvalSettings()
+    external: ExternalSettings = ExternalSettings()
+    single: SingleSettings = SingleSettings()
+    replay: ReplaySettings = ReplaySettings()
+    cpt: CptSettings = CptSettings()
     arc: ArcSettings = ArcSettings()
 
 

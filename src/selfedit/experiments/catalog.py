@@ -36,8 +36,11 @@ class Experiment:
 
 EXPERIMENTS: dict[str, Experiment] = {
     "single-passage": Experiment(
-        "one passage at a time: unadapted, passage only, own self-edits before and after RL", "knowledge:run_knowledge"
+        "one passage at a time: unadapted, in the prompt, passage only, own self-edits before RL and by round of it",
+        "single_passage:run_single_passage",
     ),
+    "replay": Experiment("the published self-edits as training text for another learner", "replay:run_replay"),
+    "cpt": Experiment("continued pretraining on many passages at once, an adapter or all weights", "cpt:run_cpt"),
     "few-shot": Experiment(
         "ARC: in-context learning, test-time training by self-edits before and after RL, Oracle TTT",
         "few_shot:run_few_shot",

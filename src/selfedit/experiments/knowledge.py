@@ -8,19 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
-from selfedit.engine.processes import engine_for
 from selfedit.errors import DataError, UsageError
+from selfedit.experiments.external import check_external
+from selfedit.experiments.methods import (
+    by_seed,
+    check_settings,
+    is_seal,
+    measure,
+    measured_methods,
+    pairs_of,
+)
+from selfedit.experiments.opened import opened, results_of
+from selfedit.experiments.shapes import shape_of
+from selfedit.experiments.writing import costs
 from selfedit.grading.grader import get_grader
-from selfedit.lm.load import LanguageModel, load
-from selfedit.outer.evaluate import ROUND, check_methods, context_scores, evaluate, table
+from selfedit.lm.load import LanguageModel
+from selfedit.lm.lora import Adapter
+from selfedit.outer.evaluate import ROUND, context_scores
 from selfedit.outer.rest_em import PHASE, Round, plan_rounds, train
 from selfedit.outer.session import Session
-from selfedit.run.environment import environment
-from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.ledger import Ledger, SelfEditRow
+from selfedit.run.ledger import Ledger
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.published import single_passage
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
@@ -48,10 +59,7 @@ def run_knowledge(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    check_methods(settings.eval.methods)
-    if "passage" in settings.eval.methods and not settings.edit.passage:
-        fix = "set edit.passage = true, or leave the method out of eval.methods"
-        raise UsageError("the method 'passage' trains on the passage, edit.passage forbids it", where="edit", fix=fix)
+    check_settings(settings)
     train_on = load_contexts(settings.train, require_questions=True) if settings.rl.rounds else []
     heldout = _heldout(settings, train_on)
     hashes = {"train": data_hash(train_on), "heldout": data_hash(heldout)}
@@ -59,19 +67,13 @@ def run_knowledge(
     if train_on:
         plan_rounds(settings, train_on)
     grader = get_grader(settings.answer.grader)
-    frozen = settings.model_dump(mode="json") | {"data": hashes}
-    with RunFolder.open(folder, frozen, kind=KIND) as run:
-        run.record_environment(environment(hashes))
-        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        engine = engine_for(lm, settings)
-        try:
-            task = KnowledgeTask(lm, settings)
-            session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine)
-            rounds = _work(session, train_on, heldout)
-        finally:
-            engine.close()
+    if "external" in settings.eval.methods:
+        hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
+    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
+    with opened(folder, settings, hashes, grader, kind=KIND, **told) as session:
+        rounds = _work(session, train_on, heldout)
         results = _results(session, rounds, hashes)
-        run.write_results(results)
+        session.run.write_results(results)
     return results
 
 
@@ -92,52 +94,41 @@ def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
 
 
 def _work(session: Session, train_on: Sequence[Context], heldout: Sequence[Context]) -> list[Round]:
-    methods = session.settings.eval.methods if heldout else ()
+    methods = measured_methods(session.settings) if heldout else []
     for method in methods:
-        if method != "seal":
-            evaluate(session, method, heldout)
-    if not session.settings.rl.rounds:
+        if not is_seal(method):
+            measure(session, method, heldout)
+    rounds = session.settings.rl.rounds
+    if not rounds:
         return []
-    rounds, policy = train(session, train_on)
-    if "seal" in methods:
-        evaluate(session, "seal", heldout, policy)
-    return rounds
+
+    def after(number: int, policy: Adapter | None) -> None:
+        if (name := f"seal-{number}") in methods:
+            measure(session, "seal", heldout, policy, name)
+        elif "seal" in methods and number == rounds:
+            measure(session, "seal", heldout, policy)
+
+    return train(session, train_on, after)[0]
 
 
 def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) -> dict[str, Any]:
-    """No times and no dates: equal runs give equal bytes."""
     settings, ledger = session.settings, session.run.ledger
-    measured = [m for m in settings.eval.methods if m != "seal" or settings.rl.rounds] if settings.heldout else []
+    measured = measured_methods(settings) if settings.heldout else []
     scores = {method: context_scores(ledger, method) for method in measured}
-    return {
-        "experiment": KIND,
-        **table(scores),
-        "contexts": scores,
+    results = results_of(
+        KIND, session, scores, hashes, pairs=pairs_of(measured), published=single_passage(settings.edit.format)
+    )
+    return results | {
+        "by_seed": {method: by_seed(ledger, method) for method in measured},
+        "costs": costs(ledger),
         "rounds": [asdict(r) for r in rounds],
-        "self_edits": self_edit_shapes(ledger, session.task, len(rounds)),
-        "model": {"name": settings.model, "fingerprint": session.lm.fingerprint},
-        "grader": settings.answer.grader,
-        "data": hashes,
-        "settings": settings.model_dump(mode="json"),
+        "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
     }
 
 
-def self_edit_shapes(ledger: Ledger, task: KnowledgeTask, rounds: int) -> list[dict[str, Any]]:
-    """Mean length and number of facts of the self-edits of each policy: rounds, then held-out before and after RL."""
+def self_edit_shapes(ledger: Ledger, task: KnowledgeTask, rounds: int, methods: Sequence[str]) -> list[dict[str, Any]]:
+    """What the self-edits of each policy look like: those of the rounds, then those on held-out passages by method."""
     places = [(f"round {n}", PHASE, n) for n in range(1, rounds + 1)]
-    places += [("held-out, before RL", "eval:own", ROUND), ("held-out, after RL", "eval:seal", ROUND)]
+    places += [(f"held-out, {method}", f"eval:{method}", ROUND) for method in methods]
     shapes = [(name, ledger.self_edits(phase, number)) for name, phase, number in places]
-    return [_shape(name, rows, task) for name, rows in shapes if rows]
-
-
-def _shape(name: str, rows: Sequence[SelfEditRow], task: KnowledgeTask) -> dict[str, Any]:
-    parsed = [task.parse(row.text) for row in rows]
-    return {
-        "policy": name,
-        "n": len(rows),
-        "tokens": sum(row.tokens for row in rows) / len(rows),
-        "facts": sum(len(edit.lines) + len(edit.pairs) for edit in parsed) / len(rows),
-        "pairs": sum(len(edit.pairs) for edit in parsed) / len(rows),
-        "cut_off": sum(row.finish == "length" for row in rows) / len(rows),
-        "rejected": sum(row.rejected is not None for row in rows) / len(rows),
-    }
+    return [{"policy": name, **shape_of(rows, task)} for name, rows in shapes if rows]

@@ -8,6 +8,7 @@ from typing import Any
 
 from selfedit.config import Settings, make_settings
 from selfedit.errors import DataError, RunFolderError
+from selfedit.experiments.methods import measured_methods, pairs_of
 from selfedit.grading.grader import Grader, get_grader
 from selfedit.outer.evaluate import ROUND, table
 from selfedit.run.folder import RunFolder
@@ -36,14 +37,18 @@ def run_table(run: RunFolder, grader: str | None = None) -> dict[str, Any]:
     judge = None if grader is None else get_grader(grader)
     questions = None if judge is None else _questions(run, settings)
     graded = {}
-    for method in settings.eval.methods:
+    for method in measured_methods(settings):
         rows = run.ledger.answers(f"eval:{method}", ROUND)
         if rows:
             graded[method] = _scores(rows, judge, questions or {})
     complete = {m: s for m, s in graded.items() if len(s) == max(map(len, graded.values()))}
     if not complete:
         raise RunFolderError("no held-out passage is answered yet", where=run.path, fix="let the run go on first")
-    return {**table(complete), "contexts": complete, "grader": grader or settings.answer.grader}
+    return {
+        **table(complete, pairs_of(list(complete))),
+        "contexts": complete,
+        "grader": grader or settings.answer.grader,
+    }
 
 
 def _questions(run: RunFolder, settings: Settings) -> dict[str, Question]:

@@ -37,15 +37,20 @@ def check_methods(methods: Sequence[str], known: Mapping[str, str] = METHODS) ->
 
 
 def evaluate(session: Session, method: str, contexts: Sequence[Context], policy: Adapter | None = None) -> None:
-    """Answer the contexts' questions by one method; what the ledger has is not done again.
+    """Answer the contexts' questions by one method; what the ledger has is not done again."""
+    phase = f"eval:{method}"
+    if method == "base":
+        return answer_base(session, phase, ROUND, contexts)
+    return score_edits(session, phase, _edits(session, method, phase, contexts, policy))
+
+
+def score_edits(session: Session, phase: str, edits: Sequence[tuple[Context, int, Any]]) -> None:
+    """Train on each self-edit (of a context, under a candidate number) as often as ``eval.repeats`` says, and answer.
 
     The inner seed of a context, sample and repeat is the same for every method, so that differences are paired.
     """
-    phase, settings = f"eval:{method}", session.settings
-    if method == "base":
-        return answer_base(session, phase, ROUND, contexts)
-    loops = []
-    for context, candidate, edit in _edits(session, method, phase, contexts, policy):
+    settings, loops = session.settings, []
+    for context, candidate, edit in edits:
         for repeat in range(settings.eval.repeats):
             seed = derive(settings.seed, "inner", "eval", context.id, candidate, repeat)
             order_seed = derive(settings.seed, "order", "eval", candidate, repeat)
@@ -78,18 +83,19 @@ def context_scores(ledger: Ledger, method: str, task: Task[Any] | None = None) -
     return {context: sum(marks) / len(marks) for context, marks in found.items()}
 
 
-def table(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Rows and paired differences of neighbouring methods; n counts contexts, the standard error is over contexts.
+def table(scores: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, str]] | None = None) -> dict[str, Any]:
+    """Rows and paired differences; n counts contexts, the standard error is over contexts.
 
     Args:
         scores: for each method, in order, the accuracy of each context in [0, 1].
+        pairs: which methods to compare, the earlier one first; None takes neighbours.
     """
     rows = []
     for method, of_method in scores.items():
         estimate = clustered({context: [value] for context, value in of_method.items()})
         rows.append({"method": method, "accuracy": estimate.mean, "se": estimate.se, "n": estimate.n})
     differences = []
-    for before, after in pairwise(scores):
+    for before, after in pairwise(scores) if pairs is None else pairs:
         gap = paired(scores[after], scores[before])
         differences.append({"a": after, "b": before, "difference": gap.difference, "se": gap.se, "n": gap.n})
     return {"rows": rows, "paired": differences}

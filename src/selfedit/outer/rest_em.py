@@ -7,7 +7,7 @@ policy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,8 +54,16 @@ class Round:
     policy: str | None
 
 
-def train(session: Session, contexts: Sequence[Context]) -> tuple[list[Round], Adapter | None]:
+def train(
+    session: Session, contexts: Sequence[Context], after: Callable[[int, Adapter | None], None] | None = None
+) -> tuple[list[Round], Adapter | None]:
     """Run every round that is not finished yet.
+
+    Args:
+        session: the run.
+        contexts: what to draw each round's contexts from.
+        after: called after every round, finished before or now, with its number and the policy's adapter (None where
+            the policy is in the weights), while the session's model has the policy's weights.
 
     Returns:
         What each round did, and the policy's adapter if it is kept apart (``rl.mstep.merge = false``).
@@ -73,6 +81,8 @@ def train(session: Session, contexts: Sequence[Context]) -> tuple[list[Round], A
             payload = _m_step(session, number, chosen)
         policy = _take_up(session, number, payload, policy)
         rounds.append(Round(**payload))
+        if after is not None:
+            after(number, policy)
     return rounds, policy
 
 

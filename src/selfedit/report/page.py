@@ -53,6 +53,7 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
         f"<h1>{escape(run.path.name)}</h1>",
         *_tables(results),
         *[f'<p><img src="{escape(p.name)}" alt="{escape(p.stem.replace("-", " "))}"></p>' for p in pictures],
+        *_shapes(results.get("self_edits", [])),
         *_times(run.ledger.timings()),
         *_self_edits(run),
         "</body>\n</html>\n",
@@ -76,6 +77,19 @@ def _tables(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _shapes(self_edits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each policy's self-edits look like, as means."""
+    if not self_edits:
+        return []
+    names = {"tokens": ".0f", "facts": ".1f", "single_fact": ".2f", "diversity": ".2f", "compression": ".2f"}
+    rows = [
+        [s["policy"], s["n"], *["?" if s.get(key) is None else f"{s[key]:{form}}" for key, form in names.items()]]
+        for s in self_edits
+    ]
+    columns = ["self-edits", "n", "tokens", "lines", "lines with one fact", "lexical diversity", "compression ratio"]
+    return ["<h2>What self-edits look like</h2>", _table(columns, rows)]
+
+
 def _times(timings: Iterable[TimingRow]) -> list[str]:
     seconds: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -93,15 +107,28 @@ def _times(timings: Iterable[TimingRow]) -> list[str]:
 
 
 def _self_edits(run: RunFolder) -> list[str]:
-    """The first candidate of a few passages, one column a policy."""
-    found: dict[str, list[tuple[str, SelfEditRow]]] = {}
+    """The first candidate of a few passages, one column a policy, from before RL to the last round."""
+    found: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {}
     for phase, number in run.ledger.rounds():
         for row in run.ledger.self_edits(phase, number):
             if row.candidate == 0:
-                name = f"round {number}" if phase == "rl" else phase.removeprefix("eval:")
-                found.setdefault(row.context_id, []).append((name, row))
+                found.setdefault(row.context_id, []).append((_column(phase, number), row))
     most = sorted(found, key=lambda context: -len(found[context]))[:EXAMPLES]
-    return ["<h2>Self-edits</h2>" if most else "", *[_side_by_side(context, found[context]) for context in most]]
+    columns = {c: [(name, row) for (_, name), row in sorted(found[c], key=lambda each: each[0])] for c in most}
+    return ["<h2>Self-edits</h2>" if most else "", *[_side_by_side(context, columns[context]) for context in most]]
+
+
+def _column(phase: str, number: int) -> tuple[int, str]:
+    """Where a policy's column stands, and its name: before RL, after each round, then what others wrote."""
+    if phase == "rl":
+        return number, f"round {number}"
+    method = phase.partition(":")[2] or phase
+    seal, _, round = method.partition("-")
+    if method == "own":
+        return 0, "before RL"
+    if seal == "seal":
+        return (int(round), f"after round {round}") if round.isdigit() else (999, "after RL")
+    return 1000, method
 
 
 def _side_by_side(context: str, edits: Sequence[tuple[str, SelfEditRow]]) -> str:

@@ -1,4 +1,4 @@
-"""A run's pictures: reward by round, and what its self-edits look like by round."""
+"""A run's pictures: reward and accuracy by round, and what its self-edits look like by round."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ import matplotlib
 matplotlib.use("Agg")  # files only: no window, no display needed
 
 from matplotlib.figure import Figure
+
+Row = Mapping[str, Any]
+_PANELS = {
+    "tokens": "tokens",
+    "facts": "lines and pairs trained on",
+    "single_fact": "share of lines with one fact",
+    "diversity": "lexical diversity (MATTR)",
+    "compression": "compression ratio",
+}
 
 
 def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -25,7 +34,9 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    if results.get("rounds"):
+    if by_round := _by_round(results.get("rows", [])):
+        written.append(_save(accuracies(by_round, results["rows"]), folder / "accuracy-by-round.png"))
+    if isinstance(results.get("rounds"), list) and results["rounds"]:
         written.append(_save(rewards(results["rounds"]), folder / "reward-by-round.png"))
     if results.get("self_edits"):
         written.append(_save(shapes(results["self_edits"]), folder / "self-edits-by-round.png"))
@@ -47,15 +58,50 @@ def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def accuracies(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Figure:
+    """Accuracy on held-out passages by round, with standard errors; rows that know no round are lines across."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, of in by_round.items():
+        errors = [100 * (row["se"] or 0.0) for row in of]
+        heights = [100 * row["accuracy"] for row in of]
+        axes.errorbar(range(len(of)), heights, errors, marker="o", capsize=3, label=name)
+    for number, row in enumerate(row for row in rows if not _round_of(row)):
+        style = ("--", ":", "-.")[number % 3]
+        axes.axhline(100 * row["accuracy"], linestyle=style, color=f"C{9 - number % 5}", label=row["method"])
+    most = max(len(of) for of in by_round.values())
+    axes.set(xlabel="round of ReST-EM", ylabel="accuracy, %", title="Held-out accuracy by round")
+    axes.set_xticks(range(most), ["before RL", *[str(number) for number in range(1, most)]])
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize="small")
+    return figure
+
+
+def _by_round(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows before RL and after each round, in order, by format where there are several; only where RL was done."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if name := _round_of(row):
+            found.setdefault(name, []).append(row)
+    return {name: of for name, of in found.items() if len(of) > 1 and of[0]["method"].startswith("own")}
+
+
+def _round_of(row: Row) -> str:
+    """The curve a row is on; "" where it is on none."""
+    method, _, format = row["method"].partition(":")
+    return (format or "self-edits") if method == "own" or method.startswith("seal") else ""
+
+
 def shapes(self_edits: Sequence[Mapping[str, Any]]) -> Figure:
-    """Mean length in tokens and mean number of facts of each policy's self-edits."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    """Each policy's self-edits: length, lines, lines with one fact, lexical diversity, compression, as means."""
+    panels = [(key, name) for key, name in _PANELS.items() if any(s.get(key) is not None for s in self_edits)]
+    figure = Figure(figsize=(4 * len(panels), 4.5), layout="constrained")
     names = [str(s["policy"]) for s in self_edits]
-    for place, (key, name) in enumerate({"tokens": "tokens", "facts": "facts (lines and pairs kept)"}.items(), 1):
-        axes = figure.add_subplot(1, 2, place)
-        axes.bar(range(len(names)), [s[key] for s in self_edits])
-        axes.set(ylabel=f"{name} a self-edit, mean")
-        axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    for place, (key, name) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), place)
+        axes.bar(range(len(names)), [s.get(key) or 0.0 for s in self_edits])
+        axes.set_title(name, fontsize="medium")
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize="small")
     return figure
 
 

@@ -1,9 +1,12 @@
-"""An SQLite file with tables made from dataclasses: whole transactions only, and errors in this project's words."""
+"""An SQLite file with tables made from dataclasses: whole transactions only, and errors in this project's words.
+
+A run's ledger is one; the kept replies of chat endpoints are another.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,14 +39,26 @@ class Database:
         path: the SQLite file; made if it is not there (not with `readonly`).
         readonly: open for reading; works while another process writes.
         timeout: seconds to wait for another process's transaction.
+        tables: what it holds.
+        noun: what to call it in messages.
 
     Raises:
         RunFolderError: if the file is not a ledger, has another version's form, is damaged, or is locked.
         StorageFull: from here and from every write, if there is no room; nothing of the transaction is stored.
     """
 
-    def __init__(self, path: Path, *, readonly: bool, timeout: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        readonly: bool,
+        timeout: float,
+        tables: Sequence[Table[Any]] = TABLES,
+        noun: str = "ledger",
+    ) -> None:
         self.path = path
+        self._tables = tables
+        self._noun = noun
         self._inside = False
         self._failed = False
         with self.errors():
@@ -119,7 +134,7 @@ class Database:
             # No code: a mistake in this code (a closed ledger, another thread), not something SQLite met.
             if getattr(error, "sqlite_errorcode", None) is None:
                 raise
-            raise _explained(error, self.path) from error
+            raise _explained(error, self.path, self._noun) from error
 
     def _begin(self) -> None:
         if self._db.in_transaction:  # left by a Ctrl-C that fell between two lines of `transaction`
@@ -133,38 +148,38 @@ class Database:
         if version == 0 and tables == 0 and not readonly:
             self._db.execute("PRAGMA journal_mode = WAL")
             with self.transaction():
-                for table in TABLES:
+                for table in self._tables:
                     self._db.execute(table.create)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
         elif version != VERSION:
-            raise _other_version(version, self.path)
+            raise _other_version(version, self.path, self._noun)
         self._db.execute("PRAGMA synchronous = FULL")
         ((verdict,), *_) = self.fetch("PRAGMA quick_check(1)")
         if verdict != "ok":
-            raise _damaged(verdict, self.path)
+            raise _damaged(verdict, self.path, self._noun)
 
 
-def _explained(error: sqlite3.Error, path: Path) -> SelfEditError:
+def _explained(error: sqlite3.Error, path: Path, noun: str) -> SelfEditError:
     code = error.sqlite_errorcode
     if code in _FULL:
         return storage_full(path)
     if code in (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE):
-        what = f"a row is in the ledger already, so nothing of this call was stored ({error})"
-        return RunFolderError(what, where=path, fix="ask the ledger what is done before doing it; this is a bug")
+        what = f"a row is in the {noun} already, so nothing of this call was stored ({error})"
+        return RunFolderError(what, where=path, fix=f"ask the {noun} what is done before doing it; this is a bug")
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return RunFolderError("another process holds the ledger", where=path, fix="end it, then start this one again")
+        return RunFolderError(f"another process holds the {noun}", where=path, fix="end it, then start this one again")
     if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return _damaged(str(error), path)
+        return _damaged(str(error), path, noun)
     fix = "check that the folder is there, can be written, and is not on a network file system"
-    return RunFolderError(f"the ledger cannot be used: {error}", where=path, fix=fix)
+    return RunFolderError(f"the {noun} cannot be used: {error}", where=path, fix=fix)
 
 
-def _damaged(verdict: str, path: Path) -> RunFolderError:
-    fix = "restore it from a copy, save what is left with `sqlite3 ledger.sqlite .recover`, or start in a new folder"
-    return RunFolderError(f"the ledger is damaged or not a ledger: {verdict}", where=path, fix=fix)
+def _damaged(verdict: str, path: Path, noun: str) -> RunFolderError:
+    fix = f"restore it from a copy, save what is left with `sqlite3 {path.name} .recover`, or start in a new folder"
+    return RunFolderError(f"the {noun} is damaged or not a {noun}: {verdict}", where=path, fix=fix)
 
 
-def _other_version(version: int, path: Path) -> RunFolderError:
-    fix = "use the selfedit that made the run (environment.json names its version), or start in a new folder"
-    what = f"the ledger has form {version}, this selfedit reads form {VERSION}" if version else "this is not a ledger"
+def _other_version(version: int, path: Path, noun: str) -> RunFolderError:
+    fix = "use the selfedit that made it (a run's environment.json names its version), or start in a new folder"
+    what = f"the {noun} has form {version}, this selfedit reads form {VERSION}" if version else f"this is not a {noun}"
     return RunFolderError(what, where=path, fix=fix)

@@ -139,7 +139,8 @@ class StepRow:
     finished_at: str
 
 
-R = TypeVar("R", SelfEditRow, AdaptationRow, AnswerRow, RewardRow, TimingRow, StepRow)
+R = TypeVar("R")
+"""A table's row, a frozen dataclass."""
 
 _SQL_TYPES = {int: "INTEGER", bool: "INTEGER", float: "REAL", str: "TEXT"}
 

@@ -1,0 +1,220 @@
+"""Many requests to one endpoint: what is kept is taken, the rest is asked at once and kept as it comes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from selfedit.config.endpoint import EndpointSettings
+from selfedit.endpoint.chat import REFUSED, Bill, ChatReply, ChatRequest, cost
+from selfedit.endpoint.store import ReplyRow, ReplyStore, default_store
+from selfedit.endpoint.transport import FIRST_PAUSE, Answer, Transport
+from selfedit.errors import Interrupted, SelfEditError, Unavailable
+from selfedit.run.files import canonical_json
+
+POLL_SECONDS = 0.5
+"""How often the caller's wish to stop is looked at while requests are under way."""
+
+_Outcome = tuple[str, "Answer | BaseException"]
+
+
+class EndpointClient:
+    """Asks an endpoint, and keeps every reply on disk before anyone sees it.
+
+    What is kept needs neither key nor network nor the package ``openai``: they are looked for when something has to be
+    asked. Declined requests are not kept. Use it from one thread, in a ``with``.
+
+    Args:
+        endpoint: where, which model, how hard, what it costs.
+        cache: the file of kept replies; None takes the settings', else the one in selfedit's cache.
+        first_pause: seconds before a failed request is sent again; it doubles from there.
+
+    Attributes:
+        bill: what the replies so far cost.
+
+    Raises:
+        RunFolderError: the cache is not a file of replies.
+    """
+
+    def __init__(
+        self, endpoint: EndpointSettings, cache: Path | None = None, *, first_pause: float = FIRST_PAUSE
+    ) -> None:
+        self.endpoint = endpoint
+        self.bill = Bill()
+        self._billed: set[str] = set()
+        self._first_pause = first_pause
+        self._store = ReplyStore(cache or (Path(endpoint.cache).expanduser() if endpoint.cache else default_store()))
+
+    def stream(
+        self, requests: Sequence[ChatRequest], check: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[int, ChatReply]]:
+        """Yield (index, reply) as they come, the kept ones first; equal requests are asked once.
+
+        ``check`` is called now and then and may raise `Interrupted`: no more is asked then, what is under way is waited
+        for and kept, and it is raised. A failure that ends everything does the same. Declined requests are yielded with
+        ``refused`` set, unless no request of this call was answered: then the request itself is at fault.
+
+        Raises:
+            Unavailable: the package, the key, the endpoint or the model is not there, or it failed too often.
+            StorageFull: no room to keep the replies.
+        """
+        places: dict[str, list[int]] = defaultdict(list)
+        for index, request in enumerate(requests):
+            places[request.key(self.endpoint)].append(index)
+        kept = self._store.find(list(places))
+        for key, row in kept.items():
+            yield from self._given(key, places[key], self._reply(row, cached=True))
+        missing = {key: requests[at[0]] for key, at in places.items() if key not in kept}
+        for key, row in self._fetch(missing, check, answered=bool(kept)):
+            yield from self._given(key, places[key], self._reply(row, cached=False))
+
+    def replies(self, requests: Sequence[ChatRequest], check: Callable[[], None] = lambda: None) -> list[ChatReply]:
+        """Every reply, in the order of the requests; raises as `stream` does."""
+        found = dict(self.stream(requests, check))
+        return [found[index] for index in range(len(requests))]
+
+    def close(self) -> None:
+        """Close the file of kept replies."""
+        self._store.close()
+
+    def __enter__(self) -> EndpointClient:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _given(self, key: str, places: Sequence[int], reply: ChatReply) -> Iterator[tuple[int, ChatReply]]:
+        if key not in self._billed:
+            self._billed.add(key)
+            self.bill.add(reply)
+        for index in places:
+            yield index, reply
+
+    def _reply(self, row: ReplyRow, *, cached: bool) -> ChatReply:
+        price = cost(self.endpoint, row.tokens_in, row.tokens_out)
+        counts = (row.tokens_in, row.tokens_out, price)
+        return ChatReply(row.text, row.finish, *counts, row.raw, cached, row.attempts, row.seconds)
+
+    def _row(self, key: str, request: ChatRequest, answer: Answer) -> ReplyRow:
+        return ReplyRow(
+            key=key,
+            url=self.endpoint.url,
+            model=self.endpoint.model or "",
+            sample=request.sample,
+            request=canonical_json(request.body(self.endpoint), indent=None).decode(),
+            text=answer.text,
+            finish=answer.finish,
+            tokens_in=answer.tokens_in,
+            tokens_out=answer.tokens_out,
+            raw=answer.raw,
+            attempts=answer.attempts,
+            seconds=answer.seconds,
+        )
+
+    def _fetch(
+        self, missing: dict[str, ChatRequest], check: Callable[[], None], *, answered: bool
+    ) -> Iterator[tuple[str, ReplyRow]]:
+        """Ask what is missing; replies are kept, then given out."""
+        if not missing:
+            return
+        crew = _Crew(Transport(self.endpoint, self._first_pause), missing, self.endpoint.concurrency)
+        failure: SelfEditError | None = None
+        try:
+            while crew.busy or (crew.waiting and failure is None):
+                failure = failure or _asked_to_stop(check)
+                if failure is None:
+                    crew.give_out()
+                else:
+                    crew.hurry()
+                rows, failed = self._sort(missing, crew.collect())
+                self._store.add(row for row in rows if row.finish != REFUSED)
+                answered = answered or any(row.finish != REFUSED for row in rows)
+                failure = failure or failed or (None if answered else _all_declined(rows))
+                for row in rows:
+                    yield row.key, row
+        finally:
+            crew.close()
+        if failure is not None:
+            raise failure
+
+    def _sort(
+        self, missing: dict[str, ChatRequest], outcomes: Sequence[_Outcome]
+    ) -> tuple[list[ReplyRow], SelfEditError | None]:
+        rows, failure = [], None
+        for key, outcome in outcomes:
+            if isinstance(outcome, Answer):
+                rows.append(self._row(key, missing[key], outcome))
+            elif isinstance(outcome, SelfEditError):
+                failure = failure or outcome
+            else:
+                raise outcome
+        return rows, failure
+
+
+def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
+    try:
+        check()
+    except Interrupted as stopped:
+        return stopped
+    return None
+
+
+def _all_declined(rows: Sequence[ReplyRow]) -> Unavailable | None:
+    """An endpoint that declines the first request will most likely decline all."""
+    if not rows:
+        return None
+    fix = "check the endpoint's settings against what it says: another token_limit, model or temperature perhaps"
+    return Unavailable(f"the endpoint declines the request: {rows[0].raw[:300]}", where=rows[0].url, fix=fix)
+
+
+class _Crew:
+    """Threads that send; they die with the process, so that a second Ctrl-C need not wait for a slow endpoint."""
+
+    def __init__(self, transport: Transport, missing: dict[str, ChatRequest], size: int) -> None:
+        self.waiting = list(missing.items())[::-1]
+        self.busy = 0
+        self._size = min(size, len(missing))
+        self._transport = transport
+        self._todo: queue.SimpleQueue[tuple[str, ChatRequest] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        for _ in range(self._size):
+            threading.Thread(target=self._work, daemon=True, name="selfedit-endpoint").start()
+
+    def give_out(self) -> None:
+        """Keep every thread busy, and no more than that under way."""
+        while self.waiting and self.busy < self._size:
+            self._todo.put(self.waiting.pop())
+            self.busy += 1
+
+    def hurry(self) -> None:
+        """Let nobody send again; what has been sent is waited for."""
+        self._transport.stopping.set()
+
+    def collect(self) -> list[_Outcome]:
+        """What has come back; waits a moment for the first."""
+        outcomes: list[_Outcome] = []
+        try:
+            outcomes.append(self._done.get(timeout=POLL_SECONDS))
+            while True:
+                outcomes.append(self._done.get_nowait())
+        except queue.Empty:
+            pass
+        self.busy -= len(outcomes)
+        return outcomes
+
+    def close(self) -> None:
+        """Send the threads home; whoever waits to send again gives up."""
+        self._transport.close()
+        for _ in range(self._size):
+            self._todo.put(None)
+
+    def _work(self) -> None:
+        while (task := self._todo.get()) is not None:
+            key, request = task
+            try:
+                self._done.put((key, self._transport.send(request)))
+            except BaseException as error:
+                self._done.put((key, error))

@@ -1,0 +1,70 @@
+"""The replies kept on disk: one for each (endpoint, model, parameters, messages, sample), shared by all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfedit.lm.models import cache_dir
+from selfedit.run.database import Database
+from selfedit.run.rows import Table
+
+_AT_ONCE = 500
+_TIMEOUT = 60.0  # another process may keep its replies in the same file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyRow:
+    """A kept reply and the request it answers; `request` and `raw` are the bodies sent and received."""
+
+    key: str
+    url: str
+    model: str
+    sample: int
+    request: str
+    text: str
+    finish: str
+    tokens_in: int | None
+    tokens_out: int | None
+    raw: str
+    attempts: int
+    seconds: float
+
+
+_REPLIES = Table(ReplyRow, "replies", ("key",))
+
+
+class ReplyStore:
+    """The file of kept replies. It belongs to the thread that opened it; several processes may share it.
+
+    Raises:
+        RunFolderError: it is not such a file, or damaged.
+        StorageFull: no room, here or when replies are added; none of that call is stored then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = Database(path, readonly=False, timeout=_TIMEOUT, tables=(_REPLIES,), noun="reply file")
+
+    def find(self, keys: Sequence[str]) -> dict[str, ReplyRow]:
+        """Those of the replies that are there, by key."""
+        rows: dict[str, ReplyRow] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            part = keys[start : start + _AT_ONCE]
+            where = f" WHERE key IN ({', '.join('CAST(? AS TEXT)' for _ in part)})"
+            rows |= {row.key: row for row in self._db.rows(_REPLIES, where, tuple(key.encode() for key in part))}
+        return rows
+
+    def add(self, rows: Iterable[ReplyRow]) -> None:
+        """Keep replies, all or none; one that another process has kept meanwhile stays as it is."""
+        self._db.insert(_REPLIES, rows, " ON CONFLICT DO NOTHING")
+
+    def close(self) -> None:
+        """Close the file; everything kept is already on the disk."""
+        self._db.close()
+
+
+def default_store() -> Path:
+    """Where replies are kept unless a setting says otherwise."""
+    return cache_dir() / "replies.sqlite"

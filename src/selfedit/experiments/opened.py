@@ -1,0 +1,87 @@
+"""What every experiment begins and ends with: the run's folder, the model, the engine, and results of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.engine.processes import engine_for
+from selfedit.engine.work import Here
+from selfedit.grading.grader import Grader
+from selfedit.lm.load import LanguageModel, load
+from selfedit.outer.evaluate import table
+from selfedit.outer.session import Session
+from selfedit.run.environment import environment
+from selfedit.run.folder import RunFolder
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.progress import ProgressSink
+from selfedit.tasks.knowledge.published import SOURCE, Published
+from selfedit.tasks.knowledge.task import KnowledgeTask
+
+
+@contextmanager
+def opened(
+    folder: str | Path,
+    settings: Settings,
+    hashes: Mapping[str, str],
+    grader: Grader,
+    *,
+    kind: str,
+    progress: ProgressSink,
+    interrupt: Interrupt | None,
+    lm: LanguageModel | None,
+    workers: bool = True,
+) -> Iterator[Session]:
+    """A session on the run in ``folder``, new or gone on with; its engine is stopped at the end.
+
+    Args:
+        folder: the run's folder; made if it is not there.
+        settings: frozen in the folder at the first start, with ``hashes``.
+        hashes: of the data.
+        grader: says whether an answer is right.
+        kind: the run's kind.
+        progress: where progress goes.
+        interrupt: how the user stops the run.
+        lm: the model, if it is loaded already.
+        workers: whether the experiment has inner loops for worker processes.
+    """
+    frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
+    with RunFolder.open(folder, frozen, kind=kind) as run:
+        run.record_environment(environment(dict(hashes)))
+        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+        engine = engine_for(lm, settings) if workers else Here(lm)
+        task = KnowledgeTask(lm, settings)
+        try:
+            yield Session(run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine)
+        finally:
+            engine.close()
+
+
+def results_of(
+    kind: str,
+    session: Session,
+    scores: Mapping[str, Mapping[str, float]],
+    hashes: Mapping[str, str],
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    published: Mapping[str, Published] | None = None,
+    published_pairs: Mapping[tuple[str, str], Published] | None = None,
+) -> dict[str, Any]:
+    """The part of ``results.json`` that all experiments share. No times and no dates: equal runs give equal bytes."""
+    return {
+        "experiment": kind,
+        **table(scores, pairs),
+        "published": {
+            "source": SOURCE,
+            "rows": {method: found.as_dict() for method, found in (published or {}).items()},
+            "paired": [{"b": b, "a": a, **found.as_dict()} for (b, a), found in (published_pairs or {}).items()],
+        },
+        "contexts": {method: dict(of_method) for method, of_method in scores.items()},
+        "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
+        "grader": session.settings.answer.grader,
+        "data": dict(hashes),
+        "settings": session.settings.model_dump(mode="json"),
+    }

@@ -1,0 +1,39 @@
+"""The self-edits of a policy in numbers: the means that figures and results show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from selfedit.run.ledger import SelfEditRow
+from selfedit.tasks.knowledge.edits import ParsedEdit
+from selfedit.tasks.knowledge.shape import compression_ratio, shape
+
+
+def shape_of(rows: Sequence[SelfEditRow], task: Any) -> dict[str, Any]:
+    """Means over self-edits (n of them): length, lines, share of lines with one fact, diversity, compression.
+
+    ``compression_all`` is the ratio of all of them as one text, in the order of the ledger: how much they repeat one
+    another (Shaib et al. 2024, arXiv 2403.00553, measure the diversity of a set of texts so).
+    """
+    read: Callable[[str], ParsedEdit] = task.parse
+    edits = [read(row.text) for row in rows]
+    shapes = [shape(row.text, edit) for row, edit in zip(rows, edits, strict=True)]
+    return {
+        "n": len(rows),
+        "tokens": _mean(row.tokens for row in rows),
+        "facts": _mean(s.lines for s in shapes),
+        "pairs": _mean(len(edit.pairs) for edit in edits),
+        "single_fact": _mean(s.single_fact for s in shapes),
+        "diversity": _mean(s.diversity for s in shapes),
+        "compression": _mean(s.compression for s in shapes),
+        "compression_all": compression_ratio("\n".join(row.text for row in rows)),
+        "cut_off": _mean(row.finish == "length" for row in rows),
+        "rejected": _mean(row.rejected is not None for row in rows),
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean of what is there; None where nothing is."""
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None

@@ -1,0 +1,128 @@
+"""A run's tables as Markdown, and a page's block of them rewritten: the numbers of recipes/*.md come from here only.
+
+A page marks where tables go: ``<!-- results: NAME -->`` and ``<!-- end of results -->``, each on a line of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfedit.errors import DataError
+from selfedit.report.words import method_name
+from selfedit.run.files import write_atomic
+
+END = "<!-- end of results -->"
+
+
+def begin(name: str) -> str:
+    """The line before a block."""
+    return f"<!-- results: {name} -->"
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Rows, paired differences and, after continued pretraining, trainings; published numbers in a column beside ours.
+
+    Raises:
+        DataError: the results hold no table.
+    """
+    if not results.get("rows"):
+        fix = "give the folder of a finished experiment"
+        raise DataError("there is no table of methods in these results", where=results.get("experiment"), fix=fix)
+    published = results.get("published", {})
+    parts = [_about(results), _rows(results, published), _paired(results, published), _training(results)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def rewrite(page: Path, name: str, text: str) -> None:
+    """Put ``text`` into the page's block of that name; the rest of the page stays as it is.
+
+    Raises:
+        DataError: the page cannot be read, or has no such block.
+    """
+    try:
+        before = page.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the page cannot be read: {error}", where=page) from error
+    block = re.compile(rf"(?<={re.escape(begin(name))}\n).*?(?={re.escape(END)})", re.DOTALL)
+    if len(block.findall(before)) != 1:
+        fix = f"put these two lines where the tables shall be:\n    {begin(name)}\n    {END}"
+        raise DataError(f"the page has not one block of results named {name!r}", where=page, fix=fix)
+    write_atomic(page, block.sub(lambda _: f"\n{text}\n", before).encode())
+
+
+def _about(results: Mapping[str, Any]) -> str:
+    settings = results.get("settings", {})
+    seeds = settings.get("eval", {}).get("repeats", 1)
+    about = [
+        f"Model {_code(results.get('model', {}).get('name'))}",
+        f"grader {_code(results.get('grader'))}",
+        f"{seeds} inner seed{'s' if seeds > 1 else ''}",
+        f"run seed {settings.get('seed', '?')}",
+    ]
+    source = results.get("published", {}).get("source")
+    said = ", ".join(about) + ". n counts passages, the standard error is over passages."
+    return f"{said} Published: {_plain(source)}." if source and results["published"]["rows"] else said
+
+
+def _rows(results: Mapping[str, Any], published: Mapping[str, Any]) -> str:
+    theirs = published.get("rows", {})
+    columns = ["method", "accuracy %", "se", "n", *(["published %", "se", "n"] if theirs else [])]
+    rows = []
+    for row in results["rows"]:
+        found = theirs.get(row["method"])
+        more = [] if not theirs else ["", "", ""] if found is None else _published(found)
+        rows.append(
+            [method_name(results, row["method"]), _percent(row["accuracy"]), _percent(row["se"]), row["n"], *more]
+        )
+    return _table(columns, rows)
+
+
+def _paired(results: Mapping[str, Any], published: Mapping[str, Any]) -> str:
+    if not results.get("paired"):
+        return ""
+    theirs = {(gap["b"], gap["a"]): gap for gap in published.get("paired", [])}
+    columns = ["paired difference", "points", "se", "n", *(["published", "se", "n"] if theirs else [])]
+    rows = []
+    for gap in results["paired"]:
+        found = theirs.get((gap["b"], gap["a"]))
+        more = [] if not theirs else ["", "", ""] if found is None else _published(found, "+")
+        rows.append(
+            [f"{gap['a']} − {gap['b']}", _percent(gap["difference"], "+"), _percent(gap["se"]), gap["n"], *more]
+        )
+    return _table(columns, rows)
+
+
+def _training(results: Mapping[str, Any]) -> str:
+    if not results.get("training"):
+        return ""
+    rows = [
+        [method, run["documents"], run["steps"], run["tokens"], f"{run['losses'][0]:.3f}", f"{run['losses'][-1]:.3f}"]
+        for method, runs in results["training"].items()
+        for run in runs
+    ]
+    return _table(["trained on", "documents", "steps", "tokens", "first loss", "last loss"], rows)
+
+
+def _published(found: Mapping[str, Any], sign: str = "") -> list[object]:
+    return [_percent(found["value"], sign), "" if found["se"] is None else _percent(found["se"]), found["n"]]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
+
+
+def _plain(value: object) -> str:
+    """Text that stays in its cell."""
+    return "".join(c if c.isprintable() else " " for c in str(value)).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _code(value: object) -> str:
+    return f"`{_plain(value).replace('`', '')}`"
+
+
+def _percent(share: float | None, sign: str = "") -> str:
+    return "?" if share is None else f"{100 * share:{sign}.1f}"

@@ -1,0 +1,80 @@
+"""Recipes can be read; every step of a paper's recipe runs on a two-layer model; the smoke recipes run for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from paper_recipe import RECIPES, SIZES, shrunk
+from selfedit.config import read_settings
+from selfedit.experiments.catalog import EXPERIMENTS
+from selfedit.report.markdown import END, begin
+
+OURS = ("single-passage", "replay", "cpt")
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "published"
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_is_valid(recipe: Path) -> None:
+    read_settings(recipe)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_experiment_has_its_recipes_and_a_page(name: str) -> None:
+    assert name in EXPERIMENTS
+    assert all((RECIPES / f"{name}-{kind}.toml").exists() for kind in ("smoke", "cpu", "paper"))
+    page = (RECIPES / f"{name}.md").read_text("utf-8")
+    assert f"{begin(f'{name}-cpu')}\n" in page and page.count(END) == page.count("<!-- results: ")
+
+
+def differing(name: str, model: Path, data: Path) -> set[str]:
+    """Dotted settings in which the shrunk recipe differs from the paper's."""
+    from selfedit.run.settings import changes
+
+    paper = read_settings(RECIPES / f"{name}-paper.toml").model_dump(mode="json")
+    return {key for key, *_ in changes(paper, shrunk(name, model, data).model_dump(mode="json"))}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_only_sizes_and_places_are_changed(name: str, small_folder: Path, data: Path) -> None:
+    places = {"model", "device", "train", "heldout", "replay.folder", "external.file"}
+    assert differing(name, small_folder, data) <= {*SIZES, *places}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_step_of_a_papers_recipe(name: str, small_folder: Path, data: Path, tmp_path: Path) -> None:
+    settings = shrunk(name, small_folder, data)
+    results = EXPERIMENTS[name].load()(tmp_path / "run", settings)
+    assert results["rows"] and results["paired"] and results["data"]
+    assert {"accuracy", "se", "n"} <= results["rows"][0].keys()
+    assert all(row["n"] == 2 for row in results["rows"])
+    if name == "single-passage":
+        assert [row["method"] for row in results["rows"]][-3:] == ["seal-1", "seal-2", "gold"]
+
+
+@pytest.mark.slow
+def test_the_papers_full_finetuning_over_processes(small_folder: Path, data: Path, tmp_path: Path) -> None:
+    sizes = {"cpt__methods": ["base", "passage"], "cpt__full__processes": 2}
+    settings = shrunk("cpt", small_folder, data, **sizes)
+    results = EXPERIMENTS["cpt"].load()(tmp_path / "run", settings)
+    (training,) = results["training"]["passage"]
+    assert training["documents"] == 2 and training["losses"][0] > 0
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OURS)
+def test_smoke_recipes_run_on_the_real_model(name: str, tmp_path: Path) -> None:
+    overrides = {}
+    if name == "replay":
+        if not PUBLISHED.exists():
+            pytest.skip(f"needs the published self-edits in {PUBLISHED}")
+        overrides = {"replay.folder": str(PUBLISHED)}
+    settings = read_settings(RECIPES / f"{name}-smoke.toml", overrides)
+    results = EXPERIMENTS[name].load()(tmp_path / "run", settings)
+    assert all(0 <= row["accuracy"] <= 1 for row in results["rows"])
+    if name == "single-passage":
+        assert [row["method"] for row in results["rows"]] == ["base", "context", "passage", "own", "seal-1", "gold"]
+    if name == "cpt":
+        assert results["training"]["passage"][0]["losses"][0] < 6  # nats a token: a model that reads English

@@ -1,0 +1,65 @@
+"""Tables as Markdown, and a page's block rewritten and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfedit.errors import DataError
+from selfedit.report.markdown import markdown, rewrite
+
+RESULTS: dict[str, Any] = {
+    "experiment": "replay",
+    "rows": [
+        {"method": "base", "accuracy": 0.1, "se": 0.02, "n": 32},
+        {"method": "seal-2:rewrite", "accuracy": 0.25, "se": None, "n": 32},
+        {"method": "odd|<b>", "accuracy": 0.3, "se": 0.1, "n": 32},
+    ],
+    "paired": [{"a": "seal-2:rewrite", "b": "base", "difference": 0.15, "se": 0.03, "n": 32}],
+    "published": {
+        "source": "a paper",
+        "rows": {"base": {"value": 0.327, "se": 0.019, "n": 200}},
+        "paired": [{"a": "seal-2:rewrite", "b": "base", "value": 0.073, "se": 0.024, "n": 200}],
+    },
+    "training": {"own": [{"documents": 5, "steps": 2, "tokens": 99, "losses": [3.0, 2.0]}]},
+    "model": {"name": "smollm2-135m"},
+    "grader": "contains",
+    "settings": {"seed": 3, "eval": {"repeats": 2}},
+}
+
+
+def test_ours_and_the_published_side_by_side() -> None:
+    text = markdown(RESULTS)
+    assert "| base: the model as it is | 10.0 | 2.0 | 32 | 32.7 | 1.9 | 200 |" in text
+    assert "after round 2 of RL (SEAL) [rewrite] | 25.0 | ? | 32 |  |  |  |" in text
+    assert "| seal-2:rewrite − base | +15.0 | 3.0 | 32 | +7.3 | 2.4 | 200 |" in text
+    assert "| own | 5 | 2 | 99 | 3.000 | 2.000 |" in text
+    assert "`smollm2-135m`" in text and "2 inner seeds" in text and "run seed 3" in text
+    assert "odd\\|&lt;b>" in text
+
+
+def test_only_the_block_is_rewritten(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Before\n<!-- results: one -->\nold\n<!-- end of results -->\nbetween\n"
+                    "<!-- results: two -->\n<!-- end of results -->\nafter\n")  # fmt: skip
+    rewrite(page, "two", "NEW \\1 text")
+    first = page.read_text()
+    assert first.startswith("# Before\n<!-- results: one -->\nold\n<!-- end of results -->\nbetween\n")
+    assert first.endswith("<!-- results: two -->\n\nNEW \\1 text\n<!-- end of results -->\nafter\n")
+    rewrite(page, "two", "NEW \\1 text")
+    assert page.read_text() == first
+
+
+def test_a_page_without_the_block_says_what_to_put_there(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing")
+    with pytest.raises(DataError, match="'one'") as caught:
+        rewrite(page, "one", "x")
+    assert "<!-- results: one -->" in str(caught.value.fix)
+
+
+def test_results_without_a_table_are_refused() -> None:
+    with pytest.raises(DataError, match="no table"):
+        markdown({"experiment": "adapt"})
