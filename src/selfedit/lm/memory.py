@@ -10,7 +10,15 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psutil
+
+if TYPE_CHECKING:
+    import torch
+
+_GROUP = Path("/sys/fs/cgroup")  # of a Linux container
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
 
 
@@ -29,3 +37,22 @@ def keep_memory() -> bool:
     kept = mallopt(_M_TRIM_THRESHOLD, -1) == 1  # −1: never
     # Older glibc refuses a threshold above 32 MB: there, no allocation gets pages of its own.
     return kept and (mallopt(_M_MMAP_THRESHOLD, 2**31 - 1) == 1 or mallopt(_M_MMAP_MAX, 0) == 1)
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that more can be put into now: the GPU's, or the machine's within the limit of its container."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return max(0, min(int(psutil.virtual_memory().available), _left_in_container()))
+
+
+def _left_in_container() -> int:
+    """What the container's limit leaves; files that are only cached do not count as used. Huge without a limit."""
+    limit, used, detail = (_GROUP / f"memory.{name}" for name in ("max", "current", "stat"))
+    if not limit.exists() or not (most := limit.read_text().strip()).isdecimal():
+        return sys.maxsize
+    details = dict(line.split()[:2] for line in detail.read_text().splitlines())
+    cached = int(details.get("inactive_file", 0))
+    return int(most) - int(used.read_text()) + cached

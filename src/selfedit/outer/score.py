@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from selfedit.engine.work import Done, Trained, Work
 from selfedit.inner.job import AdaptJob
-from selfedit.lm.generate import Completion, generate
+from selfedit.lm.generate import Completion
+from selfedit.outer import known
+from selfedit.outer.groups import choose_group, form_groups
 from selfedit.outer.session import Session, timed
 from selfedit.run.files import fingerprint
-from selfedit.run.ledger import BASE, AdaptationRow, AnswerRow, InnerKey, TimingRow
+from selfedit.run.ledger import BASE, AdaptationRow, AnswerRow, InnerKey, KnownRow, TimingRow
 from selfedit.tasks.task import Context, Task
 
 BASE_GROUP = 8
@@ -39,21 +42,40 @@ class InnerLoop:
 
 
 def answer_base(session: Session, phase: str, round: int, contexts: Sequence[Context]) -> None:
-    """Let the model as it is answer every context's questions; once for each (model, question)."""
+    """Let the model as it is answer every context's questions; once for each (weights, question) of the whole run."""
     done = session.run.ledger.done(phase, round)
     groups = [contexts[start : start + BASE_GROUP] for start in range(0, len(contexts), BASE_GROUP)]
     for group in groups:
         if all(InnerKey(context.id, BASE, 0) in done for context in group):
             continue
         session.interrupt.check()
-        prompts = [session.task.question(context, question) for context in group for question in context.questions]
+        answer_known(session, phase, round, group)
+
+
+def answer_known(session: Session, phase: str, round: int, group: Sequence[Context]) -> None:
+    """One group's base answers, from what is known and from the model, stored in one transaction."""
+    pairs = [(context, question) for context in group for question in context.questions]
+    asked = [(session.task.question(context, question), question) for context, question in pairs]
+    found = known.look_up(session, asked)
+    missing = [place for place, row in enumerate(found) if row is None]
+    timings: list[TimingRow] = []
+    new: dict[str, KnownRow] = {}
+    if missing:
         start = time.perf_counter()
-        answers = iter(generate(session.lm, prompts, **vars(session.task.decoding)))
+        said = known.ask(session, [asked[place] for place in missing])
         seconds = time.perf_counter() - start
-        said = [(context, BASE, 0, [next(answers) for _ in context.questions]) for context in group]
-        timings: list[TimingRow] = []
-        rows = _graded(session, phase, round, said, seconds, timings)
-        session.run.ledger.add_results([], rows, timings)
+        timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=seconds, count=len(missing)))
+        with timed(timings, phase, round, "grading", len(missing)):
+            for place, completion in zip(missing, said, strict=True):
+                found[place] = row = known.graded(session, *asked[place], completion)
+                new[row.asked] = row
+    each = timings[0].seconds / len(missing) if missing else 0.0
+    rows = [
+        known.answer_row(row, phase, round, context, question, each if place in missing else 0.0)
+        for place, ((context, question), row) in enumerate(zip(pairs, found, strict=True))
+        if row is not None
+    ]
+    session.run.ledger.add_results([], rows, timings, new.values())
 
 
 def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) -> None:
@@ -65,31 +87,36 @@ def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) 
     done = session.run.ledger.done(phase, round)
     jobs = {l.key: session.task.inner_loop(l.context, l.edit, l.seed, l.order_seed) for l in loops}  # noqa: E741
     ordered = sorted(loops, key=lambda loop: (loop.order_seed, -_tokens(jobs[loop.key]), loop.key))
-    groups = _groups(ordered, session.settings.inner.group, session.settings.workers)
+    most = choose_group(session, f"{phase} {round}", [job for job in jobs.values() if job is not None])
+    groups = form_groups(ordered, most, session.settings.workers)
     total = sum(_tokens(job) for job in jobs.values())
     finished = sum(_tokens(jobs[loop.key]) for loop in loops if loop.key in done)
     todo = [group for group in groups if group[0].key not in done]
     works = [_work(session, group, jobs) for group in todo]
-    with session.progress.task(f"inner loops ({phase})", total=total, unit="tokens", done=finished) as task:
+    with (
+        session.progress.task(f"inner loops ({phase})", total=total, unit="tokens", done=finished) as task,
+        waiting(session, phase, round) as busy,
+    ):
         for index, result in session.engine.run(works, task.advance, session.interrupt.check):
             _store(session, phase, round, todo[index], jobs, result)
+            busy.append(result.adapting + result.answering)
 
 
-def _groups(ordered: Sequence[InnerLoop], most: int, workers: int) -> list[list[InnerLoop]]:
-    """Groups of at most ``most`` loops of like length; as many for every worker, and of like work.
+@contextmanager
+def waiting(session: Session, phase: str, round: int) -> Iterator[list[float]]:
+    """Store for how long the workers had nothing to do: the wall time of the block less what they were busy with.
 
-    Each stretch of the order is dealt out in turn, one loop to each worker's group, so that none waits for the longest.
+    Yields a list that takes the busy seconds of each finished group. Times of a part are those of the run, not of its
+    workers: N workers that are busy for a second each at the same time are one second.
     """
-    size = _group_size(len(ordered), most, workers)
-    stretches = [ordered[start : start + size * workers] for start in range(0, len(ordered), size * workers)]
-    dealt = [list(stretch[worker::workers]) for stretch in stretches for worker in range(workers)]
-    return [group for group in dealt if group]
-
-
-def _group_size(loops: int, most: int, workers: int) -> int:
-    """Loops a group: at most ``most``, and such that every worker gets as many groups as the others."""
-    groups = workers * math.ceil(loops / (most * workers))
-    return max(1, math.ceil(loops / max(1, groups)))
+    start, busy = time.perf_counter(), list[float]()
+    try:
+        yield busy
+    finally:
+        idle = time.perf_counter() - start - sum(busy) / session.settings.workers
+        if busy:
+            row = TimingRow(phase=phase, round=round, part="waiting", seconds=max(0.0, idle), count=len(busy))
+            session.run.ledger.add_timings([row])
 
 
 def _work(session: Session, group: Sequence[InnerLoop], jobs: Mapping[InnerKey, AdaptJob | None]) -> Work:
@@ -108,8 +135,9 @@ def _store(
     """Grade a finished group's answers and store all of it in one transaction."""
     rows = [_adaptation(loop, jobs[loop.key], t, phase, round) for loop, t in zip(group, result.loops, strict=True)]
     said = [(l.context, l.candidate, l.repeat, t.answers) for l, t in zip(group, result.loops, strict=True)]  # noqa: E741
+    workers = session.settings.workers  # all of them at work together: a part's seconds are the run's, see `waiting`
     timings = [
-        TimingRow(phase=phase, round=round, part="adapting", seconds=result.adapting, count=len(group)),
+        TimingRow(phase=phase, round=round, part="adapting", seconds=result.adapting / workers, count=len(group)),
     ]
     answers = _graded(session, phase, round, said, result.answering, timings)
     session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
@@ -154,14 +182,15 @@ def _graded(
     seconds: float,
     timings: list[TimingRow],
 ) -> list[AnswerRow]:
-    """Grade the answers to every context's questions; ``seconds`` is what answering took."""
+    """Grade the answers to every context's questions; ``seconds`` is what answering took its worker."""
     entries = [
         (context, candidate, repeat, question, answer)
         for context, candidate, repeat, answers in said
         for question, answer in zip(context.questions, answers, strict=True)
     ]
     count = len(entries)
-    timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=seconds, count=count))
+    wall = seconds / session.settings.workers
+    timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=wall, count=count))
     with timed(timings, phase, round, "grading", count):
         grades = [session.grader.grade(q.text, q.answers, answer.text) for _, _, _, q, answer in entries]
     return [
