@@ -139,6 +139,18 @@ def load_contexts(
     return _with_ids(passages)
 
 
+def contexts_from(records: Iterable[Any], source: object, *, require_questions: bool = False) -> list[Context]:
+    """The contexts of records that are read already, in the form of a data file; other fields are passed over.
+
+    Raises:
+        FormatError, DataError: as `load_contexts`.
+    """
+    passages = _checked(((f"record {number}", record) for number, record in enumerate(records, 1)), source)
+    if require_questions:
+        _require_questions(passages, source)
+    return _with_ids(passages)
+
+
 def data_hash(contexts: Iterable[Context]) -> str:
     """The SHA-256 of everything in ``contexts``, in their order: equal hashes mean equal data."""
     canonical = json.dumps([asdict(context) for context in contexts], sort_keys=True, separators=(",", ":"))

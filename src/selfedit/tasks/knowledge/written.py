@@ -1,0 +1,135 @@
+"""Files of self-edits that somebody else wrote: the published ones, or one's own.
+
+A record names a passage by its text or its id and holds the self-edits of it:
+``{"context": "...", "completions": ["...", "..."]}`` (the published form; ``self_edits`` does as well) or
+``{"id": "...", "self_edits": [...]}``. A ``.json`` file is a list of them, a ``.jsonl`` file has one a line; either may
+be gzipped (``.json.gz``). Several records of one passage add up. The texts are a model's: they are read as text only.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfedit.errors import DataError, FormatError
+from selfedit.tasks.task import Context
+
+_FORM = 'a record looks like {"context": "the passage", "self_edits": ["...", "..."]}, or has "id" for "context"'
+_SHOWN = 3
+MAX_BYTES = 2**30
+"""Of the unpacked file: a gzip bomb ends here."""
+
+
+@dataclass(frozen=True)
+class SelfEditFile:
+    """What a file of self-edits holds.
+
+    Attributes:
+        path: the file.
+        records: as they stand in it.
+        sha256: of its bytes, as they are on the disk.
+    """
+
+    path: Path
+    records: tuple[Mapping[str, Any], ...]
+    sha256: str
+
+    def of(self, contexts: Sequence[Context], samples: int) -> dict[str, list[str]]:
+        """The first ``samples`` self-edits of each context, by its id.
+
+        Raises:
+            DataError: a context has fewer.
+        """
+        found: dict[str, list[str]] = {}
+        for record in self.records:
+            found.setdefault(_name(record), []).extend(_texts(record))
+        texts = {c.id: (found.get(_by_text(c.text)) or found.get(f"id {c.id}") or [])[:samples] for c in contexts}
+        if short := [c for c in contexts if len(texts[c.id]) < samples]:
+            what = f"{len(short)} of {len(contexts)} passages have fewer than {samples} self-edits in the file"
+            places = ", ".join(f"{c.id} ({len(texts[c.id])})" for c in short[:_SHOWN])
+            fix = f"add some (a passage is found by its text or its id), or ask for fewer samples; {_FORM}"
+            raise DataError(what, where=f"{self.path}: {places}", fix=fix)
+        return texts
+
+
+def read_self_edits(path: str | Path, *, fix: str = _FORM) -> SelfEditFile:
+    """Read a file of self-edits.
+
+    Args:
+        path: the file.
+        fix: what to say to someone who does not have it.
+
+    Raises:
+        DataError: it is not there or cannot be read.
+        FormatError: a record has not the form above; the message names it.
+    """
+    path = Path(path)
+    try:
+        packed = path.read_bytes()
+        text = (_unpacked(packed) if path.suffix == ".gz" else packed).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"the file of self-edits cannot be read: {reason}", where=path, fix=fix) from error
+    lines = path.name.removesuffix(".gz").endswith(".jsonl")
+    records = tuple(_checked(_lines(text, path) if lines else _listed(text, path), path))
+    if not records:
+        raise DataError("the file holds no self-edits", where=path, fix=_FORM)
+    return SelfEditFile(path, records, hashlib.sha256(packed).hexdigest())
+
+
+def _unpacked(packed: bytes) -> bytes:
+    from io import BytesIO
+
+    with gzip.open(BytesIO(packed)) as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise OSError(f"it unpacks to more than {MAX_BYTES} bytes")
+    return data
+
+
+def _lines(text: str, path: Path) -> Iterable[tuple[str, Any]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield f"line {number}", _json(line, f"{path}, line {number}")
+
+
+def _listed(text: str, path: Path) -> Iterable[tuple[str, Any]]:
+    data = _json(text, str(path))
+    if not isinstance(data, list):
+        raise FormatError("the file does not hold a list of records", where=path, fix=_FORM)
+    return ((f"record {number}", record) for number, record in enumerate(data, 1))
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"not valid JSON: {error}", where=where, fix=_FORM) from None
+
+
+def _checked(records: Iterable[tuple[str, Any]], path: Path) -> Iterable[Mapping[str, Any]]:
+    for place, record in records:
+        named = isinstance(record, dict) and any(isinstance(record.get(key), str) for key in ("context", "id"))
+        if not named or not all(isinstance(t, str) for t in _texts(record)) or not _texts(record):
+            raise FormatError("this is no record of self-edits", where=f"{path}, {place}", fix=_FORM)
+        yield record
+
+
+def _texts(record: Mapping[str, Any]) -> list[Any]:
+    texts = record.get("self_edits", record.get("completions"))
+    return texts if isinstance(texts, list) else []
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    text = record.get("context")
+    return _by_text(text) if isinstance(text, str) else f"id {record['id']}"
+
+
+def _by_text(text: str) -> str:
+    """White space does not matter: files of the same passages differ in it."""
+    return "text " + " ".join(text.split())
