@@ -1,11 +1,13 @@
 """Groups of inner loops: bounded, and evenly many for every worker."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfedit.outer import score
 from selfedit.outer.groups import form_groups, group_size
 
 
@@ -25,3 +27,16 @@ def test_bounded_and_even(loops, most, workers):
     assert all(len(group) <= size for group in groups)
     rounds = math.ceil(math.ceil(loops / size) / workers)
     assert rounds <= math.ceil(loops / (most * workers))
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(2, [(3.0, 2)]), (1, [])])
+def test_waiting_is_the_time_that_workers_stood_still(monkeypatch, workers, expected):
+    """Ten seconds of two workers, of which they were busy for eight and six: three seconds of the run."""
+    stored, clock = [], iter([100.0, 110.0])
+    ledger = SimpleNamespace(add_timings=stored.extend)
+    session = SimpleNamespace(settings=SimpleNamespace(workers=workers), run=SimpleNamespace(ledger=ledger))
+    monkeypatch.setattr(score.time, "perf_counter", lambda: next(clock))
+    with pytest.raises(KeyboardInterrupt), score.waiting(session, "rl", 1) as busy:
+        busy += [8.0, 6.0]
+        raise KeyboardInterrupt  # what was waited until then counts too
+    assert [(row.seconds, row.count) for row in stored] == expected

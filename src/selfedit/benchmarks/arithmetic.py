@@ -66,11 +66,15 @@ def arithmetic(
         "adapter": shape.adapter(rank, targets),
         "tokens": tokens,
         "rank": rank,
-        "targets": list(targets),
+        "modules": list(targets),
         "width": width,
         "tflops": tflops,
         "bandwidth": bandwidth,
         "rows": rows,
+        "notes": [
+            "ms/adapter: the longer of the two times of a step, divided by K; ×: how many times less than at the first K",
+            "GB held: the weights, and of each adapter its parameters, gradients, Adam states and activations",
+        ],
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 
 KIND = "bench-inner"
+
+
+def default_workers() -> int:
+    """One process of one thread for every core."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,12 @@ class InnerSize:
     timed_epochs: int = 2
     steps: int = 3
     rounds: int = 2
-    workers: int = 2
+    workers: int = field(default_factory=default_workers)
     pad_to: int = PAD_TO
     rate_size: int = 2048
 
 
-QUICK = InnerSize(edits=1, loops=8, together=(1, 8), published_together=(8,), timed_epochs=1, steps=1, rounds=1)
+QUICK = InnerSize(edits=1, loops=8, together=(4, 8), published_together=(8,), timed_epochs=1, steps=1, rounds=1)
 """Under five minutes on two idle cores."""
 
 
@@ -88,11 +93,6 @@ class Cell:
     def name(self) -> str:
         """Its name in the ledger."""
         return f"{self.contestant}/{self.lora}/K{self.k}/{self.workers}x{self.threads}"
-
-
-def default_workers() -> int:
-    """One process of one thread for every core."""
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def cells(size: InnerSize, threads: int) -> list[Cell]:

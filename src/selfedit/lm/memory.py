@@ -39,20 +39,22 @@ def keep_memory() -> bool:
     return kept and (mallopt(_M_MMAP_THRESHOLD, 2**31 - 1) == 1 or mallopt(_M_MMAP_MAX, 0) == 1)
 
 
-def available_bytes(device: torch.device) -> int:
-    """Memory that more can be put into now: the GPU's, or the machine's within the limit of its container."""
+def memory_bytes(device: torch.device) -> tuple[int, int]:
+    """Memory in all and free now: the GPU's, or the machine's within the limit of its container."""
     if device.type == "cuda":
         import torch
 
-        return int(torch.cuda.mem_get_info(device)[0])
-    return max(0, min(int(psutil.virtual_memory().available), _left_in_container()))
+        free, total = torch.cuda.mem_get_info(device)
+        return int(total), int(free)
+    machine, (limit, left) = psutil.virtual_memory(), _container()
+    return min(int(machine.total), limit), max(0, min(int(machine.available), left))
 
 
-def _left_in_container() -> int:
-    """What the container's limit leaves; files that are only cached do not count as used. Huge without a limit."""
+def _container() -> tuple[int, int]:
+    """The container's limit and what it leaves; files that are only cached do not count. Huge without a limit."""
     limit, used, detail = (_GROUP / f"memory.{name}" for name in ("max", "current", "stat"))
     if not limit.exists() or not (most := limit.read_text().strip()).isdecimal():
-        return sys.maxsize
+        return sys.maxsize, sys.maxsize
     details = dict(line.split()[:2] for line in detail.read_text().splitlines())
     cached = int(details.get("inactive_file", 0))
-    return int(most) - int(used.read_text()) + cached
+    return int(most), int(most) - int(used.read_text()) + cached

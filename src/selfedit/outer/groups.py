@@ -13,7 +13,7 @@ from typing import TypeVar
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.loss import CHUNK_BYTES
-from selfedit.lm.memory import available_bytes
+from selfedit.lm.memory import memory_bytes
 from selfedit.lm.shape import Shape
 from selfedit.outer.session import Session
 
@@ -24,8 +24,9 @@ LARGEST = 32
 loses more to a kill (`selfedit bench inner` shows the cost against K)."""
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, LARGEST)
 """What is chosen among: a little more or less free memory at the start of a run should not make another number."""
-SHARE = 0.6
-"""Of the available memory; the rest is for what the formula leaves out and for others."""
+SHARE, LEFT = 0.5, 0.9
+"""What is given out: this share of the machine's memory, or of what is free of it if that is less. The first does not
+change from one start to the next, so that equal runs on one machine make equal groups unless memory is short."""
 
 
 def choose_group(session: Session, name: str, jobs: Sequence[AdaptJob]) -> int:
@@ -37,13 +38,14 @@ def choose_group(session: Session, name: str, jobs: Sequence[AdaptJob]) -> int:
     stored = session.run.ledger.step(step)
     if stored is None:
         workers = session.settings.workers
-        stored = {"most": most_in_memory(session.lm, jobs, workers, available_bytes(session.lm.device))}
+        total, free = memory_bytes(session.lm.device)
+        stored = {"most": most_in_memory(session.lm, jobs, workers, min(SHARE * total, LEFT * free))}
         session.run.ledger.finish_step(step, stored)
     return int(stored["most"])
 
 
-def most_in_memory(lm: LanguageModel, jobs: Sequence[AdaptJob], workers: int, available: int) -> int:
-    """The largest of `SIZES` whose adapters fit into memory, for every worker at the same time; at least 1.
+def most_in_memory(lm: LanguageModel, jobs: Sequence[AdaptJob], workers: int, room: float) -> int:
+    """The largest of `SIZES` whose adapters fit into ``room`` bytes, for every worker at the same time; at least 1.
 
     A worker needs the model's weights (its own copy, unless it is this process), one chunk of logits with its gradient,
     and for each adapter `bytes_per_adapter` of the largest job.
@@ -54,8 +56,7 @@ def most_in_memory(lm: LanguageModel, jobs: Sequence[AdaptJob], workers: int, av
     fixed = 2 * CHUNK_BYTES
     if workers > 1:
         fixed += sum(p.numel() * p.element_size() for p in lm.model.parameters())
-    room = SHARE * available / workers - fixed
-    return max((size for size in SIZES if size * each <= room), default=1)
+    return max((size for size in SIZES if size * each <= room / workers - fixed), default=1)
 
 
 def bytes_per_adapter(lm: LanguageModel, job: AdaptJob) -> int:

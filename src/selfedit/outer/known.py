@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from selfedit.grading.grader import Reply
 from selfedit.lm.generate import Completion, generate
 from selfedit.outer.session import Session
 from selfedit.run.files import fingerprint
@@ -40,18 +41,21 @@ def ask(session: Session, asked: Sequence[Asked]) -> list[Completion]:
     return [by_prompt[prompt] for prompt, _ in asked]
 
 
-def graded(session: Session, prompt: Sequence[int], question: Question, completion: Completion) -> KnownRow:
-    """A new answer with its grade, to be known from now on."""
-    grade = session.grader.grade(question.text, question.answers, completion.text)
-    return KnownRow(
-        weights=session.weights,
-        asked=key(session, prompt, question),
-        text=completion.text,
-        tokens=len(completion.ids),
-        correct=grade.correct,
-        score=grade.score,
-        grader=grade.method,
-    )
+def graded(session: Session, asked: Sequence[Asked], said: Sequence[Completion]) -> list[KnownRow]:
+    """New answers with their grades, to be known from now on."""
+    replies = [Reply(q.text, q.answers, answer.text) for (_, q), answer in zip(asked, said, strict=True)]
+    return [
+        KnownRow(
+            weights=session.weights,
+            asked=key(session, prompt, question),
+            text=answer.text,
+            tokens=len(answer.ids),
+            correct=grade.correct,
+            score=grade.score,
+            grader=grade.method,
+        )
+        for (prompt, question), answer, grade in zip(asked, said, session.grader.grade_all(replies), strict=True)
+    ]
 
 
 def answer_row(

@@ -66,9 +66,8 @@ def answer_known(session: Session, phase: str, round: int, group: Sequence[Conte
         seconds = time.perf_counter() - start
         timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=seconds, count=len(missing)))
         with timed(timings, phase, round, "grading", len(missing)):
-            for place, completion in zip(missing, said, strict=True):
-                found[place] = row = known.graded(session, *asked[place], completion)
-                new[row.asked] = row
+            for place, row in zip(missing, known.graded(session, [asked[n] for n in missing], said), strict=True):
+                found[place] = new[row.asked] = row
     each = timings[0].seconds / len(missing) if missing else 0.0
     rows = [
         known.answer_row(row, phase, round, context, question, each if place in missing else 0.0)
@@ -114,7 +113,7 @@ def waiting(session: Session, phase: str, round: int) -> Iterator[list[float]]:
         yield busy
     finally:
         idle = time.perf_counter() - start - sum(busy) / session.settings.workers
-        if busy:
+        if busy and session.settings.workers > 1:  # one process waits for nobody
             row = TimingRow(phase=phase, round=round, part="waiting", seconds=max(0.0, idle), count=len(busy))
             session.run.ledger.add_timings([row])
 
