@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -197,9 +198,10 @@ def test_other_decoding_or_another_grader_is_asked_anew(session):
     passage = contexts(1)[0]
     prompt, question = at.task.question(passage, passage.questions[0]), passage.questions[0]
     first = known.key(at, prompt, question)
-    at.task.settings = tiny_settings(answer__max_new_tokens=4)
+    decoding = at.task.decoding
+    at.task.decoding = replace(decoding, max_new_tokens=4)
     assert known.key(at, prompt, question) != first
-    at.task.settings, at.settings = at.settings, tiny_settings(answer__grader="exact")
+    at.task.decoding, at.settings = decoding, tiny_settings(answer__grader="exact")
     assert known.key(at, prompt, question) != first
     at.settings = tiny_settings()
     assert known.key(at, prompt, question) == first != known.key(at, (*prompt, 1), question)

@@ -72,7 +72,7 @@ def arithmetic(
         "bandwidth": bandwidth,
         "rows": rows,
         "notes": [
-            "ms/adapter: the longer of the two times of a step, divided by K; ×: how many times less than at the first K",
+            "ms/adapter: the longer of a step's two times, divided by K; ×: how many times less than with the first K",
             "GB held: the weights, and of each adapter its parameters, gradients, Adam states and activations",
         ],
     }
