@@ -1,14 +1,17 @@
 """Groups of inner loops: bounded, and evenly many for every worker."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfedit.engine.work import Here
+from selfedit.lm.load import load
 from selfedit.outer import score
 from selfedit.outer.groups import form_groups, group_size
+from selfedit.outer.rest_em import train
+from tiny_run import contexts, session_in, tiny_settings
 
 
 @pytest.mark.parametrize(
@@ -29,14 +32,23 @@ def test_bounded_and_even(loops, most, workers):
     assert rounds <= math.ceil(loops / (most * workers))
 
 
-@pytest.mark.parametrize(("workers", "expected"), [(2, [(3.0, 2)]), (1, [])])
-def test_waiting_is_the_time_that_workers_stood_still(monkeypatch, workers, expected):
-    """Ten seconds of two workers, of which they were busy for eight and six: three seconds of the run."""
-    stored, clock = [], iter([100.0, 110.0])
-    ledger = SimpleNamespace(add_timings=stored.extend)
-    session = SimpleNamespace(settings=SimpleNamespace(workers=workers), run=SimpleNamespace(ledger=ledger))
+def test_waiting_is_the_time_that_workers_stood_still(monkeypatch):
+    """Two workers of ten seconds, busy for eight and six of them: three seconds of the run."""
+    clock = iter([100.0, 106.5, 110.0])
     monkeypatch.setattr(score.time, "perf_counter", lambda: next(clock))
-    with pytest.raises(KeyboardInterrupt), score.waiting(session, "rl", 1) as busy:
-        busy += [8.0, 6.0]
-        raise KeyboardInterrupt  # what was waited until then counts too
-    assert [(row.seconds, row.count) for row in stored] == expected
+    idle = score.Idle(2)
+    assert idle.after(6.0) == 6.5 - 3.0
+    assert idle.after(8.0) == 3.5 - 4.0
+    # together 10 − 14 / 2
+
+
+def test_a_runs_workers_leave_their_waiting_in_the_ledger(small_folder, tmp_path, monkeypatch):
+    settings = tiny_settings(workers=2, rl__rounds=1)
+    session = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
+    monkeypatch.setattr(session, "engine", Here(session.lm))  # one worker does it all: the other waits
+    train(session, contexts(3))
+    parts = {row.part: row for row in session.run.ledger.timings() if row.phase == "rl"}
+    session.run.close()
+    assert parts.keys() == {"sampling", "adapting", "answering", "grading", "waiting"}
+    assert parts["waiting"].count == parts["adapting"].count == 9
+    assert parts["waiting"].seconds >= 0.99 * parts["adapting"].seconds > 0

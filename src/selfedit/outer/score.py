@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,30 +91,28 @@ def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) 
     finished = sum(_tokens(jobs[loop.key]) for loop in loops if loop.key in done)
     todo = [group for group in groups if group[0].key not in done]
     works = [_work(session, group, jobs) for group in todo]
-    with (
-        session.progress.task(f"inner loops ({phase})", total=total, unit="tokens", done=finished) as task,
-        waiting(session, phase, round) as busy,
-    ):
+    idle = Idle(session.settings.workers)
+    with session.progress.task(f"inner loops ({phase})", total=total, unit="tokens", done=finished) as task:
         for index, result in session.engine.run(works, task.advance, session.interrupt.check):
-            _store(session, phase, round, todo[index], jobs, result)
-            busy.append(result.adapting + result.answering)
+            _store(session, phase, round, todo[index], jobs, result, idle.after(result.adapting + result.answering))
 
 
-@contextmanager
-def waiting(session: Session, phase: str, round: int) -> Iterator[list[float]]:
-    """Store for how long the workers had nothing to do: the wall time of the block less what they were busy with.
+class Idle:
+    """For how long workers had nothing to do, told group by group.
 
-    Yields a list that takes the busy seconds of each finished group. Times of a part are those of the run, not of its
-    workers: N workers that are busy for a second each at the same time are one second.
+    Times of a part are those of the run, not of its workers: N workers busy together for a second are one second. So
+    what the groups of a phase were waited for is the wall time less an N-th of the seconds that workers were busy. One
+    group's value may be negative, while others are in hand; the sum over a phase is not.
     """
-    start, busy = time.perf_counter(), list[float]()
-    try:
-        yield busy
-    finally:
-        idle = time.perf_counter() - start - sum(busy) / session.settings.workers
-        if busy and session.settings.workers > 1:  # one process waits for nobody
-            row = TimingRow(phase=phase, round=round, part="waiting", seconds=max(0.0, idle), count=len(busy))
-            session.run.ledger.add_timings([row])
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._last = time.perf_counter()
+
+    def after(self, busy: float) -> float:
+        """Seconds waited since the last group was finished, after one that took its worker ``busy`` seconds."""
+        last, self._last = self._last, time.perf_counter()
+        return self._last - last - busy / self._workers
 
 
 def _work(session: Session, group: Sequence[InnerLoop], jobs: Mapping[InnerKey, AdaptJob | None]) -> Work:
@@ -130,14 +127,17 @@ def _store(
     group: Sequence[InnerLoop],
     jobs: Mapping[InnerKey, AdaptJob | None],
     result: Done,
+    waited: float,
 ) -> None:
     """Grade a finished group's answers and store all of it in one transaction."""
     rows = [_adaptation(loop, jobs[loop.key], t, phase, round) for loop, t in zip(group, result.loops, strict=True)]
     said = [(l.context, l.candidate, l.repeat, t.answers) for l, t in zip(group, result.loops, strict=True)]  # noqa: E741
-    workers = session.settings.workers  # all of them at work together: a part's seconds are the run's, see `waiting`
+    workers, count = session.settings.workers, len(group)
     timings = [
-        TimingRow(phase=phase, round=round, part="adapting", seconds=result.adapting / workers, count=len(group)),
+        TimingRow(phase=phase, round=round, part="adapting", seconds=result.adapting / workers, count=count),
     ]
+    if workers > 1:  # one process waits for nobody
+        timings.append(TimingRow(phase=phase, round=round, part="waiting", seconds=waited, count=count))
     answers = _graded(session, phase, round, said, result.answering, timings)
     session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
 

@@ -100,7 +100,7 @@ def _times(timings: Iterable[TimingRow]) -> list[str]:
         "<h2>Where the time went</h2>",
         _table(["seconds", *(PARTS.get(part, part) for part in parts), "together"], rows),
         "<p>Wall time of the run: of what its workers do side by side, their mean. Waiting is what a worker stood "
-        "still while others worked, the loading of its model included; it counts the groups done.</p>",
+        "still while others worked, the loading of its model included; it counts the inner loops done.</p>",
     ]
 
 
