@@ -106,7 +106,8 @@ def content(folder):
                 tables[kind, at] = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
         steps = {row.name: row.payload_json for row in run.ledger.steps()}
         counts = {(row.phase, row.round, row.part): row.count for row in run.ledger.timings()}
-        return tables, steps, counts, run.metrics()
+        metrics = [{name: value for name, value in line.items() if name != "seconds"} for line in run.metrics()]
+        return tables, steps, counts, metrics
 
 
 def stored(folder):

@@ -87,12 +87,12 @@ def test_inner_seeds_are_the_same_for_every_method(measured):
 
 def test_what_is_measured_is_not_measured_again(measured, monkeypatch):
     from selfedit.engine import work
-    from selfedit.outer import sample, score
+    from selfedit.outer import known, sample
 
     def forbidden(*_, **__):
         raise AssertionError("done again")
 
-    for module, name in [(score, "generate"), (sample, "generate"), (work, "adapt"), (work, "generate")]:
+    for module, name in [(known, "generate"), (sample, "generate"), (work, "adapt"), (work, "generate")]:
         monkeypatch.setattr(module, name, forbidden)
     for method in METHODS:
         evaluate(measured, method, contexts(4))

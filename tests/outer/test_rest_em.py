@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from selfedit.errors import DataError, RunFolderError
 from selfedit.lm.generate import generate
 from selfedit.lm.load import load, load_weights
 from selfedit.lm.lora import Adapter
-from selfedit.outer import rest_em, sample, score
+from selfedit.outer import known, rest_em, sample
 from selfedit.outer.rest_em import plan_rounds, train
+from selfedit.outer.score import answer_base
 from selfedit.run.files import hash_folder
 from selfedit.run.ledger import BASE
 from tiny_run import context, contexts, session_in, tiny_settings
@@ -32,6 +34,20 @@ def session(small_folder, tmp_path):
 
     yield make
     opened[-1].run.close()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The prompts of every call that lets the unadapted model answer."""
+    calls = []
+
+    def counted(lm, prompts, adapters=None, **options):
+        assert adapters is None
+        calls.append(list(prompts))
+        return generate(lm, prompts, adapters, **options)
+
+    monkeypatch.setattr(known, "generate", counted)
+    return calls
 
 
 def context_ids(rows):
@@ -112,7 +128,7 @@ def test_a_finished_run_does_nothing_again(session, monkeypatch, merge):
         raise AssertionError("done again")
 
     for module, name in [
-        (score, "generate"),
+        (known, "generate"),
         (sample, "generate"),
         (work, "adapt"),
         (work, "generate"),
@@ -146,18 +162,49 @@ def test_a_lost_policy_is_not_replaced_by_the_base(session, damage):
         train(again, contexts(3))
 
 
-def test_the_base_answers_every_question_once_a_round(session, monkeypatch):
-    asked = []
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, [9, 9]),  # the first round's policy is merged: the second asks other weights
+        ({"rl__mstep__merge": False}, [9]),
+        ({"rl__reward__threshold": 1.0}, [9]),  # nothing kept
+    ],
+)
+def test_the_base_answers_a_question_once_for_all_rounds_with_the_same_weights(session, asked, changed, expected):
+    at = session(tiny_settings(rl__repeats=2, **changed))
+    rounds, _ = train(at, contexts(3))
+    assert [len(prompts) for prompts in asked] == expected and all(len(set(p)) == len(p) for p in asked)
+    both = [at.run.ledger.answers("rl", number) for number in (1, 2)]
+    base = [{row.question_id: row.text for row in rows if row.candidate == BASE} for rows in both]
+    assert len(base[0]) == len(base[1]) == 9
+    if len(expected) == 1:
+        assert base[0] == base[1] and rounds[0].baseline == rounds[1].baseline
 
-    def counted(lm, prompts, adapters=None, **options):
-        asked.append([prompt for prompt, a in zip(prompts, adapters or [None] * len(prompts), strict=True) if not a])
-        return generate(lm, prompts, adapters, **options)
 
-    monkeypatch.setattr(score, "generate", counted)
-    at = session(tiny_settings(rl__repeats=2))
-    train(at, contexts(3))
-    unadapted = [prompts for prompts in asked if prompts]
-    assert [len(prompts) for prompts in unadapted] == [9, 9] and all(len(set(p)) == 9 for p in unadapted)
+def test_what_the_evaluation_asked_the_rounds_need_not_ask(session, asked):
+    at = session(tiny_settings(rl__rounds=1, rl__mstep__merge=False))
+    passages = contexts(3)
+    answer_base(at, "eval:base", 0, passages[:2])
+    assert [len(prompts) for prompts in asked] == [6]
+    train(at, passages)
+    assert [len(prompts) for prompts in asked] == [6, 3]
+    again = session(at.settings)
+    answer_base(again, "eval:later", 0, passages)
+    assert len(asked) == 2
+
+
+def test_other_decoding_or_another_grader_is_asked_anew(session):
+    at = session(tiny_settings())
+    passage = contexts(1)[0]
+    prompt, question = at.task.question(passage, passage.questions[0]), passage.questions[0]
+    first = known.key(at, prompt, question)
+    decoding = at.task.decoding
+    at.task.decoding = replace(decoding, max_new_tokens=4)
+    assert known.key(at, prompt, question) != first
+    at.task.decoding, at.settings = decoding, tiny_settings(answer__grader="exact")
+    assert known.key(at, prompt, question) != first
+    at.settings = tiny_settings()
+    assert known.key(at, prompt, question) == first != known.key(at, (*prompt, 1), question)
 
 
 def test_nothing_kept_leaves_the_policy_as_it_was(session):

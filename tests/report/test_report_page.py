@@ -68,3 +68,14 @@ def test_an_unfinished_run_has_times_and_rounds(run_folder: Path) -> None:
 
 def test_reporting_twice_is_fine(run_folder: Path) -> None:
     assert write_report(run_folder) == write_report(run_folder)
+
+
+def test_an_e_step_is_split_into_its_parts(run_folder: Path) -> None:
+    parts = {"sampling": 2.5, "adapting": 40.0, "answering": 8.0, "grading": 0.5, "waiting": 3.0}
+    with RunFolder.open(run_folder, {"seed": 0}, kind="knowledge") as run:
+        rows = [TimingRow(phase="rl", round=2, part=p, seconds=s, count=6) for p, s in parts.items()]
+        run.ledger.add_timings(rows)
+    text = write_report(run_folder)[0].read_text("utf-8")
+    (line,) = [line for line in text.splitlines() if "E-step of round 2" in line]
+    assert "".join(f"<td>{s:.1f}</td>" for s in parts.values()) + "<td>54.0</td>" in line
+    assert "<td>5.0</td>" in next(line for line in text.splitlines() if "<td>all</td>" in line)  # both rounds' sampling

@@ -22,6 +22,7 @@ VERBS = {
     "adapt": "Documents into an adapter, with what the model recalls before and after.",
     "ask": "Put questions to a model, with or without an adapter.",
     "evaluate": "The table of a run, also with another grader; or a model's accuracy on questions from a file.",
+    "bench": "What it costs, side by side with others: inner, generate, arithmetic, racing.",
     "report": "Pictures and a page of a run.",
     "models": "The models with short names: list them, fetch one, print its folder.",
     "doctor": "Is everything here that selfedit needs?",
@@ -41,7 +42,7 @@ app = App(
     default_parameter=Parameter(negative="", show_default=lambda value: value or None),
     suppress_keyboard_interrupt=False,
 )
-GROUPS = ("arc",)
+GROUPS = ("arc", "bench")
 """Verbs with verbs of their own: apps, which say themselves how their help looks."""
 
 for _verb, _line in VERBS.items():

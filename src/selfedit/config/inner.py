@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -38,4 +38,7 @@ class InnerSettings(Group):
 
     lora: LoraSettings = LoraSettings()
     optim: OptimSettings = OptimSettings()
-    group: int = Field(default=12, ge=1, description="inner loops trained together; a kill loses those in hand")
+    group: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="inner loops trained together, ≥ 1, or auto: from memory; a kill loses those in hand",
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from selfedit.config.group import Group
 from selfedit.config.inner import LoraSettings, OptimSettings
@@ -41,9 +41,19 @@ class RLSettings(Group):
     contexts: int = Field(default=16, ge=1, description="N, contexts a round")
     candidates: int = Field(default=5, ge=1, description="M, self-edits a context")
     repeats: int = Field(default=1, ge=1, description="inner loops a self-edit, each with its own seed")
+    racing: bool = Field(default=False, description="repeats only for candidates that can still be kept")
+    racing_doubt: float = Field(
+        default=0.05, gt=0, lt=0.5, description="chance, in the racing model, that a context keeps others than without"
+    )
     fresh: bool = Field(default=False, description="other contexts each round; else the same")
     reward: RewardSettings = RewardSettings()
     mstep: MStepSettings = MStepSettings()
+
+    @model_validator(mode="after")
+    def _has_repeats(self) -> Self:
+        if self.racing and self.repeats < 2:
+            raise ValueError("racing shares out repeats: it needs repeats of at least 2")
+        return self
 
 
 class EvalSettings(Group):

@@ -10,7 +10,15 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psutil
+
+if TYPE_CHECKING:
+    import torch
+
+_GROUP = Path("/sys/fs/cgroup")  # of a Linux container
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
 
 
@@ -29,3 +37,24 @@ def keep_memory() -> bool:
     kept = mallopt(_M_TRIM_THRESHOLD, -1) == 1  # −1: never
     # Older glibc refuses a threshold above 32 MB: there, no allocation gets pages of its own.
     return kept and (mallopt(_M_MMAP_THRESHOLD, 2**31 - 1) == 1 or mallopt(_M_MMAP_MAX, 0) == 1)
+
+
+def memory_bytes(device: torch.device) -> tuple[int, int]:
+    """Memory in all and free now: the GPU's, or the machine's within the limit of its container."""
+    if device.type == "cuda":
+        import torch
+
+        free, total = torch.cuda.mem_get_info(device)
+        return int(total), int(free)
+    machine, (limit, left) = psutil.virtual_memory(), _container()
+    return min(int(machine.total), limit), max(0, min(int(machine.available), left))
+
+
+def _container() -> tuple[int, int]:
+    """The container's limit and what it leaves; files that are only cached do not count. Huge without a limit."""
+    limit, used, detail = (_GROUP / f"memory.{name}" for name in ("max", "current", "stat"))
+    if not limit.exists() or not (most := limit.read_text().strip()).isdecimal():
+        return sys.maxsize, sys.maxsize
+    details = dict(line.split()[:2] for line in detail.read_text().splitlines())
+    cached = int(details.get("inactive_file", 0))
+    return int(most), int(most) - int(used.read_text()) + cached

@@ -7,7 +7,7 @@ policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +18,9 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import load_weights
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.outer.policy import merge, save_policy
+from selfedit.outer.racing import raced_rewards, run_race
 from selfedit.outer.sample import sample
 from selfedit.outer.score import InnerLoop, accuracies, answer_base, score
-from selfedit.outer.selection import rewards
 from selfedit.outer.session import Session
 from selfedit.run.files import hash_folder
 from selfedit.run.ledger import BASE, RewardRow, SelfEditRow
@@ -113,30 +113,40 @@ def _e_step(session: Session, number: int, contexts: Sequence[Context], policy: 
     answer_base(session, PHASE, number, contexts)
     edits = sample(session, PHASE, number, contexts, rl.candidates, policy)
     by_id = {context.id: context for context in contexts}
-    loops = [
-        InnerLoop(
-            by_id[row.context_id],
-            row.candidate,
-            repeat,
-            session.task.parse(row.text),
-            derive(session.settings.seed, "inner", PHASE, number, row.context_id, row.candidate, repeat),
-            derive(session.settings.seed, "order", PHASE, number, repeat),
-        )
-        for row in edits
-        for repeat in range(rl.repeats)
-    ]
-    score(session, PHASE, number, loops)
-    ledger.add_rewards(_reward_rows(session, number, contexts))
+
+    def loops(repeat: int) -> list[InnerLoop]:
+        return [
+            InnerLoop(
+                by_id[row.context_id],
+                row.candidate,
+                repeat,
+                session.task.parse(row.text),
+                derive(session.settings.seed, "inner", PHASE, number, row.context_id, row.candidate, repeat),
+                derive(session.settings.seed, "order", PHASE, number, repeat),
+            )
+            for row in edits
+        ]
+
+    alive = None
+    if rl.racing:
+        alive = run_race(session, PHASE, number, loops)
+    else:
+        score(session, PHASE, number, [loop for repeat in range(rl.repeats) for loop in loops(repeat)])
+    ledger.add_rewards(_reward_rows(session, number, contexts, alive))
 
 
-def _reward_rows(session: Session, number: int, contexts: Sequence[Context]) -> list[RewardRow]:
+def _reward_rows(
+    session: Session, number: int, contexts: Sequence[Context], alive: Mapping[str, Iterable[int]] | None = None
+) -> list[RewardRow]:
+    """What every candidate earned; with racing only those ``alive`` at its end can be kept."""
     rl = session.settings.rl
     accuracy = accuracies(session.run.ledger.answers(PHASE, number), session.task, graded=True)
     rows = []
     for context in contexts:
         baseline = accuracy[context.id, BASE]
         reached = [accuracy[context.id, candidate] for candidate in range(rl.candidates)]
-        for candidate, (reward, kept) in enumerate(rewards(reached, baseline, rl.reward)):
+        stayed = range(rl.candidates) if alive is None else alive[context.id]
+        for candidate, (reward, kept) in enumerate(raced_rewards(reached, baseline, rl.reward, stayed)):
             rows.append(
                 RewardRow(
                     phase=PHASE,
@@ -175,7 +185,9 @@ def _m_step(session: Session, number: int, contexts: Sequence[Context]) -> dict[
         "kept": len(chosen),
         "policy": digest,
     }
-    session.run.append_metric(payload, once=f"round-{number}")
+    # Where the E-step's time went is for people and plots; the results hold no times.
+    seconds = {t.part: t.seconds for t in ledger.timings() if (t.phase, t.round) == (PHASE, number)}
+    session.run.append_metric(payload | {"seconds": seconds}, once=f"round-{number}")
     ledger.finish_step(f"round-{number}", payload)
     return payload | {"_in_place": True}
 
@@ -215,6 +227,7 @@ def _take_up(session: Session, number: int, payload: dict[str, Any], policy: Ada
     if not fresh:
         load_weights(session.lm, folder / "model")
     session.engine.take_up(folder / "model")
+    session.weights = payload["policy"]
     return None
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from selfedit.engine.work import Done, Trained, Work
 from selfedit.inner.job import AdaptJob
-from selfedit.lm.generate import Completion, generate
+from selfedit.lm.generate import Completion
+from selfedit.outer import known
+from selfedit.outer.groups import choose_group, form_groups
 from selfedit.outer.session import Session, timed
 from selfedit.run.files import fingerprint
-from selfedit.run.ledger import BASE, AdaptationRow, AnswerRow, InnerKey, TimingRow
+from selfedit.run.ledger import BASE, AdaptationRow, AnswerRow, InnerKey, KnownRow, TimingRow
 from selfedit.tasks.task import Context, Task
 
 BASE_GROUP = 8
@@ -39,21 +41,39 @@ class InnerLoop:
 
 
 def answer_base(session: Session, phase: str, round: int, contexts: Sequence[Context]) -> None:
-    """Let the model as it is answer every context's questions; once for each (model, question)."""
+    """Let the model as it is answer every context's questions; once for each (weights, question) of the whole run."""
     done = session.run.ledger.done(phase, round)
     groups = [contexts[start : start + BASE_GROUP] for start in range(0, len(contexts), BASE_GROUP)]
     for group in groups:
         if all(InnerKey(context.id, BASE, 0) in done for context in group):
             continue
         session.interrupt.check()
-        prompts = [session.task.question(context, question) for context in group for question in context.questions]
+        answer_known(session, phase, round, group)
+
+
+def answer_known(session: Session, phase: str, round: int, group: Sequence[Context]) -> None:
+    """One group's base answers, from what is known and from the model, stored in one transaction."""
+    pairs = [(context, question) for context in group for question in context.questions]
+    asked = [(session.task.question(context, question), question) for context, question in pairs]
+    found = known.look_up(session, asked)
+    missing = [place for place, row in enumerate(found) if row is None]
+    timings: list[TimingRow] = []
+    new: dict[str, KnownRow] = {}
+    if missing:
         start = time.perf_counter()
-        answers = iter(generate(session.lm, prompts, **vars(session.task.decoding)))
+        said = known.ask(session, [asked[place] for place in missing])
         seconds = time.perf_counter() - start
-        said = [(context, BASE, 0, [next(answers) for _ in context.questions]) for context in group]
-        timings: list[TimingRow] = []
-        rows = _graded(session, phase, round, said, seconds, timings)
-        session.run.ledger.add_results([], rows, timings)
+        timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=seconds, count=len(missing)))
+        with timed(timings, phase, round, "grading", len(missing)):
+            for place, row in zip(missing, known.graded(session, [asked[n] for n in missing], said), strict=True):
+                found[place] = new[row.asked] = row
+    each = timings[0].seconds / len(missing) if missing else 0.0
+    rows = [
+        known.answer_row(row, phase, round, context, question, each if place in missing else 0.0)
+        for place, ((context, question), row) in enumerate(zip(pairs, found, strict=True))
+        if row is not None
+    ]
+    session.run.ledger.add_results([], rows, timings, new.values())
 
 
 def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) -> None:
@@ -65,31 +85,34 @@ def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) 
     done = session.run.ledger.done(phase, round)
     jobs = {l.key: session.task.inner_loop(l.context, l.edit, l.seed, l.order_seed) for l in loops}  # noqa: E741
     ordered = sorted(loops, key=lambda loop: (loop.order_seed, -_tokens(jobs[loop.key]), loop.key))
-    groups = _groups(ordered, session.settings.inner.group, session.settings.workers)
+    most = choose_group(session, f"{phase} {round}", [job for job in jobs.values() if job is not None])
+    groups = form_groups(ordered, most, session.settings.workers)
     total = sum(_tokens(job) for job in jobs.values())
     finished = sum(_tokens(jobs[loop.key]) for loop in loops if loop.key in done)
     todo = [group for group in groups if group[0].key not in done]
     works = [_work(session, group, jobs) for group in todo]
+    idle = Idle(session.settings.workers)
     with session.progress.task(f"inner loops ({phase})", total=total, unit="tokens", done=finished) as task:
         for index, result in session.engine.run(works, task.advance, session.interrupt.check):
-            _store(session, phase, round, todo[index], jobs, result)
+            _store(session, phase, round, todo[index], jobs, result, idle.after(result.adapting + result.answering))
 
 
-def _groups(ordered: Sequence[InnerLoop], most: int, workers: int) -> list[list[InnerLoop]]:
-    """Groups of at most ``most`` loops of like length; as many for every worker, and of like work.
+class Idle:
+    """For how long workers had nothing to do, told group by group.
 
-    Each stretch of the order is dealt out in turn, one loop to each worker's group, so that none waits for the longest.
+    Times of a part are those of the run, not of its workers: N workers busy together for a second are one second. So
+    what the groups of a phase were waited for is the wall time less an N-th of the seconds that workers were busy. One
+    group's value may be negative, while others are in hand; the sum over a phase is not.
     """
-    size = _group_size(len(ordered), most, workers)
-    stretches = [ordered[start : start + size * workers] for start in range(0, len(ordered), size * workers)]
-    dealt = [list(stretch[worker::workers]) for stretch in stretches for worker in range(workers)]
-    return [group for group in dealt if group]
 
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._last = time.perf_counter()
 
-def _group_size(loops: int, most: int, workers: int) -> int:
-    """Loops a group: at most ``most``, and such that every worker gets as many groups as the others."""
-    groups = workers * math.ceil(loops / (most * workers))
-    return max(1, math.ceil(loops / max(1, groups)))
+    def after(self, busy: float) -> float:
+        """Seconds waited since the last group was finished, after one that took its worker ``busy`` seconds."""
+        last, self._last = self._last, time.perf_counter()
+        return self._last - last - busy / self._workers
 
 
 def _work(session: Session, group: Sequence[InnerLoop], jobs: Mapping[InnerKey, AdaptJob | None]) -> Work:
@@ -104,13 +127,17 @@ def _store(
     group: Sequence[InnerLoop],
     jobs: Mapping[InnerKey, AdaptJob | None],
     result: Done,
+    waited: float,
 ) -> None:
     """Grade a finished group's answers and store all of it in one transaction."""
     rows = [_adaptation(loop, jobs[loop.key], t, phase, round) for loop, t in zip(group, result.loops, strict=True)]
     said = [(l.context, l.candidate, l.repeat, t.answers) for l, t in zip(group, result.loops, strict=True)]  # noqa: E741
+    workers, count = session.settings.workers, len(group)
     timings = [
-        TimingRow(phase=phase, round=round, part="adapting", seconds=result.adapting, count=len(group)),
+        TimingRow(phase=phase, round=round, part="adapting", seconds=result.adapting / workers, count=count),
     ]
+    if workers > 1:  # one process waits for nobody
+        timings.append(TimingRow(phase=phase, round=round, part="waiting", seconds=waited, count=count))
     answers = _graded(session, phase, round, said, result.answering, timings)
     session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
 
@@ -154,14 +181,15 @@ def _graded(
     seconds: float,
     timings: list[TimingRow],
 ) -> list[AnswerRow]:
-    """Grade the answers to every context's questions; ``seconds`` is what answering took."""
+    """Grade the answers to every context's questions; ``seconds`` is what answering took its worker."""
     entries = [
         (context, candidate, repeat, question, answer)
         for context, candidate, repeat, answers in said
         for question, answer in zip(context.questions, answers, strict=True)
     ]
     count = len(entries)
-    timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=seconds, count=count))
+    wall = seconds / session.settings.workers
+    timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=wall, count=count))
     with timed(timings, phase, round, "grading", count):
         grades = [session.grader.grade(q.text, q.answers, answer.text) for _, _, _, q, answer in entries]
     return [

@@ -34,6 +34,7 @@ class Session(Generic[T]):
         progress: where progress goes.
         interrupt: asked between steps whether the user wants to stop.
         engine: where inner loops run; this process unless said otherwise.
+        weights: names the model's present weights: its fingerprint, or the hash of the policy merged last.
     """
 
     run: RunFolder
@@ -44,9 +45,11 @@ class Session(Generic[T]):
     progress: ProgressSink = SILENT
     interrupt: Interrupt = field(default_factory=Interrupt)
     engine: Engine = None  # pyright: ignore[reportAssignmentType] - set below, from the model
+    weights: str = ""
 
     def __post_init__(self) -> None:
         self.engine = self.engine or Here(self.lm)
+        self.weights = self.weights or self.lm.fingerprint
 
 
 @contextmanager

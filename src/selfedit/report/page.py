@@ -91,19 +91,35 @@ def _shapes(self_edits: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _times(timings: Iterable[TimingRow]) -> list[str]:
-    seconds: dict[str, float] = {}
+    """Seconds of every part, a line a phase: an E-step is the phase of its round."""
+    seconds: dict[str, dict[str, float]] = {}
     counts: dict[str, int] = {}
     for row in timings:
-        seconds[row.part] = seconds.get(row.part, 0.0) + row.seconds
+        name = f"E-step of round {row.round}" if row.phase == "rl" else f"held-out: {row.phase.removeprefix('eval:')}"
+        of_phase = seconds.setdefault(name, {})
+        of_phase[row.part] = of_phase.get(row.part, 0.0) + row.seconds
         counts[row.part] = counts.get(row.part, 0) + row.count
     if not seconds:
         return []
-    whole = sum(seconds.values()) or 1.0
-    rows = [
-        [PARTS.get(part, part), f"{seconds[part]:.1f}", f"{100 * seconds[part] / whole:.0f}", counts[part]]
-        for part in sorted(seconds, key=lambda part: -seconds[part])
+    parts = [part for part in PARTS if part in counts] + sorted(counts.keys() - PARTS.keys())
+    whole = {part: sum(of_phase.get(part, 0.0) for of_phase in seconds.values()) for part in parts}
+    total = sum(whole.values()) or 1.0
+    rows = [[name, *_seconds(of_phase, parts)] for name, of_phase in seconds.items()]
+    rows += [
+        ["all", *_seconds(whole, parts)],
+        ["all, %", *(f"{100 * whole[part] / total:.0f}" for part in parts), "100"],
+        ["how many", *(str(counts[part]) for part in parts), ""],
     ]
-    return ["<h2>Where the time went</h2>", _table(["part", "seconds", "%", "how many"], rows)]
+    return [
+        "<h2>Where the time went</h2>",
+        _table(["seconds", *(PARTS.get(part, part) for part in parts), "together"], rows),
+        "<p>Wall time of the run: of what its workers do side by side, their mean. Waiting is what a worker stood "
+        "still while others worked, the loading of its model included; it counts the inner loops done.</p>",
+    ]
+
+
+def _seconds(of_phase: Mapping[str, float], parts: Sequence[str]) -> list[str]:
+    return [*(f"{of_phase.get(part, 0.0):.1f}" for part in parts), f"{sum(of_phase.values()):.1f}"]
 
 
 def _self_edits(run: RunFolder) -> list[str]:

@@ -35,11 +35,11 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     if by_round := _by_round(results.get("rows", [])):
-        written.append(_save(accuracies(by_round, results["rows"]), folder / "accuracy-by-round.png"))
+        written.append(save(accuracies(by_round, results["rows"]), folder / "accuracy-by-round.png"))
     if isinstance(results.get("rounds"), list) and results["rounds"]:
-        written.append(_save(rewards(results["rounds"]), folder / "reward-by-round.png"))
+        written.append(save(rewards(results["rounds"]), folder / "reward-by-round.png"))
     if results.get("self_edits"):
-        written.append(_save(shapes(results["self_edits"]), folder / "self-edits-by-round.png"))
+        written.append(save(shapes(results["self_edits"]), folder / "self-edits-by-round.png"))
     return written
 
 
@@ -105,6 +105,8 @@ def shapes(self_edits: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a picture, its folder made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Software": None})
     return path

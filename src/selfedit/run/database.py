@@ -153,6 +153,10 @@ class Database:
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
         elif version != VERSION:
             raise _other_version(version, self.path, self._noun)
+        elif not readonly:
+            with self.transaction():
+                for table in self._tables:
+                    self._db.execute(table.create.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
         self._db.execute("PRAGMA synchronous = FULL")
         ((verdict,), *_) = self.fetch("PRAGMA quick_check(1)")
         if verdict != "ok":

@@ -21,6 +21,7 @@ from selfedit.run.rows import (
     ADAPTATIONS,
     ANSWERS,
     BASE,
+    KNOWN,
     REWARDS,
     SELF_EDITS,
     STEPS,
@@ -30,6 +31,7 @@ from selfedit.run.rows import (
     AnswerRow,
     GradeRow,
     InnerKey,
+    KnownRow,
     R,
     RewardRow,
     SelfEditRow,
@@ -45,6 +47,7 @@ __all__ = [
     "AnswerRow",
     "GradeRow",
     "InnerKey",
+    "KnownRow",
     "Ledger",
     "RewardRow",
     "SelfEditRow",
@@ -102,11 +105,13 @@ class Ledger:
         adaptations: Iterable[AdaptationRow],
         answers: Iterable[AnswerRow],
         timings: Iterable[TimingRow] = (),
+        known: Iterable[KnownRow] = (),
     ) -> None:
         """Store finished inner loops with all their answers in one transaction.
 
         The base model's answers (candidate `BASE`, repeat 0) come without an adaptation; give all of a context's at
-        once, for `done` then counts the context's base as answered.
+        once, for `done` then counts the context's base as answered. `known` are those of them that no earlier call
+        stored: see `known`.
 
         Raises:
             ValueError: if an answer belongs to an inner loop that is not among `adaptations`.
@@ -120,6 +125,7 @@ class Ledger:
         with self.transaction():
             self._db.insert(ADAPTATIONS, adaptations)
             self._db.insert(ANSWERS, answers)
+            self._db.insert(KNOWN, known)
             self.add_timings(timings)
 
     def add_rewards(self, rows: Iterable[RewardRow]) -> None:
@@ -183,8 +189,16 @@ class Ledger:
 
     def rounds(self) -> list[tuple[str, int]]:
         """Every (phase, round) with something in it, sorted."""
-        union = " UNION ".join(f"SELECT phase, round FROM {table.name}" for table in TABLES if table is not STEPS)
+        tables = [table for table in TABLES if table not in (STEPS, KNOWN)]
+        union = " UNION ".join(f"SELECT phase, round FROM {table.name}" for table in tables)
         return sorted((phase, round) for phase, round in self._db.fetch(union))
+
+    def known(self, weights: str) -> dict[str, KnownRow]:
+        """What the model with these weights has answered already, by what it was asked; nothing in an old ledger."""
+        if not self._db.fetch("SELECT 1 FROM sqlite_schema WHERE name = 'known_answers'"):
+            return {}
+        rows = self._db.rows(KNOWN, " WHERE weights = CAST(? AS TEXT)", (_bytes(weights),))
+        return {row.asked: row for row in rows}
 
     def timings(self) -> list[TimingRow]:
         """Where the time of all sessions went. Two runs never agree on it: keep it out of results that must repeat."""

@@ -120,7 +120,8 @@ class RewardRow:
 class TimingRow:
     """Seconds spent on one part of a round and how many things were done in them; parts add up over sessions.
 
-    Parts: ``"sampling"``, ``"adapting"``, ``"answering"``, ``"grading"``, ``"waiting"``.
+    Parts: ``"sampling"``, ``"adapting"``, ``"answering"``, ``"grading"``, ``"waiting"``. Seconds are the
+    run's: N workers that are busy together for a second are one second.
     """
 
     phase: str
@@ -137,6 +138,23 @@ class StepRow:
     name: str
     payload_json: str
     finished_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRow:
+    """What the unadapted model answers to a question, and its grade: see `outer.known`.
+
+    `weights` names the model's weights, `asked` is a hash of the prompt, of how it is decoded, and of what the grade
+    depends on.
+    """
+
+    weights: str
+    asked: str
+    text: str
+    tokens: int
+    correct: bool
+    score: float
+    grader: str
 
 
 R = TypeVar("R")
@@ -228,4 +246,6 @@ ANSWERS = Table(AnswerRow, "answers", (*_CANDIDATE, "repeat", "question_id"))
 REWARDS = Table(RewardRow, "rewards", _CANDIDATE)
 TIMINGS = Table(TimingRow, "timings", ("phase", "round", "part"))
 STEPS = Table(StepRow, "steps", ("name",))
-TABLES = (SELF_EDITS, ADAPTATIONS, ANSWERS, REWARDS, TIMINGS, STEPS)
+KNOWN = Table(KnownRow, "known_answers", ("weights", "asked"))
+"""Younger than the ledger's form: a ledger made before it gets the table when it is next written to."""
+TABLES = (SELF_EDITS, ADAPTATIONS, ANSWERS, REWARDS, TIMINGS, STEPS, KNOWN)

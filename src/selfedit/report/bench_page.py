@@ -1,0 +1,79 @@
+"""A page's measured numbers, written into it from benchmarks' results: nobody copies them by hand.
+
+A place to fill is ``<!-- bench NAME -->`` … ``<!-- end -->``, each on a line of its own; NAME is the benchmark's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfedit.errors import DataError, FormatError
+from selfedit.report.bench_tables import BenchTable, bench_tables
+from selfedit.run.files import write_atomic
+
+_PLACE = re.compile(r"(?P<start><!-- bench (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+
+
+def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
+    """Replace what stands in the page's places by what the results say; returns the names of the places filled.
+
+    Args:
+        page: a Markdown page.
+        results: files a benchmark wrote (``results.json``, or what ``--json`` printed), or folders with one.
+
+    Raises:
+        DataError: a file is missing, or the page has no place for it.
+        FormatError: a file is no benchmark's result.
+    """
+    try:
+        text = page.read_text("utf-8")
+    except OSError as error:
+        raise DataError(f"the page cannot be read: {error.strerror}", where=page) from error
+    found = dict(_read(path) for path in results)
+    places = [match["name"] for match in _PLACE.finditer(text)]
+    if missing := sorted(found.keys() - set(places)):
+        fix = f"add the lines <!-- bench {missing[0]} --> and <!-- end -->"
+        raise DataError(f"the page has no place for the benchmark {missing[0]!r}", where=page, fix=fix)
+
+    def filled(match: re.Match[str]) -> str:
+        name = match["name"]
+        return match["start"] + markdown(found[name]) + match["end"] if name in found else match[0]
+
+    write_atomic(page, _PLACE.sub(filled, text).encode())
+    return [name for name in places if name in found]
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """A benchmark's tables and notes as Markdown."""
+    parts = [_table(table) for table in bench_tables(results)]
+    if notes := results.get("notes"):
+        parts.append("".join(f"- {note}\n" for note in notes))
+    return "\n" + "\n".join(parts) + "\n"
+
+
+def _table(table: BenchTable) -> str:
+    lines = [f"{table.title}:\n"] if table.title else []
+    lines.append(_line(table.columns))
+    lines.append("|---|" + "---:|" * (len(table.columns) - 1))
+    lines += [_line(row) for row in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        results = json.loads(file.read_bytes())
+        return str(results["benchmark"]), results
+    except OSError as error:
+        fix = "let the benchmark finish first"
+        raise DataError(f"the results cannot be read: {error.strerror}", where=file, fix=fix) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError("this is no benchmark's result", where=file) from error

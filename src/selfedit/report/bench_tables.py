@@ -1,0 +1,126 @@
+"""What a benchmark found, as tables: for the terminal and for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+CONTESTANTS = {"published": "published recipe (a)", "careful": "careful loop (b)", "together": "ours (c)"}
+
+
+class BenchTable(NamedTuple):
+    """A title, the columns' names, and rows of text; all columns but the first are numbers."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
+    """The tables of any benchmark's results, and what it says of the figures this project sets itself."""
+    made = {"inner": _inner, "generate": _generate, "arithmetic": _arithmetic, "racing": _racing}
+    tables = made[results["benchmark"]](results)
+    targets = [
+        [t["figure"], t["bound"], f"{t['measured']:.4g}", "yes" if t["met"] else "no"]
+        for t in results.get("targets", ())
+    ]
+    if targets:
+        tables.append(BenchTable("", ["figure", "asked", "measured", "met"], targets))
+    return tables
+
+
+def _inner(results: Mapping[str, Any]) -> list[BenchTable]:
+    rows = [
+        [
+            f"{CONTESTANTS[r['contestant']]}, {r['lora']} adapter",
+            str(r["k"]),
+            f"{r['workers']}×{r['threads']}",
+            f"{r['seconds']:.2f}",
+            f"{r['tokens_per_second']:.0f}",
+            f"{r['computed_per_second']:.0f}",
+            _percent(r["padding"]),
+            _percent(r["mfu"]),
+            f"{r['peak'] / 2**20:.0f}",
+            f"{r['ratio_to_published']:.1f}",
+            f"{r['ratio_to_careful']:.2f}",
+        ]
+        for r in results["rows"]
+    ]
+    columns = ["contestant", "K", "proc×thr", "s/self-edit", "tok/s", "padded tok/s", "padding %", "MFU %", "peak MB"]
+    timed, work = results["epochs"], results["work"]
+    title = f"{work['loops']} inner loops of {work['source']}, {timed['timed']} of {timed['of']} epochs timed"
+    losses = [[name, f"{cell['largest']:.1e}"] for name, cell in results["losses"]["together"].items()]
+    tables = [
+        BenchTable(title, [*columns, "× (a)", "× (b)"], rows),
+        BenchTable("", ["final losses against (b)", "largest relative difference"], losses),
+    ]
+    if memory := results["memory"]:
+        cells = [f"{memory[key] / 2**20:.1f}" for key in ("per_adapter", "states", "extra", "activations")]
+        columns = ["MB an adapter", "all", "parameters, gradients, Adam", "extra", "activations by formula"]
+        tables.append(BenchTable("", columns, [[f"from K = {memory['from_k']} to {memory['to_k']}", *cells]]))
+    return tables
+
+
+def _generate(results: Mapping[str, Any]) -> list[BenchTable]:
+    rows = [
+        [
+            r["name"],
+            str(r["rows"]),
+            str(r["adapters"]),
+            f"{r['tokens_per_second']:.1f}",
+            _percent(r["mfu"]),
+            f"{r['ratio']:.2f}",
+        ]
+        for r in results["rows"]
+    ]
+    equal = results["equal"]
+    title = f"{equal['same']} of the {equal['rows']} prompts that generate and ours both answered got the same tokens"
+    return [BenchTable(title, ["contestant", "rows", "adapters", "tok/s", "MFU %", "ratio"], rows)]
+
+
+def _arithmetic(results: Mapping[str, Any]) -> list[BenchTable]:
+    rows = [
+        [
+            str(r["k"]),
+            f"{r['flops'] / 1e12:.1f}",
+            f"{r['bytes'] / 1e9:.1f}",
+            f"{100 * r['weight_bytes'] / r['bytes']:.0f}",
+            f"{1e3 * r['seconds_by_rate']:.1f}",
+            f"{1e3 * r['seconds_by_bandwidth']:.1f}",
+            r["bound"],
+            f"{1e3 * r['seconds_an_adapter']:.2f}",
+            f"{r['times_cheaper']:.1f}",
+            f"{r['memory'] / 1e9:.0f}",
+        ]
+        for r in results["rows"]
+    ]
+    columns = [
+        "K",
+        "10¹² op",
+        "GB moved",
+        "weights %",
+        "ms by rate",
+        "ms by bus",
+        "bound",
+        "ms/adapter",
+        "×",
+        "GB held",
+    ]
+    what = f"{results['model']}, {results['tokens']} tokens each, rank {results['rank']}"
+    device = f"{results['tflops']:g}·10¹² op/s, {results['bandwidth']:g} GB/s"
+    return [BenchTable(f"One step of K adapters: {what}; {device}", columns, rows)]
+
+
+def _racing(results: Mapping[str, Any]) -> list[BenchTable]:
+    parts = {"stored repeats": results["stored"], f"simulated, {results['repeats']} repeats": results["simulated"]}
+    rows = [
+        [name, _percent(p["same"]), _percent(p["se"]), str(p["n"]), str(p["races"]), _percent(p["saved"])]
+        for name, p in parts.items()
+        if p is not None
+    ]
+    columns = ["scores", "same kept set %", "se", "n (contexts)", "races", "inner loops saved %"]
+    return [BenchTable("", columns, rows)]
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{100 * share:.1f}"
