@@ -13,17 +13,21 @@ from selfedit.config.arc import (
     SelfEditSpec,
     TTTDataSettings,
 )
+from selfedit.config.continual import ContinualSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
+from selfedit.config.retention import REMEDIES, Remedy, RetentionSettings, parse_remedies, remedies_name
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
 from selfedit.config.settings import Settings, make_settings, read_settings
 
 __all__ = [
     "ALL_LINEAR",
     "FORMATS",
+    "REMEDIES",
     "AnswerSettings",
     "ArcAnswerSettings",
     "ArcSettings",
+    "ContinualSettings",
     "DirectiveSettings",
     "EditSettings",
     "EvalSettings",
@@ -35,10 +39,14 @@ __all__ = [
     "OracleSettings",
     "PrimeSettings",
     "RLSettings",
+    "Remedy",
+    "RetentionSettings",
     "RewardSettings",
     "SelfEditSpec",
     "Settings",
     "TTTDataSettings",
     "make_settings",
+    "parse_remedies",
     "read_settings",
+    "remedies_name",
 ]
