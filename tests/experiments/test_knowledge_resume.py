@@ -26,7 +26,9 @@ class Runs:
 
     def __init__(self, model: Path) -> None:
         command = [sys.executable, str(Path(__file__).with_name("forked_runs.py")), str(model)]
-        tests = str(Path(__file__).resolve().parents[1])
+        tests = os.pathsep.join(
+            [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
         one_thread = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": tests}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_thread

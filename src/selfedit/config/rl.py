@@ -17,6 +17,9 @@ class RewardSettings(Group):
     ``improves`` keeps every candidate that beats the unadapted model by more than ``threshold`` (eq. 2 of the paper);
     ``solved`` keeps every candidate whose accuracy is above ``threshold``, whatever the unadapted model does (the
     paper's few-shot ARC: a task is solved or not).
+
+    With ``retention`` above 0 what a candidate makes the model forget is subtracted: each round first learns a few
+    other passages, every inner loop starts on top of them, and their questions are asked again after it.
     """
 
     rule: Literal["best-of-m", "improves", "solved"] = "best-of-m"
@@ -24,6 +27,10 @@ class RewardSettings(Group):
         default=0.0, ge=-1, le=1, description="gain over the base needed; solved: the accuracy to be above"
     )
     ties: Literal["first", "all"] = "first"
+    retention: float = Field(
+        default=0.0, ge=0, le=100, description="λ: reward = gain on the passage − λ · loss on earlier ones"
+    )
+    earlier: int = Field(default=2, ge=1, description="retention: passages learned before each round's self-edits")
 
 
 class MStepSettings(Group):

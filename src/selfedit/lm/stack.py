@@ -8,6 +8,7 @@ train and answer in one batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -39,6 +40,13 @@ def stack(adapters: Sequence[Adapter], factors: Sequence[float] | None = None) -
     targets = tuple(dict.fromkeys(target for adapter in adapters for target in adapter.spec.targets))
     tensors = {name: _joined(name, adapters, factors) for name in names}
     return Adapter(LoraSpec(rank=rank, alpha=rank, targets=targets), tensors, adapters[0].base)
+
+
+def on_top(start: Adapter | None, adapter: Adapter) -> Adapter:
+    """An adapter together with what it was trained on top of; it keeps its own losses and tokens."""
+    if start is None or (whole := stack([start, adapter])) is None:
+        return adapter
+    return replace(whole, losses=adapter.losses, tokens=adapter.tokens)
 
 
 def _joined(name: str, adapters: Sequence[Adapter], factors: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import load_weights
 from selfedit.lm.lora import Adapter, LoraSpec
+from selfedit.outer.kept import earlier_contexts, learn_earlier, lost, own_answers
 from selfedit.outer.policy import merge, save_policy
 from selfedit.outer.sample import sample
 from selfedit.outer.score import InnerLoop, accuracies, answer_base, score
@@ -69,7 +70,7 @@ def train(session: Session, contexts: Sequence[Context]) -> tuple[list[Round], A
     for number, chosen in enumerate(plan, start=1):
         payload = session.run.ledger.step(f"round-{number}")
         if payload is None:
-            _e_step(session, number, chosen, policy)
+            _e_step(session, number, chosen, policy, contexts)
             payload = _m_step(session, number, chosen)
         policy = _take_up(session, number, payload, policy)
         rounds.append(Round(**payload))
@@ -91,18 +92,30 @@ def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Co
         what = f"{rl.rounds} rounds need {needed} passages, there are {len(contexts)}"
         raise DataError(what, where="rl.contexts", fix="give more passages, lower rl.contexts or set rl.fresh = false")
     seed = derive(settings.seed, "contexts")
-    if rl.fresh:
-        return split_contexts(contexts, [rl.contexts] * rl.rounds, seed=seed)
-    return split_contexts(contexts, [rl.contexts], seed=seed) * rl.rounds if rl.rounds else []
+    plan = split_contexts(contexts, [rl.contexts] * (rl.rounds if rl.fresh else min(rl.rounds, 1)), seed=seed)
+    if rl.reward.retention:
+        for number, chosen in enumerate(plan, start=1):
+            earlier_contexts(settings, number, contexts, chosen)
+    return plan if rl.fresh else plan * rl.rounds
 
 
-def _e_step(session: Session, number: int, contexts: Sequence[Context], policy: Adapter | None) -> None:
+def _e_step(
+    session: Session,
+    number: int,
+    contexts: Sequence[Context],
+    policy: Adapter | None,
+    every: Sequence[Context],
+) -> None:
     ledger, rl = session.run.ledger, session.settings.rl
     if ledger.rewards(PHASE, number):
         return
-    answer_base(session, PHASE, number, contexts)
     edits = sample(session, PHASE, number, contexts, rl.candidates, policy)
-    by_id = {context.id: context for context in contexts}
+    asked = contexts
+    if rl.reward.retention:
+        earlier = earlier_contexts(session.settings, number, every, contexts)
+        asked = learn_earlier(session, number, contexts, earlier, policy)
+    answer_base(session, PHASE, number, asked)
+    by_id = {context.id: context for context in asked}
     loops = [
         InnerLoop(
             by_id[row.context_id],
@@ -116,17 +129,23 @@ def _e_step(session: Session, number: int, contexts: Sequence[Context], policy: 
         for repeat in range(rl.repeats)
     ]
     score(session, PHASE, number, loops)
+    session.start = None
     ledger.add_rewards(_reward_rows(session, number, contexts))
 
 
 def _reward_rows(session: Session, number: int, contexts: Sequence[Context]) -> list[RewardRow]:
     rl = session.settings.rl
-    accuracy = accuracies(session.run.ledger.answers(PHASE, number), session.task, graded=True)
+    answers = session.run.ledger.answers(PHASE, number)
+    accuracy, forgotten = accuracies(own_answers(answers, contexts), session.task, graded=True), lost(answers, contexts)
     rows = []
     for context in contexts:
         baseline = accuracy[context.id, BASE]
         reached = [accuracy[context.id, candidate] for candidate in range(rl.candidates)]
-        for candidate, (reward, kept) in enumerate(rewards(reached, baseline, rl.reward)):
+        worth = [
+            value - rl.reward.retention * forgotten.get((context.id, candidate), 0.0)
+            for candidate, value in enumerate(reached)
+        ]
+        for candidate, (reward, kept) in enumerate(rewards(worth, baseline, rl.reward)):
             rows.append(
                 RewardRow(
                     phase=PHASE,

@@ -48,7 +48,8 @@ def answer_base(session: Session, phase: str, round: int, contexts: Sequence[Con
         session.interrupt.check()
         prompts = [session.task.question(context, question) for context in group for question in context.questions]
         start = time.perf_counter()
-        answers = iter(generate(session.lm, prompts, **vars(session.task.decoding)))
+        under = [session.start] * len(prompts)
+        answers = iter(generate(session.lm, prompts, under, **vars(session.task.decoding)))
         seconds = time.perf_counter() - start
         said = [(context, BASE, 0, [next(answers) for _ in context.questions]) for context in group]
         timings: list[TimingRow] = []
@@ -63,7 +64,7 @@ def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) 
     same groups, and so gets the same bits, as one that was never stopped.
     """
     done = session.run.ledger.done(phase, round)
-    jobs = {l.key: session.task.inner_loop(l.context, l.edit, l.seed, l.order_seed) for l in loops}  # noqa: E741
+    jobs = {loop.key: _job(session, loop) for loop in loops}
     ordered = sorted(loops, key=lambda loop: (loop.order_seed, -_tokens(jobs[loop.key]), loop.key))
     groups = _groups(ordered, session.settings.inner.group, session.settings.workers)
     total = sum(_tokens(job) for job in jobs.values())
@@ -113,6 +114,12 @@ def _store(
     ]
     answers = _graded(session, phase, round, said, result.answering, timings)
     session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
+
+
+def _job(session: Session, loop: InnerLoop) -> AdaptJob | None:
+    """The training that the task makes of a self-edit, on top of what the session starts from."""
+    job = session.task.inner_loop(loop.context, loop.edit, loop.seed, loop.order_seed)
+    return job if job is None or session.start is None else replace(job, start=session.start)
 
 
 def _tokens(job: AdaptJob | None) -> int:

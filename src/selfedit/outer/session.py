@@ -12,6 +12,7 @@ from selfedit.config import Settings
 from selfedit.engine.work import Engine, Here
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel
+from selfedit.lm.lora import Adapter
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import TimingRow
@@ -34,6 +35,7 @@ class Session(Generic[T]):
         progress: where progress goes.
         interrupt: asked between steps whether the user wants to stop.
         engine: where inner loops run; this process unless said otherwise.
+        start: a frozen adapter that inner loops start on top of; None is the model itself.
     """
 
     run: RunFolder
@@ -44,6 +46,8 @@ class Session(Generic[T]):
     progress: ProgressSink = SILENT
     interrupt: Interrupt = field(default_factory=Interrupt)
     engine: Engine = None  # pyright: ignore[reportAssignmentType] - set below, from the model
+
+    start: Adapter | None = None
 
     def __post_init__(self) -> None:
         self.engine = self.engine or Here(self.lm)
