@@ -23,7 +23,8 @@ def experiment(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Run an experiment: single-passage, few-shot, continual. The same command again goes on where it stopped.
+    """Run an experiment: single-passage, few-shot, continual, own-questions. The same command again
+    goes on where it stopped.
 
     Args:
         name: which experiment.

@@ -16,6 +16,7 @@ from selfedit.config.arc import (
 from selfedit.config.continual import ContinualSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
+from selfedit.config.own import OwnQuestionSettings
 from selfedit.config.retention import REMEDIES, Remedy, RetentionSettings, parse_remedies, remedies_name
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
 from selfedit.config.settings import Settings, make_settings, read_settings
@@ -37,6 +38,7 @@ __all__ = [
     "MStepSettings",
     "OptimSettings",
     "OracleSettings",
+    "OwnQuestionSettings",
     "PrimeSettings",
     "RLSettings",
     "Remedy",

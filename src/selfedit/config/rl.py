@@ -8,6 +8,7 @@ from pydantic import Field
 
 from selfedit.config.group import Group
 from selfedit.config.inner import LoraSettings, OptimSettings
+from selfedit.config.own import OwnQuestionSettings
 
 
 class RewardSettings(Group):
@@ -49,6 +50,10 @@ class RLSettings(Group):
     candidates: int = Field(default=5, ge=1, description="M, self-edits a context")
     repeats: int = Field(default=1, ge=1, description="inner loops a self-edit, each with its own seed")
     fresh: bool = Field(default=False, description="other contexts each round; else the same")
+    questions: Literal["gold", "own"] = Field(
+        default="gold", description="what self-edits are scored by: the passages' questions, or the model's own"
+    )
+    own: OwnQuestionSettings = OwnQuestionSettings()
     reward: RewardSettings = RewardSettings()
     mstep: MStepSettings = MStepSettings()
 

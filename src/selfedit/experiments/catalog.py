@@ -46,6 +46,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         "passages one after the other into one model: what is kept, what is damaged, with remedies or without",
         "continual:run_continual",
     ),
+    "own-questions": Experiment(
+        "the reward from questions the model writes itself, against the reward from gold questions",
+        "own_questions:run_own_questions",
+    ),
 }
 
 

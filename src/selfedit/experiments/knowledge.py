@@ -53,7 +53,8 @@ def run_knowledge(
     if "passage" in settings.eval.methods and not settings.edit.passage:
         fix = "set edit.passage = true, or leave the method out of eval.methods"
         raise UsageError("the method 'passage' trains on the passage, edit.passage forbids it", where="edit", fix=fix)
-    train_on = load_contexts(settings.train, require_questions=True) if settings.rl.rounds else []
+    labelled = settings.rl.questions == "gold"
+    train_on = load_contexts(settings.train, require_questions=labelled) if settings.rl.rounds else []
     heldout = _heldout(settings, train_on)
     hashes = {"train": data_hash(train_on), "heldout": data_hash(heldout)}
     # What can be refused is refused before a setting is frozen in the folder.

@@ -18,6 +18,7 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import load_weights
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.outer.kept import earlier_contexts, learn_earlier, lost, own_answers
+from selfedit.outer.own_questions import plan_with_own_questions
 from selfedit.outer.policy import merge, save_policy
 from selfedit.outer.sample import sample
 from selfedit.outer.score import InnerLoop, accuracies, answer_base, score
@@ -65,6 +66,8 @@ def train(session: Session, contexts: Sequence[Context]) -> tuple[list[Round], A
         DataError: fewer contexts than the rounds ask for, or contexts without questions.
     """
     plan = plan_rounds(session.settings, contexts)
+    if session.settings.rl.questions == "own" and plan:
+        plan, contexts = plan_with_own_questions(session, plan, contexts)
     policy: Adapter | None = None
     rounds = []
     for number, chosen in enumerate(plan, start=1):
@@ -84,8 +87,9 @@ def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Co
         DataError: fewer contexts than the rounds ask for, or contexts without questions.
     """
     rl = settings.rl
-    if without := [context.id for context in contexts if not context.questions]:
-        fix = "give every training passage its questions"
+    without = [context.id for context in contexts if not context.questions] if rl.questions == "gold" else []
+    if without:
+        fix = "give every training passage its questions, or let the model write them: rl.questions = own"
         raise DataError(f"{len(without)} passages have no questions to score self-edits by", where=without[0], fix=fix)
     needed = rl.contexts * (rl.rounds if rl.fresh else 1)
     if rl.rounds and needed > len(contexts):

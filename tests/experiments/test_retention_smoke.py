@@ -1,4 +1,4 @@
-"""The smoke recipe on the real model: three passages into SmolLM2-135M, one after the other."""
+"""The smoke recipes on the real model: passages into SmolLM2-135M one after the other, and its own questions."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ def test_continual_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     way = found["ways"]["none"]
     assert way["just_edited"]["mean"] > found["rows"][0]["accuracy"], "an edit teaches something"
     assert found["general_loss"]["rise"] > 0, "and damages something"
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_own_questions_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = RECIPE.with_name("own-questions-smoke.toml")
+    words = ["experiment", "own-questions", "--recipe", str(recipe), "-o", str(tmp_path), "--json", "--quiet"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["survivors"]["written"] > found["survivors"]["kept"] > 0
+    assert [row["method"] for row in found["rows"]] == ["base", "random", "own-chosen", "gold-chosen"]
