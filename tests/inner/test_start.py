@@ -17,6 +17,8 @@ from selfedit.lm.stack import stack
 from selfedit.lm.teacher import Teacher, teach
 from selfedit.outer.policy import merge
 
+NORMS = 1e-6
+"""How close float64 can come: the model's norms are formed in float32, each time with its rounding."""
 SPEC = LoraSpec(3, 6)
 OPTIM = OptimSpec(lr=1e-2, epochs=3)
 
@@ -41,11 +43,11 @@ def test_on_top_of_an_adapter_is_on_top_of_merged_weights(small64, small_folder)
         for name in start.tensors:
             modules[name].weight.data += start.delta(name)
         (theirs,) = adapt(merged, [job(5, 6)])
-        assert ours.losses == pytest.approx(theirs.losses, rel=1e-9)
+        assert ours.losses == pytest.approx(theirs.losses, rel=NORMS)
         for name in ours.tensors:
-            assert difference(ours.delta(name), theirs.delta(name)) < 1e-6
+            assert difference(ours.delta(name), theirs.delta(name)) < 10 * NORMS
     (alone,) = adapt(small64, [job(5, 6)])
-    assert plain.losses == pytest.approx(alone.losses, rel=1e-9)
+    assert plain.losses == pytest.approx(alone.losses, rel=NORMS)
     assert on_first.losses[0] != pytest.approx(plain.losses[0], rel=1e-4)
 
 
@@ -90,7 +92,7 @@ def test_a_pupil_comes_nearer_to_its_teacher_and_goes_no_way_from_itself(small64
     only = [replace(text, weight=0.0, teacher=teacher) for teacher in (far, same)]
     pupil, still = adapt(small64, [AdaptJob([s], SPEC, replace(OPTIM, epochs=20)) for s in only])
     assert pupil.losses[-1] < 0.5 * pupil.losses[0]
-    assert max(map(abs, still.losses)) < 1e-9
+    assert max(map(abs, still.losses)) < NORMS
 
 
 def test_the_loss_is_that_of_autograd(small64) -> None:
@@ -105,7 +107,7 @@ def test_the_loss_is_that_of_autograd(small64) -> None:
     logits, wanted = own.hidden @ small64.head.T, F.log_softmax(teacher.hidden @ small64.head.T, 1)
     kl = F.kl_div(F.log_softmax(logits, 1), wanted, reduction="batchmean", log_target=True)
     expected = 0.7 * F.cross_entropy(logits, torch.tensor(text.ids[1:])) + 0.3 * kl
-    assert adapter.losses[0] == pytest.approx(float(expected), rel=1e-9)
+    assert adapter.losses[0] == pytest.approx(float(expected), rel=NORMS)
 
 
 def test_a_teacher_of_another_length(small64) -> None:
