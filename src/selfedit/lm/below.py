@@ -38,7 +38,7 @@ class _FrozenProduct(torch.autograd.Function):
         ctx.slot, ctx.segments, ctx.dtype = slot, segments, x.dtype
         updates = []
         for bucket in segments.buckets:
-            a, b, scale = slot.pick(bucket.segments, x.dtype)
+            a, b, scale = slot.pick(bucket, x.dtype)
             h = torch.bmm(bucket.pad(x), a.mT).mul_(scale)  # [n, L, r]
             updates.append(torch.bmm(h, b.mT))  # [n, L, out]
         return segments.unpad(updates)
@@ -48,7 +48,7 @@ class _FrozenProduct(torch.autograd.Function):
         dy = grads[0].contiguous()
         parts = []
         for bucket in ctx.segments.buckets:
-            a, b, scale = ctx.slot.pick(bucket.segments, ctx.dtype)
+            a, b, scale = ctx.slot.pick(bucket, ctx.dtype)
             dh = torch.bmm(bucket.pad(dy), b).mul_(scale)  # padding slots are dropped by unpad
             parts.append(torch.bmm(dh, a))
         return ctx.segments.unpad(parts), None, None
