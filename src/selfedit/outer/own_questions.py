@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from selfedit.errors import DataError
+from selfedit.errors import DataError, UsageError
 from selfedit.lm.generate import generate
 from selfedit.outer.session import Session
 from selfedit.run.files import fingerprint
@@ -21,6 +21,7 @@ from selfedit.tasks.knowledge.own_questions import (
     read_quiz,
     shown_prompt,
 )
+from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, Question
 
 PHASE = "own-questions"
@@ -59,7 +60,10 @@ def plan_with_own_questions(
 
     Raises:
         DataError: a round would have no context left.
+        UsageError: the task has no passages to ask about.
     """
+    if not isinstance(session.task, KnowledgeTask):
+        raise UsageError("own questions are for passages only", where="rl.questions", fix="set rl.questions = gold")
     used = every if session.settings.rl.reward.retention else [c for chosen in plan for c in chosen]
     asked = with_own_questions(session, list({context.id: context for context in used}.values()))
     usable = {context.id: context for context in asked if context.questions}
