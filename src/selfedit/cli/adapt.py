@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from selfedit.cli.command import say, working
-from selfedit.cli.output import percent, print_json, print_table
+from selfedit.cli.output import neutralised, percent, print_json, print_table
 from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.config import Format
 
@@ -22,13 +22,17 @@ def adapt(
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     format: Format = "implications",
     samples: int = 1,
+    library: bool = False,
+    own_questions: bool = False,
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
     """The model reads the documents, writes its own training data, and trains one adapter on all of it.
 
-    The folder is an adapter in PEFT's format. The same command again goes on where it stopped.
+    The folder is an adapter in PEFT's format. The same command again goes on where it stopped. With --library it is
+    one adapter a document, kept up to date: the same command after documents were added, changed or removed learns only
+    what has changed, and `ask` routes each question to a document's adapter.
 
     Args:
         model: a short name, a folder, or a hub id.
@@ -36,6 +40,8 @@ def adapt(
         out: the adapter's folder.
         format: what kind of self-edit the model is asked for.
         samples: self-edits a passage; 0 trains on the passages alone.
+        library: one adapter a document, for documents that change.
+        own_questions: measure passages without questions by questions that the model writes itself.
         json: print the results as JSON.
         quiet: no progress.
     """
@@ -51,12 +57,43 @@ def adapt(
         from selfedit.experiments.adapt_documents import adapt_documents
 
         have_model(model, quiet=quiet)
-        results = adapt_documents(out, documents, settings, samples=samples, progress=progress, interrupt=interrupt)
+        from selfedit.experiments.document_library import adapt_library
+
+        make = adapt_library if library else adapt_documents
+        told: Any = {"samples": samples, "own_questions": own_questions, "progress": progress, "interrupt": interrupt}
+        results = make(out, documents, settings, **told)
     if json:
         print_json(results)
         return
+    if library:
+        print_library(results)
+        say(f"library: {out}; ask it: selfedit ask {model} 'YOUR QUESTION' --adapter {out}")
+        return
     print_recall(results)
     say(f"adapter: {out}; ask it: selfedit ask {model} 'YOUR QUESTION' --adapter {out}")
+
+
+def print_library(results: dict[str, Any]) -> None:
+    """Every document with what was done about it, what is recalled of it, and where its questions go."""
+    did = {name: word for word, names in results["done"].items() for name in names}
+    rows = []
+    for entry in results["documents"]:
+        recall, routed = entry["recall"], results["routed"].get(entry["name"])
+        answered = recall.get("accuracy")
+        rows.append(
+            [
+                neutralised(entry["name"]),
+                did[entry["name"]],
+                str(entry["passages"]),
+                percent(answered["before"]["mean"]) if answered else "-",
+                percent(answered["after"]["mean"]) if answered else "-",
+                f"{recall['loss']['before']['mean']:.3f}",
+                f"{recall['loss']['after']['mean']:.3f}",
+                f"{routed['right']}/{routed['questions']}" if routed else "-",
+            ]
+        )
+    columns = ["document", "was", "passages", "answered %", "now %", "loss", "now", "routed right"]
+    print_table(columns, rows, title=f"{len(rows)} documents, {len(results['done']['removed'])} removed")
 
 
 def print_recall(results: dict[str, Any]) -> None:

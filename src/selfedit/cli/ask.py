@@ -27,7 +27,8 @@ def ask(
     Args:
         model: a short name, a folder, or a hub id.
         questions: one or more.
-        adapter: the folder of an adapter, from `selfedit adapt` or peft.
+        adapter: the folder of an adapter, from `selfedit adapt` or peft; or of a library (`selfedit adapt --library`),
+            where each question goes to the document whose words it shares, or to the plain model.
         title: the topic, as the passages were titled in training.
         max_new_tokens: at most this many tokens an answer.
         json: print questions and answers as JSON.
@@ -37,19 +38,31 @@ def ask(
         from selfedit.cli.fetching import have_model
 
         have_model(model, quiet=quiet)
+        from selfedit.experiments.document_library import Library, is_library
         from selfedit.lm.chat import chat_prompt
         from selfedit.lm.generate import generate
         from selfedit.lm.load import load
         from selfedit.lm.lora import Adapter
         from selfedit.tasks.knowledge.prompts import question_prompt
 
-        learned = None if adapter is None else Adapter.load(adapter)
+        under: list[Adapter | None] = [None] * len(questions)
+        documents: list[str | None] | None = None
+        if adapter is not None and is_library(adapter):
+            library = Library(adapter)
+            routed = [library.route(question, title) for question in questions]
+            documents = [None if entry is None else entry.name for entry in routed]
+            under = [None if entry is None else library.adapter(entry) for entry in routed]
+        elif adapter is not None:
+            under = [Adapter.load(adapter)] * len(questions)
         lm = load(model)
         asked = [question_prompt(title, q, lm.has_chat) if title else _bare(q, lm.has_chat) for q in questions]
         prompts = [chat_prompt(lm, text, "" if lm.has_chat else None) for text in asked]
-        answers = generate(lm, prompts, [learned] * len(prompts), max_new_tokens=max_new_tokens)
+        answers = generate(lm, prompts, under, max_new_tokens=max_new_tokens)
     if json:
-        print_json([{"question": q, "answer": a.text} for q, a in zip(questions, answers, strict=True)])
+        said = [{"question": q, "answer": a.text} for q, a in zip(questions, answers, strict=True)]
+        if documents is not None:
+            said = [{**each, "document": name} for each, name in zip(said, documents, strict=True)]
+        print_json(said)
         return
     for question, answer in zip(questions, answers, strict=True):
         if len(questions) > 1:

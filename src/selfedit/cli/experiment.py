@@ -23,7 +23,9 @@ def experiment(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Run an experiment: single-passage, replay, cpt, few-shot. The same command again goes on where it stopped.
+    """Run an experiment: single-passage, replay, cpt, few-shot, continual, own-questions.
+
+    The same command again goes on where it stopped.
 
     Args:
         name: which experiment.

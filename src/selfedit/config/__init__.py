@@ -13,9 +13,12 @@ from selfedit.config.arc import (
     SelfEditSpec,
     TTTDataSettings,
 )
+from selfedit.config.continual import ContinualSettings
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
+from selfedit.config.own import OwnQuestionSettings
+from selfedit.config.retention import REMEDIES, Remedy, RetentionSettings, parse_remedies, remedies_name
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
 from selfedit.config.settings import Settings, make_settings, read_settings
 from selfedit.config.tables import CptSettings, ExternalSettings, FullSettings, ReplaySettings, SingleSettings
@@ -23,9 +26,11 @@ from selfedit.config.tables import CptSettings, ExternalSettings, FullSettings, 
 __all__ = [
     "ALL_LINEAR",
     "FORMATS",
+    "REMEDIES",
     "AnswerSettings",
     "ArcAnswerSettings",
     "ArcSettings",
+    "ContinualSettings",
     "CptSettings",
     "DirectiveSettings",
     "EditSettings",
@@ -39,14 +44,19 @@ __all__ = [
     "MStepSettings",
     "OptimSettings",
     "OracleSettings",
+    "OwnQuestionSettings",
     "PrimeSettings",
     "RLSettings",
+    "Remedy",
     "ReplaySettings",
+    "RetentionSettings",
     "RewardSettings",
     "SelfEditSpec",
     "Settings",
     "SingleSettings",
     "TTTDataSettings",
     "make_settings",
+    "parse_remedies",
     "read_settings",
+    "remedies_name",
 ]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from selfedit.config.group import Group
 from selfedit.config.inner import LoraSettings, OptimSettings
+from selfedit.config.own import OwnQuestionSettings
 
 
 class RewardSettings(Group):
@@ -17,6 +18,9 @@ class RewardSettings(Group):
     ``improves`` keeps every candidate that beats the unadapted model by more than ``threshold`` (eq. 2 of the paper);
     ``solved`` keeps every candidate whose accuracy is above ``threshold``, whatever the unadapted model does (the
     paper's few-shot ARC: a task is solved or not).
+
+    With ``retention`` above 0 what a candidate makes the model forget is subtracted: each round first learns a few
+    other passages, every inner loop starts on top of them, and their questions are asked again after it.
     """
 
     rule: Literal["best-of-m", "improves", "solved"] = "best-of-m"
@@ -24,6 +28,10 @@ class RewardSettings(Group):
         default=0.0, ge=-1, le=1, description="gain over the base needed; solved: the accuracy to be above"
     )
     ties: Literal["first", "all"] = "first"
+    retention: float = Field(
+        default=0.0, ge=0, le=100, description="λ: reward = gain on the passage − λ · loss on earlier ones"
+    )
+    earlier: int = Field(default=2, ge=1, description="retention: passages learned before each round's self-edits")
 
 
 class MStepSettings(Group):
@@ -46,13 +54,21 @@ class RLSettings(Group):
         default=0.05, gt=0, lt=0.5, description="chance, in the racing model, that a context keeps others than without"
     )
     fresh: bool = Field(default=False, description="other contexts each round; else the same")
+    questions: Literal["gold", "own"] = Field(
+        default="gold", description="what self-edits are scored by: the passages' questions, or the model's own"
+    )
+    own: OwnQuestionSettings = OwnQuestionSettings()
     reward: RewardSettings = RewardSettings()
     mstep: MStepSettings = MStepSettings()
 
     @model_validator(mode="after")
-    def _has_repeats(self) -> Self:
+    def _can_race(self) -> Self:
         if self.racing and self.repeats < 2:
             raise ValueError("racing shares out repeats: it needs repeats of at least 2")
+        if self.racing and self.reward.rule == "solved":
+            raise ValueError("racing decides by a gain over the base: use the rule best-of-m or improves")
+        if self.racing and self.reward.retention:
+            raise ValueError("racing does not know what is lost on earlier passages: set one of the two off")
         return self
 
 

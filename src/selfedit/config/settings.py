@@ -10,9 +10,11 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from selfedit.config.arc import ArcSettings
+from selfedit.config.continual import ContinualSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
 from selfedit.config.knowledge import AnswerSettings, EditSettings
+from selfedit.config.retention import RetentionSettings
 from selfedit.config.rl import EvalSettings, RLSettings
 from selfedit.config.tables import CptSettings, ExternalSettings, ReplaySettings, SingleSettings
 from selfedit.errors import FormatError, UsageError
@@ -41,6 +43,8 @@ class Settings(Group):
     replay: ReplaySettings = ReplaySettings()
     cpt: CptSettings = CptSettings()
     arc: ArcSettings = ArcSettings()
+    retention: RetentionSettings = RetentionSettings()
+    continual: ContinualSettings = ContinualSettings()
 
 
 def read_settings(recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:

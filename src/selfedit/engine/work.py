@@ -13,6 +13,7 @@ from selfedit.inner.job import AdaptJob
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.rules import Stop
+from selfedit.lm.stack import on_top
 
 OnTokens = Callable[[int], None]
 """Called with the training tokens done since the last call."""
@@ -82,7 +83,7 @@ def do(lm: LanguageModel, work: Work, on_tokens: OnTokens) -> Done:
 
     start = time.perf_counter()
     trained = iter(adapt(lm, [job for job in work.jobs if job is not None], on_step))
-    adapters = [None if job is None else next(trained) for job in work.jobs]
+    adapters = [None if job is None else on_top(job.start, next(trained)) for job in work.jobs]
     middle = time.perf_counter()
     asked = [(prompt, adapter) for adapter, own in zip(adapters, work.prompts, strict=True) for prompt in own]
     how = {"max_new_tokens": work.max_new_tokens, "alphabet": work.alphabet, "stop": work.stop}

@@ -22,6 +22,7 @@ from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter
+from selfedit.outer.own_questions import with_own_questions
 from selfedit.outer.sample import sample
 from selfedit.outer.session import Session
 from selfedit.run.environment import environment
@@ -48,6 +49,7 @@ def adapt_documents(
     settings: Settings,
     *,
     samples: int = 1,
+    own_questions: bool = False,
     progress: ProgressSink = SILENT,
     interrupt: Interrupt | None = None,
     lm: LanguageModel | None = None,
@@ -63,6 +65,7 @@ def adapt_documents(
         settings: ``edit``, ``inner``, ``answer`` and the model are used; directives of self-edits cannot set the rate
             or epochs here, since one adapter is trained on all of them.
         samples: self-edits a passage; 0 trains on the passages alone.
+        own_questions: passages without questions are measured by questions that the model writes itself (``rl.own``).
         progress: where progress goes.
         interrupt: how the user stops the run.
         lm: the model, if it is loaded already.
@@ -75,7 +78,8 @@ def adapt_documents(
     contexts = load_contexts(list(documents))
     hashes = {"documents": data_hash(contexts)}
     used = {name: value for name, value in settings.model_dump(mode="json").items() if name in _USED}
-    with RunFolder.open(folder, {**used, "samples": samples, "data": hashes}, kind=KIND) as run:
+    own = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
+    with RunFolder.open(folder, {**used, **own, "samples": samples, "data": hashes}, kind=KIND) as run:
         record = environment(hashes)
         run.record_environment(record)
         if (results := run.results()) is not None:
@@ -85,14 +89,21 @@ def adapt_documents(
         grader = get_grader(settings.answer.grader)
         task = KnowledgeTask(lm, settings)
         session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt())
-        before = _measured(session, "before", contexts, None)
+        asked = _asked(session, contexts) if own_questions else contexts
+        before = _measured(session, "before", asked, None)
         adapter = _adapter(session, contexts, samples)
-        after = _measured(session, "after", contexts, adapter)
+        after = _measured(session, "after", asked, adapter)
         results = _results(session, contexts, before, after) | {"data": hashes, "settings": used}
         about = {"base": {"name": lm.name, "fingerprint": lm.fingerprint}, "samples": samples, "settings": used}
         write_atomic(run.path / "selfedit.json", canonical_json({**about, "environment": record}))
         run.write_results(results)
     return results
+
+
+def _asked(session: Session, contexts: Sequence[Context]) -> list[Context]:
+    """The passages, those without questions with the model's own."""
+    own = {c.id: c for c in with_own_questions(session, [c for c in contexts if not c.questions])}
+    return [own.get(context.id, context) for context in contexts]
 
 
 def _measured(session: Session, name: str, contexts: Sequence[Context], adapter: Adapter | None) -> dict[str, Any]:

@@ -45,6 +45,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         "ARC: in-context learning, test-time training by self-edits before and after RL, Oracle TTT",
         "few_shot:run_few_shot",
     ),
+    "continual": Experiment(
+        "passages one after the other into one model: what is kept, what is damaged, with remedies or without",
+        "continual:run_continual",
+    ),
+    "own-questions": Experiment(
+        "the reward from questions the model writes itself, against the reward from gold questions",
+        "own_questions:run_own_questions",
+    ),
 }
 
 

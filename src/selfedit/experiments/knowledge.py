@@ -60,7 +60,8 @@ def run_knowledge(
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
     check_settings(settings)
-    train_on = load_contexts(settings.train, require_questions=True) if settings.rl.rounds else []
+    labelled = settings.rl.questions == "gold"
+    train_on = load_contexts(settings.train, require_questions=labelled) if settings.rl.rounds else []
     heldout = _heldout(settings, train_on)
     hashes = {"train": data_hash(train_on), "heldout": data_hash(heldout)}
     # What can be refused is refused before a setting is frozen in the folder.

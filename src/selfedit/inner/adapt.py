@@ -14,13 +14,17 @@ from torch import Tensor
 
 from selfedit.errors import DataError, UsageError
 from selfedit.inner.job import AdaptJob, TrainSequence
+from selfedit.inner.lessons import lessons
 from selfedit.inner.order import Batch, batches
+from selfedit.inner.outside import Outside
 from selfedit.lm.attention import Packed
 from selfedit.lm.bank import AdapterBank
+from selfedit.lm.below import stand_on
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.loss import head_loss
 from selfedit.lm.segments import consecutive, make_segments
+from selfedit.lm.teacher import teacher_loss
 
 MAX_PADDING = 0.125
 """Padding tokens per real token up to which a step's sequences are padded to one length."""
@@ -42,6 +46,7 @@ class _Run:
     optimiser: torch.optim.AdamW
     row: torch.nn.Parameter
     losses: list[float]
+    outside: Outside | None = None
     tokens: int = 0
 
 
@@ -72,6 +77,7 @@ def adapt(lm: LanguageModel, jobs: Sequence[AdaptJob], on_step: OnStep | None = 
     # The longest first: those that still train stand side by side in the bank, and are used as they stand.
     places = sorted(range(len(jobs)), key=lambda k: (-jobs[k].optim.epochs, -len(sequences[k]), k))
     bank = AdapterBank(lm.model, [jobs[k].lora for k in places], train=True)
+    stand_on(lm.model, bank, [jobs[k].start for k in places])
     runs = [_start(bank, slot, jobs[k], sequences[k]) for slot, k in enumerate(places)]
     total = sum(run.job.optim.epochs * sum(len(s.ids) for s in run.sequences) for run in runs)
     with bank.attached():
@@ -97,6 +103,9 @@ def _check(number: int, sequences: Sequence[TrainSequence], limit: int) -> None:
             raise DataError(f"{len(sequence.ids)} tokens but {len(sequence.loss)} loss marks", where=where)
         if not any(sequence.loss[1:]):
             raise DataError("no token of the sequence carries loss", where=where)
+        if sequence.teacher is not None and len(sequence.teacher.hidden) != sum(sequence.loss[1:]):
+            what = f"the teacher has {len(sequence.teacher.hidden)} states, {sum(sequence.loss[1:])} tokens carry loss"
+            raise DataError(what, where=where)
         if len(sequence.ids) > limit:
             what = f"the sequence has {len(sequence.ids)} tokens, the model takes {limit}"
             raise DataError(what, where=where, fix="split the text into shorter passages")
@@ -111,7 +120,8 @@ def _start(bank: AdapterBank, k: int, job: AdaptJob, sequences: list[TrainSequen
         [row], lr=optim.lr, betas=optim.betas, eps=optim.eps, weight_decay=optim.weight_decay, fused=True
     )
     order = batches(job, [len(s.ids) for s in sequences])
-    return _Run(k, job, sequences, order, next(order, None), generator, optimiser, row, [])
+    outside = None if job.outside is None else Outside(bank, k, job.outside)
+    return _Run(k, job, sequences, order, next(order, None), generator, optimiser, row, [], outside)
 
 
 def _next_batches(runs: Sequence[_Run]) -> list[tuple[_Run, list[TrainSequence]]]:
@@ -170,9 +180,15 @@ def _step(
     rows = torch.tensor(batch.rows, device=device)
     targets = head.targets(batch.targets)
     weights = torch.tensor(batch.weights, device=device, dtype=bank.values.dtype)
-    loss, losses = head_loss(hidden.index_select(0, rows), head.matrix, targets, weights)
+    predicting = hidden.index_select(0, rows)
+    loss, losses = head_loss(predicting, head.matrix, targets, weights)
+    weighted = losses * weights
+    if (taught := lessons([sequences for _, sequences in active], device, weights.dtype)) is not None:
+        divergence, divergences = teacher_loss(predicting[taught.places], head.matrix, taught.hidden, taught.weights)
+        loss = loss + divergence
+        weighted = weighted.index_add(0, taught.places, divergences * taught.weights)
     loss.backward()
-    _log_losses(active, losses * weights, batch.spans)
+    _log_losses(active, weighted, batch.spans)
     for run, _ in active:
         _update(run, bank.grads[run.slot])
 
@@ -205,7 +221,7 @@ def _pack(active: Sequence[tuple[_Run, list[TrainSequence]]], adapters: int) -> 
             predicted = [t for t in range(1, len(s.ids)) if s.loss[t]]
             batch.rows.extend(start + t - 1 for t in predicted)
             batch.targets.extend(s.ids[t] for t in predicted)
-        batch.weights.extend([1 / marked] * marked)
+            batch.weights.extend([s.weight / marked] * len(predicted))
         batch.spans.append(marked)
         run.tokens += sum(len(s.ids) for s in sequences)
     return batch
@@ -238,3 +254,5 @@ def _update(run: _Run, grad: Tensor) -> None:
     run.optimiser.param_groups[0]["lr"] = optim.rate(len(run.losses) - 1, run.job.steps)
     run.row.grad = grad
     run.optimiser.step()
+    if run.outside is not None:
+        run.outside.project()

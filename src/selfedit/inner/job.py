@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from selfedit.errors import UsageError
-from selfedit.lm.lora import LoraSpec
+from selfedit.lm.lora import Adapter, LoraSpec
+from selfedit.lm.teacher import Teacher
 
 Schedule = Literal["linear", "cosine", "constant"]
 
@@ -77,10 +78,14 @@ class TrainSequence:
     Attributes:
         ids: its tokens.
         loss: for each token whether its prediction carries loss; the first token's never does.
+        weight: of the next-token loss.
+        teacher: what the tokens that carry loss should be predicted like besides; None has no such loss.
     """
 
     ids: tuple[int, ...]
     loss: tuple[bool, ...]
+    weight: float = 1.0
+    teacher: Teacher | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,8 @@ class AdaptJob:
         order_seed: the data order's seed, if it is not `seed`: jobs that share it train together with less padding.
         alphabet: the only tokens there are to predict: the loss is of choosing among them, and the head is computed for
             no others. None for the whole vocabulary. Jobs trained together must have the same.
+        start: a frozen adapter that the new one is trained on top of: what was merged before.
+        outside: an earlier adapter; the new one reads its inputs only outside the span of what that one reads.
     """
 
     sequences: Sequence[str | TrainSequence]
@@ -104,6 +111,8 @@ class AdaptJob:
     seed: int = 0
     order_seed: int | None = None
     alphabet: tuple[int, ...] | None = None
+    start: Adapter | None = field(default=None, compare=False, repr=False)
+    outside: Adapter | None = field(default=None, compare=False, repr=False)
 
     @property
     def ordering(self) -> int:

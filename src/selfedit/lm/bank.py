@@ -9,7 +9,7 @@ training: the gradient of a zero row of A is a product with the zero column of B
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,7 +51,9 @@ def shared_product(x: Tensor, modules: tuple[BankLinear, ...]) -> tuple[Tensor, 
     segments = slots[0].segments if slots else None
     if segments is None or not segments.buckets:
         return tuple(F.linear(x, module.weight, module.bias) for module in modules)
-    return _BankProduct.apply(x, slots[0].anchor, segments, modules)  # pyright: ignore[reportReturnType]
+    outs: tuple[Tensor, ...] = _BankProduct.apply(x, slots[0].anchor, segments, modules)  # pyright: ignore[reportAssignmentType]
+    below = [None if module.slot is None else module.slot.below for module in modules]
+    return tuple(out if add is None else out + add(x, segments) for out, add in zip(outs, below, strict=True))
 
 
 class BankSlot:
@@ -65,6 +67,7 @@ class BankSlot:
         self.scale = scale  # [K, 1, 1]
         self.anchor = anchor  # requires grad in training, so that autograd calls our backward even in the lowest layer
         self.segments: Segments | None = None
+        self.below: Callable[[Tensor, Segments], Tensor] | None = None  # frozen adapters: `selfedit.lm.below`
         self.dropout: Tensor | None = None  # [T, in], this step's mask, already divided by the share kept
 
     def pick(self, bucket: Bucket, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

@@ -29,14 +29,15 @@ def key(session: Session, prompt: Sequence[int], question: Question) -> str:
 
 def look_up(session: Session, asked: Sequence[Asked]) -> list[KnownRow | None]:
     """What is known of each question; None where it has to be asked."""
-    known = session.run.ledger.known(session.weights)
+    known = session.run.ledger.known(session.base)
     return [known.get(key(session, prompt, question)) for prompt, question in asked]
 
 
 def ask(session: Session, asked: Sequence[Asked]) -> list[Completion]:
     """The unadapted model's answers, equal prompts asked once."""
     prompts = list(dict.fromkeys(prompt for prompt, _ in asked))
-    said = generate(session.lm, prompts, **vars(session.task.decoding)) if prompts else []
+    under = [session.start] * len(prompts)
+    said = generate(session.lm, prompts, under, **vars(session.task.decoding)) if prompts else []
     by_prompt = dict(zip(prompts, said, strict=True))
     return [by_prompt[prompt] for prompt, _ in asked]
 
@@ -46,7 +47,7 @@ def graded(session: Session, asked: Sequence[Asked], said: Sequence[Completion])
     replies = [Reply(q.text, q.answers, answer.text) for (_, q), answer in zip(asked, said, strict=True)]
     return [
         KnownRow(
-            weights=session.weights,
+            weights=session.base,
             asked=key(session, prompt, question),
             text=answer.text,
             tokens=len(answer.ids),

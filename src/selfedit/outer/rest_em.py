@@ -17,6 +17,8 @@ from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import load_weights
 from selfedit.lm.lora import Adapter, LoraSpec
+from selfedit.outer.kept import earlier_contexts, learn_earlier, lost, own_answers
+from selfedit.outer.own_questions import plan_with_own_questions
 from selfedit.outer.policy import merge, save_policy
 from selfedit.outer.racing import raced_rewards, run_race
 from selfedit.outer.sample import sample
@@ -72,12 +74,14 @@ def train(
         DataError: fewer contexts than the rounds ask for, or contexts without questions.
     """
     plan = plan_rounds(session.settings, contexts)
+    if session.settings.rl.questions == "own" and plan:
+        plan, contexts = plan_with_own_questions(session, plan, contexts)
     policy: Adapter | None = None
     rounds = []
     for number, chosen in enumerate(plan, start=1):
         payload = session.run.ledger.step(f"round-{number}")
         if payload is None:
-            _e_step(session, number, chosen, policy)
+            _e_step(session, number, chosen, policy, contexts)
             payload = _m_step(session, number, chosen)
         policy = _take_up(session, number, payload, policy)
         rounds.append(Round(**payload))
@@ -93,26 +97,39 @@ def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Co
         DataError: fewer contexts than the rounds ask for, or contexts without questions.
     """
     rl = settings.rl
-    if without := [context.id for context in contexts if not context.questions]:
-        fix = "give every training passage its questions"
+    without = [context.id for context in contexts if not context.questions] if rl.questions == "gold" else []
+    if without:
+        fix = "give every training passage its questions, or let the model write them: rl.questions = own"
         raise DataError(f"{len(without)} passages have no questions to score self-edits by", where=without[0], fix=fix)
     needed = rl.contexts * (rl.rounds if rl.fresh else 1)
     if rl.rounds and needed > len(contexts):
         what = f"{rl.rounds} rounds need {needed} passages, there are {len(contexts)}"
         raise DataError(what, where="rl.contexts", fix="give more passages, lower rl.contexts or set rl.fresh = false")
     seed = derive(settings.seed, "contexts")
-    if rl.fresh:
-        return split_contexts(contexts, [rl.contexts] * rl.rounds, seed=seed)
-    return split_contexts(contexts, [rl.contexts], seed=seed) * rl.rounds if rl.rounds else []
+    plan = split_contexts(contexts, [rl.contexts] * (rl.rounds if rl.fresh else min(rl.rounds, 1)), seed=seed)
+    if rl.reward.retention:
+        for number, chosen in enumerate(plan, start=1):
+            earlier_contexts(settings, number, contexts, chosen)
+    return plan if rl.fresh else plan * rl.rounds
 
 
-def _e_step(session: Session, number: int, contexts: Sequence[Context], policy: Adapter | None) -> None:
+def _e_step(
+    session: Session,
+    number: int,
+    contexts: Sequence[Context],
+    policy: Adapter | None,
+    every: Sequence[Context],
+) -> None:
     ledger, rl = session.run.ledger, session.settings.rl
     if ledger.rewards(PHASE, number):
         return
-    answer_base(session, PHASE, number, contexts)
     edits = sample(session, PHASE, number, contexts, rl.candidates, policy)
-    by_id = {context.id: context for context in contexts}
+    asked = contexts
+    if rl.reward.retention:
+        earlier = earlier_contexts(session.settings, number, every, contexts)
+        asked = learn_earlier(session, number, contexts, earlier, policy)
+    answer_base(session, PHASE, number, asked)
+    by_id = {context.id: context for context in asked}
 
     def loops(repeat: int) -> list[InnerLoop]:
         return [
@@ -132,6 +149,7 @@ def _e_step(session: Session, number: int, contexts: Sequence[Context], policy: 
         alive = run_race(session, PHASE, number, loops)
     else:
         score(session, PHASE, number, [loop for repeat in range(rl.repeats) for loop in loops(repeat)])
+    session.stand_on(None)
     ledger.add_rewards(_reward_rows(session, number, contexts, alive))
 
 
@@ -140,13 +158,18 @@ def _reward_rows(
 ) -> list[RewardRow]:
     """What every candidate earned; with racing only those ``alive`` at its end can be kept."""
     rl = session.settings.rl
-    accuracy = accuracies(session.run.ledger.answers(PHASE, number), session.task, graded=True)
+    answers = session.run.ledger.answers(PHASE, number)
+    accuracy, forgotten = accuracies(own_answers(answers, contexts), session.task, graded=True), lost(answers, contexts)
     rows = []
     for context in contexts:
         baseline = accuracy[context.id, BASE]
         reached = [accuracy[context.id, candidate] for candidate in range(rl.candidates)]
         stayed = range(rl.candidates) if alive is None else alive[context.id]
-        for candidate, (reward, kept) in enumerate(raced_rewards(reached, baseline, rl.reward, stayed)):
+        worth = [
+            value - rl.reward.retention * forgotten.get((context.id, candidate), 0.0)
+            for candidate, value in enumerate(reached)
+        ]
+        for candidate, (reward, kept) in enumerate(raced_rewards(worth, baseline, rl.reward, stayed)):
             rows.append(
                 RewardRow(
                     phase=PHASE,

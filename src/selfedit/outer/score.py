@@ -83,7 +83,7 @@ def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) 
     same groups, and so gets the same bits, as one that was never stopped.
     """
     done = session.run.ledger.done(phase, round)
-    jobs = {l.key: session.task.inner_loop(l.context, l.edit, l.seed, l.order_seed) for l in loops}  # noqa: E741
+    jobs = {loop.key: _job(session, loop) for loop in loops}
     ordered = sorted(loops, key=lambda loop: (loop.order_seed, -_tokens(jobs[loop.key]), loop.key))
     most = choose_group(session, f"{phase} {round}", [job for job in jobs.values() if job is not None])
     groups = form_groups(ordered, most, session.settings.workers)
@@ -140,6 +140,12 @@ def _store(
         timings.append(TimingRow(phase=phase, round=round, part="waiting", seconds=waited, count=count))
     answers = _graded(session, phase, round, said, result.answering, timings)
     session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
+
+
+def _job(session: Session, loop: InnerLoop) -> AdaptJob | None:
+    """The training that the task makes of a self-edit, on top of what the session starts from."""
+    job = session.task.inner_loop(loop.context, loop.edit, loop.seed, loop.order_seed)
+    return job if job is None or session.start is None else replace(job, start=session.start)
 
 
 def _tokens(job: AdaptJob | None) -> int:

@@ -12,6 +12,7 @@ from selfedit.config import Settings
 from selfedit.engine.work import Engine, Here
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel
+from selfedit.lm.lora import Adapter
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import TimingRow
@@ -35,6 +36,7 @@ class Session(Generic[T]):
         interrupt: asked between steps whether the user wants to stop.
         engine: where inner loops run; this process unless said otherwise.
         weights: names the model's present weights: its fingerprint, or the hash of the policy merged last.
+        start: a frozen adapter that inner loops start on top of; None is the model itself.
     """
 
     run: RunFolder
@@ -47,9 +49,21 @@ class Session(Generic[T]):
     engine: Engine = None  # pyright: ignore[reportAssignmentType] - set below, from the model
     weights: str = ""
 
+    start: Adapter | None = None
+    start_name: str = ""
+
     def __post_init__(self) -> None:
         self.engine = self.engine or Here(self.lm)
         self.weights = self.weights or self.lm.fingerprint
+
+    def stand_on(self, start: Adapter | None, name: str = "") -> None:
+        """Start inner loops, and ask the base, on top of an adapter; ``name`` tells it from others."""
+        self.start, self.start_name = start, name if start is not None else ""
+
+    @property
+    def base(self) -> str:
+        """Names what the base's answers come from: the weights, and the adapter they stand under."""
+        return f"{self.weights}+{self.start_name}" if self.start is not None else self.weights
 
 
 @contextmanager

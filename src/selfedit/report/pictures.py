@@ -1,7 +1,8 @@
-"""A run's pictures: reward and accuracy by round, and what its self-edits look like by round."""
+"""A run's pictures: reward and accuracy by round, its self-edits by round, what continual edits kept."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,34 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
         written.append(save(rewards(results["rounds"]), folder / "reward-by-round.png"))
     if results.get("self_edits"):
         written.append(save(shapes(results["self_edits"]), folder / "self-edits-by-round.png"))
+    if results.get("matrix"):
+        written.append(save(matrices(results), folder / "matrix.png"))
     return written
+
+
+def matrices(results: Mapping[str, Any]) -> Figure:
+    """Accuracy on each passage by number of edits, as a heat map for each way, and the published one beside them."""
+    shown = {name: way["matrix"] for name, way in results["ways"].items()}
+    shown["published (SEAL, Qwen2.5-7B)"] = results["published"]["matrix"]
+    columns = min(3, len(shown))
+    lines = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(4.2 * columns, 3.8 * lines), layout="constrained")
+    highest = max(value for matrix in shown.values() for row in matrix for value in row) or 1.0
+    for place, (name, matrix) in enumerate(shown.items(), start=1):
+        _heat(figure.add_subplot(lines, columns, place), name, matrix, highest)
+    return figure
+
+
+def _heat(axes: Any, name: str, matrix: Sequence[Sequence[float]], highest: float) -> None:
+    width = max(map(len, matrix))
+    axes.imshow([[*row, *[math.nan] * (width - len(row))] for row in matrix], vmin=0, vmax=highest, cmap="viridis")
+    for r, row in enumerate(matrix):
+        for c, value in enumerate(row):
+            colour = "white" if value < 0.6 * highest else "black"
+            axes.text(c, r, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set(title=name, xlabel="passage", ylabel="edits so far")
+    axes.set_xticks(range(width), [str(c + 1) for c in range(width)])
+    axes.set_yticks(range(len(matrix)))
 
 
 def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:

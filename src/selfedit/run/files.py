@@ -96,6 +96,11 @@ def sweep(folder: Path) -> None:
         _remove(leftover)
 
 
+def remove(path: Path) -> None:
+    """Remove a file or a folder that is no longer needed, if it is there."""
+    _remove(path)
+
+
 def is_temporary(path: Path) -> bool:
     """Whether this is one of our own unfinished files."""
     return path.match(_TEMPORARY)

@@ -27,11 +27,13 @@ class Question:
         id: unique in the data set, stable between runs.
         text: the question.
         answers: every acceptable short answer, the first one is the reference.
+        topic: the title it is asked under; empty: its context's.
     """
 
     id: str
     text: str
     answers: tuple[str, ...]
+    topic: str = ""
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,11 @@ def contexts_from(records: Iterable[Any], source: object, *, require_questions: 
 
 def data_hash(contexts: Iterable[Context]) -> str:
     """The SHA-256 of everything in ``contexts``, in their order: equal hashes mean equal data."""
-    canonical = json.dumps([asdict(context) for context in contexts], sort_keys=True, separators=(",", ":"))
+    plain = [asdict(context) for context in contexts]
+    for question in (question for context in plain for question in context["questions"]):
+        if not question["topic"]:  # none of a data file's questions has one
+            del question["topic"]
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -163,7 +167,7 @@ def _passages(source: str | Path, max_words: int, max_bytes: int) -> list[_Passa
         return _checked(_json_records(_corpus_file(source)), source)
     path = Path(source)
     if path.is_dir():
-        return [form for each in _documents_in(path) for form in _document_passages(each, max_words, max_bytes)]
+        return [form for each in documents_in(path) for form in _document_passages(each, max_words, max_bytes)]
     if not path.exists():
         fix = "check the path; the project's own passages are called " + " and ".join(
             CORPUS_PREFIX + c for c in CORPORA
@@ -186,7 +190,7 @@ def _corpus_file(name: str) -> Path:
     return Path(corpus.__file__).with_name(f"{part}.json")
 
 
-def _documents_in(folder: Path) -> list[Path]:
+def documents_in(folder: Path) -> list[Path]:
     """The documents under a folder in the order of their paths, hidden files and folders left out."""
     found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in DOCUMENT_SUFFIXES and path.is_file()]
     found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
@@ -301,7 +305,7 @@ def _with_ids(passages: list[_PassageForm]) -> list[Context]:
     used_by_questions: set[str] = set()
     for form in passages:
         digest = hashlib.sha256(form.context.encode()).hexdigest()[:8]
-        name = _unused(form.id or f"{_slug(form.title)}-{digest}", used)
+        name = _unused(form.id or f"{slug(form.title)}-{digest}", used)
         questions = tuple(
             Question(_unused(each.id or f"{name}/q{number}", used_by_questions), each.question, each.answers)
             for number, each in enumerate(form.questions, 1)
@@ -320,7 +324,7 @@ def _unused(name: str, used: set[str]) -> str:
     return free
 
 
-def _slug(title: str) -> str:
+def slug(title: str) -> str:
     """A short ASCII name that is safe in file names: "Mount Kérrigal" to "mount-kerrigal"."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or "passage"

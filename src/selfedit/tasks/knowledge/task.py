@@ -43,7 +43,7 @@ class KnowledgeTask:
 
     def question(self, context: Context, question: Question) -> tuple[int, ...]:
         """Token ids that ask a question with nothing of the passage but its title."""
-        text = question_prompt(context.title, question.text, self.lm.has_chat)
+        text = question_prompt(question.topic or context.title, question.text, self.lm.has_chat)
         return tuple(chat_prompt(self.lm, text, self._system(self.settings.answer.system)))
 
     def completion(self, context: Context, text: str) -> TrainSequence:

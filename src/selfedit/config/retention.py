@@ -1,0 +1,84 @@
+"""Settings of the remedies against forgetting."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator
+
+from selfedit.config.group import Group
+
+Remedy = Literal["replay", "kl", "distil", "gate", "orthogonal", "library"]
+REMEDIES: tuple[Remedy, ...] = get_args(Remedy)
+
+
+class ReplaySettings(Group):
+    """Earlier self-edits mixed into the new one's training."""
+
+    size: int = Field(default=64, ge=1, description="training sequences the reservoir holds")
+    share: float = Field(default=0.5, gt=0, le=8, description="replayed sequences for each new one")
+
+
+class KLSettings(Group):
+    """Divergence from the model before the edit, as a loss beside the others."""
+
+    weight: float = Field(default=1.0, gt=0)
+    prompts: int = Field(default=8, ge=0, description="replayed sequences that carry this loss alone; 0: new text only")
+
+
+class DistilSettings(Group):
+    """The model with the passage in its prompt teaches the model without it."""
+
+    weight: float = Field(
+        default=1.0, gt=0, le=1, description="of the teacher; the next-token loss has the rest, 1 − weight"
+    )
+
+
+class GateSettings(Group):
+    """What an edit may harm: the rise of the mean loss on probes, in nats a token."""
+
+    general: float = Field(default=0.02, ge=0, description="bound on everyday text")
+    earlier: float = Field(default=0.05, ge=0, description="bound on what earlier edits taught")
+    probes: int = Field(default=16, ge=1, description="sequences of earlier edits looked at")
+    halvings: int = Field(default=3, ge=0, description="halvings tried before an edit is refused")
+
+
+class LibrarySettings(Group):
+    """Adapters kept apart, and which of them a question goes to."""
+
+    route: Literal["words", "likelihood"] = "words"
+    title: bool = Field(default=True, description="the router sees the topic line that the model is shown too")
+    least: float = Field(
+        default=0.3, ge=0, le=1, description="words: share of the question's weight an adapter's text must have"
+    )
+    margin: float = Field(default=0.1, ge=0, description="likelihood: gain over the base needed, nats a token")
+
+
+class RetentionSettings(Group):
+    """What is done against forgetting: any of the remedies, together where that makes sense."""
+
+    remedies: tuple[Remedy, ...] = ()
+    replay: ReplaySettings = ReplaySettings()
+    kl: KLSettings = KLSettings()
+    distil: DistilSettings = DistilSettings()
+    gate: GateSettings = GateSettings()
+    library: LibrarySettings = LibrarySettings()
+
+    @field_validator("remedies")
+    @classmethod
+    def _together(cls, remedies: tuple[Remedy, ...]) -> tuple[Remedy, ...]:
+        if len(set(remedies)) < len(remedies):
+            raise ValueError("a remedy is named twice")
+        if "library" in remedies and (alone := sorted({"replay", "orthogonal"} & set(remedies))):
+            raise ValueError(f"a library keeps adapters apart, {alone[0]} is for merged ones: leave one of them out")
+        return remedies
+
+
+def parse_remedies(name: str) -> tuple[str, ...]:
+    """``"replay+kl"`` as two remedies, ``"none"`` as none."""
+    return () if name == "none" else tuple(part.strip() for part in name.split("+"))
+
+
+def remedies_name(remedies: tuple[str, ...]) -> str:
+    """The remedies as one word, as `parse_remedies` reads it."""
+    return "+".join(remedies) or "none"

@@ -1,0 +1,208 @@
+"""How well a reward from the model's own questions stands in for one from gold questions.
+
+Every passage gets the questions that the model writes itself; each of its self-edits is trained on once, and the same
+adapter answers both kinds. Measured for each passage: the rank agreement of the two rewards over its self-edits, and
+what the self-edit that own questions choose is worth on the gold ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.errors import DataError, UsageError
+from selfedit.grading.grader import get_grader
+from selfedit.grading.stats import mean_se, paired, spearman
+from selfedit.lm.load import LanguageModel, load
+from selfedit.outer.evaluate import table
+from selfedit.outer.kept import own_answers
+from selfedit.outer.own_questions import survivors, with_own_questions
+from selfedit.outer.sample import sample
+from selfedit.outer.score import InnerLoop, accuracies, answer_base, score
+from selfedit.outer.session import Session
+from selfedit.run.environment import environment
+from selfedit.run.folder import RunFolder
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.ledger import BASE
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.seeds import derive
+from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.task import Context, split_contexts
+
+KIND = PHASE = "own-questions-reward"
+Scores = Mapping[str, Sequence[float]]
+"""For each passage the accuracy after each of its self-edits."""
+
+
+def run_own_questions(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> dict[str, Any]:
+    """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
+
+    ``rl.contexts``, ``rl.candidates`` and ``rl.repeats`` say how many passages, self-edits and inner loops; ``rl.own``
+    how questions are written and which are kept.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+        SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
+    """
+    if settings.workers != 1:
+        raise UsageError("own questions are measured in this process", where="workers", fix="set workers = 1")
+    if settings.rl.candidates < 2:
+        raise UsageError("a ranking needs two or more self-edits", where="rl.candidates", fix="set it to 2 or more")
+    contexts = load_contexts(settings.train, require_questions=True)
+    if settings.rl.contexts > len(contexts):
+        what = f"{settings.rl.contexts} passages are asked for, there are {len(contexts)}"
+        raise DataError(what, where="rl.contexts", fix="give more passages or lower it")
+    (chosen,) = split_contexts(contexts, [settings.rl.contexts], seed=derive(settings.seed, "contexts"))
+    grader = get_grader(settings.answer.grader)
+    hashes = {"train": data_hash(contexts)}
+    with RunFolder.open(folder, settings.model_dump(mode="json") | {"data": hashes}, kind=KIND) as run:
+        run.record_environment(environment(hashes))
+        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+        session = Session(run, lm, KnowledgeTask(lm, settings), settings, grader, progress, interrupt or Interrupt())
+        asked = with_own_questions(session, chosen)
+        usable = [(gold, own) for gold, own in zip(chosen, asked, strict=True) if own.questions]
+        if not usable:
+            fix = "raise rl.own.quizzes or rl.own.known, or lower rl.own.agree"
+            raise DataError("no question that the model wrote is usable", where=f"{len(chosen)} passages", fix=fix)
+        gold, own = _measure(session, usable)
+        results = _results(session, chosen, gold, own) | {"data": hashes, "settings": settings.model_dump(mode="json")}
+        run.write_results(results)
+    return results
+
+
+def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tuple[dict, dict]:
+    """Train on every self-edit and ask both kinds of questions; accuracies by passage and self-edit, gold and own."""
+    rl, seed = session.settings.rl, session.settings.seed
+    both = [replace(gold, questions=(*gold.questions, *own.questions)) for gold, own in usable]
+    by_id = {context.id: context for context in both}
+    answer_base(session, PHASE, 0, both)
+    edits = sample(session, PHASE, 0, both, rl.candidates)
+    loops = [
+        InnerLoop(
+            by_id[row.context_id],
+            row.candidate,
+            repeat,
+            session.task.parse(row.text),
+            derive(seed, "inner", PHASE, row.context_id, row.candidate, repeat),
+            derive(seed, "order", PHASE, repeat),
+        )
+        for row in edits
+        for repeat in range(rl.repeats)
+    ]
+    score(session, PHASE, 0, loops)
+    answers = session.run.ledger.answers(PHASE, 0)
+    found = []
+    for contexts in zip(*usable, strict=True):
+        accuracy = accuracies(own_answers(answers, contexts))
+        places = range(BASE, rl.candidates)
+        found.append({context.id: {c: accuracy[context.id, c] for c in places} for context in contexts})
+    return found[0], found[1]
+
+
+def _results(
+    session: Session, chosen: Sequence[Context], gold: Mapping[str, dict], own: Mapping[str, dict]
+) -> dict[str, Any]:
+    base = {name: of[BASE] for name, of in gold.items()}
+    gold_edits, own_edits = (
+        {n: [v for c, v in sorted(of.items()) if c != BASE] for n, of in s.items()} for s in (gold, own)
+    )
+    scores = {"base": base, **choices(gold_edits, own_edits)}
+    agreement = rank_agreement(gold_edits, own_edits)
+    written = survivors(session, chosen)
+    results = {
+        "experiment": KIND,
+        **table(scores),
+        "agreement": agreement,
+        "survivors": written,
+        "contexts": {
+            name: {"gold": gold_edits[name], "own": own_edits[name], "base": base[name]} for name in gold_edits
+        },
+        "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
+        "grader": session.settings.answer.grader,
+        "title": "Gold questions answered, by who chooses the self-edit (n counts passages)",
+    }
+    results["paired"].append(_gap("own-chosen", "random", scores))
+    return results | {"tables": [_agreement_table(agreement), _survivor_table(written)]}
+
+
+def _edits_only(found: Mapping[str, Mapping[int, float]]) -> dict[str, list[float]]:
+    """The accuracies after each self-edit, in their order; the unadapted model's left out."""
+    return {name: [value for number, value in sorted(of.items()) if number != BASE] for name, of in found.items()}
+
+
+def _gap(a: str, b: str, scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    gap = paired(scores[a], scores[b])
+    return {"a": a, "b": b, "difference": gap.difference, "se": gap.se, "n": gap.n}
+
+
+def choices(gold: Scores, own: Scores) -> dict[str, dict[str, float]]:
+    """Gold accuracy of a self-edit taken at random, of the one own questions choose, and of the best; ties share."""
+    return {
+        "random": {name: sum(values) / len(values) for name, values in gold.items()},
+        "own-chosen": {name: _of_leaders(own[name], values) for name, values in gold.items()},
+        "gold-chosen": {name: max(values) for name, values in gold.items()},
+    }
+
+
+def _of_leaders(chooser: Sequence[float], values: Sequence[float]) -> float:
+    best = max(chooser)
+    leaders = [value for mark, value in zip(chooser, values, strict=True) if mark == best]
+    return sum(leaders) / len(leaders)
+
+
+def rank_agreement(gold: Scores, own: Scores) -> dict[str, Any]:
+    """Spearman's correlation and top-1 agreement of two rewards, mean and standard error over passages.
+
+    A passage where one reward is the same for every self-edit has no ranking: it is counted, not averaged. Top-1 is the
+    chance that a self-edit own questions rank first is one that gold questions rank first, ``chance`` what a random
+    choice would reach.
+    """
+    ranks = {name: spearman(own[name], values) for name, values in gold.items()}
+    ranked = [value for value in ranks.values() if value is not None]
+    differing = [name for name, values in gold.items() if len(set(values)) > 1]
+    best = {name: [float(v == max(gold[name])) for v in gold[name]] for name in differing}
+    top = [_of_leaders(own[name], best[name]) for name in differing]
+    return {
+        "spearman": mean_se(ranked).as_dict() if ranked else None,
+        "without_ranking": len(ranks) - len(ranked),
+        "top1": mean_se(top).as_dict() if top else None,
+        "chance": mean_se([sum(b) / len(b) for b in best.values()]).as_dict() if best else None,
+        "without_best": len(gold) - len(differing),
+    }
+
+
+def _agreement_table(found: Mapping[str, Any]) -> dict[str, Any]:
+    names = {
+        "spearman": "rank agreement (Spearman)",
+        "top1": "first choice is a best one",
+        "chance": "the same by chance",
+    }
+    rows = []
+    for key, name in names.items():
+        value = found[key]
+        cells = ["?", "?", "0"] if value is None else [f"{value['mean']:.2f}", _number(value["se"]), str(value["n"])]
+        rows.append([name, *cells])
+    missing = f"{found['without_ranking']} passages have no ranking, {found['without_best']} no best self-edit"
+    return {"title": f"Own questions as a reward ({missing})", "columns": ["", "mean", "se", "n"], "rows": rows}
+
+
+def _survivor_table(found: Mapping[str, Any]) -> dict[str, Any]:
+    rows = [["written", str(found["written"])], ["kept", str(found["kept"])]]
+    rows += [[f"rejected: {reason}", str(count)] for reason, count in found["rejected"].items()]
+    rows.append(["passages without any", str(found["passages_without"])])
+    return {"title": f"Own questions of {found['passages']} passages", "columns": ["questions", "n"], "rows": rows}
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.2f}"

@@ -1,0 +1,75 @@
+"""Adapters that train on top of frozen ones: what a model has merged already, each adapter of a bank its own.
+
+A second bank holds the frozen adapters. Its update is added to every linear module's output, and gradients pass
+through it to what lies below; it has none of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfedit.errors import UsageError
+from selfedit.lm.bank import AdapterBank, BankSlot
+from selfedit.lm.lora import Adapter
+from selfedit.lm.segments import Segments
+
+
+class Below:
+    """One module's frozen adapters, added to its output."""
+
+    def __init__(self, slot: BankSlot) -> None:
+        self.slot = slot
+
+    def __call__(self, packed: Tensor, segments: Segments) -> Tensor:
+        """Packed inputs ``[T, in]`` to the frozen updates ``[T, out]``."""
+        return _FrozenProduct.apply(packed, self.slot, segments)
+
+
+class _FrozenProduct(torch.autograd.Function):
+    """scale · (x Aᵀ) Bᵀ for every segment with its own A and B; only x gets a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slot: BankSlot, segments: Segments) -> Tensor:
+        ctx.slot, ctx.segments, ctx.dtype = slot, segments, x.dtype
+        updates = []
+        for bucket in segments.buckets:
+            a, b, scale = slot.pick(bucket, x.dtype)
+            h = torch.bmm(bucket.pad(x), a.mT).mul_(scale)  # [n, L, r]
+            updates.append(torch.bmm(h, b.mT))  # [n, L, out]
+        return segments.unpad(updates)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        dy = grads[0].contiguous()
+        parts = []
+        for bucket in ctx.segments.buckets:
+            a, b, scale = ctx.slot.pick(bucket, ctx.dtype)
+            dh = torch.bmm(bucket.pad(dy), b).mul_(scale)  # padding slots are dropped by unpad
+            parts.append(torch.bmm(dh, a))
+        return ctx.segments.unpad(parts), None, None
+
+
+def stand_on(model: nn.Module, bank: AdapterBank, starts: Sequence[Adapter | None]) -> None:
+    """Let adapter k of a bank train on top of ``starts[k]``, frozen; None is the base alone.
+
+    Raises:
+        UsageError: a start adapts a module that no adapter of the bank does.
+    """
+    given = [start for start in starts if start is not None]
+    if not given:
+        return
+    nothing = replace(given[0].spec, rank=1)
+    frozen = AdapterBank(model, [nothing if start is None else start.spec for start in starts])
+    if alone := sorted(set(frozen.slots) - set(bank.slots)):
+        fix = "give the new adapter all modules that the one below it has"
+        raise UsageError(f"the adapter below adapts {alone[0]}, the new one does not", where="lora.targets", fix=fix)
+    for k, start in enumerate(starts):
+        if start is not None:
+            frozen.put(k, start)
+    for name, slot in frozen.slots.items():
+        bank.slots[name].below = Below(slot)

@@ -1,0 +1,103 @@
+"""Learning from another model's probabilities: the loss KL(teacher ‖ model) of each token, without whole logits.
+
+Teacher and student share the frozen output head, so the teacher's last hidden states say its whole distribution: D
+numbers a token instead of V. As in `selfedit.lm.loss`, the head runs over a few tokens at a time, and the gradient with
+respect to the student's hidden states is formed at once: its probabilities minus the teacher's, times W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfedit.lm.load import LanguageModel
+from selfedit.lm.lora import Adapter
+from selfedit.lm.loss import CHUNK_BYTES
+from selfedit.lm.reading import hidden_states
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """What a sequence's tokens should be predicted like.
+
+    Attributes:
+        hidden: the teacher's last hidden state before each token that carries loss, ``[n, D]``.
+        weight: of KL(teacher ‖ model), beside the next-token loss and its own weight.
+    """
+
+    hidden: Tensor
+    weight: float = 1.0
+
+
+class _TeacherLoss(torch.autograd.Function):
+    """Σ_t weight_t · KL(softmax(g_t Wᵀ) ‖ softmax(h_t Wᵀ)); also returns the divergence of every token."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        divergences = torch.empty(len(hidden), device=hidden.device, dtype=weights.dtype)
+        grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        step = max(1, CHUNK_BYTES // (head.shape[0] * head.element_size()))
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        for start in range(0, len(hidden), step):
+            rows = slice(start, start + step)
+            taught = torch.log_softmax((teacher[rows] @ head.T).to(wide), dim=1)  # [n, V]
+            own = torch.log_softmax((hidden[rows] @ head.T).to(wide), dim=1)
+            wanted = taught.exp()
+            divergences[rows] = taught.sub_(own).mul_(wanted).sum(1).to(divergences.dtype)
+            if grad is not None:
+                probs = own.exp_().sub_(wanted).mul_(weights[rows, None].to(wide))
+                torch.mm(probs.to(head.dtype), head, out=grad[rows])
+        ctx.save_for_backward(grad)
+        ctx.mark_non_differentiable(divergences)
+        return (divergences * weights).sum(), divergences
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad,) = ctx.saved_tensors
+        return grad * grads[0].to(grad.dtype), None, None, None
+
+
+def teacher_loss(hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted divergence of a model's predictions from a teacher's (Hinton et al. 2015, arXiv 1503.02531).
+
+    Args:
+        hidden: the model's last hidden states, ``[N, D]``.
+        head: the output matrix of both, ``[V, D]``, frozen.
+        teacher: the teacher's last hidden states at the same tokens, ``[N, D]``.
+        weights: weight of each token's divergence, ``[N]``.
+
+    Returns:
+        The weighted sum (a scalar with gradient) and every token's divergence in nats, ``[N]``.
+    """
+    total, divergences = _TeacherLoss.apply(hidden, head, teacher, weights)
+    return total, divergences
+
+
+def teach(
+    lm: LanguageModel,
+    sequences: Sequence[tuple[Sequence[int], Sequence[bool]]],
+    *,
+    weight: float,
+    prefixes: Sequence[Sequence[int]] | None = None,
+    adapters: Sequence[Adapter | None] | None = None,
+) -> list[Teacher]:
+    """A teacher for each sequence: the model under its adapter, with something more to read before it.
+
+    Args:
+        lm: the model.
+        sequences: (token ids, which of them carry loss) of each.
+        weight: of every teacher.
+        prefixes: token ids the teacher reads before each sequence; nothing if not given.
+        adapters: the teacher's adapter for each; the plain model if not given.
+    """
+    before = [()] * len(sequences) if prefixes is None else [tuple(prefix) for prefix in prefixes]
+    rows = [(*prefix, *ids) for prefix, (ids, _) in zip(before, sequences, strict=True)]
+    taught = []
+    for prefix, (_, loss), hidden in zip(before, sequences, hidden_states(lm, rows, adapters), strict=True):
+        places = [len(prefix) + t - 1 for t in range(1, len(loss)) if loss[t]]
+        taught.append(Teacher(hidden[places].clone(), weight))
+    return taught

@@ -1,0 +1,26 @@
+"""Everyday prose that has nothing to do with any passage: its loss shows what an edit damages besides.
+
+Written for this project. The texts a gate looks at are not those the damage is reported on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+GATE_EVERY = 3
+"""Every third text is the gate's."""
+
+
+def measured_texts() -> list[str]:
+    """The texts that general loss is reported on."""
+    return [text for place, text in enumerate(_texts()) if place % GATE_EVERY != GATE_EVERY - 1]
+
+
+def gate_texts() -> list[str]:
+    """The texts that a gate may look at."""
+    return _texts()[GATE_EVERY - 1 :: GATE_EVERY]
+
+
+def _texts() -> list[str]:
+    whole = Path(__file__).with_name("general.txt").read_text(encoding="utf-8")
+    return [" ".join(block.split()) for block in whole.split("\n\n") if block.strip()]

@@ -1,0 +1,82 @@
+"""The adapter library: adapters are kept apart, and a question is routed to one of them, or to none.
+
+A mixture of experts chosen by retrieval, as in LoraRetriever (Zhao et al. 2024, arXiv 2402.09997). The router sees what
+the model will see, the question and, unless it is told otherwise, the topic line above it; it is never told which
+passage a question is of. With titles as telling as an encyclopaedia's that is an easy task: leave the topic line out
+(``retention.library.title = false``) to see how much of the result hangs on it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from selfedit.lm.load import LanguageModel
+from selfedit.lm.lora import Adapter
+from selfedit.lm.perplexity import token_losses
+from selfedit.retention.general import gate_texts, measured_texts
+
+_WORD = re.compile(r"\w+")
+
+
+def words(text: str) -> set[str]:
+    """The different words of a text, case folded."""
+    return set(_WORD.findall(text.casefold()))
+
+
+class WordRouter:
+    """Routes by words: to the entry that holds the largest share of the question's words, by their weight.
+
+    A word weighs log((1 + N) / (1 + n)), where n of N texts have it (Spärck Jones 1972); the texts are the entries and
+    the project's everyday prose, which makes words such as "what" weigh little even in a library of one.
+
+    Args:
+        entries: what each adapter was made from.
+        least: the share an entry must hold; below it the question goes to no adapter.
+    """
+
+    def __init__(self, entries: Sequence[str], least: float) -> None:
+        self.entries = [words(text) for text in entries]
+        self.least = least
+        texts = [*self.entries, *map(words, [*measured_texts(), *gate_texts()])]
+        self._total = len(texts)
+        self._found = Counter(word for text in texts for word in text)
+
+    def route(self, query: str) -> int | None:
+        """The entry a query goes to; of equals the first."""
+        asked = words(query)
+        whole = sum(map(self._weight, asked))
+        if not whole or not self.entries:
+            return None
+        shares = [sum(map(self._weight, asked & entry)) / whole for entry in self.entries]
+        best = max(range(len(shares)), key=shares.__getitem__)
+        return best if shares[best] >= self.least and shares[best] > 0 else None
+
+    def _weight(self, word: str) -> float:
+        return math.log((1 + self._total) / (1 + self._found[word]))
+
+
+def route_by_likelihood(
+    lm: LanguageModel, prompts: Sequence[Sequence[int]], adapters: Sequence[Adapter], margin: float
+) -> list[int | None]:
+    """For each prompt the adapter under which it is most likely; None where none gains ``margin`` over the base.
+
+    Args:
+        lm: the model.
+        prompts: token ids of what the router may see.
+        adapters: those to choose from.
+        margin: nats a token.
+    """
+    base = _means(lm, prompts, None)
+    gains = [[b - a for b, a in zip(base, _means(lm, prompts, adapter), strict=True)] for adapter in adapters]
+    chosen: list[int | None] = []
+    for place in range(len(prompts)):
+        best = max(range(len(adapters)), key=lambda k: gains[k][place], default=None)
+        chosen.append(best if best is not None and gains[best][place] > margin else None)
+    return chosen
+
+
+def _means(lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter | None) -> list[float]:
+    return [float(losses.mean()) for losses in token_losses(lm, rows, [adapter] * len(rows))]

@@ -1,0 +1,135 @@
+"""The remedies at work: what a new edit is trained on, whether it is taken over, and what answers a question."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from selfedit.config.retention import RetentionSettings
+from selfedit.inner.job import AdaptJob, TrainSequence
+from selfedit.lm.lora import Adapter
+from selfedit.retention.gate import Verdict, gate
+from selfedit.retention.learner import Learner
+from selfedit.retention.library import WordRouter, route_by_likelihood
+from selfedit.retention.replay import draw, reservoir
+from selfedit.retention.teachers import taught_by_itself, taught_with_passage
+from selfedit.run.seeds import derive
+from selfedit.tasks.knowledge.edits import ParsedEdit
+from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.task import Context
+
+
+@dataclass(frozen=True)
+class NewEdit:
+    """An edit to be made: whose, of which passage, from which self-edit, with which seeds."""
+
+    learner: Learner
+    context: Context
+    edit: ParsedEdit
+    seed: int
+    order_seed: int
+
+
+class Remedies:
+    """A set of remedies with their settings.
+
+    Args:
+        task: makes training sequences and prompts.
+        settings: which remedies, and their settings.
+    """
+
+    def __init__(self, task: KnowledgeTask, settings: RetentionSettings) -> None:
+        self.task, self.settings = task, settings
+        self.names = frozenset(settings.remedies)
+
+    @property
+    def apart(self) -> bool:
+        """Adapters are kept apart, not merged."""
+        return "library" in self.names
+
+    def start(self, learner: Learner) -> Adapter | None:
+        """What a new edit of this learner begins from, and what writes its self-edit."""
+        return None if self.apart else learner.merged
+
+    def jobs(self, edits: Sequence[NewEdit]) -> list[AdaptJob]:
+        """The inner loop of each edit; teachers of all edits are read together."""
+        jobs = [self.task.job(e.context, e.edit, e.seed, e.order_seed) for e in edits]
+        taught = self._taught(edits, [list(job.sequences) for job in jobs])
+        found = []
+        for edit, job, sequences in zip(edits, jobs, taught, strict=True):
+            start = self.start(edit.learner)
+            outside = start if "orthogonal" in self.names else None
+            found.append(replace(job, sequences=sequences, start=start, outside=outside))
+        return found
+
+    def _taught(self, edits: Sequence[NewEdit], new: Sequence[Sequence]) -> list[list[TrainSequence]]:
+        """New and replayed sequences of each edit, with their teachers."""
+        settings = self.settings
+        old = [self._replayed(edit, len(sequences)) for edit, sequences in zip(edits, new, strict=True)]
+        starts = [self.start(edit.learner) for edit in edits]
+        new = [list(sequences) for sequences in new]
+        if "kl" in self.names:
+            new, old = (self._by_itself(sequences, starts, settings.kl.weight) for sequences in (new, old))
+        if "distil" in self.names:
+            written = [len(s) - self.task.settings.edit.passage for s in new]
+            flat = [s for sequences, n in zip(new, written, strict=True) for s in sequences[:n]]
+            contexts = [e.context for e, n in zip(edits, written, strict=True) for _ in range(n)]
+            adapters = [start for start, n in zip(starts, written, strict=True) for _ in range(n)]
+            shown = iter(taught_with_passage(self.task.lm, flat, contexts, adapters, settings.distil.weight))
+            new = [[next(shown) for _ in range(n)] + s[n:] for s, n in zip(new, written, strict=True)]
+        return [[*fresh, *again] for fresh, again in zip(new, old, strict=True)]
+
+    def _replayed(self, edit: NewEdit, count: int) -> list[TrainSequence]:
+        """Earlier sequences: with their own loss for replay, without any where only the teacher's is wanted."""
+        replay, kl = self.settings.replay, self.settings.kl
+        if self.apart or not self.names & {"replay", "kl"}:
+            return []
+        held = reservoir(edit.learner.earlier(), replay.size, derive(edit.seed, "reservoir"))
+        if "replay" in self.names:
+            return draw(held, math.ceil(replay.share * count), derive(edit.seed, "replay"))
+        return [replace(s, weight=0.0) for s in draw(held, kl.prompts, derive(edit.seed, "replay"))]
+
+    def _by_itself(
+        self, groups: Sequence[Sequence[TrainSequence]], starts: Sequence[Adapter | None], weight: float
+    ) -> list[list[TrainSequence]]:
+        flat = [s for sequences in groups for s in sequences]
+        adapters = [start for sequences, start in zip(groups, starts, strict=True) for _ in sequences]
+        taught = iter(taught_by_itself(self.task.lm, flat, adapters, weight))
+        return [[next(taught) for _ in sequences] for sequences in groups]
+
+    def admit(self, edit: NewEdit, adapter: Adapter) -> Verdict:
+        """By how much a trained edit is taken over."""
+        if "gate" not in self.names:
+            return Verdict(1.0, ())
+        seed = derive(edit.seed, "gate")
+        return gate(self.task.lm, edit.learner, adapter, self.settings.gate, seed=seed, apart=self.apart)
+
+    def answering(
+        self, learner: Learner, asked: Sequence[tuple[str, str]]
+    ) -> tuple[list[Adapter | None], list[int | None]]:
+        """The adapter that answers each question, given as (title, question), and the edit it was routed to.
+
+        Merged edits all answer together: the second list then says None everywhere.
+        """
+        if not self.apart:
+            return [learner.merged] * len(asked), [None] * len(asked)
+        edits = [edit for edit in learner.edits if edit.factor]
+        adapters = [Learner.with_edits([edit]) for edit in edits]
+        routes = self._routes([edit.text for edit in edits], [a for a in adapters if a is not None], asked)
+        places = [learner.edits.index(edit) for edit in edits]
+        return (
+            [None if route is None else adapters[route] for route in routes],
+            [None if route is None else places[route] for route in routes],
+        )
+
+    def _routes(
+        self, texts: Sequence[str], adapters: Sequence[Adapter], asked: Sequence[tuple[str, str]]
+    ) -> list[int | None]:
+        library = self.settings.library
+        seen = [f"{title}\n{question}" if title and library.title else question for title, question in asked]
+        if library.route == "words":
+            router = WordRouter(texts, library.least)
+            return [router.route(query) for query in seen]
+        lm = self.task.lm
+        return route_by_likelihood(lm, [(lm.end_id, *lm.encode(s)) for s in seen], adapters, library.margin)

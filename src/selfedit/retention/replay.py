@@ -1,0 +1,33 @@
+"""Replay: earlier training sequences mixed into a new edit's, from a reservoir of bounded size.
+
+Rehearsal (Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal"); for language models that learn one
+task after the other Scialom et al. 2022 (arXiv 2205.12393) find that a small share is enough. The reservoir is Vitter's
+algorithm R (1985, ACM TOMS 11): whatever has come by so far is in it with the same chance.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def reservoir(items: Sequence[T], size: int, seed: int) -> list[T]:
+    """At most ``size`` of the items, each with the same chance.
+
+    Depends on the items' order and the seed alone: a longer sequence that begins alike fills the same way up to there.
+    """
+    draw = random.Random(seed)
+    held = list(items[:size])
+    for place in range(size, len(items)):
+        slot = draw.randrange(place + 1)
+        if slot < size:
+            held[slot] = items[place]
+    return held
+
+
+def draw(items: Sequence[T], count: int, seed: int) -> list[T]:
+    """``count`` of the items without repetition, or all of them if there are fewer."""
+    return random.Random(seed).sample(list(items), min(count, len(items)))

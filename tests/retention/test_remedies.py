@@ -1,0 +1,215 @@
+"""Each remedy by itself: what is replayed, what teaches, what the gate lets through, where a question goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from selfedit.config import RetentionSettings
+from selfedit.config.retention import GateSettings
+from selfedit.inner.adapt import adapt
+from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
+from selfedit.lm.load import load
+from selfedit.lm.lora import LoraSpec
+from selfedit.lm.perplexity import token_losses
+from selfedit.retention.gate import gate
+from selfedit.retention.general import gate_texts, measured_texts
+from selfedit.retention.learner import Edit, Learner
+from selfedit.retention.library import WordRouter, route_by_likelihood
+from selfedit.retention.remedies import NewEdit, Remedies
+from selfedit.retention.replay import draw, reservoir
+from selfedit.tasks.knowledge.contexts import load_contexts
+from selfedit.tasks.knowledge.edits import ParsedEdit
+from selfedit.tasks.knowledge.task import KnowledgeTask
+from tiny_llama import made_tokenizer, tiny_llama
+from tiny_run import contexts, tiny_settings
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory: pytest.TempPathFactory):
+    folder: Path = tmp_path_factory.mktemp("models") / "small"
+    tokenizer = made_tokenizer()
+    tokenizer.save_pretrained(folder)
+    tiny_llama(len(tokenizer)).save_pretrained(folder)
+    return load(str(folder), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def task(lm):
+    return KnowledgeTask(lm, tiny_settings(inner__optim={"epochs": 6, "lr": 0.02}))
+
+
+def remedies(task: KnowledgeTask, *names: str, **settings) -> Remedies:
+    return Remedies(task, RetentionSettings.model_validate({"remedies": names, **settings}))
+
+
+LINES = ParsedEdit(("The thing has a lid.", "Its lid is green."), ())
+
+
+def learned(task: KnowledgeTask, count: int = 2) -> Learner:
+    """A learner after a few edits."""
+    learner = Learner()
+    for number, context in enumerate(contexts(count)):
+        new = NewEdit(learner, context, LINES, seed=number, order_seed=0)
+        (job,) = remedies(task).jobs([new])
+        (adapter,) = adapt(task.lm, [job])
+        learner.add(Edit(f"{context.title} {context.text}", tuple(task.sequences(context, LINES)), adapter))
+    return learner
+
+
+@pytest.fixture(scope="module")
+def learner(task) -> Learner:
+    return learned(task)
+
+
+def new_edit(learner: Learner) -> NewEdit:
+    return NewEdit(learner, contexts(1, start=7)[0], LINES, seed=5, order_seed=0)
+
+
+def test_a_reservoir_holds_each_item_with_the_same_chance() -> None:
+    counts = [0] * 20
+    for seed in range(2000):
+        for item in reservoir(range(20), 5, seed):
+            counts[item] += 1
+    # 500 expected each; four standard deviations of a binomial are 77.
+    assert all(abs(count - 500) < 77 for count in counts)
+    assert reservoir(range(3), 5, 1) == [0, 1, 2]
+    assert len(set(draw(range(9), 4, 1))) == 4 and sorted(draw(range(3), 9, 1)) == [0, 1, 2]
+
+
+def test_replay_mixes_in_the_share_asked_for(task, learner) -> None:
+    plain, mixed = (
+        remedies(task, *names, replay={"share": 0.5}).jobs([new_edit(learner)])[0] for names in ((), ("replay",))
+    )
+    assert len(plain.sequences) == 3 and len(mixed.sequences) == 3 + 2
+    assert list(mixed.sequences[:3]) == list(plain.sequences)
+    assert all(s in learner.earlier() for s in mixed.sequences[3:])
+    assert plain.start is mixed.start is learner.merged
+
+
+def test_kl_carries_the_models_own_predictions_from_before_the_edit(task, learner) -> None:
+    (job,) = remedies(task, "kl", kl={"weight": 0.5, "prompts": 2}).jobs([new_edit(learner)])
+    assert [s.weight for s in job.sequences] == [1, 1, 1, 0, 0]
+    assert all(s.teacher is not None and s.teacher.weight == 0.5 for s in job.sequences)
+    # The teacher's own next-token loss is that of the model before the edit.
+    for s in job.sequences:
+        logits = s.teacher.hidden @ task.lm.head.T
+        expected = next(token_losses(task.lm, [s.ids], [learner.merged]))
+        torch.testing.assert_close(
+            F.cross_entropy(logits, torch.tensor(s.ids[1:]), reduction="none"), expected, rtol=1e-3, atol=1e-4
+        )
+
+
+def test_kl_keeps_the_model_nearer_to_itself(task, learner) -> None:
+    probe = [s.ids for s in learner.earlier()]
+    before = torch.cat(list(token_losses(task.lm, probe, [learner.merged] * len(probe))))
+    moved = {}
+    for name, names in {"free": (), "kl": ("kl",)}.items():
+        (adapter,) = adapt(task.lm, remedies(task, *names, kl={"weight": 20}).jobs([new_edit(learner)]))
+        after = learner.candidate(adapter, 1.0)
+        moved[name] = (torch.cat(list(token_losses(task.lm, probe, [after] * len(probe)))) - before).abs().mean()
+    assert moved["kl"] < 0.7 * moved["free"]
+
+
+def test_distillation_is_on_the_written_lines_only(task, learner) -> None:
+    (job,) = remedies(task, "distil", distil={"weight": 0.75}).jobs([new_edit(learner)])
+    *lines, passage = job.sequences
+    assert [(s.weight, s.teacher.weight) for s in lines] == [(0.25, 0.75)] * 2
+    assert (passage.weight, passage.teacher) == (1.0, None)
+    context = new_edit(learner).context
+    prefix = task.lm.encode(f"{context.title}\n{context.text}\n\n")
+    losses = next(token_losses(task.lm, [(*prefix, *lines[0].ids)], [learner.merged]))[len(prefix) :]
+    logits = lines[0].teacher.hidden @ task.lm.head.T
+    found = F.cross_entropy(logits, torch.tensor(lines[0].ids[1:]), reduction="none")
+    torch.testing.assert_close(found, losses, rtol=1e-3, atol=1e-4)
+
+
+def test_the_gate_lets_through_scales_down_or_refuses(lm, task, learner) -> None:
+    (adapter,) = adapt(lm, remedies(task).jobs([new_edit(learner)]))
+    loose = gate(lm, learner, adapter, GateSettings(general=9, earlier=9), seed=1)
+    assert loose.factor == 1 and len(loose.tried) == 1
+    _, _, earlier = loose.tried[0]
+    assert earlier is not None
+    wild = replace(adapter, spec=replace(adapter.spec, alpha=adapter.spec.alpha * 300))
+    refused = gate(lm, learner, wild, GateSettings(general=0.001, earlier=0.001, halvings=1), seed=1)
+    assert refused.factor == 0 and [f for f, _, _ in refused.tried] == [1.0, 0.5]
+    found = gate(lm, learner, wild, GateSettings(general=99, earlier=99, halvings=9), seed=1)
+    bound = (loose.tried[0][1] + found.tried[0][1]) / 2
+    scaled = gate(lm, learner, wild, GateSettings(general=max(bound, 0.01), earlier=99, halvings=12), seed=1)
+    assert 0 < scaled.factor < 1
+    assert scaled.tried[-1][1] <= bound < scaled.tried[0][1]
+
+
+def test_a_refused_edit_changes_nothing(task) -> None:
+    learner = learned(task, 1)
+    before = learner.merged
+    (adapter,) = adapt(task.lm, remedies(task).jobs([new_edit(learner)]))
+    learner.add(Edit("refused", (), adapter, factor=0.0))
+    assert learner.merged is not None and before is not None
+    for name in before.tensors:
+        assert torch.equal(learner.merged.delta(name), before.delta(name))
+
+
+def test_the_gate_does_not_look_at_what_is_reported() -> None:
+    assert gate_texts() and measured_texts() and not set(gate_texts()) & set(measured_texts())
+
+
+def test_words_route_every_corpus_question_with_its_topic_line_and_no_stranger() -> None:
+    """What the topic line is worth: with it each question finds its passage, those of other passages find none."""
+    inside, outside = load_contexts("corpus:train"), load_contexts("corpus:heldout")
+    router = WordRouter([f"{c.title}\n{c.text}" for c in inside], least=0.3)
+    found = [router.route(f"{c.title}\n{q.text}") == n for n, c in enumerate(inside) for q in c.questions]
+    assert sum(found) / len(found) > 0.95
+    strays = [router.route(f"{c.title}\n{q.text}") for c in outside for q in c.questions]
+    assert strays.count(None) / len(strays) > 0.8
+
+
+def test_a_library_of_one_does_not_take_every_question() -> None:
+    router = WordRouter(["Marrowick Lighthouse\nMarrowick Lighthouse was built in 1874 by Ada Brannoch."], least=0.3)
+    assert router.route("Marrowick Lighthouse\nWho built it?") == 0
+    assert router.route("The Stone Bridge\nWhat was it for, and when was it?") is None
+    assert WordRouter([], 0.3).route("Anything?") is None
+    assert WordRouter(["a b"], 0.0).route("...") is None
+
+
+def test_likelihood_routes_to_the_adapter_that_knows_the_words(lm) -> None:
+    rows = [torch.randint(3, 300, (12,), generator=torch.Generator().manual_seed(seed)).tolist() for seed in (1, 2)]
+    known = [TrainSequence(tuple(row), (False, *[True] * 11)) for row in rows]
+    spec, optim = LoraSpec(2, 16, ("q_proj", "v_proj")), OptimSpec(lr=0.02, epochs=6)
+    adapters = adapt(lm, [AdaptJob([sequence], spec, optim) for sequence in known])
+    assert route_by_likelihood(lm, rows[::-1], adapters, margin=0.05) == [1, 0]
+    assert route_by_likelihood(lm, rows, adapters, margin=50.0) == [None, None]
+    assert route_by_likelihood(lm, rows, [], margin=0.0) == [None, None]
+
+
+def test_a_library_starts_every_edit_from_the_base_and_answers_by_one_adapter(task, learner) -> None:
+    apart = remedies(task, "library")
+    (job,) = apart.jobs([new_edit(learner)])
+    assert job.start is None
+    under, routes = apart.answering(learner, [("Title c0", "What is number 1 of c0?"), ("", "Where do cats sleep?")])
+    assert routes == [0, None] and under[1] is None
+    name = next(iter(learner.edits[0].adapter.tensors))
+    assert torch.allclose(under[0].delta(name), learner.edits[0].adapter.delta(name), atol=1e-6)
+
+
+def test_the_router_may_be_kept_from_the_topic_line(task, learner) -> None:
+    hidden = remedies(task, "library", library={"title": False})
+    _, routes = hidden.answering(learner, [("Title c0", "Who?")])
+    assert routes == [None]
+
+
+def test_orthogonal_jobs_stay_outside_what_is_merged(task, learner) -> None:
+    (job,) = remedies(task, "orthogonal").jobs([new_edit(learner)])
+    assert job.outside is learner.merged
+    (first,) = remedies(task, "orthogonal").jobs([new_edit(Learner())])
+    assert first.outside is None
+
+
+def test_a_sequence_is_equal_whoever_teaches_it() -> None:
+    """Teachers do not take part in comparisons: tensors have no single truth value."""
+    one = TrainSequence((1, 2), (False, True))
+    assert one == replace(one, teacher=None) and hash(one) == hash(replace(one))
