@@ -33,6 +33,14 @@ def test_evaluate_prints_the_table_again(run, finished: Path) -> None:
     assert "own − passage" in done.out
 
 
+def test_evaluate_puts_runs_together_in_the_order_of_the_methods(run, finished: Path) -> None:
+    pooled = json.loads(run("evaluate", finished, finished, "--json").out)
+    stored = json.loads((finished / "results.json").read_text())
+    assert [row["method"] for row in pooled["rows"]] == ["base", "passage", "own", "seal", "gold"]
+    assert [(gap["a"], gap["b"]) for gap in pooled["paired"]] == [(gap["a"], gap["b"]) for gap in stored["paired"]]
+    assert all(gap["by_run"] == [gap["difference"]] * 2 for gap in pooled["paired"])
+
+
 def test_evaluate_with_another_grader_changes_nothing(run, finished: Path) -> None:
     before = (finished / "results.json").read_bytes()
     done = run("evaluate", finished, "--grader", "exact", "--json")

@@ -53,7 +53,8 @@ def _runs(folders: list[Path], grader: str | None, json: bool) -> None:
 
         if missing := [folder for folder, table in zip(folders, tables, strict=True) if "contexts" not in table]:
             raise UsageError("this run has no table of methods", where=missing[0], fix="give runs of `selfedit train`")
-        results = pool([table["contexts"] for table in tables])
+        # A results.json has its keys sorted; the methods' order is that of its rows.
+        results = pool([{row["method"]: table["contexts"][row["method"]] for row in table["rows"]} for table in tables])
     if json:
         print_json(results)
     elif "rows" in results:
