@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from peft_loop import SCHEDULERS
 from transformers import get_scheduler
 
+from selfedit.benchmarks.careful import SCHEDULERS
 from selfedit.errors import UsageError
 from selfedit.inner.job import OptimSpec, Schedule
 from selfedit.lm.lora import LoraSpec

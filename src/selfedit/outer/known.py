@@ -36,7 +36,7 @@ def look_up(session: Session, asked: Sequence[Asked]) -> list[KnownRow | None]:
 def ask(session: Session, asked: Sequence[Asked]) -> list[Completion]:
     """The unadapted model's answers, equal prompts asked once."""
     prompts = list(dict.fromkeys(prompt for prompt, _ in asked))
-    under = [session.start] * len(prompts)
+    under = None if session.start is None else [session.start] * len(prompts)
     said = generate(session.lm, prompts, under, **vars(session.task.decoding)) if prompts else []
     by_prompt = dict(zip(prompts, said, strict=True))
     return [by_prompt[prompt] for prompt, _ in asked]
