@@ -152,7 +152,7 @@ def test_no_room_for_files(uninterrupted, tmp_path, limit):
         code, errors = finish(folder, "--max-file", str(limit))
         assert code == 4 and errors.startswith("StorageFull: no room left"), errors
         assert not list(folder.rglob(".selfedit-*"))
-    if limit >= 60_000:
+    if limit >= 100_000:  # below, the ledger itself may not have been made
         check_no_inner_loop_is_partial(folder)
     assert finish(folder) == (0, "")
     check_equal(folder, uninterrupted)
