@@ -56,16 +56,16 @@ def test_every_row_by_round_and_seed(settings, tmp_path: Path) -> None:
 
 
 def test_the_passage_is_in_the_prompt_of_context_alone(settings, tmp_path: Path, monkeypatch) -> None:
-    from selfedit.outer import score
+    from selfedit.outer import known
 
     asked: list[list[tuple[int, ...]]] = []
-    plain = score.generate
+    plain = known.generate
 
     def listening(lm, prompts, *rest, **more):
         asked.append(list(prompts))
         return plain(lm, prompts, *rest, **more)
 
-    monkeypatch.setattr(score, "generate", listening)
+    monkeypatch.setattr(known, "generate", listening)
     only = settings.model_dump() | {"eval": {"methods": ["base", "context"]}, "rl": {"rounds": 0}}
     lm = load(settings.model, device="cpu")
     run_single_passage(tmp_path / "run", make_settings(only), lm=lm)

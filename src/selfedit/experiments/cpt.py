@@ -134,7 +134,8 @@ def _measure(session: Session, method: str, data: _Data) -> None:
         session.interrupt.check()
         try:
             train_into(session, name, documents, derive(session.settings.seed, "cpt", repeat))
-            answer_base(session, f"eval:{method}", repeat, data.asked)
+            # Other weights, and so another name: what the untouched model answered says nothing about them.
+            answer_base(replace(session, weights=f"{session.weights}+{name}"), f"eval:{method}", repeat, data.asked)
         finally:
             load_weights(session.lm, model_path(session.settings.model))
         session.run.ledger.finish_step(f"answered:{name}", {})
