@@ -58,7 +58,7 @@ def test_the_papers_full_finetuning_over_processes(small_folder: Path, data: Pat
     sizes = {"cpt__methods": ["base", "passage"], "cpt__full__processes": 2}
     settings = shrunk("cpt", small_folder, data, **sizes)
     results = EXPERIMENTS["cpt"].load()(tmp_path / "run", settings)
-    (training,) = results["training"]["passage"]
+    training = results["training"]["passage"][0]
     assert training["documents"] == 2 and training["losses"][0] > 0
 
 
