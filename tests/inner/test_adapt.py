@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import MethodType
+from typing import Any
 
 import pytest
 import torch
@@ -145,16 +147,36 @@ def test_any_company_leaves_an_adapter_as_it_is_alone(small64: LanguageModel, jo
         assert len(adapter.losses) == job.steps
 
 
+def exact_norm(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    return norm.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.variance_epsilon)
+
+
+def with_exact_norms(model: Any) -> Any:
+    """The model with norms in its own type: transformers' are float32, and of a random job's smallest gradients, whose
+    terms nearly cancel, that rounding leaves a large part."""
+    for module in model.modules():
+        if type(module).__name__ == "LlamaRMSNorm":
+            module.forward = MethodType(exact_norm, module)
+    return model
+
+
+@pytest.fixture(scope="module")
+def exact64(small_folder: Path) -> LanguageModel:
+    lm = load(str(small_folder), device="cpu", dtype="float64")
+    with_exact_norms(lm.model)
+    return lm
+
+
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(any_job(), min_size=3, max_size=8), st.randoms(use_true_random=False))
-def test_any_division_into_groups_gives_the_same_adapters(small64: LanguageModel, jobs: list[AdaptJob], random) -> None:
+def test_any_division_into_groups_gives_the_same_adapters(exact64: LanguageModel, jobs: list[AdaptJob], random) -> None:
     """Which jobs train together, how many, and in which order, is of no consequence for any of them."""
-    whole = adapt(small64, jobs)
+    whole = adapt(exact64, jobs)
     order = random.sample(range(len(jobs)), len(jobs))
     cuts = sorted(random.sample(range(1, len(jobs)), random.randint(0, len(jobs) - 1)))
     for start, end in zip([0, *cuts], [*cuts, len(jobs)], strict=True):
         group = order[start:end]
-        for place, adapter in zip(group, adapt(small64, [jobs[n] for n in group]), strict=True):
+        for place, adapter in zip(group, adapt(exact64, [jobs[n] for n in group]), strict=True):
             assert_same(adapter, whole[place], 1e-6)
 
 
@@ -162,12 +184,12 @@ def test_any_division_into_groups_gives_the_same_adapters(small64: LanguageModel
 @given(st.lists(any_job(), min_size=1, max_size=3))
 @peft_warns
 def test_any_jobs_together_are_what_a_plain_peft_loop_trains(
-    small64: LanguageModel, small_folder: Path, jobs: list[AdaptJob]
+    exact64: LanguageModel, small_folder: Path, jobs: list[AdaptJob]
 ) -> None:
-    base = AutoModelForCausalLM.from_pretrained(small_folder, dtype=torch.float64)
+    base = with_exact_norms(AutoModelForCausalLM.from_pretrained(small_folder, dtype=torch.float64))
     jobs = [replace(job, lora=replace(job.lora, dropout=0.0)) for job in jobs]  # masks are drawn in other ways
-    for job, adapter in zip(jobs, adapt(small64, jobs), strict=True):
-        deltas, losses = train_with_peft(base, job, initial_values(small64, job))
+    for job, adapter in zip(jobs, adapt(exact64, jobs), strict=True):
+        deltas, losses = train_with_peft(base, job, initial_values(exact64, job))
         assert max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= 1e-6
         assert adapter.losses == pytest.approx(losses, rel=1e-7)
 
