@@ -128,8 +128,10 @@ class Bill:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; ``cost`` and ``spent`` are None where not every reply could be priced."""
-        values = asdict(self)
-        return values | ({"cost": None, "spent": None} if self.unpriced else {})
+        priced = not self.unpriced
+        # Replies come in any order, and so the last bits of their sum: nine digits do not change with it.
+        sums = {name: round(getattr(self, name), 9) if priced else None for name in ("cost", "spent")}
+        return asdict(self) | sums
 
 
 def cost(endpoint: EndpointSettings, tokens_in: int | None, tokens_out: int | None) -> float | None:

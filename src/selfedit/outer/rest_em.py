@@ -7,6 +7,7 @@ policy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,6 +43,7 @@ class Round:
         baseline: mean accuracy of the model that inner loops start from, unadapted.
         accuracy: mean accuracy over all self-edits.
         best: mean over contexts of the best candidate's accuracy (the candidate was chosen on the same answers).
+            These three are None where a judge gave no verdict at all.
         kept: self-edits the policy learned from.
         policy: hash of the policy's folder; None if nothing was kept and the policy stayed as it was.
     """
@@ -49,9 +51,9 @@ class Round:
     round: int
     contexts: int
     self_edits: int
-    baseline: float
-    accuracy: float
-    best: float
+    baseline: float | None
+    accuracy: float | None
+    best: float | None
     kept: int
     policy: str | None
 
@@ -204,7 +206,7 @@ def _m_step(session: Session, number: int, contexts: Sequence[Context]) -> dict[
         "self_edits": len(rows),
         "baseline": _mean([row.baseline for row in rows]),
         "accuracy": _mean([row.accuracy for row in rows]),
-        "best": _mean([max(r.accuracy for r in rows if r.context_id == c.id) for c in contexts]),
+        "best": _mean([_best([r.accuracy for r in rows if r.context_id == c.id]) for c in contexts]),
         "kept": len(chosen),
         "policy": digest,
     }
@@ -254,5 +256,11 @@ def _take_up(session: Session, number: int, payload: dict[str, Any], policy: Ada
     return None
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _mean(values: Sequence[float]) -> float | None:
+    """The mean of what was measured; None where nothing was."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else None
+
+
+def _best(values: Sequence[float]) -> float:
+    return max((value for value in values if not math.isnan(value)), default=math.nan)

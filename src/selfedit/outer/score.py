@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from selfedit.engine.work import Done, Trained, Work
+from selfedit.grading.grader import Reply
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.generate import Completion
 from selfedit.outer import known
@@ -197,7 +198,7 @@ def _graded(
     wall = seconds / session.settings.workers
     timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=wall, count=count))
     with timed(timings, phase, round, "grading", count):
-        grades = [session.grader.grade(q.text, q.answers, answer.text) for _, _, _, q, answer in entries]
+        grades = session.grader.grade_all([Reply(q.text, q.answers, answer.text) for _, _, _, q, answer in entries])
     return [
         AnswerRow(
             phase=phase,
@@ -220,20 +221,29 @@ def _graded(
 def accuracies(
     rows: Iterable[AnswerRow], task: Task[Any] | None = None, *, graded: bool = False
 ) -> dict[tuple[str, int], float]:
-    """Accuracy of every (context, candidate): the mean over repeats and what the answers count for (see `marks_of`)."""
-    found: dict[tuple[str, int], list[float]] = defaultdict(list)
+    """Accuracy of every (context, candidate): the mean over repeats and what the answers count for (see `marks_of`).
+
+    NaN where no answer has a verdict.
+    """
+    rows = list(rows)
+    found: dict[tuple[str, int], list[float]] = {(row.context_id, row.candidate): [] for row in rows}
     for (context, candidate, _), marks in marks_of(rows, task, graded=graded).items():
         found[context, candidate] += marks
-    return {key: sum(marks) / len(marks) for key, marks in found.items()}
+    return {key: sum(marks) / len(marks) if marks else math.nan for key, marks in found.items()}
 
 
 def marks_of(
     rows: Iterable[AnswerRow], task: Task[Any] | None = None, *, graded: bool = False
 ) -> dict[InnerKey, list[float]]:
-    """What the answers after each inner loop count for, as the task says; without one, each is right or wrong."""
+    """What the answers after each inner loop count for, as the task says; without one, each is right or wrong.
+
+    Answers without a verdict count for nothing; an inner loop that has no others is left out.
+    """
     answers: dict[InnerKey, list[AnswerRow]] = defaultdict(list)
     for row in rows:
         answers[row.key].append(row)
     if task is None:
-        return {key: [float(bool(row.correct)) for row in given] for key, given in answers.items()}
-    return {key: task.marks(given, graded=graded) for key, given in answers.items()}
+        marks = {key: [float(row.correct) for row in of if row.correct is not None] for key, of in answers.items()}
+    else:
+        marks = {key: task.marks(of, graded=graded) for key, of in answers.items()}
+    return {key: of for key, of in marks.items() if of}

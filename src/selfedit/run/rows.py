@@ -66,7 +66,10 @@ class AdaptationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRow:
-    """One answer to one question; `correct`, `score` and `grader` are None until it is graded."""
+    """One answer to one question; `correct`, `score` and `grader` are None until it is graded.
+
+    With a `grader` but no `correct` it was graded without a verdict: it counts neither as right nor as wrong.
+    """
 
     phase: str
     round: int
@@ -97,8 +100,8 @@ class GradeRow:
     candidate: int
     repeat: int
     question_id: str
-    correct: bool
-    score: float
+    correct: bool | None
+    score: float | None
     grader: str
 
 
@@ -152,8 +155,8 @@ class KnownRow:
     asked: str
     text: str
     tokens: int
-    correct: bool
-    score: float
+    correct: bool | None
+    score: float | None
     grader: str
 
 

@@ -77,8 +77,8 @@ class KnowledgeTask:
         return self.job(context, edit, seed, order_seed)
 
     def marks(self, rows: Sequence[AnswerRow], *, graded: bool = False) -> list[float]:
-        """Each answer is right or wrong on its own."""
-        return [float(bool(row.correct)) for row in rows]
+        """Each answer is right or wrong on its own; one without a verdict counts for nothing."""
+        return [float(row.correct) for row in rows if row.correct is not None]
 
     def job(self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None) -> AdaptJob:
         """The inner loop of a self-edit (an empty one trains on the passage alone).
