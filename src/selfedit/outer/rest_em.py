@@ -21,10 +21,12 @@ from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.outer.kept import earlier_contexts, learn_earlier, lost, own_answers
 from selfedit.outer.own_questions import plan_with_own_questions
 from selfedit.outer.policy import merge, save_policy
+from selfedit.outer.proxy import check_judge
 from selfedit.outer.racing import raced_rewards, run_race
 from selfedit.outer.sample import sample
-from selfedit.outer.score import InnerLoop, accuracies, answer_base, score
+from selfedit.outer.score import InnerLoop, accuracies
 from selfedit.outer.session import Session
+from selfedit.outer.signals import measure, measure_base, measured
 from selfedit.run.files import hash_folder
 from selfedit.run.ledger import BASE, RewardRow, SelfEditRow
 from selfedit.run.seeds import derive
@@ -97,8 +99,11 @@ def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Co
 
     Raises:
         DataError: fewer contexts than the rounds ask for, or contexts without questions.
+        UsageError: a reward that needs a judge, and none is named.
     """
     rl = settings.rl
+    if rl.rounds and rl.reward.signal == "proxy":
+        check_judge(settings.judge)
     without = [context.id for context in contexts if not context.questions] if rl.questions == "gold" else []
     if without:
         fix = "give every training passage its questions, or let the model write them: rl.questions = own"
@@ -130,7 +135,7 @@ def _e_step(
     if rl.reward.retention:
         earlier = earlier_contexts(session.settings, number, every, contexts)
         asked = learn_earlier(session, number, contexts, earlier, policy)
-    answer_base(session, PHASE, number, asked)
+    measure_base(session, PHASE, number, asked)
     by_id = {context.id: context for context in asked}
 
     def loops(repeat: int) -> list[InnerLoop]:
@@ -150,7 +155,7 @@ def _e_step(
     if rl.racing:
         alive = run_race(session, PHASE, number, loops)
     else:
-        score(session, PHASE, number, [loop for repeat in range(rl.repeats) for loop in loops(repeat)])
+        measure(session, PHASE, number, [loop for repeat in range(rl.repeats) for loop in loops(repeat)])
     session.stand_on(None)
     ledger.add_rewards(_reward_rows(session, number, contexts, alive))
 
@@ -161,7 +166,11 @@ def _reward_rows(
     """What every candidate earned; with racing only those ``alive`` at its end can be kept."""
     rl = session.settings.rl
     answers = session.run.ledger.answers(PHASE, number)
-    accuracy, forgotten = accuracies(own_answers(answers, contexts), session.task, graded=True), lost(answers, contexts)
+    if rl.reward.signal == "accuracy":
+        accuracy = accuracies(own_answers(answers, contexts), session.task, graded=True)
+    else:
+        accuracy = measured(session, PHASE, number, contexts)
+    forgotten = lost(answers, contexts)
     rows = []
     for context in contexts:
         baseline = accuracy[context.id, BASE]

@@ -107,7 +107,10 @@ class GradeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardRow:
-    """What a candidate earned: its mean accuracy, the base's, the reward made of both, whether it was kept."""
+    """What a candidate earned: its mean accuracy, the base's, the reward made of both, whether it was kept.
+
+    With another ``rl.reward.signal`` than accuracy, ``accuracy`` and ``baseline`` are of that signal.
+    """
 
     phase: str
     round: int
@@ -123,8 +126,8 @@ class RewardRow:
 class TimingRow:
     """Seconds spent on one part of a round and how many things were done in them; parts add up over sessions.
 
-    Parts: ``"sampling"``, ``"adapting"``, ``"answering"``, ``"grading"``, ``"waiting"``. Seconds are the
-    run's: N workers that are busy together for a second are one second.
+    Parts: ``"sampling"``, ``"adapting"``, ``"answering"``, ``"grading"``, ``"reading"`` (gold answers),
+    ``"waiting"``. Seconds are the run's: N workers that are busy together for a second are one second.
     """
 
     phase: str

@@ -46,6 +46,10 @@ class KnowledgeTask:
         text = question_prompt(question.topic or context.title, question.text, self.lm.has_chat)
         return tuple(chat_prompt(self.lm, text, self._system(self.settings.answer.system)))
 
+    def gold(self, context: Context, question: Question) -> TrainSequence:
+        """A question with its reference answer as the model would give it, the answer and its end marked."""
+        return self._pair(context.title, question.text, question.answers[0], "answers")
+
     def completion(self, context: Context, text: str) -> TrainSequence:
         """The policy's own training example: the prompt for a self-edit and the self-edit, loss on the latter."""
         return completion(self.lm, self.prompt(context), text)
