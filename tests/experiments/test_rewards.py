@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from fake_endpoint import FakeEndpoint, last_message
-from selfedit.config import read_settings
+from selfedit.config import Settings, read_settings
 from selfedit.errors import UsageError
 from selfedit.experiments.catalog import find_experiment
 from selfedit.experiments.reward_ranking import compare_choices, row
 from selfedit.experiments.rewards import run_rewards
 from tiny_run import tiny_settings
 
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 TRUE = {"a": [0.0, 0.5, 1.0], "b": [0.5, 0.5, 0.0], "c": [0.5, 0.5, 0.5]}
 
 
@@ -39,17 +40,27 @@ def test_a_choice_against_chance_is_paired() -> None:
     assert (gap["a"], gap["b"], gap["n"]) == ("same", "random", 3)
 
 
-def test_the_whole_experiment(tiny_folder: Path, tmp_path: Path) -> None:
+def small_paper_run(model: Path, server: FakeEndpoint, folder: Path) -> Settings:
+    """The paper's recipe on a tiny model and a judge of ours."""
+    small = {"rl.contexts": 2, "rl.candidates": 2, "rl.repeats": 2, "inner.optim.epochs": 1, "inner.lora.rank": 2}
+    short = {"edit.max_new_tokens": 10, "answer.max_new_tokens": 3, "model": str(model), "dtype": "float32"}
+    judge = {"url": server.url, "key_env": None, "cache": str(folder / "kept.sqlite")}
+    endpoint = {f"judge.endpoint.{name}": value for name, value in judge.items()}
+    return read_settings(RECIPES / "rewards-paper.toml", small | short | endpoint)
+
+
+def judge_of_both(body: dict) -> str:
+    """Verdicts on answers, marks for self-edits."""
+    asked = last_message(body)
+    if "Student:" in asked:
+        return "yes" if sum(asked.encode()) % 2 else "no"
+    return json.dumps(dict.fromkeys(("length", "diversity", "quality", "correctness"), 1 + len(asked) % 5))
+
+
+def test_the_whole_experiment_with_the_papers_settings(tiny_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("openai")
-
-    def marks(body: dict) -> str:
-        mark = 1 + len(last_message(body)) % 5
-        return json.dumps(dict.fromkeys(("length", "diversity", "quality", "correctness"), mark))
-
-    with FakeEndpoint(marks) as server:
-        endpoint = {"url": server.url, "model": "m", "key_env": None, "cache": str(tmp_path / "kept.sqlite")}
-        changed = {"model": str(tiny_folder), "rl__contexts": 2, "rl__candidates": 2, "rl__repeats": 2}
-        settings = tiny_settings(**changed, judge__endpoint=endpoint)
+    with FakeEndpoint(judge_of_both) as server:
+        settings = small_paper_run(tiny_folder, server, tmp_path)
         results = run_rewards(tmp_path / "run", settings)
         asked = len(server.asked)
         again = run_rewards(tmp_path / "run", settings)
@@ -60,13 +71,16 @@ def test_the_whole_experiment(tiny_folder: Path, tmp_path: Path) -> None:
     assert all(each["n"] == 2 for each in results["rows"])
     assert {gap["b"] for gap in results["paired"]} == {"random"}
     assert results["rows"][0]["seconds"] > results["rows"][2]["seconds"] == 0
+
+
+def test_one_self_edit_cannot_be_ranked(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two self-edits"):
         run_rewards(tmp_path / "other", tiny_settings(rl__candidates=1))
+    assert not (tmp_path / "other").exists()
 
 
 def test_recipes_are_settings() -> None:
-    recipes = Path(__file__).resolve().parents[2] / "recipes"
-    found = {path.name: read_settings(path) for path in recipes.glob("rewards-*.toml")}
+    found = {path.name: read_settings(path) for path in RECIPES.glob("rewards-*.toml")}
     assert set(found) == {"rewards-smoke.toml", "rewards-cpu.toml", "rewards-paper.toml"}
     assert found["rewards-paper.toml"].rl.contexts == 50
     assert find_experiment("rewards").load() is run_rewards

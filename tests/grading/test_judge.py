@@ -8,7 +8,6 @@ import pytest
 
 from fake_endpoint import FakeEndpoint, every_fault, last_message
 from selfedit.config import JudgeSettings
-from selfedit.endpoint import EndpointClient
 from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import Reply, get_grader
 from selfedit.grading.judge import JudgeGrader, read_verdict
@@ -22,7 +21,7 @@ def settings(url: str, **changed: object) -> JudgeSettings:
 
 
 def judge(given: JudgeSettings, folder: Path) -> JudgeGrader:
-    return JudgeGrader(given, EndpointClient(given.endpoint, folder / "replies.sqlite", first_pause=0.01))
+    return JudgeGrader(given, cache=folder / "replies.sqlite", first_pause=0.01)
 
 
 def by_paris(body: dict) -> str:

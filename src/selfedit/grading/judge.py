@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from selfedit.config import JudgeSettings
 from selfedit.endpoint import Bill, ChatRequest, EndpointClient, ask
@@ -38,10 +39,11 @@ class JudgeGrader(Grader):
 
     Args:
         settings: the endpoint, the votes.
-        client: whom to ask; None makes one from the settings.
+        client: keyword arguments of `EndpointClient`.
 
     Attributes:
         unreadable: replies so far that were neither a yes nor a no.
+        bill: what the verdicts so far cost.
 
     Raises:
         UsageError: no model is named.
@@ -49,18 +51,14 @@ class JudgeGrader(Grader):
 
     name = "judge"
 
-    def __init__(self, settings: JudgeSettings, client: EndpointClient | None = None) -> None:
+    def __init__(self, settings: JudgeSettings, **client: Any) -> None:
         if settings.endpoint.model is None:
             fix = "name the model: --judge.endpoint.model NAME (and --judge.endpoint.url, if it is not OpenAI's)"
             raise UsageError("the grader 'judge' needs a model to ask", where="judge.endpoint.model", fix=fix)
         self.settings = settings
         self.unreadable = 0
-        self._client = client or EndpointClient(settings.endpoint)
-
-    @property
-    def bill(self) -> Bill:
-        """What the verdicts so far cost."""
-        return self._client.bill
+        self.bill = Bill()
+        self._client = client
 
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
         """Grade one answer; the score is the share of yes among the readable votes."""
@@ -80,7 +78,9 @@ class JudgeGrader(Grader):
             asked = self._requests(reply)
             requests += asked
             owners += [at] * len(asked)
-        for at, said in zip(owners, self._client.replies(requests), strict=True):
+        with EndpointClient(self.settings.endpoint, bill=self.bill, **self._client) as client:
+            answers = client.replies(requests)
+        for at, said in zip(owners, answers, strict=True):
             verdict = None if said.refused else read_verdict(said.text)
             self.unreadable += verdict is None
             votes[at].append(verdict)
