@@ -104,7 +104,7 @@ def _label(row: Any, where: str) -> Label:
         gold = row.get("answer")
     elif said is None:
         said = row.get("answer")
-    golds = gold if isinstance(gold, list) else [gold]
+    golds: list[Any] = gold if isinstance(gold, list) else [gold]
     texts = [question, said, *golds]
     if not golds or not all(isinstance(text, str) for text in texts):
         what = f"not a labelled reply: a text is missing or not a string (it has {', '.join(map(str, row))})"
