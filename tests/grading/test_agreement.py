@@ -6,11 +6,12 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from selfedit.errors import DataError, FormatError
-from selfedit.grading.agreement import Label, agreement, evaluate_labels, question_groups, read_labels
-from selfedit.grading.grader import ExactGrader
+from selfedit.grading.agreement import agreement, question_groups
+from selfedit.grading.labels import Label, read_labels
 
 ROW = {"question": "Where?", "gold": "Paris", "prediction": "Paris", "votes_yes": 2, "votes": 3}
 
@@ -56,7 +57,6 @@ def test_reads_plain_and_gzipped(tmp_path: Path, name: str) -> None:
     labels = read_labels(path)
     assert labels == [Label("Where?", "Paris", "Paris", pytest.approx(2 / 3)), Label("q", "g", "p", 0.0)]
     assert [label.correct for label in labels] == [True, False]
-    assert evaluate_labels(path, ExactGrader()).agreement == 1.0
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,44 @@ def test_a_bad_line_is_named(tmp_path: Path, row: object) -> None:
         read_labels(path)
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"query": "q", "golds": ["g", "h"], "response": "p", "correct": True},
+        {"question": "q", "answers": [" ", "g", "h"], "answer": "p", "verdict": "Yes"},
+        {"question": "q", "answer": ["g", "h"], "pred": "p", "label": "correct"},
+        {"question": "q", "reference": ["g", "h"], "student_answer": "p", "votes_yes": 3, "votes": 3, "other": 1},
+    ],
+)
+def test_fields_by_other_names(tmp_path: Path, row: dict[str, object]) -> None:
+    expected = [Label("q", "g", "p", 1.0, ("h",))]
+    (tmp_path / "labels.jsonl").write_text(json.dumps(row))
+    (tmp_path / "labels.json").write_text(json.dumps([row], indent=1))
+    assert read_labels(tmp_path / "labels.jsonl") == read_labels(tmp_path / "labels.json") == expected
+    assert expected[0].reply.golds == ("g", "h")
+
+
+def test_no_verdict_counts_neither_way() -> None:
+    got = agreement([True, None, False, None], [True, True, True, False])
+    assert (got.n, got.no_verdict, got.agreement) == (2, 2, 0.5)
+    assert (got.false_yes, got.false_no) == (0, 1)
+    with pytest.raises(DataError, match="no verdict"):
+        agreement([None], [True])
+
+
+def test_error_of_kappa_is_about_its_spread_over_samples() -> None:
+    rng = np.random.default_rng(0)
+
+    def drawn() -> tuple[list[bool], list[bool], list[int]]:
+        hard = np.repeat(rng.random(150), 4)  # the four replies to a question are alike
+        true = rng.random(600) < 0.4
+        return ((rng.random(600) < hard * 0.4) ^ true).tolist(), true.tolist(), np.repeat(np.arange(150), 4).tolist()
+
+    found = [agreement(*drawn()) for _ in range(200)]
+    spread = np.std([each.kappa for each in found])
+    assert np.mean([each.kappa_se or 0 for each in found]) == pytest.approx(spread, rel=0.15)
+
+
 def test_missing_empty_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_labels(tmp_path / "nowhere.jsonl")
@@ -92,3 +130,4 @@ def test_missing_empty_and_broken_files(tmp_path: Path) -> None:
 def test_groups_join_what_shares_a_question_or_a_gold() -> None:
     labels = [Label(*row, 1.0) for row in [("a?", "1", ""), ("A", "2", ""), ("b", "2.", ""), ("c", "3", "")]]
     assert question_groups(labels) == [0, 0, 0, 1]
+    assert question_groups([*labels, Label("d", "4", "", 1.0, ("3",))]) == [0, 0, 0, 1, 1]

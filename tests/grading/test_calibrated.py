@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from selfedit.errors import DataError, FormatError, Unavailable
 from selfedit.grading import fit
-from selfedit.grading.agreement import Label, agreement, question_groups, read_labels
+from selfedit.grading.agreement import agreement, question_groups
 from selfedit.grading.calibrated import CalibratedGrader, Forest
 from selfedit.grading.grader import ContainsGrader, Reply, get_grader
+from selfedit.grading.labels import Label, read_labels
 from selfedit.grading.text import normalise
 
 LABELS = Path(__file__).resolve().parents[3] / "shared" / "data" / "published" / "judge_labels.jsonl.gz"

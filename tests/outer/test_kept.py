@@ -107,7 +107,7 @@ def test_stopped_after_the_earlier_passages_it_goes_on_the_same(opened, monkeypa
 
     parts = opened("parts")
     with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(rest_em, "score", stop)
+        patched.setattr(rest_em, "measure", stop)
         train(parts, passages)
     assert parts.run.ledger.step("earlier-1") is not None
     parts.run.close()
@@ -122,7 +122,7 @@ def test_stopped_after_the_earlier_passages_it_goes_on_the_same(opened, monkeypa
 def test_an_altered_adapter_of_earlier_passages_is_refused(opened, monkeypatch) -> None:
     session = opened()
     passages = contexts(6)
-    monkeypatch.setattr(rest_em, "score", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(rest_em, "measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(session, passages)
     path = session.run.adapters / "earlier-1" / "adapter_config.json"

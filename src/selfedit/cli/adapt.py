@@ -13,7 +13,7 @@ from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.config import Format
 
 
-@with_settings("seed", "device", "dtype", "edit", "inner", "answer", but=("edit.format",))
+@with_settings("seed", "device", "dtype", "edit", "inner", "answer", "judge", but=("edit.format",))
 def adapt(
     model: str,
     documents: Annotated[list[str], Parameter(consume_multiple=True)],

@@ -9,9 +9,11 @@ from cyclopts import Parameter
 
 from selfedit.cli.command import say, working
 from selfedit.cli.output import percent, print_json, print_results, print_table
+from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.errors import UsageError
 
 
+@with_settings("judge")
 def evaluate(
     run_or_model: str,
     /,
@@ -21,6 +23,7 @@ def evaluate(
     grader: str | None = None,
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
+    **overrides: Any,
 ) -> None:
     """Print the table of a run, or of several seeds as one, without a model; or ask a model the questions of a file.
 
@@ -29,12 +32,14 @@ def evaluate(
         more: further runs with the same held-out passages: one table of all.
         data: a JSON file with passages and questions, or corpus:heldout; needed for a model.
         adapter: the folder of an adapter for the model.
-        grader: contains, exact, f1 or calibrated; a run's stored answers are graded again, the run is not changed.
+        grader: contains, exact, f1, calibrated or judge; a run's stored answers are graded again, the run is left
+            as it is.
         json: print JSON.
         quiet: no progress.
     """
+    judge = overrides_from(overrides)
     if (Path(run_or_model) / "run.json").exists() and data is None:
-        _runs([Path(run_or_model), *more], grader, json)
+        _runs([Path(run_or_model), *more], grader, judge, json)
         return
     if more:
         what = f"only runs can be put together, and {run_or_model} is none"
@@ -42,11 +47,11 @@ def evaluate(
     if data is None:
         fix = "name questions with --data FILE, or give a run's folder"
         raise UsageError("this is not a run's folder, and a model needs questions", where=run_or_model, fix=fix)
-    _model(run_or_model, data, adapter, grader or "contains", json, quiet)
+    _model(run_or_model, data, adapter, grader or "contains", judge, json, quiet)
 
 
-def _runs(folders: list[Path], grader: str | None, json: bool) -> None:
-    tables = [_table(folder, grader) for folder in folders]
+def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: bool) -> None:
+    tables = [_table(folder, grader, judge) for folder in folders]
     results = tables[0]
     if len(tables) > 1:
         from selfedit.outer.evaluate import pool
@@ -65,7 +70,7 @@ def _runs(folders: list[Path], grader: str | None, json: bool) -> None:
         print_recall(results)
 
 
-def _table(folder: Path, grader: str | None) -> dict[str, Any]:
+def _table(folder: Path, grader: str | None, judge: dict[str, Any]) -> dict[str, Any]:
     from selfedit.run.folder import RunFolder
 
     with RunFolder.read(folder) as run:
@@ -76,19 +81,23 @@ def _table(folder: Path, grader: str | None) -> dict[str, Any]:
 
         if grader is None:
             say(f"{folder} is not finished: this is what it has so far")
-        return run_table(run, grader)
+        return run_table(run, grader, judge)
 
 
-def _model(name: str, data: str, adapter: Path | None, grader: str, json: bool, quiet: bool) -> None:
+def _model(
+    name: str, data: str, adapter: Path | None, grader: str, overrides: dict[str, Any], json: bool, quiet: bool
+) -> None:
+    from selfedit.config import read_settings
     from selfedit.grading.grader import get_grader
     from selfedit.tasks.knowledge.contexts import load_contexts
 
-    contexts, judge = load_contexts(data, require_questions=True), get_grader(grader)
+    contexts = load_contexts(data, require_questions=True)
+    settings = read_settings(overrides=overrides)
+    judge = get_grader(grader, settings.judge)
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
 
         have_model(name, quiet=quiet)
-        from selfedit.config import read_settings
         from selfedit.experiments.recall import accuracies, ask_questions
         from selfedit.grading.stats import mean_se
         from selfedit.lm.load import load
@@ -96,13 +105,14 @@ def _model(name: str, data: str, adapter: Path | None, grader: str, json: bool, 
         from selfedit.tasks.knowledge.task import KnowledgeTask
 
         learned = None if adapter is None else Adapter.load(adapter)
-        task = KnowledgeTask(load(name), read_settings())
+        task = KnowledgeTask(load(name), settings)
         answers = ask_questions(task, contexts, judge, learned, progress=progress, interrupt=interrupt)
     found = mean_se(accuracies(answers).values())
     result: dict[str, Any] = {
         "model": name,
         "adapter": adapter,
         "grader": grader,
+        "no_verdict": sum(answer.correct is None for answer in answers),
         "accuracy": found.mean,
         "se": found.se,
         "n": found.n,

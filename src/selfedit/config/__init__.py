@@ -16,6 +16,7 @@ from selfedit.config.arc import (
 from selfedit.config.continual import ContinualSettings
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
+from selfedit.config.judge import JudgeSettings
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
 from selfedit.config.own import OwnQuestionSettings
 from selfedit.config.retention import REMEDIES, Remedy, RetentionSettings, parse_remedies, remedies_name
@@ -40,6 +41,7 @@ __all__ = [
     "Format",
     "FullSettings",
     "InnerSettings",
+    "JudgeSettings",
     "LoraSettings",
     "MStepSettings",
     "OptimSettings",

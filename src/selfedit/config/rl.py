@@ -23,6 +23,11 @@ class RewardSettings(Group):
     other passages, every inner loop starts on top of them, and their questions are asked again after it.
     """
 
+    signal: Literal["accuracy", "loglik", "proxy"] = Field(
+        default="accuracy",
+        description="what a self-edit is rewarded for: right answers after the inner loop; how likely the gold answers "
+        "are after it (nothing is decoded); or a judge's marks for its text, with no inner loop",
+    )
     rule: Literal["best-of-m", "improves", "solved"] = "best-of-m"
     threshold: float = Field(
         default=0.0, ge=-1, le=1, description="gain over the base needed; solved: the accuracy to be above"
@@ -60,6 +65,12 @@ class RLSettings(Group):
     own: OwnQuestionSettings = OwnQuestionSettings()
     reward: RewardSettings = RewardSettings()
     mstep: MStepSettings = MStepSettings()
+
+    @model_validator(mode="after")
+    def _of_answers(self) -> Self:
+        if self.reward.signal != "accuracy" and (self.racing or self.reward.retention):
+            raise ValueError("racing and retention look at answers: use the signal accuracy, or set them off")
+        return self
 
     @model_validator(mode="after")
     def _can_race(self) -> Self:

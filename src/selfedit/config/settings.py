@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from selfedit.config.arc import ArcSettings
 from selfedit.config.continual import ContinualSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
+from selfedit.config.judge import JudgeSettings
 from selfedit.config.knowledge import AnswerSettings, EditSettings
 from selfedit.config.retention import RetentionSettings
 from selfedit.config.rl import EvalSettings, RLSettings
@@ -36,6 +38,7 @@ class Settings(Group):
     edit: EditSettings = EditSettings()
     inner: InnerSettings = InnerSettings()
     answer: AnswerSettings = AnswerSettings()
+    judge: JudgeSettings = JudgeSettings()
     rl: RLSettings = RLSettings()
     eval: EvalSettings = EvalSettings()
     external: ExternalSettings = ExternalSettings()
@@ -55,19 +58,22 @@ def read_settings(recipe: str | Path | None = None, overrides: Mapping[str, Any]
         UsageError: an unknown setting or a value out of bounds, each named.
     """
     values = {} if recipe is None else _read_toml(Path(recipe))
-    for dotted, value in (overrides or {}).items():
-        _set(values, dotted.split("."), value)
-    return make_settings(values, where=recipe or "settings")
+    return make_settings(values, recipe or "settings", overrides)
 
 
-def make_settings(values: Mapping[str, Any], where: object = "settings") -> Settings:
-    """Check a tree of settings.
+def make_settings(
+    values: Mapping[str, Any], where: object = "settings", overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Check a tree of settings, with dotted overrides of some.
 
     Raises:
         UsageError: an unknown setting or a value out of bounds, each named.
     """
+    tree = deepcopy(dict(values))
+    for dotted, value in (overrides or {}).items():
+        _set(tree, dotted.split("."), value)
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate(tree)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (it is {e['input']!r})" for e in error.errors()]
         fix = "`selfedit train --help` lists every setting with its bounds"

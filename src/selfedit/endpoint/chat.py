@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from selfedit.config.endpoint import EndpointSettings
@@ -90,16 +90,17 @@ class ChatReply:
 
 @dataclass
 class Bill:
-    """What a client's replies cost; ``spent`` counts what was asked now, ``cost`` also what was kept from before.
+    """What replies cost; ``spent`` counts what was asked now, ``cost`` also what was kept from before.
 
     Attributes:
         replies: given out, each request counted once however often it was in the lists.
-        asked: of them, fetched from the endpoint by this client.
+        asked: of them, fetched from the endpoint now.
         sent: times they were sent, the failed ones too.
         refused: replies declined.
         tokens_in, tokens_out: of all replies.
         cost, spent: at the settings' prices, in their currency.
         unpriced: replies whose cost is not known; they are in no sum.
+        seen: keys of the requests counted.
     """
 
     replies: int = 0
@@ -111,9 +112,13 @@ class Bill:
     cost: float = 0.0
     spent: float = 0.0
     unpriced: int = 0
+    seen: set[str] = field(default_factory=set, repr=False)
 
-    def add(self, reply: ChatReply) -> None:
-        """Count one reply."""
+    def add(self, key: str, reply: ChatReply) -> None:
+        """Count one reply, unless it is counted already."""
+        if key in self.seen:
+            return
+        self.seen.add(key)
         self.replies += 1
         self.asked += not reply.cached
         self.sent += 0 if reply.cached else reply.attempts
@@ -128,8 +133,10 @@ class Bill:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; ``cost`` and ``spent`` are None where not every reply could be priced."""
-        values = asdict(self)
-        return values | ({"cost": None, "spent": None} if self.unpriced else {})
+        priced = not self.unpriced
+        # Replies come in any order, and so the last bits of their sum: nine digits do not change with it.
+        sums = {name: round(getattr(self, name), 9) if priced else None for name in ("cost", "spent")}
+        return {name: value for name, value in (asdict(self) | sums).items() if name != "seen"}
 
 
 def cost(endpoint: EndpointSettings, tokens_in: int | None, tokens_out: int | None) -> float | None:

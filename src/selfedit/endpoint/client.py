@@ -31,6 +31,7 @@ class EndpointClient:
         endpoint: where, which model, how hard, what it costs.
         cache: the file of kept replies; None takes the settings', else the one in selfedit's cache.
         first_pause: seconds before a failed request is sent again; it doubles from there.
+        bill: one to go on with; None begins a new one.
 
     Attributes:
         bill: what the replies so far cost.
@@ -40,11 +41,15 @@ class EndpointClient:
     """
 
     def __init__(
-        self, endpoint: EndpointSettings, cache: Path | None = None, *, first_pause: float = FIRST_PAUSE
+        self,
+        endpoint: EndpointSettings,
+        cache: Path | None = None,
+        *,
+        first_pause: float = FIRST_PAUSE,
+        bill: Bill | None = None,
     ) -> None:
         self.endpoint = endpoint
-        self.bill = Bill()
-        self._billed: set[str] = set()
+        self.bill = bill or Bill()
         self._first_pause = first_pause
         self._store = ReplyStore(cache or (Path(endpoint.cache).expanduser() if endpoint.cache else default_store()))
 
@@ -87,9 +92,7 @@ class EndpointClient:
         self.close()
 
     def _given(self, key: str, places: Sequence[int], reply: ChatReply) -> Iterator[tuple[int, ChatReply]]:
-        if key not in self._billed:
-            self._billed.add(key)
-            self.bill.add(reply)
+        self.bill.add(key, reply)
         for index in places:
             yield index, reply
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.generate import Completion, generate
+from selfedit.lm.likelihood import Gold, answer_losses
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.rules import Stop
 from selfedit.lm.stack import on_top
@@ -29,6 +30,7 @@ class Work:
         max_new_tokens: the longest answer.
         alphabet: the only tokens an answer is made of; None for all.
         stop: ends an answer besides the model's own end of text.
+        golds: for each job, the answers whose likelihood under its adapted model is asked; nothing asks for none.
     """
 
     jobs: tuple[AdaptJob | None, ...]
@@ -36,24 +38,27 @@ class Work:
     max_new_tokens: int
     alphabet: tuple[int, ...] | None = None
     stop: Stop | None = None
+    golds: tuple[tuple[Gold, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One finished inner loop: its loss at every step, its training tokens, its answers."""
+    """One finished inner loop: its loss at every step, its training tokens, its answers, its gold answers' loss."""
 
     losses: tuple[float, ...]
     tokens: int
     answers: tuple[Completion, ...]
+    gold_losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Done:
-    """A finished group, and the seconds its two parts took."""
+    """A finished group, and the seconds its parts took."""
 
     loops: tuple[Trained, ...]
     adapting: float
     answering: float
+    reading: float = 0.0
 
 
 class Engine(Protocol):
@@ -88,15 +93,20 @@ def do(lm: LanguageModel, work: Work, on_tokens: OnTokens) -> Done:
     asked = [(prompt, adapter) for adapter, own in zip(adapters, work.prompts, strict=True) for prompt in own]
     how = {"max_new_tokens": work.max_new_tokens, "alphabet": work.alphabet, "stop": work.stop}
     said = iter(generate(lm, [p for p, _ in asked], [a for _, a in asked], **how) if asked else [])
+    answered = time.perf_counter()
+    golds = work.golds or ((),) * len(adapters)
+    read = [(gold, adapter) for adapter, own in zip(adapters, golds, strict=True) for gold in own]
+    losses = iter(answer_losses(lm, [g for g, _ in read], [a for _, a in read]) if read else [])
     loops = tuple(
         Trained(
             losses=tuple(adapter.losses) if adapter else (),
             tokens=adapter.tokens if adapter else 0,
             answers=tuple(next(said) for _ in own),
+            gold_losses=tuple(next(losses) for _ in gold),
         )
-        for adapter, own in zip(adapters, work.prompts, strict=True)
+        for adapter, own, gold in zip(adapters, work.prompts, golds, strict=True)
     )
-    return Done(loops, middle - start, time.perf_counter() - middle)
+    return Done(loops, middle - start, answered - middle, time.perf_counter() - answered)
 
 
 class Here:

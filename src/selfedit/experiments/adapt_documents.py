@@ -86,7 +86,7 @@ def adapt_documents(
             _saved(run)
             return results
         lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        grader = get_grader(settings.answer.grader)
+        grader = get_grader(settings.answer.grader, settings.judge)
         task = KnowledgeTask(lm, settings)
         session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt())
         asked = _asked(session, contexts) if own_questions else contexts
@@ -198,7 +198,9 @@ def _results(
 
 
 def _compared(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, Any]:
-    """Means before and after and the paired difference; n counts passages."""
+    """Means before and after and the paired difference; n counts passages, those measured both times."""
+    both = [name for name in before if name in after]
+    before, after = {name: before[name] for name in both}, {name: after[name] for name in both}
     return {
         "before": mean_se(before.values()).as_dict(),
         "after": mean_se(after.values()).as_dict(),

@@ -53,6 +53,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         "the reward from questions the model writes itself, against the reward from gold questions",
         "own_questions:run_own_questions",
     ),
+    "rewards": Experiment(
+        "cheaper rewards beside the true one: how well each predicts its ranking, at what cost", "rewards:run_rewards"
+    ),
 }
 
 

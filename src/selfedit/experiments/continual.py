@@ -57,7 +57,7 @@ def run_continual(
     contexts = load_contexts(settings.train, require_questions=True)
     probes = _probes(settings, contexts)
     plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
-    grader = get_grader(settings.answer.grader)
+    grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {"train": data_hash(contexts), "probes": data_hash(probes), "general": fingerprint(measured_texts())}
     frozen = settings.model_dump(mode="json") | {"data": hashes}
     with RunFolder.open(folder, frozen, kind=KIND) as run:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import RunFolderError
+from selfedit.grading.grader import Reply
 from selfedit.inner.adapt import adapt
 from selfedit.lm.generate import generate
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
+from selfedit.outer.evaluate import shares_right
 from selfedit.outer.session import Session
 from selfedit.retention.general import measured_texts
 from selfedit.retention.learner import Edit, Learner
@@ -190,15 +192,15 @@ def _asked(
     found = []
     for number, pairs, routed in zip(group, asked, routes, strict=True):
         answers = [next(said).text for _ in pairs]
-        grades: dict[str, list[bool]] = {}
-        for (context, question), text in zip(pairs, answers, strict=True):
-            right = session.grader.grade(question.text, question.answers, text).correct
-            grades.setdefault(context.id, []).append(right)
+        replies = [Reply(q.text, q.answers, text) for (_, q), text in zip(pairs, answers, strict=True)]
+        grades: dict[str, list[bool | None]] = {}
+        for (context, _), grade in zip(pairs, session.grader.grade_all(replies), strict=True):
+            grades.setdefault(context.id, []).append(grade.correct)
         edited = [context.id for context in setting.plan[number][:step]]
         own = [r == edited.index(c.id) for r, (c, _) in zip(routed, pairs, strict=True) if c.id in edited]
         found.append(
             {
-                "accuracy": {name: sum(values) / len(values) for name, values in grades.items()},
+                "accuracy": shares_right(grades),
                 "answers": [[q.id, text] for (_, q), text in zip(pairs, answers, strict=True)],
                 "routed_right": sum(own) / len(own) if way.remedies.apart else None,
             }

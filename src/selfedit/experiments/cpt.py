@@ -79,7 +79,9 @@ def run_cpt(
     hashes |= data.external
     hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm, "workers": False}
-    with opened(folder, settings, hashes, get_grader(settings.answer.grader), kind=KIND, **told) as session:
+    with opened(
+        folder, settings, hashes, get_grader(settings.answer.grader, settings.judge), kind=KIND, **told
+    ) as session:
         for method in settings.cpt.methods:
             _measure(session, method, data)
         results = _results(session, data, hashes)
@@ -190,11 +192,12 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
 
 
 def _grades(ledger: Ledger, method: str, repeats: int) -> dict[str, list[bool]]:
-    """Every answer's verdict by context, over all training seeds."""
+    """Every verdict on an answer by context, over all training seeds."""
     found: dict[str, list[bool]] = defaultdict(list)
     for repeat in range(1 if method == "base" else repeats):
         for row in ledger.answers(f"eval:{method}", repeat):
-            found[row.context_id].append(bool(row.correct))
+            if row.correct is not None:
+                found[row.context_id].append(row.correct)
     return found
 
 

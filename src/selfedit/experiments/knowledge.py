@@ -67,7 +67,7 @@ def run_knowledge(
     # What can be refused is refused before a setting is frozen in the folder.
     if train_on:
         plan_rounds(settings, train_on)
-    grader = get_grader(settings.answer.grader)
+    grader = get_grader(settings.answer.grader, settings.judge)
     if "external" in settings.eval.methods:
         hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}

@@ -116,6 +116,7 @@ def by_seed(ledger: Ledger, method: str) -> list[float]:
     """A method's accuracy with each inner seed alone: the mean over passages of each repeat's answers."""
     grades: dict[int, dict[str, list[bool]]] = {}
     for row in ledger.answers(f"eval:{method}", ROUND):
-        grades.setdefault(row.repeat, {}).setdefault(row.context_id, []).append(bool(row.correct))
+        if row.correct is not None:
+            grades.setdefault(row.repeat, {}).setdefault(row.context_id, []).append(row.correct)
     means = [[sum(of) / len(of) for of in contexts.values()] for _, contexts in sorted(grades.items())]
     return [sum(values) / len(values) for values in means]

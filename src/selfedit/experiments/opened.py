@@ -12,7 +12,7 @@ from selfedit.engine.processes import engine_for
 from selfedit.engine.work import Here
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load
-from selfedit.outer.evaluate import table
+from selfedit.outer.evaluate import no_verdicts, on_shared, table
 from selfedit.outer.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
@@ -73,7 +73,7 @@ def results_of(
     """The part of ``results.json`` that all experiments share. No times and no dates: equal runs give equal bytes."""
     return {
         "experiment": kind,
-        **table(scores, pairs),
+        **table(on_shared(scores), pairs),
         "published": {
             "source": SOURCE,
             "rows": {method: found.as_dict() for method, found in (published or {}).items()},
@@ -82,6 +82,7 @@ def results_of(
         "contexts": {method: dict(of_method) for method, of_method in scores.items()},
         "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
         "grader": session.settings.answer.grader,
+        "no_verdict": no_verdicts(session.run.ledger, list(scores)),
         "data": dict(hashes),
         "settings": session.settings.model_dump(mode="json"),
     }

@@ -64,7 +64,7 @@ def run_own_questions(
         what = f"{settings.rl.contexts} passages are asked for, there are {len(contexts)}"
         raise DataError(what, where="rl.contexts", fix="give more passages or lower it")
     (chosen,) = split_contexts(contexts, [settings.rl.contexts], seed=derive(settings.seed, "contexts"))
-    grader = get_grader(settings.answer.grader)
+    grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {"train": data_hash(contexts)}
     with RunFolder.open(folder, settings.model_dump(mode="json") | {"data": hashes}, kind=KIND) as run:
         run.record_environment(environment(hashes))

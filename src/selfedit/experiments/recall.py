@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from selfedit.grading.grader import Grader
+from selfedit.grading.grader import Grader, Reply
+from selfedit.grading.stats import share_right
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
@@ -22,12 +23,12 @@ GROUP = 8
 
 @dataclass(frozen=True)
 class Answered:
-    """One graded answer."""
+    """One graded answer; ``correct`` is None where the grader came to no verdict."""
 
     context: str
     question: str
     answer: str
-    correct: bool
+    correct: bool | None
 
 
 def ask_questions(
@@ -62,18 +63,18 @@ def _answer(
     prompts = [task.question(context, question) for context, question in pairs]
     limit = task.settings.answer.max_new_tokens
     said = generate(task.lm, prompts, [adapter] * len(prompts), max_new_tokens=limit)
-    return [
-        Answered(c.id, q.id, reply.text, grader.grade(q.text, q.answers, reply.text).correct)
-        for (c, q), reply in zip(pairs, said, strict=True)
-    ]
+    texts = [reply.text for reply in said]
+    grades = grader.grade_all([Reply(q.text, q.answers, text) for (_, q), text in zip(pairs, texts, strict=True)])
+    return [Answered(c.id, q.id, text, grade.correct) for (c, q), text, grade in zip(pairs, texts, grades, strict=True)]
 
 
 def accuracies(answers: Iterable[Answered]) -> dict[str, float]:
-    """Accuracy of every context: the mean over its questions."""
-    grades: dict[str, list[bool]] = defaultdict(list)
+    """Accuracy of every context: the mean over its questions; without contexts that have no verdict."""
+    grades: dict[str, list[bool | None]] = defaultdict(list)
     for answer in answers:
         grades[answer.context].append(answer.correct)
-    return {context: sum(values) / len(values) for context, values in grades.items()}
+    shares = {context: share_right(values) for context, values in grades.items()}
+    return {context: share for context, share in shares.items() if share is not None}
 
 
 def passage_losses(lm: LanguageModel, contexts: Sequence[Context], adapter: Adapter | None = None) -> dict[str, float]:

@@ -3,52 +3,71 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfedit.config import Settings, make_settings
 from selfedit.errors import DataError, RunFolderError
 from selfedit.experiments.methods import measured_methods, pairs_of
-from selfedit.grading.grader import Grader, get_grader
-from selfedit.outer.evaluate import ROUND, table
+from selfedit.grading.grade_file import judge_report
+from selfedit.grading.grader import Reply, get_grader
+from selfedit.outer.evaluate import ROUND, no_verdicts, on_shared, shares_right, table
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import AnswerRow
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.task import Question
 
 
-def run_table(run: RunFolder, grader: str | None = None) -> dict[str, Any]:
+def run_table(run: RunFolder, grader: str | None = None, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Rows and paired differences of the methods whose held-out answers are all there.
 
-    The ledger is not changed.
+    The ledger is not changed. A judge's verdicts are kept where its replies are, so that a table that was stopped, or
+    is asked for again, asks for nothing twice.
 
     Args:
         run: opened for reading.
         grader: grade the stored answers with this one; None takes the grades the run gave.
+        overrides: dotted settings to take instead of the run's own, of the judge for example.
 
     Raises:
         RunFolderError: no method is finished, or this is another kind of run.
         DataError: the questions have changed since the run.
         UsageError: no such grader.
+        Unavailable: the judge cannot be asked.
     """
     if run.kind != "knowledge":
         raise RunFolderError(f"a run of kind {run.kind!r} has no such table", where=run.path)
-    settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
-    judge = None if grader is None else get_grader(grader)
-    questions = None if judge is None else _questions(run, settings)
-    graded = {}
-    for method in measured_methods(settings):
-        rows = run.ledger.answers(f"eval:{method}", ROUND)
-        if rows:
-            graded[method] = _scores(rows, judge, questions or {})
-    complete = {m: s for m, s in graded.items() if len(s) == max(map(len, graded.values()))}
-    if not complete:
+    settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, run.path, overrides)
+    answers = {method: run.ledger.answers(f"eval:{method}", ROUND) for method in measured_methods(settings)}
+    answers = {method: rows for method, rows in answers.items() if rows}
+    if not answers:
         raise RunFolderError("no held-out passage is answered yet", where=run.path, fix="let the run go on first")
-    return {
-        **table(complete, pairs_of(list(complete))),
-        "contexts": complete,
-        "grader": grader or settings.answer.grader,
-    }
+    most = max(len({row.context_id for row in rows}) for rows in answers.values())
+    whole = {method: rows for method, rows in answers.items() if len({row.context_id for row in rows}) == most}
+    graded, more = _stored(run, whole) if grader is None else _again(run, settings, whole, grader)
+    scores = {method: shares_right(_by_context(whole[method], graded[method])) for method in whole}
+    shown = table(on_shared(scores), pairs_of(list(scores)))
+    return {**shown, "contexts": scores, "grader": grader or settings.answer.grader, **more}
+
+
+def _stored(
+    run: RunFolder, answers: Mapping[str, Sequence[AnswerRow]]
+) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:
+    verdicts = {method: [row.correct for row in rows] for method, rows in answers.items()}
+    return verdicts, {"no_verdict": no_verdicts(run.ledger, list(answers))}
+
+
+def _again(
+    run: RunFolder, settings: Settings, answers: Mapping[str, Sequence[AnswerRow]], name: str
+) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:
+    """Grade every answer with another grader, all at once; and what is to be said of it."""
+    grader = get_grader(name, settings.judge)
+    questions = _questions(run, settings)
+    asked = {method: [_reply(row, questions) for row in rows] for method, rows in answers.items()}
+    grades = iter(grader.grade_all([reply for replies in asked.values() for reply in replies]))
+    verdicts = {method: [next(grades).correct for _ in replies] for method, replies in asked.items()}
+    missing = {method: of.count(None) for method, of in verdicts.items() if None in of}
+    return verdicts, {"no_verdict": missing} | judge_report(grader)
 
 
 def _questions(run: RunFolder, settings: Settings) -> dict[str, Question]:
@@ -59,15 +78,13 @@ def _questions(run: RunFolder, settings: Settings) -> dict[str, Question]:
     return {question.id: question for context in contexts for question in context.questions}
 
 
-def _scores(rows: list[AnswerRow], judge: Grader | None, questions: Mapping[str, Question]) -> dict[str, float]:
-    grades: dict[str, list[bool]] = defaultdict(list)
-    for row in rows:
-        grades[row.context_id].append(_grade(row, judge, questions))
-    return {context: sum(values) / len(values) for context, values in grades.items()}
-
-
-def _grade(row: AnswerRow, judge: Grader | None, questions: Mapping[str, Question]) -> bool:
-    if judge is None:
-        return bool(row.correct)
+def _reply(row: AnswerRow, questions: Mapping[str, Question]) -> Reply:
     question = questions[row.question_id]
-    return judge.grade(question.text, question.answers, row.text).correct
+    return Reply(question.text, question.answers, row.text)
+
+
+def _by_context(rows: Sequence[AnswerRow], verdicts: Sequence[bool | None]) -> dict[str, list[bool | None]]:
+    grouped: dict[str, list[bool | None]] = defaultdict(list)
+    for row, verdict in zip(rows, verdicts, strict=True):
+        grouped[row.context_id].append(verdict)
+    return grouped

@@ -74,7 +74,9 @@ def run_replay(
     texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
     hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with opened(folder, settings, hashes, get_grader(settings.answer.grader), kind=KIND, **told) as session:
+    with opened(
+        folder, settings, hashes, get_grader(settings.answer.grader, settings.judge), kind=KIND, **told
+    ) as session:
         for row in ROWS:
             if row in texts:
                 measure_written(session, row, contexts, texts[row])

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfedit.errors import DataError, FormatError
-from selfedit.grading.grader import Grader, Reply
+from selfedit.errors import DataError
+from selfedit.grading.labels import Label
 from selfedit.grading.text import normalise
-
-
-@dataclass(frozen=True)
-class Label:
-    """A judge's verdict on one reply; ``yes`` is the share of votes that called it right."""
-
-    question: str
-    gold: str
-    prediction: str
-    yes: float
-
-    @property
-    def correct(self) -> bool:
-        """The majority's verdict; a tie is a no."""
-        return self.yes > 0.5
-
-    @property
-    def reply(self) -> Reply:
-        """What a grader is given."""
-        return Reply(self.question, (self.gold,), self.prediction)
 
 
 @dataclass(frozen=True)
@@ -45,17 +22,23 @@ class Agreement:
         agreement: share of equal verdicts.
         kappa: Cohen's kappa, the agreement beyond what the two rates of yes give by chance (Cohen 1960).
         bias: share of yes among the verdicts minus that among the true ones.
-        n: verdicts.
+        n: verdicts compared.
+        no_verdict: replies the grader came to no verdict on; they are in none of the other figures.
+        false_yes, false_no: verdicts of yes where the label says no, and the other way round.
         groups: independent groups the errors are taken over.
-        agreement_se, bias_se: standard errors over groups; ``None`` for a single group.
+        agreement_se, kappa_se, bias_se: standard errors over groups; ``None`` for a single group.
     """
 
     agreement: float
     kappa: float
     bias: float
     n: int
+    no_verdict: int
+    false_yes: int
+    false_no: int
     groups: int
     agreement_se: float | None
+    kappa_se: float | None
     bias_se: float | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,79 +46,69 @@ class Agreement:
         return asdict(self)
 
 
-def agreement(pred: Sequence[bool], true: Sequence[bool], groups: Sequence[Hashable] | None = None) -> Agreement:
+def agreement(pred: Sequence[bool | None], true: Sequence[bool], groups: Sequence[Hashable] | None = None) -> Agreement:
     """Compare verdicts; the errors are over ``groups`` (such as questions), or over verdicts where none are given.
 
-    The errors are those of a ratio of sums over clusters (Cochran 1977, Sampling Techniques, section 3.12). Kappa is 1
-    where both sides gave the same single verdict throughout.
+    The errors are those of a ratio of sums over clusters (Cochran 1977, Sampling Techniques, section 3.12); kappa's is
+    a jackknife over groups (Efron and Tibshirani 1993, section 11.5). Kappa is 1 where both sides gave the same single
+    verdict throughout.
 
     Raises:
         DataError: there are no verdicts or the lengths differ.
     """
-    if not len(pred) or len(pred) != len(true) or (groups is not None and len(groups) != len(pred)):
+    if len(pred) != len(true) or (groups is not None and len(groups) != len(pred)):
         raise DataError(f"{len(pred)} verdicts cannot be compared with {len(true)} labels", fix="give one of each")
-    said, truth = np.asarray(pred, dtype=bool), np.asarray(true, dtype=bool)
-    keys = range(len(said)) if groups is None else groups
+    given = [at for at, verdict in enumerate(pred) if verdict is not None]
+    if not given:
+        raise DataError(f"there is no verdict to compare with {len(true)} labels", fix="give some that can be graded")
+    said, truth = np.array([bool(pred[at]) for at in given]), np.array([bool(true[at]) for at in given])
+    keys = given if groups is None else [groups[at] for at in given]
     place = {key: at for at, key in enumerate(dict.fromkeys(keys))}
     cluster = np.array([place[key] for key in keys])
+    cells = _cells(said, truth, cluster)  # [groups, 4]
     same, gap = (said == truth).astype(float), said.astype(float) - truth
-    chance = said.mean() * truth.mean() + (1 - said.mean()) * (1 - truth.mean())
-    kappa = (same.mean() - chance) / (1 - chance) if chance < 1 else 1.0
     return Agreement(
         agreement=float(same.mean()),
-        kappa=float(kappa),
+        kappa=float(_kappa(cells.sum(axis=0))),
         bias=float(gap.mean()),
         n=len(said),
+        no_verdict=len(pred) - len(given),
+        false_yes=int((said & ~truth).sum()),
+        false_no=int((~said & truth).sum()),
         groups=len(place),
         agreement_se=_clustered_se(same, cluster),
+        kappa_se=_jackknife_se(cells),
         bias_se=_clustered_se(gap, cluster),
     )
+
+
+def _cells(said: np.ndarray, truth: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """How often each group has (no, no), (no, yes), (yes, no), (yes, yes): ``[groups, 4]``."""
+    groups = int(cluster.max()) + 1
+    return np.bincount(4 * cluster + 2 * said + truth, minlength=4 * groups).reshape(groups, 4).astype(float)
+
+
+def _kappa(cells: np.ndarray) -> np.ndarray:
+    """Cohen's kappa of counts ``[..., 4]``."""
+    part = cells / np.maximum(cells.sum(axis=-1, keepdims=True), 1)
+    same = part[..., 0] + part[..., 3]
+    said, truth = part[..., 2] + part[..., 3], part[..., 1] + part[..., 3]
+    chance = said * truth + (1 - said) * (1 - truth)
+    return np.where(chance < 1, (same - chance) / np.where(chance < 1, 1 - chance, 1), 1.0)
+
+
+def _jackknife_se(cells: np.ndarray) -> float | None:
+    count = len(cells)
+    if count < 2:
+        return None
+    without = _kappa(cells.sum(axis=0) - cells)
+    return float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
 
 
 def _clustered_se(values: np.ndarray, cluster: np.ndarray) -> float | None:
     sums = np.bincount(cluster, weights=values - values.mean())
     count = len(sums)
     return math.sqrt(count / (count - 1) * float(sums @ sums)) / len(values) if count > 1 else None
-
-
-def read_labels(path: str | Path) -> list[Label]:
-    """Read labelled replies from a JSON-lines file, gzipped if its name ends in ``.gz``.
-
-    A line holds ``question``, ``gold``, ``prediction`` (or ``pred``), and ``votes_yes`` with ``votes``, or ``label``.
-
-    Raises:
-        DataError: the file is not there or has no labels.
-        FormatError: a line is not such a record; the message names the line.
-    """
-    path = Path(path)
-    labels = []
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    labels.append(_label(line, f"{path}, line {number}"))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"the labels cannot be read: {error}", where=path, fix="give a .jsonl or .jsonl.gz file"
-        ) from error
-    if not labels:
-        raise DataError("there are no labels in the file", where=path)
-    return labels
-
-
-def _label(line: str, where: str) -> Label:
-    fix = "a line needs question, gold, prediction, and votes_yes with votes, or label"
-    try:
-        row = json.loads(line)
-        texts = [row["question"], row["gold"], row["prediction"] if "prediction" in row else row["pred"]]
-        yes = float(row["label"]) if "label" in row else row["votes_yes"] / row["votes"]
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        raise FormatError(f"not a labelled reply: {error!r}", where=where, fix=fix) from error
-    if not all(isinstance(text, str) for text in texts) or not 0 <= yes <= 1 or not normalise(texts[1]):
-        raise FormatError(
-            "a text is not a string, the gold answer is blank, or the votes are impossible", where=where, fix=fix
-        )
-    return Label(texts[0], texts[1], texts[2], yes)
 
 
 def question_groups(labels: Iterable[Label]) -> list[int]:
@@ -150,22 +123,10 @@ def question_groups(labels: Iterable[Label]) -> list[int]:
             key = parent[key]
         return key
 
-    keys = [("q " + normalise(label.question), "g " + normalise(label.gold)) for label in labels]
-    for question, gold in keys:
-        parent[root(gold)] = root(question)
+    questions = []
+    for label in labels:
+        questions.append("q " + normalise(label.question))
+        for gold in label.golds:
+            parent[root("g " + normalise(gold))] = root(questions[-1])
     number: dict[str, int] = {}
-    return [number.setdefault(root(question), len(number)) for question, _ in keys]
-
-
-def evaluate_labels(path: str | Path, grader: Grader) -> Agreement:
-    """Grade every reply of a labelled file and compare; the errors are over questions.
-
-    A grader fitted on the file has seen the answers: keep its questions out, or read the cross-validated figures that
-    its data file records.
-
-    Raises:
-        DataError, FormatError: as in :func:`read_labels`.
-    """
-    labels = read_labels(path)
-    verdicts = [grade.correct for grade in grader.grade_all([label.reply for label in labels])]
-    return agreement(verdicts, [label.correct for label in labels], question_groups(labels))
+    return [number.setdefault(root(question), len(number)) for question in questions]

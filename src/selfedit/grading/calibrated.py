@@ -8,6 +8,7 @@ for scoring models, not for adversaries.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from selfedit.grading.features import VERSION, features
 from selfedit.grading.grader import Grade, Grader, Reply
 from selfedit.grading.text import exact_match, normalise, usable_golds
 
-FORMAT = 1
+FORMAT = 2
 _ROWS = 256  # replies scored at a time: [256, trees] stays in the cache
 
 
@@ -111,6 +112,7 @@ class CalibratedGrader(Grader):
             self.stems = StemCounts(data["stems"]["questions"], data["stems"]["counts"])
             self.threshold = float(data["threshold"])
             self._names = list(data["features"])
+            self._questions = frozenset(data["questions"])
             self._forest = Forest(data["trees"], float(data["base"]))
             self.about: dict[str, Any] = dict(data["about"])
         except (KeyError, TypeError, ValueError) as error:
@@ -124,6 +126,10 @@ class CalibratedGrader(Grader):
             FormatError: the file is not a fitted grader of this version.
         """
         return _shipped() if path is None else cls(_read(Path(path)), where=path)
+
+    def knows(self, question: str) -> bool:
+        """Whether it was fitted on labels of this question: how well it does there says nothing about others."""
+        return question_mark(question) in self._questions
 
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
         """Grade one answer; the score is the probability of a yes, the best over the golds."""
@@ -149,6 +155,11 @@ class CalibratedGrader(Grader):
         if exact_match(reply.answer, [gold]):
             return 1.0  # certain, in any language
         return float(1 / (1 + np.exp(-log_odds)))
+
+
+def question_mark(question: str) -> str:
+    """A short mark of a question, by which a fitted grader remembers it: equal after normalisation, equal mark."""
+    return hashlib.sha256(normalise(question).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,11 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from selfedit.errors import SelfEditError, Unavailable
-from selfedit.grading.agreement import Label, agreement, question_groups, read_labels
-from selfedit.grading.calibrated import FORMAT, Forest, StemCounts
+from selfedit.errors import DataError, SelfEditError, Unavailable
+from selfedit.grading.agreement import agreement, question_groups
+from selfedit.grading.calibrated import FORMAT, Forest, StemCounts, question_mark
 from selfedit.grading.features import VERSION, features
+from selfedit.grading.grader import Reply
+from selfedit.grading.labels import Label, read_labels
 from selfedit.grading.stats import mean_se
+from selfedit.grading.text import exact_match, normalise
 from selfedit.grading.view import view
 
 _ALL_ROUNDS: Any = False  # typed as a string in scikit-learn, documented as "auto" or a bool
@@ -72,7 +76,7 @@ def fit_grader(labels: Sequence[Label], settings: FitSettings | None = None, *, 
     settings = settings or FitSettings()
     groups = np.array(question_groups(labels))
     stems, rows = _prepare(labels, groups, settings)
-    threshold, figures = _cross_validate(rows, settings)
+    threshold, figures = _cross_validate(labels, rows, settings)
     base, trees = fit_trees(rows.values, rows.correct, rows.group, settings)
     about = {"labels_sha256": source, "labels": len(labels), "groups": len(set(groups.tolist()))}
     return {
@@ -82,6 +86,7 @@ def fit_grader(labels: Sequence[Label], settings: FitSettings | None = None, *, 
         "threshold": threshold,
         "base": base,
         "features": rows.names,
+        "questions": sorted({question_mark(label.question) for label in labels}),
         "stems": {"questions": stems.questions, "counts": dict(sorted(stems.counts.items()))},
         "trees": trees,
     }
@@ -168,19 +173,61 @@ def _tree(nodes: np.ndarray, at: int, scale: float) -> Any:
     return [int(node["feature_idx"]), round(float(node["num_threshold"]), 6), left, right]
 
 
-def _cross_validate(rows: _Rows, settings: FitSettings) -> tuple[float, dict[str, Any]]:
-    """The threshold that leaves no bias on unseen questions, and the figures with it, mean and error over folds."""
-    fold = np.random.default_rng(0).permutation(int(rows.group.max()) + 1)[rows.group] % settings.folds
-    unseen = np.zeros(len(rows.correct))
-    for at in np.unique(fold):
-        base, trees = fit_trees(rows.values[fold != at], rows.correct[fold != at], rows.group[fold != at], settings)
-        unseen[fold == at] = Forest(trees, base).log_odds(rows.values[fold == at])
-    cut = float(np.quantile(unseen, 1 - rows.correct.mean()))
-    verdict = unseen >= cut
+def _cross_validate(labels: Sequence[Label], rows: _Rows, settings: FitSettings) -> tuple[float, dict[str, Any]]:
+    """The threshold that leaves no bias on unseen questions, and the figures of `unseen_verdicts`."""
+    odds, fold = _unseen_odds(labels, rows, settings)
+    verdict = _cut_elsewhere(odds, rows.correct, fold)
     parts = [agreement(verdict[fold == at].tolist(), rows.correct[fold == at].tolist()) for at in np.unique(fold)]
     pooled = agreement(verdict.tolist(), rows.correct.tolist(), rows.group.tolist())
     folds = {name: mean_se(getattr(part, name) for part in parts).as_dict() for name in ("agreement", "kappa", "bias")}
-    return round(1 / (1 + float(np.exp(-cut))), 6), {"over_folds": _short(folds), "pooled": _short(pooled.as_dict())}
+    threshold = round(1 / (1 + float(np.exp(-_cut(odds, rows.correct)))), 6)
+    return threshold, {"over_folds": _short(folds), "pooled": _short(pooled.as_dict())}
+
+
+def unseen_verdicts(labels: Sequence[Label], settings: FitSettings | None = None) -> list[bool]:
+    """Verdicts of graders that have not seen the question: each fold's is fitted, and its threshold set, on the others.
+
+    Raises:
+        DataError: all labels are about one question.
+        Unavailable: scikit-learn is not installed.
+    """
+    settings = settings or FitSettings()
+    groups = np.array(question_groups(labels))
+    _, rows = _prepare(labels, groups, settings)
+    odds, fold = _unseen_odds(labels, rows, settings)
+    return _cut_elsewhere(odds, rows.correct, fold).tolist()
+
+
+def _unseen_odds(labels: Sequence[Label], rows: _Rows, settings: FitSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds of every label by a model fitted without its fold, and the folds, made of whole question groups."""
+    count = int(rows.group.max()) + 1
+    if count < 2:
+        raise DataError("all labels are about one question", fix="give labels on several, to fit on some")
+    fold = np.random.default_rng(0).permutation(count)[rows.group] % settings.folds
+    odds = np.zeros(len(rows.correct))
+    for at in np.unique(fold):
+        base, trees = fit_trees(rows.values[fold != at], rows.correct[fold != at], rows.group[fold != at], settings)
+        odds[fold == at] = Forest(trees, base).log_odds(rows.values[fold == at])
+    return np.array([settled(label.reply, float(value)) for label, value in zip(labels, odds, strict=True)]), fold
+
+
+def settled(reply: Reply, log_odds: float) -> float:
+    """The log-odds, unless no model is needed: silence is wrong, a gold answer itself is right."""
+    if not normalise(reply.answer):
+        return -math.inf
+    return math.inf if exact_match(reply.answer, reply.golds) else log_odds
+
+
+def _cut_elsewhere(odds: np.ndarray, correct: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    verdict = np.zeros(len(odds), dtype=bool)
+    for at in np.unique(fold):
+        verdict[fold == at] = odds[fold == at] >= _cut(odds[fold != at], correct[fold != at])
+    return verdict
+
+
+def _cut(odds: np.ndarray, correct: np.ndarray) -> float:
+    """The log-odds above which lie as many as are correct."""
+    return float(np.clip(np.quantile(odds, 1 - correct.mean(), method="higher"), -10, 10))
 
 
 def _short(figures: dict[str, Any]) -> dict[str, Any]:

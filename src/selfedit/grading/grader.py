@@ -1,7 +1,8 @@
 """Graders: from a question, its gold answers and a reply to a verdict.
 
 Those here need no model, no key and no data file. ``calibrated`` (:mod:`selfedit.grading.calibrated`) is fitted on
-GPT-4.1's verdicts and is the default where numbers are held against published ones.
+GPT-4.1's verdicts and is the default where numbers are held against published ones; ``judge``
+(:mod:`selfedit.grading.judge`) asks a language model at an endpoint.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from selfedit.config import JudgeSettings
 from selfedit.errors import UsageError
 from selfedit.grading.text import contains_gold, exact_match, token_f1
 
@@ -27,13 +29,15 @@ class Grade:
     """A verdict.
 
     Attributes:
-        correct: the verdict itself.
-        score: how good the answer is in [0, 1]; what it means depends on the method (1 or 0, an F1, a probability).
+        correct: the verdict itself; None if none was reached (a judge that was not understood). It counts as no
+            answer graded, never as a wrong one.
+        score: how good the answer is in [0, 1]; what it means depends on the method (1 or 0, an F1, a probability, a
+            share of votes). None where there is no verdict.
         method: the name of the grader that gave it.
     """
 
-    correct: bool
-    score: float
+    correct: bool | None
+    score: float | None
     method: str
 
 
@@ -101,18 +105,29 @@ class F1Grader(Grader):
         return Grade(score >= self.threshold, score, self.name)
 
 
-def get_grader(name: str) -> Grader:
-    """The key-free grader of that name.
+GRADERS = ("contains", "exact", "f1", "calibrated", "judge")
+"""Every grader's name."""
+
+
+def get_grader(name: str, judge: JudgeSettings | None = None) -> Grader:
+    """The grader of that name.
+
+    Args:
+        name: one of `GRADERS`.
+        judge: whom ``judge`` asks; the defaults name no model and cannot be asked.
 
     Raises:
-        UsageError: there is none of that name; the message lists those there are.
+        UsageError: there is none of that name (the message lists those there are), or no model to judge is named.
     """
     if name == "calibrated":
         from selfedit.grading.calibrated import CalibratedGrader  # reads its data file: only when asked for
 
         return CalibratedGrader.load()
+    if name == "judge":
+        from selfedit.grading.judge import JudgeGrader  # opens the file of kept replies
+
+        return JudgeGrader(judge or JudgeSettings())
     graders: dict[str, type[Grader]] = {"contains": ContainsGrader, "exact": ExactGrader, "f1": F1Grader}
     if name not in graders:
-        known = ", ".join(sorted([*graders, "calibrated"]))
-        raise UsageError(f"there is no grader named {name!r}", fix=f"choose one of: {known}")
+        raise UsageError(f"there is no grader named {name!r}", fix=f"choose one of: {', '.join(sorted(GRADERS))}")
     return graders[name]()

@@ -77,6 +77,12 @@ def clustered(values_by_cluster: Mapping[_Id, Sequence[float]]) -> Estimate:
     return mean_se(means)
 
 
+def share_right(verdicts: Iterable[bool | None]) -> float | None:
+    """The share of right answers among those with a verdict; ``None`` if there are none."""
+    known = [verdict for verdict in verdicts if verdict is not None]
+    return sum(known) / len(known) if known else None
+
+
 def paired(a: Mapping[_Id, float], b: Mapping[_Id, float]) -> Paired:
     """The mean difference ``a - b`` over the same ids, with the standard error of the differences.
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from selfedit.errors import UsageError
-from selfedit.grading.stats import clustered, mean_se, paired
+from selfedit.grading.stats import clustered, mean_se, paired, share_right
 from selfedit.lm.lora import Adapter
 from selfedit.outer.sample import sample
 from selfedit.outer.score import InnerLoop, answer_base, marks_of, score
@@ -76,11 +76,32 @@ def context_scores(ledger: Ledger, method: str, task: Task[Any] | None = None) -
         ledger: the run's.
         method: the method.
         task: says what the answers count for; without it each answer is right or wrong on its own.
+
+    A context none of whose answers has a verdict is left out.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for (context, _, _), marks in marks_of(ledger.answers(f"eval:{method}", ROUND), task).items():
         found[context] += marks
     return {context: sum(marks) / len(marks) for context, marks in found.items()}
+
+
+def shares_right(verdicts: Mapping[str, Sequence[bool | None]]) -> dict[str, float]:
+    """The share of right answers of each context, without those that have no verdict."""
+    shares = {context: share_right(values) for context, values in verdicts.items()}
+    return {context: share for context, share in shares.items() if share is not None}
+
+
+def no_verdicts(ledger: Ledger, methods: Sequence[str]) -> dict[str, int]:
+    """How many answers of each method were graded without a verdict; methods without any are left out."""
+    rows = {method: ledger.answers(f"eval:{method}", ROUND) for method in methods}
+    counts = {m: sum(row.correct is None and row.grader is not None for row in of) for m, of in rows.items()}
+    return {method: count for method, count in counts.items() if count}
+
+
+def on_shared(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Each method's scores on the contexts that all methods have a score for, so that differences are paired."""
+    shared = set.intersection(*(set(of_method) for of_method in scores.values())) if scores else set()
+    return {m: {context: of[context] for context in of if context in shared} for m, of in scores.items()}
 
 
 def table(scores: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, str]] | None = None) -> dict[str, Any]:

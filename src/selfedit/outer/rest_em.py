@@ -7,6 +7,7 @@ policy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,10 +21,12 @@ from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.outer.kept import earlier_contexts, learn_earlier, lost, own_answers
 from selfedit.outer.own_questions import plan_with_own_questions
 from selfedit.outer.policy import merge, save_policy
+from selfedit.outer.proxy import check_judge
 from selfedit.outer.racing import raced_rewards, run_race
 from selfedit.outer.sample import sample
-from selfedit.outer.score import InnerLoop, accuracies, answer_base, score
+from selfedit.outer.score import InnerLoop, accuracies
 from selfedit.outer.session import Session
+from selfedit.outer.signals import measure, measure_base, measured
 from selfedit.run.files import hash_folder
 from selfedit.run.ledger import BASE, RewardRow, SelfEditRow
 from selfedit.run.seeds import derive
@@ -42,6 +45,7 @@ class Round:
         baseline: mean accuracy of the model that inner loops start from, unadapted.
         accuracy: mean accuracy over all self-edits.
         best: mean over contexts of the best candidate's accuracy (the candidate was chosen on the same answers).
+            These three are None where a judge gave no verdict at all.
         kept: self-edits the policy learned from.
         policy: hash of the policy's folder; None if nothing was kept and the policy stayed as it was.
     """
@@ -49,9 +53,9 @@ class Round:
     round: int
     contexts: int
     self_edits: int
-    baseline: float
-    accuracy: float
-    best: float
+    baseline: float | None
+    accuracy: float | None
+    best: float | None
     kept: int
     policy: str | None
 
@@ -95,8 +99,11 @@ def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Co
 
     Raises:
         DataError: fewer contexts than the rounds ask for, or contexts without questions.
+        UsageError: a reward that needs a judge, and none is named.
     """
     rl = settings.rl
+    if rl.rounds and rl.reward.signal == "proxy":
+        check_judge(settings.judge)
     without = [context.id for context in contexts if not context.questions] if rl.questions == "gold" else []
     if without:
         fix = "give every training passage its questions, or let the model write them: rl.questions = own"
@@ -128,7 +135,7 @@ def _e_step(
     if rl.reward.retention:
         earlier = earlier_contexts(session.settings, number, every, contexts)
         asked = learn_earlier(session, number, contexts, earlier, policy)
-    answer_base(session, PHASE, number, asked)
+    measure_base(session, PHASE, number, asked)
     by_id = {context.id: context for context in asked}
 
     def loops(repeat: int) -> list[InnerLoop]:
@@ -148,7 +155,7 @@ def _e_step(
     if rl.racing:
         alive = run_race(session, PHASE, number, loops)
     else:
-        score(session, PHASE, number, [loop for repeat in range(rl.repeats) for loop in loops(repeat)])
+        measure(session, PHASE, number, [loop for repeat in range(rl.repeats) for loop in loops(repeat)])
     session.stand_on(None)
     ledger.add_rewards(_reward_rows(session, number, contexts, alive))
 
@@ -159,7 +166,11 @@ def _reward_rows(
     """What every candidate earned; with racing only those ``alive`` at its end can be kept."""
     rl = session.settings.rl
     answers = session.run.ledger.answers(PHASE, number)
-    accuracy, forgotten = accuracies(own_answers(answers, contexts), session.task, graded=True), lost(answers, contexts)
+    if rl.reward.signal == "accuracy":
+        accuracy = accuracies(own_answers(answers, contexts), session.task, graded=True)
+    else:
+        accuracy = measured(session, PHASE, number, contexts)
+    forgotten = lost(answers, contexts)
     rows = []
     for context in contexts:
         baseline = accuracy[context.id, BASE]
@@ -204,7 +215,7 @@ def _m_step(session: Session, number: int, contexts: Sequence[Context]) -> dict[
         "self_edits": len(rows),
         "baseline": _mean([row.baseline for row in rows]),
         "accuracy": _mean([row.accuracy for row in rows]),
-        "best": _mean([max(r.accuracy for r in rows if r.context_id == c.id) for c in contexts]),
+        "best": _mean([_best([r.accuracy for r in rows if r.context_id == c.id]) for c in contexts]),
         "kept": len(chosen),
         "policy": digest,
     }
@@ -254,5 +265,11 @@ def _take_up(session: Session, number: int, payload: dict[str, Any], policy: Ada
     return None
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _mean(values: Sequence[float]) -> float | None:
+    """The mean of what was measured; None where nothing was."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else None
+
+
+def _best(values: Sequence[float]) -> float:
+    return max((value for value in values if not math.isnan(value)), default=math.nan)

@@ -6,21 +6,32 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from selfedit.engine.work import Done, Trained, Work
+from selfedit.errors import UsageError
+from selfedit.grading.grader import Reply
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.generate import Completion
+from selfedit.lm.likelihood import Gold
 from selfedit.outer import known
 from selfedit.outer.groups import choose_group, form_groups
 from selfedit.outer.session import Session, timed
 from selfedit.run.files import fingerprint
 from selfedit.run.ledger import BASE, AdaptationRow, AnswerRow, InnerKey, KnownRow, TimingRow
-from selfedit.tasks.task import Context, Task
+from selfedit.tasks.task import Context, Question, Task
 
 BASE_GROUP = 8
 """Contexts the unadapted model answers together."""
+
+Ask = Literal["answers", "likelihood"]
+
+
+def likely(phase: str) -> str:
+    """The phase under which the gold answers' likelihoods of another phase are kept."""
+    return f"{phase}:loglik"
 
 
 @dataclass(frozen=True)
@@ -76,13 +87,18 @@ def answer_known(session: Session, phase: str, round: int, group: Sequence[Conte
     session.run.ledger.add_results([], rows, timings, new.values())
 
 
-def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) -> None:
+def score(
+    session: Session, phase: str, round: int, loops: Sequence[InnerLoop], ask: tuple[Ask, ...] = ("answers",)
+) -> None:
     """Run inner loops in groups, trained and answered together; a group is stored whole, with its answers and grades.
 
     Groups are made of loops of like length from all that the phase has, done or not, so that a resumed run forms the
     same groups, and so gets the same bits, as one that was never stopped.
+
+    ``ask`` says what an adapted model is asked: to answer, or how likely it finds the gold answers (kept under
+    ``likely(phase)``, see `selfedit.outer.signals`), or both of the same adapters.
     """
-    done = session.run.ledger.done(phase, round)
+    done = session.run.ledger.done(phase if "answers" in ask else likely(phase), round)
     jobs = {loop.key: _job(session, loop) for loop in loops}
     ordered = sorted(loops, key=lambda loop: (loop.order_seed, -_tokens(jobs[loop.key]), loop.key))
     most = choose_group(session, f"{phase} {round}", [job for job in jobs.values() if job is not None])
@@ -90,11 +106,16 @@ def score(session: Session, phase: str, round: int, loops: Sequence[InnerLoop]) 
     total = sum(_tokens(job) for job in jobs.values())
     finished = sum(_tokens(jobs[loop.key]) for loop in loops if loop.key in done)
     todo = [group for group in groups if group[0].key not in done]
-    works = [_work(session, group, jobs) for group in todo]
+    works = [_work(session, group, jobs, ask) for group in todo]
     idle = Idle(session.settings.workers)
     with session.progress.task(f"inner loops ({phase})", total=total, unit="tokens", done=finished) as task:
         for index, result in session.engine.run(works, task.advance, session.interrupt.check):
-            _store(session, phase, round, todo[index], jobs, result, idle.after(result.adapting + result.answering))
+            waited = idle.after(result.adapting + result.answering + result.reading)
+            with session.run.ledger.transaction() if len(ask) > 1 else nullcontext():
+                if "answers" in ask:
+                    _store(session, phase, round, todo[index], jobs, result, waited)
+                if "likelihood" in ask:
+                    _store_likelihood(session, likely(phase), round, todo[index], jobs, result)
 
 
 class Idle:
@@ -115,9 +136,30 @@ class Idle:
         return self._last - last - busy / self._workers
 
 
-def _work(session: Session, group: Sequence[InnerLoop], jobs: Mapping[InnerKey, AdaptJob | None]) -> Work:
-    questions = tuple(tuple(session.task.question(loop.context, q) for q in loop.context.questions) for loop in group)
-    return Work(tuple(jobs[loop.key] for loop in group), questions, **vars(session.task.decoding))
+def _work(
+    session: Session, group: Sequence[InnerLoop], jobs: Mapping[InnerKey, AdaptJob | None], ask: tuple[Ask, ...]
+) -> Work:
+    asked = [loop.context.questions if "answers" in ask else () for loop in group]
+    read = [loop.context.questions if "likelihood" in ask else () for loop in group]
+    task = session.task
+    questions = tuple(tuple(task.question(loop.context, q) for q in of) for loop, of in zip(group, asked, strict=True))
+    golds = tuple(tuple(gold_of(task, loop.context, q) for q in of) for loop, of in zip(group, read, strict=True))
+    chosen = tuple(jobs[loop.key] for loop in group)
+    return Work(chosen, questions, golds=golds, **vars(task.decoding))
+
+
+def gold_of(task: Task[Any], context: Context, question: Question) -> Gold:
+    """A question with its reference answer, as `answer_losses` takes it.
+
+    Raises:
+        UsageError: the task's questions have no answer in words.
+    """
+    gold = getattr(task, "gold", None)
+    if gold is None:
+        what = "this task has no gold answers whose likelihood could be a reward"
+        raise UsageError(what, where="rl.reward.signal", fix="set rl.reward.signal = accuracy")
+    sequence = gold(context, question)
+    return tuple(sequence.ids), tuple(sequence.loss)
 
 
 def _store(
@@ -140,6 +182,50 @@ def _store(
         timings.append(TimingRow(phase=phase, round=round, part="waiting", seconds=waited, count=count))
     answers = _graded(session, phase, round, said, result.answering, timings)
     session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
+
+
+def _store_likelihood(
+    session: Session,
+    phase: str,
+    round: int,
+    group: Sequence[InnerLoop],
+    jobs: Mapping[InnerKey, AdaptJob | None],
+    result: Done,
+) -> None:
+    """Store how likely the gold answers were after each inner loop of a finished group."""
+    pairs = list(zip(group, result.loops, strict=True))
+    rows = [_adaptation(loop, jobs[loop.key], trained, phase, round) for loop, trained in pairs]
+    count = sum(len(trained.gold_losses) for _, trained in pairs)
+    parts = {"adapting": (result.adapting, len(group)), "reading": (result.reading, count)}
+    timings = [
+        TimingRow(phase=phase, round=round, part=part, seconds=seconds / session.settings.workers, count=done)
+        for part, (seconds, done) in parts.items()
+    ]
+    read = [likelihood_rows(loop.context, loop.key, trained.gold_losses, phase, round) for loop, trained in pairs]
+    answers = [row for of in read for row in of]
+    session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
+
+
+def likelihood_rows(
+    context: Context, key: InnerKey, losses: Sequence[float], phase: str, round: int
+) -> list[AnswerRow]:
+    """The mean token log-likelihood of each question's reference answer, as graded answers without text or verdict."""
+    return [
+        AnswerRow(
+            phase=phase,
+            round=round,
+            context_id=context.id,
+            candidate=key.candidate,
+            repeat=key.repeat,
+            question_id=question.id,
+            text="",
+            tokens=0,
+            score=-loss,
+            grader="loglik",
+            seconds=0.0,
+        )
+        for question, loss in zip(context.questions, losses, strict=True)
+    ]
 
 
 def _job(session: Session, loop: InnerLoop) -> AdaptJob | None:
@@ -197,7 +283,7 @@ def _graded(
     wall = seconds / session.settings.workers
     timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=wall, count=count))
     with timed(timings, phase, round, "grading", count):
-        grades = [session.grader.grade(q.text, q.answers, answer.text) for _, _, _, q, answer in entries]
+        grades = session.grader.grade_all([Reply(q.text, q.answers, answer.text) for _, _, _, q, answer in entries])
     return [
         AnswerRow(
             phase=phase,
@@ -220,20 +306,29 @@ def _graded(
 def accuracies(
     rows: Iterable[AnswerRow], task: Task[Any] | None = None, *, graded: bool = False
 ) -> dict[tuple[str, int], float]:
-    """Accuracy of every (context, candidate): the mean over repeats and what the answers count for (see `marks_of`)."""
-    found: dict[tuple[str, int], list[float]] = defaultdict(list)
+    """Accuracy of every (context, candidate): the mean over repeats and what the answers count for (see `marks_of`).
+
+    NaN where no answer has a verdict.
+    """
+    rows = list(rows)
+    found: dict[tuple[str, int], list[float]] = {(row.context_id, row.candidate): [] for row in rows}
     for (context, candidate, _), marks in marks_of(rows, task, graded=graded).items():
         found[context, candidate] += marks
-    return {key: sum(marks) / len(marks) for key, marks in found.items()}
+    return {key: sum(marks) / len(marks) if marks else math.nan for key, marks in found.items()}
 
 
 def marks_of(
     rows: Iterable[AnswerRow], task: Task[Any] | None = None, *, graded: bool = False
 ) -> dict[InnerKey, list[float]]:
-    """What the answers after each inner loop count for, as the task says; without one, each is right or wrong."""
+    """What the answers after each inner loop count for, as the task says; without one, each is right or wrong.
+
+    Answers without a verdict count for nothing; an inner loop that has no others is left out.
+    """
     answers: dict[InnerKey, list[AnswerRow]] = defaultdict(list)
     for row in rows:
         answers[row.key].append(row)
     if task is None:
-        return {key: [float(bool(row.correct)) for row in given] for key, given in answers.items()}
-    return {key: task.marks(given, graded=graded) for key, given in answers.items()}
+        marks = {key: [float(row.correct) for row in of if row.correct is not None] for key, of in answers.items()}
+    else:
+        marks = {key: task.marks(of, graded=graded) for key, of in answers.items()}
+    return {key: of for key, of in marks.items() if of}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from selfedit.config import RewardSettings
@@ -18,8 +19,8 @@ def rewards(accuracies: Sequence[float], baseline: float, settings: RewardSettin
     keeps every one above the threshold, as few-shot ARC does.
 
     Args:
-        accuracies: mean accuracy of each candidate, in [0, 1].
-        baseline: the unadapted model's accuracy on the same questions.
+        accuracies: mean accuracy of each candidate, in [0, 1]; NaN for one that was not measured, which is not kept.
+        baseline: the unadapted model's accuracy on the same questions; NaN keeps none.
         settings: rule, threshold, ties.
     """
     if settings.rule == "solved":
@@ -27,7 +28,7 @@ def rewards(accuracies: Sequence[float], baseline: float, settings: RewardSettin
     improved = [_improves(accuracy - baseline, settings.threshold) for accuracy in accuracies]
     if settings.rule == "improves":
         return [(float(better), better) for better in improved]
-    best = max(accuracies, default=0.0)
+    best = max((accuracy for accuracy in accuracies if not math.isnan(accuracy)), default=0.0)
     leaders = [i for i, accuracy in enumerate(accuracies) if accuracy == best and improved[i]]
     if settings.ties == "first":
         leaders = leaders[:1]
@@ -36,4 +37,4 @@ def rewards(accuracies: Sequence[float], baseline: float, settings: RewardSettin
 
 def _improves(gain: float, threshold: float) -> bool:
     """0.8 − 0.6 is a little more than 0.2 in floating point, and is not meant to be."""
-    return threshold <= -1 or gain > threshold + 1e-9
+    return not math.isnan(gain) and (threshold <= -1 or gain > threshold + 1e-9)

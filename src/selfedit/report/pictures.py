@@ -78,7 +78,7 @@ def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     numbers = [r["round"] for r in rounds]
     names = {"baseline": "unadapted", "accuracy": "all self-edits", "best": "best self-edit of each context"}
     for key, name in names.items():
-        axes.plot(numbers, [100 * r[key] for r in rounds], marker="o", label=name)
+        axes.plot(numbers, [100 * (math.nan if r[key] is None else r[key]) for r in rounds], marker="o", label=name)
     axes.set(xlabel="round of ReST-EM", ylabel="accuracy, or graded reward, %", title="Reward by round")
     axes.set_xticks(numbers)
     axes.set_ylim(bottom=0)

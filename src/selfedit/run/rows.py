@@ -66,7 +66,10 @@ class AdaptationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRow:
-    """One answer to one question; `correct`, `score` and `grader` are None until it is graded."""
+    """One answer to one question; `correct`, `score` and `grader` are None until it is graded.
+
+    With a `grader` but no `correct` it was graded without a verdict: it counts neither as right nor as wrong.
+    """
 
     phase: str
     round: int
@@ -97,14 +100,17 @@ class GradeRow:
     candidate: int
     repeat: int
     question_id: str
-    correct: bool
-    score: float
+    correct: bool | None
+    score: float | None
     grader: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardRow:
-    """What a candidate earned: its mean accuracy, the base's, the reward made of both, whether it was kept."""
+    """What a candidate earned: its mean accuracy, the base's, the reward made of both, whether it was kept.
+
+    With another ``rl.reward.signal`` than accuracy, ``accuracy`` and ``baseline`` are of that signal.
+    """
 
     phase: str
     round: int
@@ -120,8 +126,8 @@ class RewardRow:
 class TimingRow:
     """Seconds spent on one part of a round and how many things were done in them; parts add up over sessions.
 
-    Parts: ``"sampling"``, ``"adapting"``, ``"answering"``, ``"grading"``, ``"waiting"``. Seconds are the
-    run's: N workers that are busy together for a second are one second.
+    Parts: ``"sampling"``, ``"adapting"``, ``"answering"``, ``"grading"``, ``"reading"`` (gold answers),
+    ``"waiting"``. Seconds are the run's: N workers that are busy together for a second are one second.
     """
 
     phase: str
@@ -152,8 +158,8 @@ class KnownRow:
     asked: str
     text: str
     tokens: int
-    correct: bool
-    score: float
+    correct: bool | None
+    score: float | None
     grader: str
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from selfedit.config.own import OwnQuestionSettings
-from selfedit.grading.grader import Grader
+from selfedit.grading.grader import Grader, Reply
 from selfedit.grading.text import answer_tokens
 from selfedit.lm.chat import chat_prompt
 from selfedit.tasks.knowledge.edits import parse_edit
@@ -96,7 +96,8 @@ def judge(
         return OwnQuestion(question, "", 0.0, 0.0, "no short answer")
 
     def share(said: str, answers: Sequence[str]) -> float:
-        return sum(grader.grade(question, (said,), answer).correct for answer in answers) / len(answers)
+        grades = grader.grade_all([Reply(question, (said,), answer) for answer in answers])
+        return sum(grade.correct is True for grade in grades) / len(answers)  # agreement has to be shown
 
     shares = {said: share(said, shown) for said in dict.fromkeys(candidates)}
     own = _short(written, question, settings.longest)

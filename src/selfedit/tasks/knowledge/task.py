@@ -46,6 +46,10 @@ class KnowledgeTask:
         text = question_prompt(question.topic or context.title, question.text, self.lm.has_chat)
         return tuple(chat_prompt(self.lm, text, self._system(self.settings.answer.system)))
 
+    def gold(self, context: Context, question: Question) -> TrainSequence:
+        """A question with its reference answer as the model would give it, the answer and its end marked."""
+        return self._pair(context.title, question.text, question.answers[0], "answers")
+
     def completion(self, context: Context, text: str) -> TrainSequence:
         """The policy's own training example: the prompt for a self-edit and the self-edit, loss on the latter."""
         return completion(self.lm, self.prompt(context), text)
@@ -77,8 +81,8 @@ class KnowledgeTask:
         return self.job(context, edit, seed, order_seed)
 
     def marks(self, rows: Sequence[AnswerRow], *, graded: bool = False) -> list[float]:
-        """Each answer is right or wrong on its own."""
-        return [float(bool(row.correct)) for row in rows]
+        """Each answer is right or wrong on its own; one without a verdict counts for nothing."""
+        return [float(row.correct) for row in rows if row.correct is not None]
 
     def job(self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None) -> AdaptJob:
         """The inner loop of a self-edit (an empty one trains on the passage alone).
