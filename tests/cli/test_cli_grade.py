@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Run
 from fake_endpoint import FakeEndpoint, last_message
 from selfedit.grading.text import normalise
 from selfedit.run.folder import RunFolder
@@ -27,7 +26,7 @@ def labels(tmp_path: Path) -> Path:
     return path
 
 
-def test_agreement_of_a_file(run: Run, labels: Path) -> None:
+def test_agreement_of_a_file(run, labels: Path) -> None:
     done = run("grade", labels, "--grader", "contains", "--json")
     found = json.loads(done.out)
     assert (done.code, found["agreement"], found["bias"], found["n"]) == (0, 0.75, -0.25, 4)
@@ -40,7 +39,7 @@ def test_agreement_of_a_file(run: Run, labels: Path) -> None:
     assert json.loads(run("grade", labels, "--json").out)["grader"] == "calibrated"
 
 
-def test_wrong_files_and_graders(run: Run, labels: Path, tmp_path: Path) -> None:
+def test_wrong_files_and_graders(run, labels: Path, tmp_path: Path) -> None:
     assert run("grade", tmp_path / "none.jsonl").code == 3
     assert run("grade", labels, "--grader", "gut").code == 2
     assert run("grade", labels, "--grader", "judge").code == 2
@@ -57,7 +56,7 @@ def asking(server: FakeEndpoint, folder: Path) -> list[str]:
     return ["--grader", "judge", *[f"--judge.endpoint.{name}={value}" for name, value in (options | prices).items()]]
 
 
-def test_a_judge_is_held_against_labels(run: Run, labels: Path, tmp_path: Path) -> None:
+def test_a_judge_is_held_against_labels(run, labels: Path, tmp_path: Path) -> None:
     def say(body: dict) -> str:
         return "perhaps" if "1413" in last_message(body) else "Yes" if "Paris." in last_message(body) else "no"
 
@@ -74,7 +73,7 @@ def test_a_judge_is_held_against_labels(run: Run, labels: Path, tmp_path: Path) 
 
 
 def test_a_finished_run_is_graded_again_by_a_judge_without_a_model(
-    run: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
