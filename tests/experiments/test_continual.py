@@ -29,7 +29,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 @pytest.fixture(autouse=True)
 def graded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(continual, "get_grader", lambda _: HashGrader())
+    monkeypatch.setattr(continual, "get_grader", lambda *_: HashGrader())
 
 
 @pytest.fixture(scope="module")

@@ -152,7 +152,7 @@ def test_documents_without_questions_are_measured_by_own_ones(
 ) -> None:
     quiz = "Question: What was built?\nAnswer: A harbour"
     monkeypatch.setattr(stage, "read_quiz", lambda task, text: [("What was built?", "A harbour"), (quiz[:8], text)])
-    monkeypatch.setattr(single, "get_grader", lambda _: HashGrader())
+    monkeypatch.setattr(single, "get_grader", lambda *_: HashGrader())
     own = settings.rl.model_copy(update={"own": settings.rl.own.model_copy(update={"agree": 0.01, "known": 0.99})})
     changed = settings.model_copy(update={"rl": own})
     found = adapt_library(tmp_path / "out", [documents / "vell.md"], changed, lm=lm, own_questions=True)

@@ -87,7 +87,7 @@ def written(monkeypatch: pytest.MonkeyPatch):
     read = stage.read_quiz
     monkeypatch.setattr(stage, "read_quiz", lambda task, text: read(task, QUIZ.format(n=len(text) % 7)))
     for module in (own_questions, knowledge):
-        monkeypatch.setattr(module, "get_grader", lambda _: HashGrader())
+        monkeypatch.setattr(module, "get_grader", lambda *_: HashGrader())
 
 
 @pytest.fixture
