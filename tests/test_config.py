@@ -87,6 +87,14 @@ def test_a_wrong_setting_is_named(dotted, value):
     assert caught.value.exit_code == 2 and caught.value.fix
 
 
+@pytest.mark.parametrize("signal", ["loglik", "proxy"])
+@pytest.mark.parametrize("beside", [{"rl.racing": True, "rl.repeats": 2}, {"rl.reward.retention": 0.5}])
+def test_another_reward_is_refused_beside_racing_and_retention(signal, beside):
+    read_settings(None, beside)
+    with pytest.raises(UsageError, match=r"set rl\.reward\.signal = accuracy"):
+        read_settings(None, {**beside, "rl.reward.signal": signal})
+
+
 def test_every_wrong_setting_is_listed_with_its_value():
     with pytest.raises(UsageError) as caught:
         read_settings(None, {"rl.candidates": 0, "edit.format": "poem"})

@@ -11,6 +11,7 @@ import pytest
 from selfedit.benchmarks.racing import _race, bench_racing
 from selfedit.config import RewardSettings
 from selfedit.errors import RunFolderError, UsageError
+from selfedit.grading.grader import Grade, Grader
 from selfedit.lm.load import load
 from selfedit.outer import racing
 from selfedit.outer.racing import Race, Spread, advance, raced_rewards, spread
@@ -127,6 +128,30 @@ def test_a_raced_round_runs_fewer_loops_and_goes_on_after_a_stop(settings, small
     assert rows == [replace(row, seconds=0) for row in ledger.adaptations("rl", 1)]
     for at in (whole, again):
         at.run.close()
+
+
+def test_nothing_is_decided_where_a_judge_gave_no_verdict(small_folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(racing, "spread", lambda races: Spread(0.05, 0.003))
+    settings = tiny_settings(rl__rounds=1, rl__repeats=3, rl__racing=True)
+    at = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
+    passages, scored = contexts(3), at.grader
+    unread = {question.text for question in passages[1].questions}
+
+    class Mumbling(Grader):
+        name = "mumbling"
+
+        def grade(self, question: str, golds, answer: str) -> Grade:
+            return Grade(None, None, self.name) if question in unread else scored.grade(question, golds, answer)
+
+    at.grader = Mumbling()
+    train(at, passages)
+    ran = [row.context_id for row in at.run.ledger.adaptations("rl", 1)]
+    assert ran.count(passages[1].id) == 9 and len(ran) < 27
+    rewarded = at.run.ledger.rewards("rl", 1)
+    assert not any(row.kept for row in rewarded if row.context_id == passages[1].id)
+    at.run.close()
+    found = bench_racing([tmp_path / "run"], repeats=3, draws=5)
+    assert found["simulated"]["n"] == 2
 
 
 def test_the_benchmark_reads_a_runs_ledger(small_folder, tmp_path) -> None:

@@ -61,9 +61,10 @@ def bench_racing(
         with RunFolder.read(folder) as run:
             settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
             rounds = [number for phase, number in run.ledger.rounds() if phase == PHASE]
-            chosen = [(n, run.ledger.answers(PHASE, n)) for n in rounds if run.ledger.rewards(PHASE, n)]
+            scored = [n for n in rounds if run.ledger.rewards(PHASE, n) and settings.rl.reward.signal == "accuracy"]
+            chosen = [(n, _with_verdicts(run.ledger.answers(PHASE, n))) for n in scored]
         if not chosen:
-            raise RunFolderError("no round is scored yet", where=folder, fix="let the run go on first")
+            raise RunFolderError("no round is scored by right answers yet", where=folder, fix="let the run go on first")
         allowed = settings.rl.racing_doubt if doubt is None else doubt
         for number, rows in chosen:
             name = f"{folder.name} round {number}"
@@ -123,6 +124,12 @@ def _summary(races: Sequence[Raced]) -> dict[str, Any]:
     share = clustered(same)
     saved = 1 - sum(race.loops for race in races) / sum(race.of for race in races)
     return {"same": share.mean, "se": share.se, "n": share.n, "saved": saved, "races": len(races)}
+
+
+def _with_verdicts(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
+    """The answers of contexts that have a verdict on each; a race over others would be decided by what is missing."""
+    without = {row.context_id for row in rows if row.correct is None}
+    return [row for row in rows if row.context_id not in without]
 
 
 def _bases(rows: Sequence[AnswerRow]) -> dict[str, tuple[float, int]]:

@@ -67,19 +67,17 @@ class RLSettings(Group):
     mstep: MStepSettings = MStepSettings()
 
     @model_validator(mode="after")
-    def _of_answers(self) -> Self:
-        if self.reward.signal != "accuracy" and (self.racing or self.reward.retention):
-            raise ValueError("racing and retention look at answers: use the signal accuracy, or set them off")
-        return self
-
-    @model_validator(mode="after")
-    def _can_race(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.racing and self.repeats < 2:
             raise ValueError("racing shares out repeats: it needs repeats of at least 2")
         if self.racing and self.reward.rule == "solved":
             raise ValueError("racing decides by a gain over the base: use the rule best-of-m or improves")
         if self.racing and self.reward.retention:
             raise ValueError("racing does not know what is lost on earlier passages: set one of the two off")
+        if self.racing and self.reward.signal != "accuracy":
+            raise ValueError("racing decides by right answers: set rl.reward.signal = accuracy, or racing off")
+        if self.reward.retention and self.reward.signal != "accuracy":
+            raise ValueError("retention counts right answers lost: set rl.reward.signal = accuracy, or retention to 0")
         return self
 
 

@@ -10,6 +10,7 @@ often the kept set is then another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
@@ -33,7 +34,7 @@ class Race:
 
     Attributes:
         repeats: what its candidates reached so far.
-        baseline: the unadapted model's accuracy.
+        baseline: the unadapted model's accuracy; NaN without any verdict.
         questions: how many questions an accuracy is over.
         alive: the candidates that can still be kept.
         running: those of them that need another repeat.
@@ -61,6 +62,8 @@ def spread(races: Iterable[Race]) -> Spread:
     binomial: list[float] = []
     runs: list[int] = []
     for race in races:
+        if not race.repeats:  # a judge gave no verdict
+            continue
         means = [fmean(own) for own in race.repeats.values()]
         centre = fmean(means)
         binomial.append(centre * (1 - centre) / race.questions)
@@ -70,13 +73,15 @@ def spread(races: Iterable[Race]) -> Spread:
             squares += sum((x - mean) ** 2 for x in own)
             freedom += len(own) - 1
             runs.append(len(own))
+    if not runs:
+        return Spread(0.0, 0.0)
     repeat = (squares + PRIOR * fmean(binomial)) / (freedom + PRIOR)
     observed = between / rivals if rivals else 0.0
     return Spread(max(0.0, observed - repeat / fmean(runs)), repeat)
 
 
 def advance(race: Race, total: int, settings: RewardSettings, found: Spread, doubt: float) -> Race:
-    """The race after its latest repeat of ``total``.
+    """The race after its latest repeat of ``total``; where a judge gave no verdict yet, nothing is decided.
 
     Args:
         race: every running candidate has run the latest repeat.
@@ -85,6 +90,8 @@ def advance(race: Race, total: int, settings: RewardSettings, found: Spread, dou
         found: the round's variances.
         doubt: chance of a wrong decision that this stage may spend on this context.
     """
+    if math.isnan(race.baseline) or not race.alive <= race.repeats.keys():
+        return race
     doubt /= max(1, len(race.repeats))
     bar = race.baseline + settings.threshold
     gain = {c: _chance(race, c, bar, total, found) for c in race.alive}
@@ -163,7 +170,7 @@ def next_stage(
     races: Mapping[str, Race], repeats: Mapping[str, Repeats], total: int, settings: RewardSettings, doubt: float
 ) -> dict[str, Race]:
     """All races of a round after a repeat; ``doubt`` is what a context may spend in the whole race."""
-    ran = {name: Race(repeats[name], r.baseline, r.questions, r.alive, r.running) for name, r in races.items()}
+    ran = {name: Race(repeats.get(name, {}), r.baseline, r.questions, r.alive, r.running) for name, r in races.items()}
     found = spread(ran.values())
     each = doubt / max(1, total - 1)
     return {name: advance(race, total, settings, found, each) if race.running else race for name, race in ran.items()}
@@ -189,7 +196,8 @@ def run_race(
         rows = [row for row in ledger.answers(phase, number) if row.candidate == BASE or row.repeat < before]
         return marks_of(rows, session.task, graded=True)
 
-    races = start(_baselines(marks(0)), rl.candidates)
+    unread = {loop.context.id: (math.nan, len(loop.context.questions)) for loop in loops(0)}
+    races = start(unread | _baselines(marks(0)), rl.candidates)
     for repeat in range(rl.repeats):
         wanted = [loop for loop in loops(repeat) if loop.candidate in races[loop.context.id].running]
         score(session, phase, number, wanted)
