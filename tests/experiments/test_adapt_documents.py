@@ -14,7 +14,7 @@ from selfedit.experiments.adapt_documents import adapt_documents
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
 from selfedit.run.folder import RunFolder
-from selfedit.run.interrupt import Interrupt
+from stopping import Stop
 
 TEXT = "# Vell\nThe harbour of Vell was built in 1412.\n\n# Tarn\nTarn is a lake with nine islands.\n"
 
@@ -24,19 +24,6 @@ def given(tmp_path: Path, tiny_folder: Path):
     (tmp_path / "vell.md").write_text(TEXT)
     changed = {"model": str(tiny_folder), "edit.max_new_tokens": 12, "inner.optim.epochs": 2, "inner.lora.rank": 2}
     return [tmp_path / "vell.md"], read_settings(overrides=changed)
-
-
-class Stop(Interrupt):
-    """Asks to stop at the n-th check."""
-
-    def __init__(self, checks: int) -> None:
-        super().__init__()
-        self.left = checks
-
-    def check(self) -> None:
-        self.left -= 1
-        self.requested = self.left <= 0
-        super().check()
 
 
 def test_a_stopped_run_goes_on_and_ends_the_same(given, tiny_lm, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import stack
 from selfedit.report.folder import write_report
 from selfedit.run.folder import RunFolder
-from selfedit.run.interrupt import Interrupt
+from stopping import Stop
 from tiny_llama import made_tokenizer, tiny_llama
 from tiny_run import LORA, HashGrader, contexts
 
@@ -76,19 +76,6 @@ def small(tmp_path: Path, small_folder: Path):
         return make_settings(values | changed)
 
     return made
-
-
-class Stop(Interrupt):
-    """Asks to stop at the n-th check."""
-
-    def __init__(self, checks: int) -> None:
-        super().__init__()
-        self.left = checks
-
-    def check(self) -> None:
-        self.left -= 1
-        self.requested = self.left <= 0
-        super().check()
 
 
 def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from selfedit.experiments.document_library import Library, adapt_library, read_l
 from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
 from selfedit.outer import own_questions as stage
-from selfedit.run.interrupt import Interrupt
+from stopping import Stop
 from tiny_llama import made_tokenizer, tiny_llama
 from tiny_run import HashGrader
 
@@ -68,17 +68,6 @@ def learned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(document_library, "adapt_documents", counted)
     return names
-
-
-class Stop(Interrupt):
-    def __init__(self, checks: int) -> None:
-        super().__init__()
-        self.left = checks
-
-    def check(self) -> None:
-        self.left -= 1
-        self.requested = self.left <= 0
-        super().check()
 
 
 def weights(out: Path) -> dict[str, bytes]:

@@ -17,8 +17,8 @@ from selfedit.grading.grader import get_grader
 from selfedit.lm.load import load
 from selfedit.outer import own_questions as stage
 from selfedit.run.folder import RunFolder
-from selfedit.run.interrupt import Interrupt
 from selfedit.tasks.knowledge.own_questions import judge
+from stopping import Stop
 from tiny_llama import made_tokenizer, tiny_llama
 from tiny_run import LORA, HashGrader, contexts
 
@@ -118,17 +118,6 @@ def small(tmp_path: Path, small_folder: Path):
         return make_settings(values | changed)
 
     return made
-
-
-class Stop(Interrupt):
-    def __init__(self, checks: int) -> None:
-        super().__init__()
-        self.left = checks
-
-    def check(self) -> None:
-        self.left -= 1
-        self.requested = self.left <= 0
-        super().check()
 
 
 def test_both_rewards_of_the_same_adapters(written, small, small_folder, tmp_path: Path) -> None:
