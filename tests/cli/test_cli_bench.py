@@ -33,5 +33,5 @@ def test_what_cannot_be_measured(run, tmp_path: Path) -> None:
 
 def test_help_names_every_benchmark(run) -> None:
     out = run("bench", "--help").out
-    assert all(name in out for name in ("inner", "generate", "arithmetic", "racing", "page"))
+    assert all(name in out for name in ("inner", "generate", "profile", "arithmetic", "racing", "page"))
     assert "--inner.lora.rank" in run("bench", "inner", "--help").out

@@ -18,8 +18,9 @@ VOCAB = 60
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few candidates at first, so that wide nuclei need more: 2, 16, 60."""
+    """Few candidates at first, so that wide nuclei need more: 2 by blocks (the last one padded), then 16, then 60."""
     monkeypatch.setattr(sampling, "FIRST_K", 2)
+    monkeypatch.setattr(sampling, "BLOCK", 7)
 
 
 def nucleus(logits: Tensor, temperature: float, top_p: float) -> dict[int, float]:

@@ -68,6 +68,7 @@ def theirs(
 ) -> dict[str, Any]:
     """One batch after another, left-padded, each under its one adapter."""
     numbers = sorted({row[0] for batch in batches for row in batch} - {NONE})
+    base.generation_config.eos_token_id = None  # min_new_tokens would forbid the token instead of reading past it
     model = _with_adapters(base, spec, numbers) if numbers else base
     _write(model, work, batches[0][:1], 2)
     start = now()
@@ -103,6 +104,6 @@ def _write(model: Any, work: BenchWork, batch: Sequence[Sequence[int]], new_toke
     with quiet():
         out = model.generate(
             input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=new_tokens,
-            min_new_tokens=new_tokens, pad_token_id=0, temperature=None, top_p=None, top_k=None,
+            pad_token_id=0, temperature=None, top_p=None, top_k=None,
         )  # fmt: skip
     return out[:, longest:].tolist()

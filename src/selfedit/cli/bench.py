@@ -156,6 +156,50 @@ def generate(
 
 
 @bench.command
+@with_settings("seed", "device", "dtype", "inner")
+def profile(
+    *,
+    model: str = "smollm2-135m",
+    k: int = 8,
+    adapters: int = 16,
+    rows: int = 64,
+    questions: int = 4,
+    new_tokens: int = 24,
+    json: bool = False,
+    quiet: _Quiet = False,
+    **overrides: Any,
+) -> None:
+    """Where the time of adapting and answering goes: the kinds of operations, and how fast the products run.
+
+    Args:
+        model: a short name, a folder, or a hub id.
+        k: inner loops in one pass, one epoch of each.
+        adapters: that answer together.
+        rows: prompts decoded at once without an adapter.
+        questions: of each adapter.
+        new_tokens: written after each prompt.
+        json: print the results as JSON.
+        quiet: no progress.
+    """
+    from selfedit.benchmarks.profile import bench_profile
+    from selfedit.config import read_settings
+
+    settings = read_settings(overrides={"model": model} | overrides_from(overrides))
+    with working(quiet=quiet) as (progress, _):
+        from selfedit.cli.fetching import have_model
+
+        have_model(model, quiet=quiet)
+        found = bench_profile(
+            settings, together=k, adapters=adapters, rows=rows, questions=questions, new_tokens=new_tokens,
+            progress=progress,
+        )  # fmt: skip
+    if json:
+        print_json(found)
+        return
+    _print(found)
+
+
+@bench.command
 def arithmetic(
     model: str = "qwen2.5-7b",
     /,

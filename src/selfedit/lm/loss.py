@@ -31,15 +31,13 @@ class _HeadLoss(torch.autograd.Function):
             target = targets[rows, None]
             # Below float32 only the product is formed in the model's own type, as transformers does.
             logits = torch.mm(hidden[rows], head.T, out=buffer[: len(target)]).to(wide)  # [n, V]
-            top = logits.gather(1, target)
-            peak = logits.amax(1, keepdim=True)
-            total = logits.sub_(peak).exp_().sum(1, keepdim=True)
-            losses[rows] = (total.log() + peak - top).to(losses.dtype).squeeze(1)
+            logs = torch.log_softmax(logits, 1)
+            own = logs.gather(1, target)
+            losses[rows] = -own.to(losses.dtype).squeeze(1)
             if grad is not None:
-                probs = logits.div_(total)
-                probs.scatter_add_(1, target, torch.full_like(top, -1.0))
-                probs.mul_(weights[rows, None].to(probs.dtype))
+                probs = logs.exp_().scatter_add_(1, target, torch.full_like(own, -1.0))
                 torch.mm(probs.to(head.dtype), head, out=grad[rows])
+                grad[rows] *= weights[rows, None].to(grad.dtype)  # D numbers a token instead of V
         ctx.save_for_backward(grad)
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum(), losses

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FIRST_K = 512
-"""How many candidates are sorted at first; a row whose nucleus is larger makes it eight times as many."""
+FIRST_K = 64
+"""How many candidates are sorted at first; a row whose nucleus is larger is given eight times as many."""
+BLOCK = 64
+"""Tokens of one block when candidates are looked for: the k likeliest lie in the k blocks with the likeliest maxima."""
 
 
 def next_tokens(logits: Tensor, temperature: float, top_p: float, uniforms: Tensor) -> Tensor:
@@ -16,7 +18,7 @@ def next_tokens(logits: Tensor, temperature: float, top_p: float, uniforms: Tens
         logits: ``[R, V]``.
         temperature: 0 takes the likeliest token; otherwise logits are divided by it.
         top_p: draw from the smallest set of likeliest tokens with at least this probability (nucleus sampling,
-            Holtzman et al. 2019, arXiv 1904.09751).
+            Holtzman et al. 2019, arXiv 1904.09751); at 1 from all, and nothing is sorted.
         uniforms: one number in [0, 1) a row, ``[R]``; it alone decides the draw, so a row's text does not depend on
             which other rows are in the batch.
 
@@ -28,18 +30,39 @@ def next_tokens(logits: Tensor, temperature: float, top_p: float, uniforms: Tens
     logits = logits.float()
     # The largest is taken off first: divided by a tiny temperature it would overflow.
     probs = torch.softmax((logits - logits.amax(-1, keepdim=True)) / temperature, -1)
-    k = min(FIRST_K, probs.shape[1])
-    top, ids = probs.topk(k)  # [R, k], likeliest first
-    while k < probs.shape[1] and bool((top.sum(1) < top_p).any()):
-        k = min(8 * k, probs.shape[1])
-        top, ids = probs.topk(k)
-    before = top.cumsum(1) - top
-    top = top.masked_fill(before >= top_p, 0.0)
-    total = top.cumsum(1)
-    point = uniforms.to(total)[:, None] * total[:, -1:]
-    chosen = (total <= point).sum(1, keepdim=True)
-    last = (top > 0).sum(1, keepdim=True) - 1  # rounding must not push a draw past the nucleus
-    return ids.gather(1, torch.minimum(chosen, last)).squeeze(1)
+    uniforms = uniforms.to(probs)
+    if top_p >= 1:
+        return _drawn(probs, uniforms)
+    chosen = torch.empty(len(probs), dtype=torch.long, device=probs.device)
+    rows, k = torch.arange(len(probs), device=probs.device), min(FIRST_K, probs.shape[1])
+    while len(rows):
+        top, ids = _likeliest(probs[rows], k)  # [n, k], likeliest first
+        before = top.cumsum(1) - top
+        whole = (top.sum(1) >= top_p) | (k == probs.shape[1])
+        place = _drawn(top.masked_fill(before >= top_p, 0.0), uniforms[rows])
+        chosen[rows[whole]] = ids.gather(1, place[:, None]).squeeze(1)[whole]
+        rows, k = rows[~whole], min(8 * k, probs.shape[1])
+    return chosen
+
+
+def _drawn(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """The column in which each row's share of its weights falls, ``[R]``; never one of weight 0."""
+    total = weights.cumsum(1)
+    whole = total[:, -1:].contiguous()
+    chosen = torch.searchsorted(total, uniforms[:, None] * whole, right=True)
+    # Rounding must not push a draw past the last column that has weight: the first at which the sum is whole.
+    return torch.minimum(chosen, torch.searchsorted(total, whole)).squeeze(1)
+
+
+def _likeliest(probs: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row and where they are, largest first."""
+    count, size = probs.shape
+    if 4 * k * BLOCK >= size:  # so many blocks would be as much to sort as all
+        return probs.topk(k)
+    blocks = torch.nn.functional.pad(probs, (0, -size % BLOCK)).view(count, -1, BLOCK)
+    _, which = blocks.amax(-1).topk(k, sorted=False)  # [R, k]
+    top, place = blocks.gather(1, which[:, :, None].expand(-1, -1, BLOCK)).flatten(1).topk(k)
+    return top, which.gather(1, place // BLOCK) * BLOCK + place % BLOCK
 
 
 def draw_uniforms(seeds: list[int], count: int) -> Tensor:

@@ -18,7 +18,7 @@ class BenchTable(NamedTuple):
 
 def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
     """The tables of any benchmark's results, and what it says of the figures this project sets itself."""
-    made = {"inner": _inner, "generate": _generate, "arithmetic": _arithmetic, "racing": _racing}
+    made = {"inner": _inner, "generate": _generate, "arithmetic": _arithmetic, "racing": _racing, "profile": _profile}
     tables = made[results["benchmark"]](results)
     targets = [
         [t["figure"], t["bound"], f"{t['measured']:.4g}", "yes" if t["met"] else "no"]
@@ -26,6 +26,24 @@ def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
     ]
     if targets:
         tables.append(BenchTable("", ["figure", "asked", "measured", "met"], targets))
+    return tables
+
+
+def _profile(results: Mapping[str, Any]) -> list[BenchTable]:
+    tables = []
+    for work in results["rows"]:
+        rows = [
+            [
+                k["kind"],
+                f"{k['seconds']:.2f}",
+                _percent(k["share"]),
+                "" if k["of_rate"] is None else _percent(k["of_rate"]),
+            ]
+            for k in work["kinds"]
+        ]
+        rows.append(["at best", f"{work['at_best'] * work['seconds']:.2f}", _percent(work["at_best"]), ""])
+        title = f"{work['work']}: {work['seconds']:.2f} s"
+        tables.append(BenchTable(title, ["kind", "s", "share %", "of rate %"], rows))
     return tables
 
 

@@ -1,0 +1,144 @@
+"""``bench profile``: where the time of adapting and of answering goes, and how fast their products run.
+
+torch's profiler counts every operation's own time and, for products, its operations. They are put into a few kinds;
+what no operation accounts for is Python's and the dispatcher's. The profiler itself costs some percent, so the seconds
+are for comparing kinds with one another and not with another benchmark.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from selfedit.benchmarks.answering import NONE, ours
+from selfedit.benchmarks.work import BenchWork, make_work
+from selfedit.config import Settings
+from selfedit.inner.adapt import adapt
+from selfedit.inner.job import OptimSpec
+from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.lora import LoraSpec
+from selfedit.run.progress import SILENT, ProgressSink
+
+WEIGHTS = "products with the weights"
+KINDS: dict[str, tuple[str, ...]] = {
+    WEIGHTS: ("aten::mm", "aten::addmm", "aten::addmm_"),
+    "batched products (adapters, decode attention)": ("aten::bmm", "aten::baddbmm", "aten::baddbmm_"),
+    "attention": ("aten::_scaled_dot_product",),
+    "gathers and copies": (
+        "aten::index", "aten::_index", "aten::copy_", "aten::cat", "aten::gather", "aten::fill_",
+    ),
+    "AdamW and clipping": ("aten::_fused_adamw", "aten::linalg_vector_norm"),
+}  # fmt: skip
+"""Kinds of work, and how the names of their operations begin."""
+REST = "norms, activations, softmax, sums"
+PYTHON = "Python and dispatch"
+PRODUCTS = (WEIGHTS, "batched products (adapters, decode attention)")
+
+
+def bench_profile(
+    settings: Settings, *, together: int = 8, adapters: int = 16, rows: int = 64, questions: int = 4,
+    new_tokens: int = 24, rate_size: int = 2048, progress: ProgressSink = SILENT,
+) -> dict[str, Any]:  # fmt: skip
+    """Profile one epoch of inner loops together, adapters answering together, and rows without an adapter.
+
+    Args:
+        settings: model, device, dtype, the adapter and its optimiser.
+        together: inner loops in one pass.
+        adapters: that answer together, each ``questions`` prompts.
+        rows: prompts decoded at once without an adapter.
+        questions: of each adapter.
+        new_tokens: written after each prompt.
+        rate_size: side of the square matrices of the matrix-product rate.
+        progress: where progress goes.
+
+    Returns:
+        For each work its seconds, and for each kind its seconds, its share of them and, for products, operations a
+        second, as such and as a share of the matrix-product rate.
+    """
+    lm = load(settings.model, device=settings.device, dtype=settings.dtype)
+    work = make_work(lm, settings, passages=8, edits=1, loops=max(8, together), self_edits=None, passage_file=None)
+    spec = LoraSpec(**settings.inner.lora.model_dump())
+    optim = replace(OptimSpec(**settings.inner.optim.model_dump()), epochs=1)
+    jobs = [work.job(n, spec, optim) for n in range(together)]
+    loops = len(work.prompts)
+    adapted = [(a, a % loops, q) for a in range(adapters) for q in range(questions)]
+    plain = [(NONE, n % loops, n // loops % questions) for n in range(rows)]
+    works: list[tuple[str, Callable[[], object]]] = [
+        (f"adapting, {together} inner loops together", lambda: adapt(lm, jobs)),
+        (f"answering, {adapters} adapters × {questions}", _answering(lm, work, adapted, spec, new_tokens)),
+        (f"answering, {rows} rows, no adapter", _answering(lm, work, plain, spec, new_tokens)),
+    ]
+    rate = _rate(lm, rate_size)
+    found = []
+    with progress.task("profiling", total=len(works), unit="works") as task:
+        for name, run in works:
+            run()  # warms up
+            found.append({"work": name, **_profiled(run, rate)})
+            task.advance(note=name)
+    return {
+        "benchmark": "profile",
+        "rate": rate,
+        "threads": torch.get_num_threads(),
+        "rows": found,
+        "notes": [
+            f"one process, {torch.get_num_threads()} threads; matrix-product rate of two {rate_size}² matrices: "
+            f"{rate / 1e9:.0f}·10⁹ operations a second",
+            "of rate: operations a second of those products, as a share of that rate",
+            "at best: what the work would take if everything but its products cost nothing",
+        ],
+        "settings": settings.model_dump(mode="json", include={"model", "device", "dtype", "inner"}),
+    }
+
+
+def _answering(
+    lm: LanguageModel, work: BenchWork, rows: Sequence[tuple[int, int, int]], spec: LoraSpec, new_tokens: int
+) -> Callable[[], object]:
+    return lambda: ours(lm, work, rows, spec, new_tokens, time.perf_counter)
+
+
+def _rate(lm: LanguageModel, size: int) -> float:
+    """Operations a second of the product of two ``[size, size]`` matrices, the best of five."""
+    a, b = (torch.rand(size, size, device=lm.device).to(lm.dtype) for _ in range(2))
+    out, best = torch.empty_like(a), float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def _profiled(run: Callable[[], object], rate: float) -> dict[str, Any]:
+    with profile(activities=[ProfilerActivity.CPU], with_flops=True) as recorded:
+        start = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - start
+    times: dict[str, float] = dict.fromkeys([*KINDS, REST], 0.0)
+    flops = dict.fromkeys(times, 0.0)
+    for event in recorded.key_averages():
+        if event.key.startswith("aten::"):
+            kind = _kind(event.key)
+            times[kind] += event.self_cpu_time_total / 1e6
+            flops[kind] += event.flops or 0
+    times[PYTHON] = max(0.0, seconds - sum(times.values()))
+    kinds = [
+        {"kind": kind, "seconds": spent, "share": spent / seconds, "of_rate": _of_rate(kind, flops, spent, rate)}
+        for kind, spent in times.items()
+    ]
+    return {"seconds": seconds, "kinds": kinds, "at_best": sum(times[kind] for kind in PRODUCTS) / seconds}
+
+
+def _of_rate(kind: str, flops: dict[str, float], seconds: float, rate: float) -> float | None:
+    return flops[kind] / seconds / rate if kind in PRODUCTS and seconds and flops[kind] else None
+
+
+def _kind(operation: str) -> str:
+    for kind, starts in KINDS.items():
+        exact = kind in PRODUCTS
+        if operation in starts if exact else operation.startswith(starts):
+            return kind
+    return REST
