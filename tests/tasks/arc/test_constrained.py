@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from selfedit.errors import Unavailable, UsageError
+from selfedit.lm.generate import generate
+from selfedit.lm.load import load
 from selfedit.tasks.arc.constrained import GrammarRow, SelfEditGrammar
 from selfedit.tasks.arc.parse import Reason, Rejection, Tally
 from selfedit.tasks.arc.self_edit import CHOICES, ORACLE, ArcSelfEdit, SelfEditSpec
 from selfedit.tasks.arc.tools import Toolbox
+from tiny_llama import made_tokenizer, tiny_llama
 
 pytest.importorskip("llguidance", reason="needs the package llguidance")
 FREE = SelfEditSpec()
@@ -186,3 +190,21 @@ def test_without_llguidance_the_remedy_is_named(small_tokenizer: Any, monkeypatc
 def test_a_slow_tokenizer_is_refused() -> None:
     with pytest.raises(UsageError, match="fast tokenizer"):
         SelfEditGrammar(object(), FREE)
+
+
+@pytest.mark.slow
+def test_samples_of_a_language_model_with_random_weights_all_parse(tmp_path: Path) -> None:
+    """The same through the decoder, whose model's likings are not flat."""
+    tokenizer = made_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    tiny_llama(len(tokenizer)).save_pretrained(tmp_path)
+    lm = load(str(tmp_path), device="cpu")
+    grammar, tally = SelfEditGrammar(lm.tokenizer, CHOICES), Tally()
+    rows = [grammar.row() for _ in range(192)]
+    asked = [[5, 6, 7], [8, 9]] * 96
+    said = generate(lm, asked, rules=rows, max_new_tokens=300, temperature=1.5, seeds=range(192))
+    assert all(completion.finish == "stop" for completion in said)
+    for row in rows:
+        tally.add(row.result())
+    assert (tally.accepted, tally.rejected) == (192, 0)
+    assert len({row.result() for row in rows}) > 50
