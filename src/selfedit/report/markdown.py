@@ -23,7 +23,7 @@ def begin(name: str) -> str:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Rows, paired differences and, after continued pretraining, trainings; published numbers in a column beside ours.
+    """Rows, paired differences and what else was found, as Markdown; published numbers in a column beside ours.
 
     Raises:
         DataError: the results hold no table.
@@ -33,6 +33,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         raise DataError("there is no table of methods in these results", where=results.get("experiment"), fix=fix)
     published = results.get("published", {})
     parts = [_about(results), _rows(results, published), _paired(results, published), _training(results)]
+    parts += [_tasks(results), *_more(results), _notes(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -55,6 +56,9 @@ def rewrite(page: Path, name: str, text: str) -> None:
 
 def _about(results: Mapping[str, Any]) -> str:
     settings = results.get("settings", {})
+    if "tasks" in results:
+        model = _code(results.get("model", {}).get("name"))
+        return f"Model {model}, run seed {settings.get('seed', '?')}. {_plain(results.get('title', ''))}."
     seeds = settings.get("eval", {}).get("repeats", 1)
     about = [
         f"Model {_code(results.get('model', {}).get('name'))}",
@@ -104,6 +108,27 @@ def _training(results: Mapping[str, Any]) -> str:
         for run in runs
     ]
     return _table(["trained on", "documents", "steps", "tokens", "first loss", "last loss"], rows)
+
+
+def _tasks(results: Mapping[str, Any]) -> str:
+    """Each held-out task with the share of its trials that solved it, and the names of those that RL learned on."""
+    if "tasks" not in results:
+        return ""
+    methods = [row["method"] for row in results["rows"]]
+    rows = [
+        [name, *(_percent(results["contexts"][method].get(name)) for method in methods)]
+        for name in results["tasks"]["heldout"]
+    ]
+    table = _table(["held-out task, solved %", *methods], rows)
+    return f"{table}\n\nRL learned on: {', '.join(map(_plain, results['tasks']['train'])) or 'none'}."
+
+
+def _more(results: Mapping[str, Any]) -> list[str]:
+    return [f"{_plain(t['title'])}:\n\n{_table(t['columns'], t['rows'])}" for t in results.get("tables", [])]
+
+
+def _notes(results: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {_plain(note)}" for note in results.get("notes", []))
 
 
 def _published(found: Mapping[str, Any], sign: str = "") -> list[object]:
