@@ -38,6 +38,6 @@ def test_a_product_is_counted_with_its_operations() -> None:
     from selfedit.benchmarks.profile import _profiled
 
     a = torch.rand(64, 64)
-    found = _profiled(lambda: [torch.mm(a, a) for _ in range(50)], rate=1.0)
+    found = _profiled(lambda: [torch.mm(a, a) for _ in range(50)], rate=1.0, device=a.device)
     weights = found["kinds"][0]
     assert weights["of_rate"] * weights["seconds"] == pytest.approx(50 * 2 * 64**3)

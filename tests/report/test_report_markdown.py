@@ -40,6 +40,28 @@ def test_ours_and_the_published_side_by_side() -> None:
     assert "odd\\|&lt;b>" in text
 
 
+def test_tasks_by_name_and_what_else_was_found() -> None:
+    text = markdown({
+        "experiment": "few-shot",
+        "title": "tasks solved (n counts tasks)",
+        "names": {"base": "in context", "own": "after training"},
+        "rows": [{"method": m, "accuracy": 0.25, "se": 0.25, "n": 2} for m in ("base", "own")],
+        "tasks": {"train": ["t1", "t<2"], "heldout": ["h1", "h2"]},
+        "contexts": {"own": {"h1": 0.5, "h2": 1.0}, "base": {"h1": 0.0, "h2": None}},
+        "tables": [{"title": "What changed", "columns": ["", "before"], "rows": [["basic on %", "70.0"]]}],
+        "notes": ["Departure: primed."],
+        "model": {"name": "smollm2-135m"},
+        "settings": {"seed": 4},
+    })  # fmt: skip
+    assert "`smollm2-135m`" in text and "run seed 4. tasks solved (n counts tasks)." in text
+    assert "grader" not in text and "passages" not in text
+    assert "| in context | 25.0 | 25.0 | 2 |" in text
+    assert "| held-out task, solved % | base | own |" in text
+    assert "| h1 | 0.0 | 50.0 |" in text and "| h2 | ? | 100.0 |" in text
+    assert "RL learned on: t1, t&lt;2." in text
+    assert "What changed:" in text and "| basic on % | 70.0 |" in text and "- Departure: primed." in text
+
+
 def test_only_the_block_is_rewritten(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Before\n<!-- results: one -->\nold\n<!-- end of results -->\nbetween\n"

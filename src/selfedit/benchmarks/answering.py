@@ -39,6 +39,16 @@ def random_adapter(shape: Shape, spec: LoraSpec, number: int) -> Adapter:
     return Adapter(spec, tensors)
 
 
+def to_answer(
+    lm: LanguageModel, work: BenchWork, rows: Sequence[Sequence[int]], spec: LoraSpec
+) -> tuple[LanguageModel, list[tuple[int, ...]], list[Adapter | None]]:
+    """A model that no token ends, and of every row (adapter, inner loop, question) its prompt and its adapter."""
+    shape = Shape.of(lm.model.config)
+    made = {k: random_adapter(shape, spec, k) for k in {row[0] for row in rows} - {NONE}}
+    prompts = [work.prompts[loop][question] for _, loop, question in rows]
+    return replace(lm, eos_ids=frozenset()), prompts, [made.get(k) for k, _, _ in rows]
+
+
 def ours(
     lm: LanguageModel,
     work: BenchWork,
@@ -48,10 +58,7 @@ def ours(
     now: Callable[[], float],
 ) -> dict[str, Any]:
     """All rows in one call; a row is (adapter, inner loop, question)."""
-    shape, endless = Shape.of(lm.model.config), replace(lm, eos_ids=frozenset())
-    made = {k: random_adapter(shape, spec, k) for k in {row[0] for row in rows} - {NONE}}
-    prompts = [work.prompts[loop][question] for _, loop, question in rows]
-    adapters = [made.get(k) for k, _, _ in rows]
+    endless, prompts, adapters = to_answer(lm, work, rows, spec)
     generate(endless, prompts[:1], adapters[:1], max_new_tokens=2)
     start = now()
     said = generate(endless, prompts, adapters, max_new_tokens=new_tokens)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from selfedit.benchmarks import answering
 from selfedit.benchmarks.careful import initial_values, train_with_peft
 from selfedit.benchmarks.memory import peak_bytes, start_peak
 from selfedit.benchmarks.published import timed_steps
+from selfedit.benchmarks.rate import matrix_rate, now
 from selfedit.benchmarks.work import BenchWork, read_work
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
@@ -55,14 +55,7 @@ class Contestant:
 
     def rate(self, size: int, times: int) -> Answer:
         """Operations a second of the product of two ``[size, size]`` matrices, the median of ``times``."""
-        a, b = (torch.rand(size, size, device=self.device).to(self.dtype) for _ in range(2))
-        out = torch.empty_like(a)
-        seconds = []
-        for _ in range(times + 1):  # the first warms up
-            start = _now(self.device)
-            torch.mm(a, b, out=out)
-            seconds.append(_now(self.device) - start)
-        return {"flops": 2 * size**3 / sorted(seconds[1:])[times // 2]}
+        return {"flops": matrix_rate(self.device, self.dtype, size, times)}
 
     def published(self, job: int, lora: dict[str, Any], optim: dict[str, Any], steps: int, pad_to: int) -> Answer:
         """Seconds of some steps of the published recipe."""
@@ -79,9 +72,9 @@ class Contestant:
         with _tokens_seen(self.base.get_input_embeddings()) as seen:
             for job in made:
                 initial = initial_values(self.base, job.lora, job.seed)  # off the clock: a loop of one's own draws any
-                start = _now(self.device)
+                start = now(self.device)
                 losses.append(train_with_peft(self.base, job, initial)[1])
-                seconds += _now(self.device) - start
+                seconds += now(self.device) - start
         return {"seconds": seconds, **_counts(made, losses, seen), **self._peak()}
 
     def warm_up(self, group: Sequence[int], lora: dict[str, Any], optim: dict[str, Any]) -> Answer:
@@ -95,19 +88,19 @@ class Contestant:
         assert self.lm is not None
         made = [[self._job(n, lora, optim) for n in group] for group in groups]
         with _tokens_seen(self.lm.model.get_input_embeddings()) as seen:
-            start = _now(self.device)
+            start = now(self.device)
             losses = [adapter.losses for group in made for adapter in adapt(self.lm, group)]
-            seconds = _now(self.device) - start
+            seconds = now(self.device) - start
         return {"seconds": seconds, **_counts([job for group in made for job in group], losses, seen), **self._peak()}
 
     def answer(self, rows: Sequence[Sequence[int]], lora: dict[str, Any], new_tokens: int) -> Answer:
         """Prompts decoded by this library in one call: rows of (adapter or −1, prompt's inner loop, question)."""
         assert self.lm is not None
-        return answering.ours(self.lm, self.work, rows, _spec(lora), new_tokens, lambda: _now(self.device))
+        return answering.ours(self.lm, self.work, rows, _spec(lora), new_tokens, lambda: now(self.device))
 
     def generate(self, batches: Sequence[Sequence[Sequence[int]]], lora: dict[str, Any], new_tokens: int) -> Answer:
         """The same by transformers' ``generate``, batch after batch, each under one PEFT adapter or none."""
-        return answering.theirs(self.base, self.work, batches, _spec(lora), new_tokens, lambda: _now(self.device))
+        return answering.theirs(self.base, self.work, batches, _spec(lora), new_tokens, lambda: now(self.device))
 
     def _job(self, index: int, lora: dict[str, Any], optim: dict[str, Any]) -> AdaptJob:
         return self.work.job(index, _spec(lora), OptimSpec(**optim))
@@ -162,13 +155,6 @@ def _tokens_seen(embedding: torch.nn.Module) -> Iterator[list[int]]:
         yield seen
     finally:
         hook.remove()
-
-
-def _now(device: torch.device) -> float:
-    """The time once the device has done what it was given."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-    return time.perf_counter()
 
 
 ACTIONS: dict[str, Callable[..., Answer]] = {

@@ -7,7 +7,6 @@ are for comparing kinds with one another and not with another benchmark.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,19 +14,22 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from selfedit.benchmarks.answering import NONE, ours
+from selfedit.benchmarks.answering import NONE, to_answer
+from selfedit.benchmarks.rate import matrix_rate, now
 from selfedit.benchmarks.work import BenchWork, make_work
 from selfedit.config import Settings
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import OptimSpec
+from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import LoraSpec
 from selfedit.run.progress import SILENT, ProgressSink
 
 WEIGHTS = "products with the weights"
+BATCHED = "batched products (adapters, decode attention)"
 KINDS: dict[str, tuple[str, ...]] = {
-    WEIGHTS: ("aten::mm", "aten::addmm", "aten::addmm_"),
-    "batched products (adapters, decode attention)": ("aten::bmm", "aten::baddbmm", "aten::baddbmm_"),
+    WEIGHTS: ("aten::mm", "aten::addmm"),
+    BATCHED: ("aten::bmm", "aten::baddbmm"),
     "attention": ("aten::_scaled_dot_product",),
     "gathers and copies": (
         "aten::index", "aten::_index", "aten::copy_", "aten::cat", "aten::gather", "aten::fill_",
@@ -37,7 +39,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 """Kinds of work, and how the names of their operations begin."""
 REST = "norms, activations, softmax, sums"
 PYTHON = "Python and dispatch"
-PRODUCTS = (WEIGHTS, "batched products (adapters, decode attention)")
+PRODUCTS = (WEIGHTS, BATCHED)
 
 
 def bench_profile(
@@ -73,12 +75,12 @@ def bench_profile(
         (f"answering, {adapters} adapters × {questions}", _answering(lm, work, adapted, spec, new_tokens)),
         (f"answering, {rows} rows, no adapter", _answering(lm, work, plain, spec, new_tokens)),
     ]
-    rate = _rate(lm, rate_size)
+    rate = matrix_rate(lm.device, lm.dtype, rate_size, times=5)
     found = []
     with progress.task("profiling", total=len(works), unit="works") as task:
         for name, run in works:
             run()  # warms up
-            found.append({"work": name, **_profiled(run, rate)})
+            found.append({"work": name, **_profiled(run, rate, lm.device)})
             task.advance(note=name)
     return {
         "benchmark": "profile",
@@ -98,25 +100,15 @@ def bench_profile(
 def _answering(
     lm: LanguageModel, work: BenchWork, rows: Sequence[tuple[int, int, int]], spec: LoraSpec, new_tokens: int
 ) -> Callable[[], object]:
-    return lambda: ours(lm, work, rows, spec, new_tokens, time.perf_counter)
+    endless, prompts, adapters = to_answer(lm, work, rows, spec)
+    return lambda: generate(endless, prompts, adapters, max_new_tokens=new_tokens)
 
 
-def _rate(lm: LanguageModel, size: int) -> float:
-    """Operations a second of the product of two ``[size, size]`` matrices, the best of five."""
-    a, b = (torch.rand(size, size, device=lm.device).to(lm.dtype) for _ in range(2))
-    out, best = torch.empty_like(a), float("inf")
-    for _ in range(6):
-        start = time.perf_counter()
-        torch.mm(a, b, out=out)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
-
-
-def _profiled(run: Callable[[], object], rate: float) -> dict[str, Any]:
+def _profiled(run: Callable[[], object], rate: float, device: torch.device) -> dict[str, Any]:
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as recorded:
-        start = time.perf_counter()
+        start = now(device)
         run()
-        seconds = time.perf_counter() - start
+        seconds = now(device) - start
     times: dict[str, float] = dict.fromkeys([*KINDS, REST], 0.0)
     flops = dict.fromkeys(times, 0.0)
     for event in recorded.key_averages():
@@ -137,8 +129,4 @@ def _of_rate(kind: str, flops: dict[str, float], seconds: float, rate: float) ->
 
 
 def _kind(operation: str) -> str:
-    for kind, starts in KINDS.items():
-        exact = kind in PRODUCTS
-        if operation in starts if exact else operation.startswith(starts):
-            return kind
-    return REST
+    return next((kind for kind, starts in KINDS.items() if operation.startswith(starts)), REST)

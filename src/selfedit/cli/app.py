@@ -23,7 +23,7 @@ VERBS = {
     "ask": "Put questions to a model, with or without an adapter.",
     "evaluate": "The table of a run, also with another grader; or a model's accuracy on questions from a file.",
     "grade": "How far a grader agrees with the labels of a file, on questions it has not seen.",
-    "bench": "What it costs, side by side with others: inner, generate, arithmetic, racing.",
+    "bench": "What it costs, side by side with others: inner, generate, profile, arithmetic, racing.",
     "report": "Pictures and a page of a run.",
     "models": "The models with short names: list them, fetch one, print its folder.",
     "doctor": "Is everything here that selfedit needs?",

@@ -82,11 +82,9 @@ def inner(
     from selfedit.report.bench import draw_inner
 
     picture = draw_inner(results, folder / "report")
-    if json:
-        print_json(results)
-        return
-    _print(results)
-    say(f"results: {folder / 'results.json'}; picture: {picture}")
+    _show(results, json=json)
+    if not json:
+        say(f"results: {folder / 'results.json'}; picture: {picture}")
 
 
 @bench.command
@@ -148,11 +146,9 @@ def generate(
     from selfedit.report.bench import draw_generate
 
     picture = draw_generate(results, folder / "report")
-    if json:
-        print_json(results)
-        return
-    _print(results)
-    say(f"results: {folder / 'results.json'}; picture: {picture}")
+    _show(results, json=json)
+    if not json:
+        say(f"results: {folder / 'results.json'}; picture: {picture}")
 
 
 @bench.command
@@ -193,10 +189,7 @@ def profile(
             settings, together=k, adapters=adapters, rows=rows, questions=questions, new_tokens=new_tokens,
             progress=progress,
         )  # fmt: skip
-    if json:
-        print_json(found)
-        return
-    _print(found)
+    _show(found, json=json)
 
 
 @bench.command
@@ -229,10 +222,7 @@ def arithmetic(
     found = table(
         model, ks=_numbers(k or ""), tokens=tokens, rank=rank, width=width, tflops=tflops, bandwidth=bandwidth
     )
-    if json:
-        print_json(found)
-        return
-    _print(found)
+    _show(found, json=json)
 
 
 @bench.command
@@ -259,10 +249,7 @@ def racing(
     from selfedit.benchmarks.racing import bench_racing
 
     found = bench_racing(runs, repeats=repeats, draws=draws, doubt=doubt, seed=seed)
-    if json:
-        print_json(found)
-        return
-    _print(found)
+    _show(found, json=json)
 
 
 @bench.command
@@ -298,7 +285,10 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _print(results: dict[str, Any]) -> None:
+def _show(results: dict[str, Any], *, json: bool) -> None:
+    if json:
+        print_json(results)
+        return
     from selfedit.report.bench_tables import bench_tables
 
     for title, columns, rows in bench_tables(results):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selfedit.outer.score import InnerLoop, marks_of, score
+from selfedit.outer.loops import InnerLoop
+from selfedit.outer.score import marks_of, score
 from selfedit.outer.session import Session
 from selfedit.run.ledger import Ledger
 from selfedit.run.seeds import derive

@@ -19,9 +19,10 @@ from selfedit.grading.stats import mean_se, paired, spearman
 from selfedit.lm.load import LanguageModel, load
 from selfedit.outer.evaluate import table
 from selfedit.outer.kept import own_answers
+from selfedit.outer.loops import InnerLoop
 from selfedit.outer.own_questions import survivors, with_own_questions
 from selfedit.outer.sample import sample
-from selfedit.outer.score import InnerLoop, accuracies, answer_base, score
+from selfedit.outer.score import accuracies, answer_base, score
 from selfedit.outer.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder

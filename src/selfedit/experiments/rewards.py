@@ -20,16 +20,16 @@ from selfedit.experiments.reward_ranking import compare_choices, row, shown
 from selfedit.grading.grader import get_grader
 from selfedit.grading.stats import share_right
 from selfedit.lm.load import LanguageModel
+from selfedit.outer.loops import edit_loops
 from selfedit.outer.proxy import Mark, proxy_marks
 from selfedit.outer.rest_em import PHASE, plan_rounds
 from selfedit.outer.sample import sample
-from selfedit.outer.score import InnerLoop, likely, score
+from selfedit.outer.score import likely, score
 from selfedit.outer.session import Session
 from selfedit.outer.signals import likelihoods
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import SelfEditRow
 from selfedit.run.progress import SILENT, ProgressSink
-from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.task import Context
 
@@ -74,21 +74,9 @@ def run_rewards(
 
 
 def _run_loops(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow]:
-    rl, seed = session.settings.rl, session.settings.seed
-    by_id = {context.id: context for context in contexts}
+    rl = session.settings.rl
     edits = sample(session, PHASE, ROUND, contexts, rl.candidates)
-    loops = [
-        InnerLoop(
-            by_id[edit.context_id],
-            edit.candidate,
-            repeat,
-            session.task.parse(edit.text),
-            derive(seed, "inner", PHASE, ROUND, edit.context_id, edit.candidate, repeat),
-            derive(seed, "order", PHASE, ROUND, repeat),
-        )
-        for edit in edits
-        for repeat in range(rl.repeats)
-    ]
+    loops = edit_loops(session, PHASE, ROUND, contexts, edits, range(rl.repeats))
     score(session, PHASE, ROUND, loops, ("answers", "likelihood"))
     return edits
 

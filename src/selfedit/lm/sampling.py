@@ -35,13 +35,14 @@ def next_tokens(logits: Tensor, temperature: float, top_p: float, uniforms: Tens
         return _drawn(probs, uniforms)
     chosen = torch.empty(len(probs), dtype=torch.long, device=probs.device)
     rows, k = torch.arange(len(probs), device=probs.device), min(FIRST_K, probs.shape[1])
-    while len(rows):
-        top, ids = _likeliest(probs[rows], k)  # [n, k], likeliest first
+    while len(rows):  # those still without a token; probs and uniforms are theirs
+        top, ids = _likeliest(probs, k)  # [n, k], likeliest first
         before = top.cumsum(1) - top
         whole = (top.sum(1) >= top_p) | (k == probs.shape[1])
-        place = _drawn(top.masked_fill(before >= top_p, 0.0), uniforms[rows])
+        place = _drawn(top.masked_fill(before >= top_p, 0.0), uniforms)
         chosen[rows[whole]] = ids.gather(1, place[:, None]).squeeze(1)[whole]
-        rows, k = rows[~whole], min(8 * k, probs.shape[1])
+        rows, probs, uniforms = rows[~whole], probs[~whole], uniforms[~whole]
+        k = min(8 * k, probs.shape[1])
     return chosen
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from selfedit.errors import UsageError
 from selfedit.grading.stats import clustered, mean_se, paired, share_right
 from selfedit.lm.lora import Adapter
+from selfedit.outer.loops import InnerLoop
 from selfedit.outer.sample import sample
-from selfedit.outer.score import InnerLoop, answer_base, marks_of, score
+from selfedit.outer.score import answer_base, marks_of, score
 from selfedit.outer.session import Session
 from selfedit.run.ledger import Ledger
 from selfedit.run.seeds import derive

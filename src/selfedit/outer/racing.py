@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
 from selfedit.config import RewardSettings
-from selfedit.outer.score import InnerLoop, marks_of, score
+from selfedit.outer.loops import InnerLoop
+from selfedit.outer.score import marks_of, score
 from selfedit.outer.selection import rewards
 from selfedit.outer.session import Session
 from selfedit.run.ledger import BASE, InnerKey

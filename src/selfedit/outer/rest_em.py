@@ -19,12 +19,13 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import load_weights
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.outer.kept import earlier_contexts, learn_earlier, lost, own_answers
+from selfedit.outer.loops import InnerLoop, edit_loops
 from selfedit.outer.own_questions import plan_with_own_questions
 from selfedit.outer.policy import merge, save_policy
 from selfedit.outer.proxy import check_judge
 from selfedit.outer.racing import raced_rewards, run_race
 from selfedit.outer.sample import sample
-from selfedit.outer.score import InnerLoop, accuracies
+from selfedit.outer.score import accuracies
 from selfedit.outer.session import Session
 from selfedit.outer.signals import measure, measure_base, measured
 from selfedit.run.files import hash_folder
@@ -136,20 +137,9 @@ def _e_step(
         earlier = earlier_contexts(session.settings, number, every, contexts)
         asked = learn_earlier(session, number, contexts, earlier, policy)
     measure_base(session, PHASE, number, asked)
-    by_id = {context.id: context for context in asked}
 
     def loops(repeat: int) -> list[InnerLoop]:
-        return [
-            InnerLoop(
-                by_id[row.context_id],
-                row.candidate,
-                repeat,
-                session.task.parse(row.text),
-                derive(session.settings.seed, "inner", PHASE, number, row.context_id, row.candidate, repeat),
-                derive(session.settings.seed, "order", PHASE, number, repeat),
-            )
-            for row in edits
-        ]
+        return edit_loops(session, PHASE, number, asked, edits, [repeat])
 
     alive = None
     if rl.racing:

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from selfedit.engine.work import Done, Trained, Work
@@ -18,6 +18,7 @@ from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
 from selfedit.outer import known
 from selfedit.outer.groups import choose_group, form_groups
+from selfedit.outer.loops import InnerLoop
 from selfedit.outer.session import Session, timed
 from selfedit.run.files import fingerprint
 from selfedit.run.ledger import BASE, AdaptationRow, AnswerRow, InnerKey, KnownRow, TimingRow
@@ -32,23 +33,6 @@ Ask = Literal["answers", "likelihood"]
 def likely(phase: str) -> str:
     """The phase under which the gold answers' likelihoods of another phase are kept."""
     return f"{phase}:loglik"
-
-
-@dataclass(frozen=True)
-class InnerLoop:
-    """One inner loop to run: this self-edit (as the task read it) of this context, with this seed."""
-
-    context: Context
-    candidate: int
-    repeat: int
-    edit: Any
-    seed: int
-    order_seed: int
-
-    @property
-    def key(self) -> InnerKey:
-        """Its name in the ledger, within a phase and round."""
-        return InnerKey(self.context.id, self.candidate, self.repeat)
 
 
 def answer_base(session: Session, phase: str, round: int, contexts: Sequence[Context]) -> None:

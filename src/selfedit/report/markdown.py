@@ -56,18 +56,16 @@ def rewrite(page: Path, name: str, text: str) -> None:
 
 def _about(results: Mapping[str, Any]) -> str:
     settings = results.get("settings", {})
-    if "tasks" in results:
-        model = _code(results.get("model", {}).get("name"))
-        return f"Model {model}, run seed {settings.get('seed', '?')}. {_plain(results.get('title', ''))}."
     seeds = settings.get("eval", {}).get("repeats", 1)
     about = [
         f"Model {_code(results.get('model', {}).get('name'))}",
-        f"grader {_code(results.get('grader'))}",
+        *([f"grader {_code(results['grader'])}"] if "grader" in results else []),
         f"{seeds} inner seed{'s' if seeds > 1 else ''}",
         f"run seed {settings.get('seed', '?')}",
     ]
     source = results.get("published", {}).get("source")
-    said = ", ".join(about) + ". n counts passages, the standard error is over passages."
+    counted = results.get("title", "n counts passages, the standard error is over passages")
+    said = f"{', '.join(about)}. {_plain(counted)}."
     return f"{said} Published: {_plain(source)}." if source and results["published"]["rows"] else said
 
 
