@@ -62,6 +62,18 @@ def test_tasks_by_name_and_what_else_was_found() -> None:
     assert "What changed:" in text and "| basic on % | 70.0 |" in text and "- Departure: primed." in text
 
 
+def test_the_published_order_and_what_self_edits_are_like() -> None:
+    shape = {"policy": "round-1", "n": 4, "tokens": 101.6, "facts": 7.25, "single_fact": 0.5, "diversity": 0.777}
+    steps = [
+        {"from": "base", "to": "passage", "holds": True, "z": 2.04},
+        {"from": "passage", "to": "no-rl", "holds": False, "z": None},
+    ]
+    text = markdown({**RESULTS, "order": steps, "self_edits": [{**shape, "compression": None}]})
+    assert "| base &lt; passage | yes | +2.0 |" in text and "| passage &lt; no-rl | no | ? |" in text
+    assert "| round-1 | 4 | 102 | 7.2 | 0.50 | 0.78 | ? |" in text
+    assert "published order" not in markdown(RESULTS)
+
+
 def test_only_the_block_is_rewritten(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Before\n<!-- results: one -->\nold\n<!-- end of results -->\nbetween\n"

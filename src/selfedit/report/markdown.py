@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import DataError
+from selfedit.report.further import further_tables
 from selfedit.report.words import method_name
 from selfedit.run.files import write_atomic
 
@@ -122,7 +123,12 @@ def _tasks(results: Mapping[str, Any]) -> str:
 
 
 def _more(results: Mapping[str, Any]) -> list[str]:
-    return [f"{_plain(t['title'])}:\n\n{_table(t['columns'], t['rows'])}" for t in results.get("tables", [])]
+    told = [(t["title"], t["columns"], t["rows"]) for t in results.get("tables", [])]
+    told += [(t.title, t.columns, t.rows) for t in further_tables(results)]
+    return [
+        f"{_plain(title)}{'' if title.endswith('?') else ':'}\n\n{_table(columns, rows)}"
+        for title, columns, rows in told
+    ]
 
 
 def _notes(results: Mapping[str, Any]) -> str:

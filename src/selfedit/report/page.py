@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from selfedit.report.further import further_tables
 from selfedit.report.words import PARTS, method_name
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import SelfEditRow, TimingRow
@@ -53,7 +54,7 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
         f"<h1>{escape(run.path.name)}</h1>",
         *_tables(results),
         *[f'<p><img src="{escape(p.name)}" alt="{escape(p.stem.replace("-", " "))}"></p>' for p in pictures],
-        *_shapes(results.get("self_edits", [])),
+        *_found(results),
         *_times(run.ledger.timings()),
         *_self_edits(run),
         "</body>\n</html>\n",
@@ -77,17 +78,8 @@ def _tables(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _shapes(self_edits: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each policy's self-edits look like, as means."""
-    if not self_edits:
-        return []
-    names = {"tokens": ".0f", "facts": ".1f", "single_fact": ".2f", "diversity": ".2f", "compression": ".2f"}
-    rows = [
-        [s["policy"], s["n"], *["?" if s.get(key) is None else f"{s[key]:{form}}" for key, form in names.items()]]
-        for s in self_edits
-    ]
-    columns = ["self-edits", "n", "tokens", "lines", "lines with one fact", "lexical diversity", "compression ratio"]
-    return ["<h2>What self-edits look like</h2>", _table(columns, rows)]
+def _found(results: Mapping[str, Any]) -> list[str]:
+    return [f"<h2>{escape(t.title)}</h2>\n{_table(t.columns, t.rows)}" for t in further_tables(results)]
 
 
 def _times(timings: Iterable[TimingRow]) -> list[str]:

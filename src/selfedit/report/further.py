@@ -1,0 +1,46 @@
+"""Tables beside the methods' own, alike on a run's page and in a recipe's: the published order, the self-edits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FurtherTable:
+    """A title, the columns' names and the cells as text."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def further_tables(results: Mapping[str, Any]) -> list[FurtherTable]:
+    """Those tables for which the results hold something, in order."""
+    return [table for table in (_order(results), _shapes(results)) if table.rows]
+
+
+def _order(results: Mapping[str, Any]) -> FurtherTable:
+    """Step by step of the published order, whether it holds here, and the difference over its standard error."""
+    columns = ["step of the published order", "holds here", "difference / se"]
+    rows = [
+        [
+            f"{step['from']} < {step['to']}",
+            "yes" if step["holds"] else "no",
+            "?" if step["z"] is None else f"{step['z']:+.1f}",
+        ]
+        for step in results.get("order", [])
+    ]
+    return FurtherTable("Does the published order hold?", columns, rows)
+
+
+def _shapes(results: Mapping[str, Any]) -> FurtherTable:
+    """What each policy's self-edits look like, as means over them."""
+    names = {"tokens": ".0f", "facts": ".1f", "single_fact": ".2f", "diversity": ".2f", "compression": ".2f"}
+    columns = ["self-edits", "n", "tokens", "lines", "lines with one fact", "lexical diversity", "compression ratio"]
+    rows = [
+        [s["policy"], s["n"], *["?" if s.get(key) is None else f"{s[key]:{form}}" for key, form in names.items()]]
+        for s in results.get("self_edits", [])
+    ]
+    return FurtherTable("What self-edits look like", columns, rows)
