@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from selfedit.errors import DataError, Interrupted, UsageError
 from selfedit.experiments import cpt_training
 from selfedit.experiments.cpt import run_cpt
 from selfedit.experiments.documents import cleaned
+from selfedit.grading.grader import Grade, Grader
 from selfedit.lm.load import load
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
@@ -144,3 +146,15 @@ def test_a_models_text_is_cleaned() -> None:
 
 def test_results_are_what_the_file_holds(done) -> None:
     assert json.loads((done[0] / "results.json").read_text())["rows"] == done[1]["rows"]
+
+
+def test_a_grader_without_any_verdict_is_named_as_the_reason(settings, monkeypatch, tmp_path: Path) -> None:
+    class Silent(Grader):
+        name = "silent"
+
+        def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
+            return Grade(None, None, self.name)
+
+    monkeypatch.setattr("selfedit.experiments.cpt.get_grader", lambda *_: Silent())
+    with pytest.raises(DataError, match="verdict"):
+        run_cpt(tmp_path / "run", settings.model_copy(update={"cpt": CptSettings(methods=["base"], passages=3)}))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from selfedit.errors import UsageError
+from selfedit.errors import DataError, UsageError
 from selfedit.grading.stats import clustered, mean_se, paired, share_right
 from selfedit.lm.lora import Adapter
 from selfedit.outer.loops import InnerLoop
@@ -111,9 +111,15 @@ def table(scores: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, 
     Args:
         scores: for each method, in order, the accuracy of each context in [0, 1].
         pairs: which methods to compare, the earlier one first; None takes neighbours.
+
+    Raises:
+        DataError: a method has no context with a score.
     """
     rows = []
     for method, of_method in scores.items():
+        if not of_method:
+            fix = "see what the grader replied; the answers are stored with the run and can be graded by another one"
+            raise DataError("no context has answers with a verdict under every method", where=method, fix=fix)
         estimate = clustered({context: [value] for context, value in of_method.items()})
         rows.append({"method": method, "accuracy": estimate.mean, "se": estimate.se, "n": estimate.n})
     differences = []

@@ -41,6 +41,7 @@ PARTS = {
     "adapting": "training adapters",
     "answering": "answering questions",
     "grading": "grading answers",
+    "reading": "reading gold answers",
     "waiting": "waiting",
 }
 """Where a run's time goes."""
