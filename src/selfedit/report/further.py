@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 
-@dataclass(frozen=True)
-class FurtherTable:
-    """A title, the columns' names and the cells as text."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
+def further_tables(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those tables for which the results hold something, in order; formed as ``tables`` in the results are."""
+    return [table for table in (_order(results), _shapes(results)) if table["rows"]]
 
 
-def further_tables(results: Mapping[str, Any]) -> list[FurtherTable]:
-    """Those tables for which the results hold something, in order."""
-    return [table for table in (_order(results), _shapes(results)) if table.rows]
-
-
-def _order(results: Mapping[str, Any]) -> FurtherTable:
+def _order(results: Mapping[str, Any]) -> dict[str, Any]:
     """Step by step of the published order, whether it holds here, and the difference over its standard error."""
     columns = ["step of the published order", "holds here", "difference / se"]
     rows = [
@@ -32,10 +22,10 @@ def _order(results: Mapping[str, Any]) -> FurtherTable:
         ]
         for step in results.get("order", [])
     ]
-    return FurtherTable("Does the published order hold?", columns, rows)
+    return {"title": "Does the published order hold?", "columns": columns, "rows": rows}
 
 
-def _shapes(results: Mapping[str, Any]) -> FurtherTable:
+def _shapes(results: Mapping[str, Any]) -> dict[str, Any]:
     """What each policy's self-edits look like, as means over them."""
     names = {"tokens": ".0f", "facts": ".1f", "single_fact": ".2f", "diversity": ".2f", "compression": ".2f"}
     columns = ["self-edits", "n", "tokens", "lines", "lines with one fact", "lexical diversity", "compression ratio"]
@@ -43,4 +33,4 @@ def _shapes(results: Mapping[str, Any]) -> FurtherTable:
         [s["policy"], s["n"], *["?" if s.get(key) is None else f"{s[key]:{form}}" for key, form in names.items()]]
         for s in results.get("self_edits", [])
     ]
-    return FurtherTable("What self-edits look like", columns, rows)
+    return {"title": "What self-edits look like", "columns": columns, "rows": rows}

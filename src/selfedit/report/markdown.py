@@ -123,12 +123,13 @@ def _tasks(results: Mapping[str, Any]) -> str:
 
 
 def _more(results: Mapping[str, Any]) -> list[str]:
-    told = [(t["title"], t["columns"], t["rows"]) for t in results.get("tables", [])]
-    told += [(t.title, t.columns, t.rows) for t in further_tables(results)]
-    return [
-        f"{_plain(title)}{'' if title.endswith('?') else ':'}\n\n{_table(columns, rows)}"
-        for title, columns, rows in told
-    ]
+    tables = [*results.get("tables", []), *further_tables(results)]
+    return [f"{_lead(t['title'])}\n\n{_table(t['columns'], t['rows'])}" for t in tables]
+
+
+def _lead(title: str) -> str:
+    """A title as the words before a table."""
+    return _plain(title if title.endswith("?") else f"{title}:")
 
 
 def _notes(results: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
         f"<h1>{escape(run.path.name)}</h1>",
         *_tables(results),
         *[f'<p><img src="{escape(p.name)}" alt="{escape(p.stem.replace("-", " "))}"></p>' for p in pictures],
-        *_found(results),
+        *_titled(further_tables(results)),
         *_times(run.ledger.timings()),
         *_self_edits(run),
         "</body>\n</html>\n",
@@ -74,12 +74,12 @@ def _tables(results: Mapping[str, Any]) -> list[str]:
         _table(["method", "accuracy %", "standard error", "n"], rows),
         *[f"<p>{escape(note)}</p>" for note in results.get("notes", [])],
         _table(["paired difference", "points", "standard error", "n"], gaps),
-        *[f"<h2>{escape(t['title'])}</h2>\n{_table(t['columns'], t['rows'])}" for t in results.get("tables", [])],
+        *_titled(results.get("tables", [])),
     ]
 
 
-def _found(results: Mapping[str, Any]) -> list[str]:
-    return [f"<h2>{escape(t.title)}</h2>\n{_table(t.columns, t.rows)}" for t in further_tables(results)]
+def _titled(tables: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [f"<h2>{escape(t['title'])}</h2>\n{_table(t['columns'], t['rows'])}" for t in tables]
 
 
 def _times(timings: Iterable[TimingRow]) -> list[str]:
