@@ -118,7 +118,10 @@ def table(scores: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, 
     rows = []
     for method, of_method in scores.items():
         if not of_method:
-            fix = "see what the grader replied; the answers are stored with the run and can be graded by another one"
+            fix = (
+                "see what the grader replied; grade a run of train again with `selfedit evaluate RUN --grader NAME`, "
+                "start an experiment again in a new folder with another answer.grader"
+            )
             raise DataError("no context has answers with a verdict under every method", where=method, fix=fix)
         estimate = clustered({context: [value] for context, value in of_method.items()})
         rows.append({"method": method, "accuracy": estimate.mean, "se": estimate.se, "n": estimate.n})
