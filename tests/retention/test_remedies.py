@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from selfedit.config import RetentionSettings
-from selfedit.config.retention import GateSettings
+from selfedit.config.retention import GateSettings, PseudorehearsalSettings
+from selfedit.errors import UsageError
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.load import load
@@ -20,6 +21,7 @@ from selfedit.retention.gate import gate
 from selfedit.retention.general import gate_texts, measured_texts
 from selfedit.retention.learner import Edit, Learner
 from selfedit.retention.library import WordRouter, route_by_likelihood
+from selfedit.retention.pseudorehearsal import write_own_texts
 from selfedit.retention.remedies import NewEdit, Remedies
 from selfedit.retention.replay import draw, reservoir
 from selfedit.tasks.knowledge.contexts import load_contexts
@@ -113,6 +115,46 @@ def test_kl_keeps_the_model_nearer_to_itself(task, learner) -> None:
         after = learner.candidate(adapter, 1.0)
         moved[name] = (torch.cat(list(token_losses(task.lm, probe, [after] * len(probe)))) - before).abs().mean()
     assert moved["kl"] < 0.7 * moved["free"]
+
+
+OWN_TEXTS = [[5, 9, 4, 7, 8], [6, 3, 9, 9, 4, 5], [8, 4, 4, 6]]
+
+
+def test_pseudorehearsal_mixes_in_the_unedited_models_own_texts(task, learner) -> None:
+    retention = RetentionSettings.model_validate(
+        {"remedies": ["pseudorehearsal"], "pseudorehearsal": {"share": 0.5, "weight": 2}}
+    )
+    (job,) = Remedies(task, retention, OWN_TEXTS).jobs([new_edit(learner)])
+    new, own = job.sequences[:3], job.sequences[3:]
+    assert len(own) == 2 and all(s.weight == 0 and s.teacher.weight == 2 for s in own)
+    assert all(s.weight == 1 and s.teacher is None for s in new)
+    for s in own:
+        assert list(s.ids) in OWN_TEXTS
+        # The teacher is the unedited model, though the learner has edits by now.
+        loss = F.cross_entropy(s.teacher.hidden @ task.lm.head.T, torch.tensor(s.ids[1:]), reduction="none")
+        torch.testing.assert_close(loss, next(token_losses(task.lm, [s.ids], [None])), rtol=1e-3, atol=1e-4)
+
+
+def test_pseudorehearsal_keeps_what_no_edit_is_about(task, learner) -> None:
+    held = write_own_texts(task.lm, PseudorehearsalSettings(texts=12, tokens=12), seed=3)
+    texts, apart = held[:8], held[8:]
+    before = torch.cat(list(token_losses(task.lm, apart, [None] * len(apart))))
+    moved = {}
+    for name, names in {"free": (), "held": ("pseudorehearsal",)}.items():
+        retention = RetentionSettings.model_validate({"remedies": names, "pseudorehearsal": {"weight": 5, "share": 2}})
+        (adapter,) = adapt(task.lm, Remedies(task, retention, texts).jobs([new_edit(Learner())]))
+        after = torch.cat(list(token_losses(task.lm, apart, [adapter] * len(apart))))
+        moved[name] = float((after - before).abs().mean())
+    assert moved["held"] < 0.7 * moved["free"]
+
+
+def test_own_texts_come_from_the_seed_and_pseudorehearsal_is_refused_without_any(task) -> None:
+    settings = PseudorehearsalSettings(texts=6, tokens=8)
+    texts = write_own_texts(task.lm, settings, seed=1)
+    assert texts == write_own_texts(task.lm, settings, seed=1) != write_own_texts(task.lm, settings, seed=2)
+    assert all(2 <= len(ids) <= 9 for ids in texts)
+    with pytest.raises(UsageError, match="texts of the unedited model"):
+        remedies(task, "pseudorehearsal")
 
 
 def test_distillation_is_on_the_written_lines_only(task, learner) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from selfedit.config.group import Group
 
-Remedy = Literal["replay", "kl", "distil", "gate", "orthogonal", "library"]
+Remedy = Literal["replay", "kl", "pseudorehearsal", "distil", "gate", "orthogonal", "library"]
 REMEDIES: tuple[Remedy, ...] = get_args(Remedy)
 
 
@@ -24,6 +24,15 @@ class KLSettings(Group):
 
     weight: float = Field(default=1.0, gt=0)
     prompts: int = Field(default=8, ge=0, description="replayed sequences that carry this loss alone; 0: new text only")
+
+
+class PseudorehearsalSettings(Group):
+    """The model's own texts from before any edit, held to what it predicted then."""
+
+    texts: int = Field(default=64, ge=1, description="texts the unedited model writes from nothing")
+    tokens: int = Field(default=48, ge=2, description="length of each at most")
+    share: float = Field(default=1.0, gt=0, le=8, description="texts mixed in for each new training sequence")
+    weight: float = Field(default=1.0, gt=0, description="of KL(unedited model ‖ model) on them")
 
 
 class DistilSettings(Group):
@@ -60,6 +69,7 @@ class RetentionSettings(Group):
     remedies: tuple[Remedy, ...] = ()
     replay: ReplaySettings = ReplaySettings()
     kl: KLSettings = KLSettings()
+    pseudorehearsal: PseudorehearsalSettings = PseudorehearsalSettings()
     distil: DistilSettings = DistilSettings()
     gate: GateSettings = GateSettings()
     library: LibrarySettings = LibrarySettings()

@@ -25,6 +25,7 @@ from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.perplexity import mean_losses
 from selfedit.outer.session import Session
 from selfedit.retention.general import measured_texts
+from selfedit.retention.pseudorehearsal import write_own_texts
 from selfedit.retention.remedies import Remedies
 from selfedit.run.environment import environment
 from selfedit.run.files import fingerprint, write_atomic
@@ -66,7 +67,8 @@ def run_continual(
         session = Session(run, lm, KnowledgeTask(lm, settings), settings, grader, progress, interrupt or Interrupt())
         setting = Setting(session, plan, probes)
         before = _before(setting)
-        ways = [_way(session.task, settings.retention, name) for name in _names(settings)]
+        texts = _own_texts(session)
+        ways = [_way(session.task, settings.retention, name, texts) for name in _names(settings)]
         after = {way.name: _sequences(setting, way) for way in ways}
         results = continual_results(settings, plan, before, after) | {
             "experiment": KIND,
@@ -84,9 +86,20 @@ def _names(settings: Settings) -> tuple[str, ...]:
     return settings.continual.compare or (remedies_name(settings.retention.remedies),)
 
 
-def _way(task: KnowledgeTask, retention: RetentionSettings, name: str) -> Way:
+def _way(task: KnowledgeTask, retention: RetentionSettings, name: str, own_texts: Sequence[Sequence[int]]) -> Way:
     chosen = RetentionSettings.model_validate(retention.model_dump() | {"remedies": parse_remedies(name)})
-    return Way(name, Remedies(task, chosen))
+    return Way(name, Remedies(task, chosen, own_texts))
+
+
+def _own_texts(session: Session) -> list[list[int]]:
+    """What the unedited model writes from nothing, where a way asks for it: written once, then read from the ledger."""
+    settings, ledger = session.settings, session.run.ledger
+    if not any("pseudorehearsal" in parse_remedies(name) for name in _names(settings)):
+        return []
+    if (stored := ledger.step("own texts")) is None:
+        stored = {"ids": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)}
+        ledger.finish_step("own texts", stored)
+    return stored["ids"]
 
 
 def _probes(settings: Settings, contexts: Sequence[Context]) -> list[Context]:

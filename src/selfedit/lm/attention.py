@@ -36,14 +36,20 @@ class Packed:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """See `Plan`."""
+        grouped = (
+            k.shape[1] != q.shape[1]
+        )  # fewer key/value heads than query heads: the kernel shares them, no copy does
         parts = [
             # Padding is on the right, so no token of a sequence sees it and no mask is needed.
             F.scaled_dot_product_attention(
-                qb.transpose(1, 2), kb.transpose(1, 2), vb.transpose(1, 2), is_causal=True, scale=scale
+                qb.transpose(1, 2),
+                kb.transpose(1, 2),
+                vb.transpose(1, 2),
+                is_causal=True,
+                scale=scale,
+                enable_gqa=grouped,
             ).transpose(1, 2)
-            for qb, kb, vb in zip(
-                self._pad(q), self._pad(_share(k, q.shape[1])), self._pad(_share(v, q.shape[1])), strict=True
-            )
+            for qb, kb, vb in zip(self._pad(q), self._pad(k), self._pad(v), strict=True)
         ]
         if len(parts) == 1 and self.segments.buckets[0].whole:
             return parts[0].flatten(0, 1)
@@ -53,13 +59,6 @@ class Packed:
         if len(self.segments.buckets) == 1 and self.segments.buckets[0].whole:
             return (self.segments.buckets[0].pad(packed.contiguous()),)
         return Pad.apply(packed, self.segments)
-
-
-def _share(heads: Tensor, queries: int) -> Tensor:
-    """Grouped-query attention: repeat each key/value head for its group of query heads, ``[T, Hkv, D] → [T, H, D]``."""
-    if heads.shape[1] == queries:
-        return heads
-    return heads.repeat_interleave(queries // heads.shape[1], dim=1)
 
 
 class KeyValueCache:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from selfedit.config.retention import RetentionSettings
+from selfedit.errors import UsageError
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.lora import Adapter
 from selfedit.retention.gate import Verdict, gate
 from selfedit.retention.learner import Learner
 from selfedit.retention.library import WordRouter, route_by_likelihood
+from selfedit.retention.pseudorehearsal import own_sequences
 from selfedit.retention.replay import draw, reservoir
 from selfedit.retention.teachers import taught_by_itself, taught_with_passage
 from selfedit.run.seeds import derive
@@ -37,11 +39,22 @@ class Remedies:
     Args:
         task: makes training sequences and prompts.
         settings: which remedies, and their settings.
+        own_texts: for pseudorehearsal, token ids of what the unedited model wrote (`write_own_texts`).
+
+    Raises:
+        UsageError: pseudorehearsal without texts.
     """
 
-    def __init__(self, task: KnowledgeTask, settings: RetentionSettings) -> None:
+    def __init__(
+        self, task: KnowledgeTask, settings: RetentionSettings, own_texts: Sequence[Sequence[int]] = ()
+    ) -> None:
         self.task, self.settings = task, settings
         self.names = frozenset(settings.remedies)
+        self.own: list[TrainSequence] = []
+        if "pseudorehearsal" in self.names:
+            if not own_texts:
+                raise UsageError("pseudorehearsal needs texts of the unedited model", fix="give write_own_texts(…)")
+            self.own = own_sequences(task.lm, own_texts, settings.pseudorehearsal.weight)
 
     @property
     def apart(self) -> bool:
@@ -78,7 +91,13 @@ class Remedies:
             adapters = [start for start, n in zip(starts, written, strict=True) for _ in range(n)]
             shown = iter(taught_with_passage(self.task.lm, flat, contexts, adapters, settings.distil.weight))
             new = [[next(shown) for _ in range(n)] + s[n:] for s, n in zip(new, written, strict=True)]
-        return [[*fresh, *again] for fresh, again in zip(new, old, strict=True)]
+        own = [self._own(edit, len(sequences)) for edit, sequences in zip(edits, new, strict=True)]
+        return [[*fresh, *again, *mine] for fresh, again, mine in zip(new, old, own, strict=True)]
+
+    def _own(self, edit: NewEdit, count: int) -> list[TrainSequence]:
+        """The unedited model's own texts, as many as are mixed in with ``count`` new sequences."""
+        wanted = math.ceil(self.settings.pseudorehearsal.share * count) if self.own else 0
+        return draw(self.own, wanted, derive(edit.seed, "pseudorehearsal"))
 
     def _replayed(self, edit: NewEdit, count: int) -> list[TrainSequence]:
         """Earlier sequences: with their own loss for replay, without any where only the teacher's is wanted."""
