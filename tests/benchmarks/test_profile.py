@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfedit.benchmarks.profile import KINDS, PYTHON, REST, WEIGHTS, _kind, bench_profile
+from selfedit.benchmarks.memory import peak_allocated
+from selfedit.benchmarks.profile import KINDS, PYTHON, REST, WEIGHTS, _kind, _profiled, bench_profile
 from selfedit.config import read_settings
 from selfedit.report.bench_tables import bench_tables
 
@@ -25,7 +26,20 @@ def test_kinds_add_up_to_the_whole(small_folder: Path) -> None:
     adapting, answering, plain = ({k["kind"]: k["seconds"] for k in row["kinds"]} for row in found["rows"])
     assert adapting["AdamW and clipping"] > 0 and not answering["AdamW and clipping"]
     assert plain["attention"] > 0
-    assert len(bench_tables(found)) == 3
+    memory = found["memory"]
+    assert (memory["from_k"], memory["to_k"]) == (1, 2) and 0 < memory["extra"] < memory["per_adapter"]
+    assert found["targets"][0]["measured"] == pytest.approx(memory["extra"] / memory["activations"])
+    assert len(bench_tables(found)) == 3 + 2
+
+
+def test_the_peak_of_tensors_is_what_was_alive_at_once() -> None:
+    def run() -> None:
+        first = torch.zeros(1000, dtype=torch.float32)
+        second = first.clone()
+        del first
+        second + second
+
+    assert 8000 <= peak_allocated(run, torch.device("cpu")) < 8000 + 512
 
 
 def test_every_product_has_its_kind() -> None:
@@ -35,8 +49,6 @@ def test_every_product_has_its_kind() -> None:
 
 
 def test_a_product_is_counted_with_its_operations() -> None:
-    from selfedit.benchmarks.profile import _profiled
-
     a = torch.rand(64, 64)
     found = _profiled(lambda: [torch.mm(a, a) for _ in range(50)], rate=1.0, device=a.device)
     weights = found["kinds"][0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from selfedit.benchmarks.careful import initial_values, train_with_peft
 from selfedit.benchmarks.memory import peak_bytes, start_peak
 from selfedit.benchmarks.published import timed_steps
 from selfedit.benchmarks.rate import matrix_rate, now
-from selfedit.benchmarks.work import BenchWork, read_work
+from selfedit.benchmarks.work import BenchWork, longest_step, read_work
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import DTYPES, LanguageModel, load
@@ -67,7 +66,7 @@ class Contestant:
     def careful(self, jobs: Sequence[int], lora: dict[str, Any], optim: dict[str, Any]) -> Answer:
         """The jobs one after another by a careful PEFT loop."""
         made = [self._job(n, lora, optim) for n in jobs]
-        train_with_peft(self.base, _warm_up(made[0]), initial_values(self.base, made[0].lora, made[0].seed))
+        train_with_peft(self.base, longest_step(made[0]), initial_values(self.base, made[0].lora, made[0].seed))
         seconds, losses = 0.0, []
         with _tokens_seen(self.base.get_input_embeddings()) as seen:
             for job in made:
@@ -80,7 +79,7 @@ class Contestant:
     def warm_up(self, group: Sequence[int], lora: dict[str, Any], optim: dict[str, Any]) -> Answer:
         """One step of a whole group, before the clock runs."""
         assert self.lm is not None
-        adapt(self.lm, [_warm_up(self._job(n, lora, optim)) for n in group])
+        adapt(self.lm, [longest_step(self._job(n, lora, optim)) for n in group])
         return {}
 
     def together(self, groups: Sequence[Sequence[int]], lora: dict[str, Any], optim: dict[str, Any]) -> Answer:
@@ -120,12 +119,6 @@ def _plain(model: str, device: str, dtype: str) -> Any:
             model_path(model, fetch=False), dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True
         )
     return loaded.to(device).eval().requires_grad_(False)
-
-
-def _warm_up(job: AdaptJob) -> AdaptJob:
-    """One step on the job's longest sequence: the memory it needs is touched before the clock runs."""
-    longest = max((s for s in job.sequences if not isinstance(s, str)), key=lambda s: len(s.ids))
-    return replace(job, sequences=[longest], optim=replace(job.optim, epochs=1))
 
 
 def _counts(jobs: Sequence[AdaptJob], losses: Sequence[Sequence[float]], seen: list[int]) -> Answer:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from selfedit.benchmarks.memory import adapter_memory
 from selfedit.benchmarks.work import BenchWork
 from selfedit.config import Settings
 from selfedit.lm.shape import Shape
@@ -148,21 +149,11 @@ def extra_memory(measured: Measured, settings: Settings, shape: Shape) -> dict[s
     if len(cells) < 2:
         return None
     (low, at_low), (high, at_high) = min(cells, key=lambda c: c[0].k), max(cells, key=lambda c: c[0].k)
-    lora, size = settings.inner.lora, 8 if settings.dtype == "float64" else 4
-    more = high.k - low.k
-    states = 4 * size * shape.adapter(lora.rank, lora.targets)
-    peaks = [statistics.median(f["peak"] for f in found) for found in (at_low, at_high)]
-    steps = [statistics.median(f["largest_step"] for f in found) for found in (at_low, at_high)]
-    width = 2 if settings.dtype in ("bfloat16", "float16") else size
-    activations = width * shape.activations(lora.rank, lora.targets) * (steps[1] - steps[0]) / more
-    return {
-        "from_k": low.k,
-        "to_k": high.k,
-        "per_adapter": (peaks[1] - peaks[0]) / more,
-        "states": states,
-        "extra": (peaks[1] - peaks[0]) / more - states,
-        "activations": activations,
-    }
+    peaks, steps = (
+        tuple(statistics.median(f[key] for f in found) for found in (at_low, at_high))
+        for key in ("peak", "largest_step")
+    )
+    return adapter_memory(shape, settings, (low.k, high.k), peaks, steps)
 
 
 def _losses(measured: Measured) -> dict[str, Any]:

@@ -15,14 +15,16 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from selfedit.benchmarks.answering import NONE, to_answer
+from selfedit.benchmarks.memory import adapter_memory, peak_allocated
 from selfedit.benchmarks.rate import matrix_rate, now
-from selfedit.benchmarks.work import BenchWork, make_work
+from selfedit.benchmarks.work import BenchWork, longest_step, make_work
 from selfedit.config import Settings
 from selfedit.inner.adapt import adapt
-from selfedit.inner.job import OptimSpec
+from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import LoraSpec
+from selfedit.lm.shape import Shape
 from selfedit.run.progress import SILENT, ProgressSink
 
 WEIGHTS = "products with the weights"
@@ -60,7 +62,8 @@ def bench_profile(
 
     Returns:
         For each work its seconds, and for each kind its seconds, its share of them and, for products, operations a
-        second, as such and as a share of the matrix-product rate.
+        second, as such and as a share of the matrix-product rate. And the memory given to the tensors of one more
+        adapter in a step, beside its activations by `Shape.activations`.
     """
     lm = load(settings.model, device=settings.device, dtype=settings.dtype)
     work = make_work(lm, settings, passages=8, edits=1, loops=max(8, together), self_edits=None, passage_file=None)
@@ -82,11 +85,16 @@ def bench_profile(
             run()  # warms up
             found.append({"work": name, **_profiled(run, rate, lm.device)})
             task.advance(note=name)
+    memory = _memory(lm, [longest_step(job) for job in jobs], settings)
+    share = memory["extra"] / memory["activations"]
+    figure = "tensors of one more adapter beyond parameters, gradients, Adam / its activations"
     return {
         "benchmark": "profile",
         "rate": rate,
         "threads": torch.get_num_threads(),
         "rows": found,
+        "memory": memory,
+        "targets": [{"figure": figure, "bound": "≤ 1", "measured": share, "met": share <= 1}],
         "notes": [
             f"one process, {torch.get_num_threads()} threads; matrix-product rate of two {rate_size}² matrices: "
             f"{rate / 1e9:.0f}·10⁹ operations a second",
@@ -95,6 +103,16 @@ def bench_profile(
         ],
         "settings": settings.model_dump(mode="json", include={"model", "device", "dtype", "inner"}),
     }
+
+
+def _memory(lm: LanguageModel, steps: Sequence[AdaptJob], settings: Settings) -> dict[str, Any]:
+    """What one more adapter's tensors take in a step: between half of the inner loops and all of them."""
+    few = steps[: max(1, len(steps) // 2)]
+    adapt(lm, few)  # what the first call of all makes is not its step's
+    peaks = [peak_allocated(lambda some=some: adapt(lm, some), lm.device) for some in (few, steps)]
+    tokens = [sum(len(s.ids) for job in some for s in job.sequences if not isinstance(s, str)) for some in (few, steps)]
+    ks = (len(few), len(steps))
+    return adapter_memory(Shape.of(lm.model.config), settings, ks, (peaks[0], peaks[1]), (tokens[0], tokens[1]))
 
 
 def _answering(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,12 @@ def read_work(path: Path) -> BenchWork:
     sequences = tuple(tuple(TrainSequence(tuple(s["ids"]), tuple(s["loss"])) for s in own) for own in data["sequences"])
     prompts = tuple(tuple(tuple(ids) for ids in own) for own in data["prompts"])
     return BenchWork(sequences, tuple(data["seeds"]), tuple(data["orders"]), prompts, data["source"])
+
+
+def longest_step(job: AdaptJob) -> AdaptJob:
+    """One step on the job's longest sequence: what needs the most memory."""
+    longest = max((s for s in job.sequences if not isinstance(s, str)), key=lambda s: len(s.ids))
+    return replace(job, sequences=[longest], optim=replace(job.optim, epochs=1))
 
 
 def make_work(

@@ -44,6 +44,7 @@ def _profile(results: Mapping[str, Any]) -> list[BenchTable]:
         rows.append(["at best", f"{work['at_best'] * work['seconds']:.2f}", _percent(work["at_best"]), ""])
         title = f"{work['work']}: {work['seconds']:.2f} s"
         tables.append(BenchTable(title, ["kind", "s", "share %", "of rate %"], rows))
+    tables.append(_memory("MB an adapter, of its tensors", results["memory"]))
     return tables
 
 
@@ -73,10 +74,14 @@ def _inner(results: Mapping[str, Any]) -> list[BenchTable]:
         BenchTable("", ["final losses against (b)", "largest relative difference"], losses),
     ]
     if memory := results["memory"]:
-        cells = [f"{memory[key] / 2**20:.1f}" for key in ("per_adapter", "states", "extra", "activations")]
-        columns = ["MB an adapter", "all", "parameters, gradients, Adam", "extra", "activations by formula"]
-        tables.append(BenchTable("", columns, [[f"from K = {memory['from_k']} to {memory['to_k']}", *cells]]))
+        tables.append(_memory("MB an adapter, of the process", memory))
     return tables
+
+
+def _memory(what: str, memory: Mapping[str, Any]) -> BenchTable:
+    cells = [f"{memory[key] / 2**20:.1f}" for key in ("per_adapter", "states", "extra", "activations")]
+    columns = [what, "all", "parameters, gradients, Adam", "extra", "activations by formula"]
+    return BenchTable("", columns, [[f"from K = {memory['from_k']} to {memory['to_k']}", *cells]])
 
 
 def _generate(results: Mapping[str, Any]) -> list[BenchTable]:
