@@ -12,17 +12,6 @@ import pytest
 
 from selfedit.benchmarks import generate, inner
 from selfedit.benchmarks.contestants import ACTIONS, Contestant
-from tiny_llama import made_tokenizer, tiny_llama
-
-
-@pytest.fixture(scope="session")
-def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-layer model with a vocabulary of a few hundred tokens."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    tokenizer = made_tokenizer()
-    tokenizer.save_pretrained(folder)
-    tiny_llama(len(tokenizer)).save_pretrained(folder)
-    return folder
 
 
 class Here:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tiny_llama import made_tokenizer, tiny_llama
 from tiny_run import contexts
 
 WRITERS = {"base": "weak", "iter1": "better", "iter2": "good", "gpt4_1": "long"}
@@ -24,16 +23,6 @@ def records(count: int, start: int = 0) -> list[dict]:
         }
         for each in contexts(count, start)
     ]
-
-
-@pytest.fixture(scope="session")
-def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random two-layer model of a few hundred tokens."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    tokenizer = made_tokenizer()
-    tokenizer.save_pretrained(folder)
-    tiny_llama(len(tokenizer)).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

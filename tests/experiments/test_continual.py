@@ -21,8 +21,7 @@ from selfedit.lm.stack import stack
 from selfedit.report.folder import write_report
 from selfedit.run.folder import RunFolder
 from stopping import Stop
-from tiny_llama import made_tokenizer, tiny_llama
-from tiny_run import LORA, HashGrader, contexts
+from tiny_run import LORA, HashGrader, MuteGrader, contexts
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -30,16 +29,6 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 @pytest.fixture(autouse=True)
 def graded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(continual, "get_grader", lambda *_: HashGrader())
-
-
-@pytest.fixture(scope="module")
-def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-layer model of a few hundred tokens: quicker than one of 49,152."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    tokenizer = made_tokenizer()
-    tokenizer.save_pretrained(folder)
-    tiny_llama(len(tokenizer)).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +93,29 @@ def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> N
     assert "everyday loss" in written[0].read_text()
     cell = next(r for r in lines if (r["way"], r["edits"], r["passage"]) == ("kl", "2", "1"))
     assert float(cell["accuracy"]) == found["ways"]["kl"]["matrix"][2][0]
+
+
+def test_sequences_without_a_verdict_are_left_out(small, small_lm, tmp_path: Path, monkeypatch) -> None:
+    settings = small(continual={"sequences": 4, "steps": 2, "probes": 2})
+    whole = run_continual(tmp_path / "whole", settings, lm=small_lm)
+    lost = whole["sequences"][0][0]
+    counted = [sequence for sequence in whole["sequences"] if lost not in sequence]
+    assert 0 < len(counted) < 4
+    monkeypatch.setattr(continual, "get_grader", lambda *_: MuteGrader(f"of {lost}?"))
+    found = run_continual(tmp_path / "some", settings, lm=small_lm)
+    assert found["sequences"] == counted and found["without_verdict"] == 4 - len(counted)
+    assert found["rows"][0]["n"] == len(counted)
+    monkeypatch.setattr(continual, "get_grader", lambda *_: MuteGrader())
+    with pytest.raises(DataError, match="no sequence has a verdict"):
+        run_continual(tmp_path / "none", settings, lm=small_lm)
+
+
+def test_a_probe_without_a_verdict_is_left_out(small, small_lm, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(continual, "get_grader", lambda *_: MuteGrader("of c8?"))
+    found = run_continual(tmp_path / "one", small(continual={"sequences": 1, "steps": 1, "probes": 2}), lm=small_lm)
+    assert found["without_verdict"] == 0 and len(found["ways"]["none"]["never_edited"]) == 2
+    found = run_continual(tmp_path / "none", small(continual={"sequences": 1, "steps": 1, "probes": 1}), lm=small_lm)
+    assert found["ways"]["none"]["never_edited"] is None
 
 
 def test_a_stopped_run_rebuilds_what_was_merged(small, small_lm, tmp_path: Path) -> None:

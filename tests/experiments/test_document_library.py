@@ -17,7 +17,6 @@ from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
 from selfedit.outer import own_questions as stage
 from stopping import Stop
-from tiny_llama import made_tokenizer, tiny_llama
 from tiny_run import HashGrader
 
 TEXTS = {
@@ -25,15 +24,6 @@ TEXTS = {
     "tarn.md": "# Tarn\nTarn is a lake with nine islands and no fish.\n",
     "deep/bell.md": "# Old Tam\nOld Tam is a bell that was cast twice.\n",
 }
-
-
-@pytest.fixture(scope="module")
-def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "small"
-    tokenizer = made_tokenizer()
-    tokenizer.save_pretrained(folder)
-    tiny_llama(len(tokenizer)).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,7 @@ from selfedit.outer import own_questions as stage
 from selfedit.run.folder import RunFolder
 from selfedit.tasks.knowledge.own_questions import judge
 from stopping import Stop
-from tiny_llama import made_tokenizer, tiny_llama
-from tiny_run import LORA, HashGrader, contexts
+from tiny_run import LORA, HashGrader, MuteGrader, contexts
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ASKED = "What is the tower built of?"
@@ -67,15 +66,6 @@ def test_rank_agreement_by_hand() -> None:
     picked = choices(gold, own)
     assert picked["own-chosen"] == {"a": 1.0, "b": 0.2, "c": 0.5}
     assert picked["random"]["c"] == pytest.approx(1 / 3) and picked["gold-chosen"]["c"] == 1.0
-
-
-@pytest.fixture(scope="module")
-def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "small"
-    tokenizer = made_tokenizer()
-    tokenizer.save_pretrained(folder)
-    tiny_llama(len(tokenizer)).save_pretrained(folder)
-    return folder
 
 
 QUIZ = "Question: What has the {n}?\nAnswer: A number of parts\nQuestion: What is a thing?\nAnswer: The {n}"
@@ -134,6 +124,20 @@ def test_both_rewards_of_the_same_adapters(written, small, small_folder, tmp_pat
                 grades = [a.correct for a in right if a.candidate == candidate]
                 assert value == pytest.approx(sum(grades) / len(grades))
     assert found["paired"][-1]["a"] == "own-chosen" and found["paired"][-1]["b"] == "random"
+
+
+def test_passages_without_a_verdict_are_left_out(written, small, small_folder, tmp_path: Path, monkeypatch) -> None:
+    lm = load(str(small_folder), device="cpu")
+    whole = run_own_questions(tmp_path / "whole", small(), lm=lm)
+    lost = next(iter(whole["contexts"]))
+    # Own questions are judged by the same grader: only the gold ones name the passage.
+    monkeypatch.setattr(own_questions, "get_grader", lambda *_: MuteGrader(f"of {lost}?"))
+    found = run_own_questions(tmp_path / "some", small(), lm=lm)
+    assert set(found["contexts"]) == set(whole["contexts"]) - {lost}
+    assert (whole["without_verdict"], found["without_verdict"]) == (0, 1)
+    monkeypatch.setattr(own_questions, "get_grader", lambda *_: MuteGrader("What is number"))
+    with pytest.raises(DataError, match="no passage has a verdict"):
+        run_own_questions(tmp_path / "none", small(), lm=lm)
 
 
 def test_a_stopped_run_goes_on_and_ends_the_same(written, small, small_folder, tmp_path: Path) -> None:

@@ -7,17 +7,6 @@ from pathlib import Path
 import pytest
 
 from selfedit.lm.load import LanguageModel, load
-from tiny_llama import made_tokenizer, tiny_llama
-
-
-@pytest.fixture(scope="session")
-def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-layer model with a vocabulary of a few hundred tokens."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    tokenizer = made_tokenizer()
-    tokenizer.save_pretrained(folder)
-    tiny_llama(len(tokenizer)).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

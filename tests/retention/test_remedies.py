@@ -14,6 +14,7 @@ from selfedit.config.retention import GateSettings, PseudorehearsalSettings
 from selfedit.errors import UsageError
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
+from selfedit.lm.chat import user_opening
 from selfedit.lm.load import load
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.perplexity import token_losses
@@ -27,17 +28,12 @@ from selfedit.retention.replay import draw, reservoir
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
-from tiny_llama import made_tokenizer, tiny_llama
 from tiny_run import contexts, tiny_settings
 
 
 @pytest.fixture(scope="module")
-def lm(tmp_path_factory: pytest.TempPathFactory):
-    folder: Path = tmp_path_factory.mktemp("models") / "small"
-    tokenizer = made_tokenizer()
-    tokenizer.save_pretrained(folder)
-    tiny_llama(len(tokenizer)).save_pretrained(folder)
-    return load(str(folder), device="cpu")
+def lm(small_folder: Path):
+    return load(str(small_folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +113,7 @@ def test_kl_keeps_the_model_nearer_to_itself(task, learner) -> None:
     assert moved["kl"] < 0.7 * moved["free"]
 
 
-OWN_TEXTS = [[5, 9, 4, 7, 8], [6, 3, 9, 9, 4, 5], [8, 4, 4, 6]]
+OWN_TEXTS = [([5, 9, 4, 7, 8], 1), ([6, 3, 9, 9, 4, 5], 3), ([8, 4, 4, 6], 1)]
 
 
 def test_pseudorehearsal_mixes_in_the_unedited_models_own_texts(task, learner) -> None:
@@ -129,15 +125,17 @@ def test_pseudorehearsal_mixes_in_the_unedited_models_own_texts(task, learner) -
     assert len(own) == 2 and all(s.weight == 0 and s.teacher.weight == 2 for s in own)
     assert all(s.weight == 1 and s.teacher is None for s in new)
     for s in own:
-        assert list(s.ids) in OWN_TEXTS
+        start = s.loss.index(True)
+        assert (list(s.ids), start) in OWN_TEXTS and all(s.loss[start:])
         # The teacher is the unedited model, though the learner has edits by now.
-        loss = F.cross_entropy(s.teacher.hidden @ task.lm.head.T, torch.tensor(s.ids[1:]), reduction="none")
-        torch.testing.assert_close(loss, next(token_losses(task.lm, [s.ids], [None])), rtol=1e-3, atol=1e-4)
+        loss = F.cross_entropy(s.teacher.hidden @ task.lm.head.T, torch.tensor(s.ids[start:]), reduction="none")
+        plain = next(token_losses(task.lm, [s.ids], [None]))[start - 1 :]
+        torch.testing.assert_close(loss, plain, rtol=1e-3, atol=1e-4)
 
 
 def test_pseudorehearsal_keeps_what_no_edit_is_about(task, learner) -> None:
     held = write_own_texts(task.lm, PseudorehearsalSettings(texts=12, tokens=12), seed=3)
-    texts, apart = held[:8], held[8:]
+    texts, apart = held[:8], [ids for ids, _ in held[8:]]
     before = torch.cat(list(token_losses(task.lm, apart, [None] * len(apart))))
     moved = {}
     for name, names in {"free": (), "held": ("pseudorehearsal",)}.items():
@@ -152,7 +150,11 @@ def test_own_texts_come_from_the_seed_and_pseudorehearsal_is_refused_without_any
     settings = PseudorehearsalSettings(texts=6, tokens=8)
     texts = write_own_texts(task.lm, settings, seed=1)
     assert texts == write_own_texts(task.lm, settings, seed=1) != write_own_texts(task.lm, settings, seed=2)
-    assert all(2 <= len(ids) <= 9 for ids in texts)
+    opening = user_opening(task.lm)
+    talks = [text for text in texts if text[0][: len(opening)] == opening]
+    assert len(talks) == 3 and all(len(opening) < start < len(ids) for ids, start in talks)
+    plain = [text for text in texts if text not in talks]
+    assert plain and all(2 <= len(ids) <= 9 and start == 1 for ids, start in plain)
     with pytest.raises(UsageError, match="texts of the unedited model"):
         remedies(task, "pseudorehearsal")
 

@@ -25,7 +25,7 @@ from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.perplexity import mean_losses
 from selfedit.outer.session import Session
 from selfedit.retention.general import measured_texts
-from selfedit.retention.pseudorehearsal import write_own_texts
+from selfedit.retention.pseudorehearsal import OwnText, write_own_texts
 from selfedit.retention.remedies import Remedies
 from selfedit.run.environment import environment
 from selfedit.run.files import fingerprint, write_atomic
@@ -86,20 +86,20 @@ def _names(settings: Settings) -> tuple[str, ...]:
     return settings.continual.compare or (remedies_name(settings.retention.remedies),)
 
 
-def _way(task: KnowledgeTask, retention: RetentionSettings, name: str, own_texts: Sequence[Sequence[int]]) -> Way:
+def _way(task: KnowledgeTask, retention: RetentionSettings, name: str, own_texts: Sequence[OwnText]) -> Way:
     chosen = RetentionSettings.model_validate(retention.model_dump() | {"remedies": parse_remedies(name)})
     return Way(name, Remedies(task, chosen, own_texts))
 
 
-def _own_texts(session: Session) -> list[list[int]]:
-    """What the unedited model writes from nothing, where a way asks for it: written once, then read from the ledger."""
+def _own_texts(session: Session) -> list[OwnText]:
+    """What the unedited model writes of its own accord, if a way asks for it: written once, then read."""
     settings, ledger = session.settings, session.run.ledger
     if not any("pseudorehearsal" in parse_remedies(name) for name in _names(settings)):
         return []
     if (stored := ledger.step("own texts")) is None:
-        stored = {"ids": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)}
+        stored = {"texts": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)}
         ledger.finish_step("own texts", stored)
-    return stored["ids"]
+    return [(ids, start) for ids, start in stored["texts"]]
 
 
 def _probes(settings: Settings, contexts: Sequence[Context]) -> list[Context]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfedit.config import Settings
+from selfedit.errors import DataError
 from selfedit.experiments.published_continual import published
 from selfedit.grading.stats import mean_se, paired
 from selfedit.tasks.task import Context
@@ -24,8 +25,20 @@ Steps = Sequence[Sequence[Mapping[str, Any]]]
 def continual_results(
     settings: Settings, plan: Sequence[Sequence[Context]], before: Mapping[str, Any], after: Mapping[str, Steps]
 ) -> dict[str, Any]:
-    """All of a run's numbers; those of the first way also stand at the top."""
-    ids = [[context.id for context in sequence] for sequence in plan]
+    """All of a run's numbers; those of the first way also stand at the top.
+
+    A sequence is counted if a judge gave a verdict on all its passages, before and after every edit, under every way.
+
+    Raises:
+        DataError: no sequence has all verdicts.
+    """
+    planned = [[context.id for context in sequence] for sequence in plan]
+    places = [n for n, sequence in enumerate(planned) if _complete(n, sequence, before, after)]
+    if not places:
+        fix = "see what the grader replied, and start again in a new folder with another answer.grader"
+        raise DataError("no sequence has a verdict on all of its passages", where=settings.answer.grader, fix=fix)
+    ids = [planned[n] for n in places]
+    after = {name: [steps[n] for n in places] for name, steps in after.items()}
     ways = {name: _way(ids, before, steps) for name, steps in after.items()}
     scores = {UNEDITED: _per_sequence([[before["accuracy"][c] for c in sequence] for sequence in ids])}
     scores |= {name: _per_sequence(_finals(ids, steps)) for name, steps in after.items()}
@@ -39,10 +52,21 @@ def continual_results(
         "ways": ways,
         "published": published(),
         "sequences": ids,
+        "without_verdict": len(planned) - len(ids),
         "distinct_passages": len({c for sequence in ids for c in sequence}),
         "title": f"After {settings.continual.steps} edits one after the other (n counts sequences)",
     }
     return results | {"tables": _tables(results)}
+
+
+def _complete(number: int, sequence: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Steps]) -> bool:
+    """Whether every passage of the sequence has an accuracy, unedited and after each edit from its own on."""
+    return all(name in before["accuracy"] for name in sequence) and all(
+        name in step["accuracy"]
+        for steps in after.values()
+        for so_far, step in enumerate(steps[number], start=1)
+        for name in sequence[:so_far]
+    )
 
 
 def _way(ids: Sequence[Sequence[str]], before: Mapping[str, Any], steps: Steps) -> dict[str, Any]:
@@ -106,8 +130,12 @@ def _general(before: Sequence[float], steps: Steps) -> dict[str, Any]:
 
 
 def _never(ids: Sequence[Sequence[str]], before: Mapping[str, Any], steps: Steps) -> list[dict[str, Any]] | None:
-    """Accuracy on the passages that no sequence edits, after each number of edits; None without such passages."""
-    probes = [name for name in steps[0][-1]["accuracy"] if name not in ids[0]]
+    """Accuracy on the passages that no sequence edits, after each number of edits; None without such passages.
+
+    Those that a judge left without a verdict anywhere are left out.
+    """
+    known = [before["accuracy"], *(step["accuracy"] for s in steps for step in s)]
+    probes = [name for name in steps[0][-1]["accuracy"] if name not in ids[0] and all(name in of for of in known)]
     if not probes:
         return None
     base = mean_se([sum(before["accuracy"][p] for p in probes) / len(probes)] * len(steps))

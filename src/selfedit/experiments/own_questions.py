@@ -7,6 +7,7 @@ what the self-edit that own questions choose is worth on the gold ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,13 @@ def run_own_questions(
 
 
 def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tuple[dict, dict]:
-    """Train on every self-edit and ask both kinds of questions; accuracies by passage and self-edit, gold and own."""
+    """Train on every self-edit and ask both kinds of questions; accuracies by passage and self-edit, gold and own.
+
+    Passages that a judge left without a verdict on some self-edit are left out.
+
+    Raises:
+        DataError: none is left.
+    """
     rl, seed = session.settings.rl, session.settings.seed
     both = [replace(gold, questions=(*gold.questions, *own.questions)) for gold, own in usable]
     by_id = {context.id: context for context in both}
@@ -105,19 +112,22 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tup
     answers = session.run.ledger.answers(PHASE, 0)
     found = []
     for contexts in zip(*usable, strict=True):
-        accuracy = accuracies(own_answers(answers, contexts))
-        places = range(BASE, rl.candidates)
-        found.append({context.id: {c: accuracy[context.id, c] for c in places} for context in contexts})
-    return found[0], found[1]
+        found.append(accuracies(own_answers(answers, contexts)))
+    places = range(BASE, rl.candidates)
+    # A passage needs a verdict on every self-edit, from both kinds of questions.
+    ranked = [name for name in by_id if not any(math.isnan(of[name, c]) for of in found for c in places)]
+    if not ranked:
+        fix = "see what the grader replied, and start again in a new folder with another answer.grader"
+        raise DataError("no passage has a verdict on all of its self-edits", where=session.grader.name, fix=fix)
+    gold, own = ({name: {c: of[name, c] for c in places} for name in ranked} for of in found)
+    return gold, own
 
 
 def _results(
     session: Session, chosen: Sequence[Context], gold: Mapping[str, dict], own: Mapping[str, dict]
 ) -> dict[str, Any]:
     base = {name: of[BASE] for name, of in gold.items()}
-    gold_edits, own_edits = (
-        {n: [v for c, v in sorted(of.items()) if c != BASE] for n, of in s.items()} for s in (gold, own)
-    )
+    gold_edits, own_edits = _edits_only(gold), _edits_only(own)
     scores = {"base": base, **choices(gold_edits, own_edits)}
     agreement = rank_agreement(gold_edits, own_edits)
     written = survivors(session, chosen)
@@ -126,6 +136,7 @@ def _results(
         **table(scores),
         "agreement": agreement,
         "survivors": written,
+        "without_verdict": len(chosen) - written["passages_without"] - len(gold),
         "contexts": {
             name: {"gold": gold_edits[name], "own": own_edits[name], "base": base[name]} for name in gold_edits
         },

@@ -44,6 +44,18 @@ def chat_prompt(lm: LanguageModel, user: str, system: str | None = None) -> list
     return guard.ids(_render(lm.tokenizer, messages))
 
 
+def user_opening(lm: LanguageModel) -> list[int]:
+    """The ids of a chat up to where the user begins to speak: what follows them is what users ask.
+
+    Raises:
+        UsageError: the model has no chat template.
+    """
+    if not lm.has_chat:
+        raise UsageError("a model without a chat template has no place where a user speaks", where=lm.name)
+    mark = "\U000f0000"  # of a private use plane: no template has it
+    return _ids(lm.tokenizer, _render(lm.tokenizer, _messages([(mark, None)], None)).partition(mark)[0])
+
+
 def chat_turns(
     lm: LanguageModel, turns: Sequence[tuple[str, str]], system: str | None = None
 ) -> tuple[list[int], list[bool]]:

@@ -1,9 +1,13 @@
-"""Pseudorehearsal: texts the model wrote from nothing before it was edited, held to what it predicted then.
+"""Pseudorehearsal: what the model wrote of its own accord before it was edited, held to what it predicted then.
 
 Robins 1995 ("Catastrophic forgetting, rehearsal and pseudorehearsal"); for large language models self-synthesized
 rehearsal (Huang et al. 2024, arXiv 2403.01244). Replay needs what was taught, this needs nothing but the model, and
-keeps what no edit was ever about. The texts carry KL(unedited model ‖ model) alone, not a next-token loss: a sample is
-to be predicted as it was before, not to be learned by heart.
+keeps what no edit was ever about. Half of the texts begin from nothing; the others are conversations, the user's side
+written by the model too, from its chat template up to where the user speaks (Magpie, Xu et al. 2024, arXiv 2406.08464):
+a model that forgets how to do as it is told writes worse self-edits.
+
+The texts carry KL(unedited model ‖ model) alone, not a next-token loss: a sample is to be predicted as it was before,
+not to be learned by heart.
 """
 
 from __future__ import annotations
@@ -13,27 +17,51 @@ from dataclasses import replace
 
 from selfedit.config.retention import PseudorehearsalSettings
 from selfedit.inner.job import TrainSequence
-from selfedit.lm.generate import generate
+from selfedit.lm.chat import chat_turns, user_opening
+from selfedit.lm.generate import Completion, generate
 from selfedit.lm.load import LanguageModel
 from selfedit.retention.teachers import taught_by_itself
 from selfedit.run.seeds import derive
 
+OwnText = tuple[Sequence[int], int]
+"""Token ids, and the place from which on the model's predictions of them are held."""
 
-def write_own_texts(lm: LanguageModel, settings: PseudorehearsalSettings, seed: int) -> list[list[int]]:
-    """Texts the unedited model samples after nothing but an end-of-text token, as token ids; each at least two long."""
-    written = generate(
-        lm,
-        [(lm.end_id,)] * settings.texts,
-        max_new_tokens=settings.tokens,
-        temperature=1.0,
-        top_p=0.95,
-        seeds=[derive(seed, "pseudorehearsal", number) for number in range(settings.texts)],
-    )
-    texts = [[*said.ids, *([lm.end_id] if said.finish == "stop" else [])] for said in written]
-    return [text for text in texts if len(text) > 1]
+TOP_P = 0.95
 
 
-def own_sequences(lm: LanguageModel, texts: Sequence[Sequence[int]], weight: float) -> list[TrainSequence]:
+def write_own_texts(lm: LanguageModel, settings: PseudorehearsalSettings, seed: int) -> list[OwnText]:
+    """What the unedited model writes: texts from nothing and conversations in turn, of the latter the reply is held.
+
+    A model without a chat template writes no conversations.
+    """
+    chats = settings.texts // 2 if lm.has_chat else 0
+    plain = _sample(lm, [(lm.end_id,)] * (settings.texts - chats), settings.tokens, seed, "text")
+    texts: list[OwnText] = [([*said.ids, *_end(lm, said)], 1) for said in plain]
+    asked = [said.text for said in _sample(lm, [user_opening(lm)] * chats, settings.tokens, seed, "question")]
+    replies = _sample(lm, asked, settings.tokens, seed, "reply")
+    talks = [_held(*chat_turns(lm, [(q, said.text)])) for q, said in zip(asked, replies, strict=True)]
+    mixed = [text for pair in zip(texts, talks, strict=False) for text in pair] + texts[len(talks) :]
+    return [(ids, start) for ids, start in mixed if start < len(ids)]
+
+
+def _sample(
+    lm: LanguageModel, prompts: Sequence[str | Sequence[int]], tokens: int, seed: int, kind: str
+) -> list[Completion]:
+    seeds = [derive(seed, "pseudorehearsal", kind, number) for number in range(len(prompts))]
+    return generate(lm, prompts, max_new_tokens=tokens, temperature=1.0, top_p=TOP_P, seeds=seeds)
+
+
+def _end(lm: LanguageModel, said: Completion) -> list[int]:
+    return [lm.end_id] if said.finish == "stop" else []
+
+
+def _held(ids: Sequence[int], loss: Sequence[bool]) -> OwnText:
+    """A finished turn from its beginning to the end of the reply."""
+    end = max(place for place, carries in enumerate(loss) if carries)
+    return list(ids[: end + 1]), list(loss).index(True)
+
+
+def own_sequences(lm: LanguageModel, texts: Sequence[OwnText], weight: float) -> list[TrainSequence]:
     """The texts as training sequences whose only loss is the unedited model's, with this weight."""
-    bare = [TrainSequence(tuple(ids), (False, *[True] * (len(ids) - 1))) for ids in texts]
+    bare = [TrainSequence(tuple(ids), tuple(place >= start for place in range(len(ids)))) for ids, start in texts]
     return [replace(s, weight=0.0) for s in taught_by_itself(lm, bare, [None] * len(bare), weight)]

@@ -13,7 +13,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.retention.gate import Verdict, gate
 from selfedit.retention.learner import Learner
 from selfedit.retention.library import WordRouter, route_by_likelihood
-from selfedit.retention.pseudorehearsal import own_sequences
+from selfedit.retention.pseudorehearsal import OwnText, own_sequences
 from selfedit.retention.replay import draw, reservoir
 from selfedit.retention.teachers import taught_by_itself, taught_with_passage
 from selfedit.run.seeds import derive
@@ -39,15 +39,13 @@ class Remedies:
     Args:
         task: makes training sequences and prompts.
         settings: which remedies, and their settings.
-        own_texts: for pseudorehearsal, token ids of what the unedited model wrote (`write_own_texts`).
+        own_texts: for pseudorehearsal, what the unedited model wrote (`write_own_texts`).
 
     Raises:
         UsageError: pseudorehearsal without texts.
     """
 
-    def __init__(
-        self, task: KnowledgeTask, settings: RetentionSettings, own_texts: Sequence[Sequence[int]] = ()
-    ) -> None:
+    def __init__(self, task: KnowledgeTask, settings: RetentionSettings, own_texts: Sequence[OwnText] = ()) -> None:
         self.task, self.settings = task, settings
         self.names = frozenset(settings.remedies)
         self.own: list[TrainSequence] = []
