@@ -29,10 +29,10 @@ class KLSettings(Group):
 class PseudorehearsalSettings(Group):
     """The model's own texts from before any edit, held to what it predicted then."""
 
-    texts: int = Field(default=96, ge=1, description="texts the unedited model writes; half of them conversations")
-    tokens: int = Field(default=64, ge=2, description="length of a text, a question or a reply at most")
-    share: float = Field(default=1.0, gt=0, le=8, description="texts mixed in for each new training sequence")
-    weight: float = Field(default=1.0, gt=0, description="of KL(unedited model ‖ model) on them")
+    texts: int = Field(default=96, ge=1, description="texts the unedited model writes; a third are conversations")
+    tokens: int = Field(default=48, ge=2, description="length of a text, a question or a reply at most")
+    share: float = Field(default=1.5, gt=0, le=8, description="texts mixed in for each new training sequence")
+    weight: float = Field(default=3.0, gt=0, description="of KL(unedited model ‖ model) on them")
 
 
 class DistilSettings(Group):

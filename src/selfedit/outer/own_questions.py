@@ -25,7 +25,7 @@ from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, Question
 
 PHASE = "own-questions"
-GROUP = 8
+GROUP = 4
 """Contexts whose questions are written and answered together, and stored together."""
 
 

@@ -2,9 +2,9 @@
 
 Robins 1995 ("Catastrophic forgetting, rehearsal and pseudorehearsal"); for large language models self-synthesized
 rehearsal (Huang et al. 2024, arXiv 2403.01244). Replay needs what was taught, this needs nothing but the model, and
-keeps what no edit was ever about. Half of the texts begin from nothing; the others are conversations, the user's side
-written by the model too, from its chat template up to where the user speaks (Magpie, Xu et al. 2024, arXiv 2406.08464):
-a model that forgets how to do as it is told writes worse self-edits.
+keeps what no edit was ever about. Two thirds of the texts begin from nothing; the others are conversations, the user's
+side written by the model too, from its chat template up to where the user speaks (Magpie, Xu et al. 2024,
+arXiv 2406.08464): a model that forgets how to do as it is told writes worse self-edits.
 
 The texts carry KL(unedited model ‖ model) alone, not a next-token loss: a sample is to be predicted as it was before,
 not to be learned by heart.
@@ -30,18 +30,17 @@ TOP_P = 0.95
 
 
 def write_own_texts(lm: LanguageModel, settings: PseudorehearsalSettings, seed: int) -> list[OwnText]:
-    """What the unedited model writes: texts from nothing and conversations in turn, of the latter the reply is held.
+    """What the unedited model writes: texts from nothing and conversations, of which the reply is held.
 
     A model without a chat template writes no conversations.
     """
-    chats = settings.texts // 2 if lm.has_chat else 0
+    chats = settings.texts // 3 if lm.has_chat else 0
     plain = _sample(lm, [(lm.end_id,)] * (settings.texts - chats), settings.tokens, seed, "text")
     texts: list[OwnText] = [([*said.ids, *_end(lm, said)], 1) for said in plain]
     asked = [said.text for said in _sample(lm, [user_opening(lm)] * chats, settings.tokens, seed, "question")]
     replies = _sample(lm, asked, settings.tokens, seed, "reply")
     talks = [_held(*chat_turns(lm, [(q, said.text)])) for q, said in zip(asked, replies, strict=True)]
-    mixed = [text for pair in zip(texts, talks, strict=False) for text in pair] + texts[len(talks) :]
-    return [(ids, start) for ids, start in mixed if start < len(ids)]
+    return [(ids, start) for ids, start in [*texts, *talks] if start < len(ids)]
 
 
 def _sample(
