@@ -1,10 +1,9 @@
 """The adapter bank: K LoRA adapters on one frozen base, in one forward and one backward pass.
 
-Every target module holds its K adapters as stacked matrices ``A [K, r, in]`` and ``B [K, out, r]``, views of one
-buffer. For training it is ``[K, P]``: row k is adapter k as a flat vector, so an optimiser, a norm or a copy of one
-adapter is one operation. Otherwise each module's A lie together, and its Bᵀ, so that all K are also one matrix
-(`selfedit.lm.thin`). Adapters of smaller rank, or without some module, are padded with zeros, which stay exactly zero
-in training: the gradient of a zero row of A is a product with the zero column of B beside it, and the other way round.
+Every target module holds its K adapters as stacked matrices ``A [K, r, in]`` and ``B [K, out, r]``. All of them are
+views of one buffer ``[K, P]``: row k is adapter k as a flat vector, so an optimiser, a norm or a copy of one adapter is
+one operation. Adapters of smaller rank, or without some module, are padded with zeros, which stay exactly zero in
+training: the gradient of a zero row of A is a product with the zero column of B beside it, and the other way round.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from torch.nn import functional as F
 from selfedit.errors import UsageError
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.segments import Bucket, Segments
-from selfedit.lm.thin import Thin
 
 
 class BankLinear(nn.Linear):
@@ -51,9 +49,6 @@ def shared_product(x: Tensor, modules: tuple[BankLinear, ...]) -> tuple[Tensor, 
     """
     slots = [module.slot for module in modules if module.slot is not None]
     segments = slots[0].segments if slots else None
-    if isinstance(segments, Thin):
-        plain = [F.linear(x, module.weight, module.bias) for module in modules]
-        return tuple(y if m.slot is None else segments.add(y, x, m.slot) for y, m in zip(plain, modules, strict=True))
     if segments is None or not segments.buckets:
         return tuple(F.linear(x, module.weight, module.bias) for module in modules)
     outs: tuple[Tensor, ...] = _BankProduct.apply(x, slots[0].anchor, segments, modules)  # pyright: ignore[reportAssignmentType]
@@ -71,7 +66,7 @@ class BankSlot:
         self.grad_a, self.grad_b = grad_a, grad_b
         self.scale = scale  # [K, 1, 1]
         self.anchor = anchor  # requires grad in training, so that autograd calls our backward even in the lowest layer
-        self.segments: Segments | Thin | None = None
+        self.segments: Segments | None = None
         self.below: Callable[[Tensor, Segments], Tensor] | None = None  # frozen adapters: `selfedit.lm.below`
         self.dropout: Tensor | None = None  # [T, in], this step's mask, already divided by the share kept
 
@@ -198,8 +193,7 @@ class AdapterBank:
         specs: one `LoraSpec` an adapter.
 
     Attributes:
-        values: all parameters, ``[K, P]``, float32 (float64 for a float64 model); row k is adapter k in
-            a bank for training, otherwise the buffer is divided by modules.
+        values: all parameters, ``[K, P]``, float32 (float64 for a float64 model); row k is adapter k.
         grads: their gradients, same shape; None unless the bank is for training.
     """
 
@@ -222,16 +216,12 @@ class AdapterBank:
     def _slots(self, scale: Tensor) -> Iterator[tuple[str, BankSlot]]:
         start, k, r = 0, len(self.specs), self.rank
         anchor = None if self.grads is None else torch.zeros(0, device=self.values.device, requires_grad=True)
+        grads = self.values if self.grads is None else self.grads
         for name, module in self.modules.items():
-            into, out = module.in_features, module.out_features
-            middle, end = start + r * into, start + r * (into + out)
-            if self.grads is not None:
-                a, grad_a = (of[:, start:middle].view(k, r, into) for of in (self.values, self.grads))
-                b, grad_b = (of[:, middle:end].view(k, out, r) for of in (self.values, self.grads))
-            else:
-                flat = self.values.view(-1)
-                a = grad_a = flat[k * start : k * middle].view(k, r, into)
-                b = grad_b = flat[k * middle : k * end].view(k, r, out).mT
+            middle = start + r * module.in_features
+            end = middle + r * module.out_features
+            a, grad_a = (source[:, start:middle].view(k, r, module.in_features) for source in (self.values, grads))
+            b, grad_b = (source[:, middle:end].view(k, module.out_features, r) for source in (self.values, grads))
             yield name, BankSlot(a, b, grad_a, grad_b, scale, anchor)
             start = end
 
@@ -253,9 +243,7 @@ class AdapterBank:
 
     def put(self, k: int, adapter: Adapter) -> None:
         """Load a trained adapter into row k."""
-        for slot in self.slots.values():
-            slot.a[k].zero_()
-            slot.b[k].zero_()
+        self.values[k].zero_()
         missing = sorted(set(adapter.tensors) - set(self.slots))
         if missing:
             fix = "use the model the adapter was trained on"
@@ -289,7 +277,7 @@ class AdapterBank:
             for module in self.modules.values():
                 module.slot = None
 
-    def assign(self, segments: Segments | Thin | None) -> None:
+    def assign(self, segments: Segments | None) -> None:
         """Say which packed tokens go through which adapter from now on; None means through none."""
         for slot in self.slots.values():
             slot.segments = segments

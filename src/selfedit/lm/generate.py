@@ -21,7 +21,6 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.rules import Stop, TokenRule
 from selfedit.lm.sampling import draw_uniforms, next_tokens
 from selfedit.lm.segments import consecutive, make_segments
-from selfedit.lm.thin import Thin, fits
 
 MAX_ROWS = 96
 """Rows decoded at once: beyond this a step's time grows as fast as its rows."""
@@ -220,7 +219,6 @@ class _Decoder:
         layers, heads, size = _shape(lm)
         slots = max(len(row.prompt) for row in rows) + max_new_tokens
         self.cache = KeyValueCache(layers, len(rows), heads, slots, size, lm.head)
-        self.thin = bank is not None and fits(bank)
         self.restrict(None, None)
 
     def restrict(self, alphabet: Sequence[int] | None, stop: Stop | None) -> None:
@@ -345,8 +343,4 @@ class _Decoder:
         return self._assign_decode()
 
     def _assign_decode(self) -> None:
-        owners = [row.adapter for row in self.rows]
-        if self.bank is not None and self.thin:
-            self.bank.assign(Thin(self.bank, owners))
-        else:
-            self._assign(owners, TOGETHER)
+        self._assign([row.adapter for row in self.rows], TOGETHER)
