@@ -63,7 +63,7 @@ def test_rank_agreement_by_hand() -> None:
     assert found["without_ranking"] == 1 and found["without_best"] == 1
     assert found["top1"]["mean"] == pytest.approx((1 + 0.5) / 2)
     assert found["chance"]["mean"] == pytest.approx(1 / 3)
-    picked = choices(gold, own)
+    picked = choices(gold, {"own-chosen": own})
     assert picked["own-chosen"] == {"a": 1.0, "b": 0.2, "c": 0.5}
     assert picked["random"]["c"] == pytest.approx(1 / 3) and picked["gold-chosen"]["c"] == 1.0
 
@@ -113,17 +113,28 @@ def small(tmp_path: Path, small_folder: Path):
 def test_both_rewards_of_the_same_adapters(written, small, small_folder, tmp_path: Path) -> None:
     lm = load(str(small_folder), device="cpu")
     found = run_own_questions(tmp_path / "run", small(), lm=lm)
-    assert [row["method"] for row in found["rows"]] == ["base", "random", "own-chosen", "gold-chosen"]
+    assert [row["method"] for row in found["rows"]] == [
+        "base", "random", "own-chosen", "own-likelihood-chosen", "gold-chosen",
+    ]  # fmt: skip
     assert found["survivors"]["written"] == 6 and 0 < found["survivors"]["kept"] <= 6
     with RunFolder.read(tmp_path / "run") as run:
         answers = run.ledger.answers("own-questions-reward", 0)
+        likelihoods = run.ledger.answers("own-questions-reward:loglik", 0)
     for name, of in found["contexts"].items():
         for kind in ("gold", "own"):
             right = [a for a in answers if a.context_id == name and ("/own" in a.question_id) == (kind == "own")]
             for candidate, value in enumerate(of[kind]):
                 grades = [a.correct for a in right if a.candidate == candidate]
                 assert value == pytest.approx(sum(grades) / len(grades))
-    assert found["paired"][-1]["a"] == "own-chosen" and found["paired"][-1]["b"] == "random"
+        # The same adapters say how likely the own answers are; a question's tokens decide, so no two are level.
+        read = [a for a in likelihoods if a.context_id == name and "/own" in a.question_id]
+        for candidate, value in enumerate(of["own_likelihood"]):
+            marks = [a.score for a in read if a.candidate == candidate]
+            assert value == pytest.approx(sum(marks) / len(marks)) and value < 0
+        assert len(set(of["own_likelihood"])) == 3
+    assert found["agreement_likelihood"]["top1"] is not None
+    assert ("own-chosen", "random") in [(gap["a"], gap["b"]) for gap in found["paired"]]
+    assert len({(gap["a"], gap["b"]) for gap in found["paired"]}) == len(found["paired"])
 
 
 def test_passages_without_a_verdict_are_left_out(written, small, small_folder, tmp_path: Path, monkeypatch) -> None:

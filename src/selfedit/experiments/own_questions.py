@@ -1,8 +1,9 @@
 """How well a reward from the model's own questions stands in for one from gold questions.
 
 Every passage gets the questions that the model writes itself; each of its self-edits is trained on once, and the same
-adapter answers both kinds. Measured for each passage: the rank agreement of the two rewards over its self-edits, and
-what the self-edit that own questions choose is worth on the gold ones.
+adapter answers both kinds, and says how likely it finds the answers to the own ones: a few questions, right or wrong,
+leave many self-edits level, likelihoods leave none. Measured for each passage: the rank agreement of either reward with
+the one from gold questions over its self-edits, and what the self-edit it chooses is worth on the gold questions.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from typing import Any
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import get_grader
-from selfedit.grading.stats import mean_se, paired, spearman
+from selfedit.grading.stats import mean_se, spearman
 from selfedit.lm.load import LanguageModel, load
 from selfedit.outer.evaluate import table
 from selfedit.outer.kept import own_answers
 from selfedit.outer.loops import InnerLoop
 from selfedit.outer.own_questions import survivors, with_own_questions
 from selfedit.outer.sample import sample
-from selfedit.outer.score import accuracies, answer_base, score
+from selfedit.outer.score import accuracies, answer_base, likely, score
 from selfedit.outer.session import Session
+from selfedit.outer.signals import likelihoods
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
@@ -37,7 +39,17 @@ from selfedit.tasks.task import Context, split_contexts
 
 KIND = PHASE = "own-questions-reward"
 Scores = Mapping[str, Sequence[float]]
-"""For each passage the accuracy after each of its self-edits."""
+"""For each passage a mark of each of its self-edits."""
+ByEdit = Mapping[str, Mapping[int, float]]
+"""For each passage a mark by the self-edit's number."""
+PAIRS = (
+    ("base", "random"),
+    ("random", "own-chosen"),
+    ("random", "own-likelihood-chosen"),
+    ("own-chosen", "own-likelihood-chosen"),
+    ("own-likelihood-chosen", "gold-chosen"),
+)
+"""The differences reported, the earlier method first."""
 
 
 def run_own_questions(
@@ -77,16 +89,20 @@ def run_own_questions(
         if not usable:
             fix = "raise rl.own.quizzes or rl.own.known, or lower rl.own.agree"
             raise DataError("no question that the model wrote is usable", where=f"{len(chosen)} passages", fix=fix)
-        gold, own = _measure(session, usable)
-        results = _results(session, chosen, gold, own) | {"data": hashes, "settings": settings.model_dump(mode="json")}
+        results = _results(session, chosen, *_measure(session, usable)) | {
+            "data": hashes,
+            "settings": settings.model_dump(mode="json"),
+        }
         run.write_results(results)
     return results
 
 
-def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tuple[dict, dict]:
-    """Train on every self-edit and ask both kinds of questions; accuracies by passage and self-edit, gold and own.
+def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tuple[ByEdit, ByEdit, ByEdit]:
+    """Train on every self-edit and ask both kinds of questions.
 
-    Passages that a judge left without a verdict on some self-edit are left out.
+    Returns:
+        Accuracy on gold questions and on own ones, the unadapted model's as `BASE`, and the mean log-likelihood of the
+        own answers. Passages that a judge left without a verdict on some self-edit are left out.
 
     Raises:
         DataError: none is left.
@@ -108,7 +124,7 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tup
         for row in edits
         for repeat in range(rl.repeats)
     ]
-    score(session, PHASE, 0, loops)
+    score(session, PHASE, 0, loops, ("answers", "likelihood"))
     answers = session.run.ledger.answers(PHASE, 0)
     found = []
     for contexts in zip(*usable, strict=True):
@@ -120,51 +136,55 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tup
         fix = "see what the grader replied, and start again in a new folder with another answer.grader"
         raise DataError("no passage has a verdict on all of its self-edits", where=session.grader.name, fix=fix)
     gold, own = ({name: {c: of[name, c] for c in places} for name in ranked} for of in found)
-    return gold, own
+    read = likelihoods(own_answers(session.run.ledger.answers(likely(PHASE), 0), [context for _, context in usable]))
+    return gold, own, {name: {c: read[name, c] for c in places if c != BASE} for name in ranked}
 
 
 def _results(
-    session: Session, chosen: Sequence[Context], gold: Mapping[str, dict], own: Mapping[str, dict]
+    session: Session, chosen: Sequence[Context], gold: ByEdit, own: ByEdit, likelihood: ByEdit
 ) -> dict[str, Any]:
     base = {name: of[BASE] for name, of in gold.items()}
-    gold_edits, own_edits = _edits_only(gold), _edits_only(own)
-    scores = {"base": base, **choices(gold_edits, own_edits)}
+    gold_edits, own_edits, read = _edits_only(gold), _edits_only(own), _edits_only(likelihood)
+    scores = {"base": base, **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": read})}
     agreement = rank_agreement(gold_edits, own_edits)
+    by_likelihood = rank_agreement(gold_edits, read)
     written = survivors(session, chosen)
     results = {
         "experiment": KIND,
-        **table(scores),
+        **table(scores, PAIRS),
         "agreement": agreement,
+        "agreement_likelihood": by_likelihood,
         "survivors": written,
         "without_verdict": len(chosen) - written["passages_without"] - len(gold),
         "contexts": {
-            name: {"gold": gold_edits[name], "own": own_edits[name], "base": base[name]} for name in gold_edits
+            name: {"gold": gold_edits[name], "own": own_edits[name], "own_likelihood": read[name], "base": base[name]}
+            for name in gold_edits
         },
         "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
         "grader": session.settings.answer.grader,
         "title": "Gold questions answered, by who chooses the self-edit (n counts passages)",
     }
-    results["paired"].append(_gap("own-chosen", "random", scores))
-    return results | {"tables": [_agreement_table(agreement), _survivor_table(written)]}
+    tables = [
+        _agreement_table("Right answers to own questions as a reward", agreement),
+        _agreement_table("Likelihood of own answers as a reward", by_likelihood),
+        _survivor_table(written),
+    ]
+    return results | {"tables": tables}
 
 
-def _edits_only(found: Mapping[str, Mapping[int, float]]) -> dict[str, list[float]]:
+def _edits_only(found: ByEdit) -> dict[str, list[float]]:
     """The accuracies after each self-edit, in their order; the unadapted model's left out."""
     return {name: [value for number, value in sorted(of.items()) if number != BASE] for name, of in found.items()}
 
 
-def _gap(a: str, b: str, scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    gap = paired(scores[a], scores[b])
-    return {"a": a, "b": b, "difference": gap.difference, "se": gap.se, "n": gap.n}
-
-
-def choices(gold: Scores, own: Scores) -> dict[str, dict[str, float]]:
-    """Gold accuracy of a self-edit taken at random, of the one own questions choose, and of the best; ties share."""
-    return {
-        "random": {name: sum(values) / len(values) for name, values in gold.items()},
-        "own-chosen": {name: _of_leaders(own[name], values) for name, values in gold.items()},
-        "gold-chosen": {name: max(values) for name, values in gold.items()},
+def choices(gold: Scores, choosers: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
+    """Gold accuracy of a random self-edit, of the one each chooser ranks first, and of the best; ties share."""
+    chosen = {
+        name: {context: _of_leaders(marks[context], values) for context, values in gold.items()}
+        for name, marks in choosers.items()
     }
+    mean = {context: sum(values) / len(values) for context, values in gold.items()}
+    return {"random": mean, **chosen, "gold-chosen": {context: max(values) for context, values in gold.items()}}
 
 
 def _of_leaders(chooser: Sequence[float], values: Sequence[float]) -> float:
@@ -194,7 +214,7 @@ def rank_agreement(gold: Scores, own: Scores) -> dict[str, Any]:
     }
 
 
-def _agreement_table(found: Mapping[str, Any]) -> dict[str, Any]:
+def _agreement_table(what: str, found: Mapping[str, Any]) -> dict[str, Any]:
     names = {
         "spearman": "rank agreement (Spearman)",
         "top1": "first choice is a best one",
@@ -206,7 +226,7 @@ def _agreement_table(found: Mapping[str, Any]) -> dict[str, Any]:
         cells = ["?", "?", "0"] if value is None else [f"{value['mean']:.2f}", _number(value["se"]), str(value["n"])]
         rows.append([name, *cells])
     missing = f"{found['without_ranking']} passages have no ranking, {found['without_best']} no best self-edit"
-    return {"title": f"Own questions as a reward ({missing})", "columns": ["", "mean", "se", "n"], "rows": rows}
+    return {"title": f"{what} ({missing})", "columns": ["", "mean", "se", "n"], "rows": rows}
 
 
 def _survivor_table(found: Mapping[str, Any]) -> dict[str, Any]:
