@@ -18,9 +18,11 @@ from selfedit.inner.adapt import adapt
 from selfedit.lm.likelihood import answer_losses
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter
+from selfedit.outer.loops import edit_loops
 from selfedit.outer.proxy import read_marks
 from selfedit.outer.rest_em import PHASE, plan_rounds, train
-from selfedit.outer.score import gold_of, likely
+from selfedit.outer.sample import sample
+from selfedit.outer.score import gold_of, likely, score
 from selfedit.outer.selection import rewards
 from selfedit.run.ledger import BASE
 from selfedit.tasks.knowledge.edits import ParsedEdit
@@ -80,6 +82,22 @@ def test_rounds_by_likelihood_decode_nothing_and_keep_the_likeliest(lm: Language
             assert reward.accuracy == max(other.accuracy for other in others)
         train(replace(session), contexts(3))  # all of it is in the ledger
         assert len(run.ledger.answers(likely(PHASE), 1)) == len(rows)
+
+
+def test_both_rewards_of_one_training_count_its_seconds_once(lm: LanguageModel, tmp_path: Path) -> None:
+    session = session_in(tmp_path / "run", lm, tiny_settings())
+    asked = contexts(3)
+    with session.run as run:
+        edits = sample(session, PHASE, 1, asked, 2)
+        loops = edit_loops(session, PHASE, 1, asked, edits, range(1))
+        score(session, PHASE, 1, loops, ("answers", "likelihood"))
+        parts = [(row.phase, row.part) for row in run.ledger.timings() if row.part != "sampling"]
+        once = {(PHASE, "adapting"), (PHASE, "answering"), (PHASE, "grading"), (likely(PHASE), "reading")}
+        assert set(parts) == once
+        trained, again = (run.ledger.adaptations(phase, 1) for phase in (PHASE, likely(PHASE)))
+        assert len(trained) == len(again) == 6
+        assert all(row.seconds > 0 for row in trained) and not any(row.seconds for row in again)
+        assert len(run.ledger.answers(PHASE, 1)) == len(run.ledger.answers(likely(PHASE), 1)) == 3 * 3 * 2
 
 
 def test_rounds_by_proxy_run_no_inner_loop(lm: LanguageModel, tmp_path: Path) -> None:

@@ -153,9 +153,9 @@ def _one_repeat(by_repeat: Mapping[str, list[list[float]]], cost: float) -> dict
 
 
 def _seconds(session: Session) -> dict[str, float]:
-    """Seconds of every part, over all sessions; the adapters were trained once, for both rewards."""
+    """Seconds of every part, over all sessions."""
     found: dict[str, float] = defaultdict(float)
     for timing in session.run.ledger.timings():
-        if timing.phase == PHASE or (timing.phase == likely(PHASE) and timing.part == "reading"):
+        if timing.phase in (PHASE, likely(PHASE)):
             found[timing.part] += timing.seconds
     return found

@@ -6,7 +6,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -14,7 +13,6 @@ from selfedit.engine.work import Done, Trained, Work
 from selfedit.errors import UsageError
 from selfedit.grading.grader import Reply
 from selfedit.inner.job import AdaptJob
-from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
 from selfedit.outer import known
 from selfedit.outer.groups import choose_group, form_groups
@@ -95,11 +93,7 @@ def score(
     with session.progress.task(f"inner loops ({phase})", total=total, unit="tokens", done=finished) as task:
         for index, result in session.engine.run(works, task.advance, session.interrupt.check):
             waited = idle.after(result.adapting + result.answering + result.reading)
-            with session.run.ledger.transaction() if len(ask) > 1 else nullcontext():
-                if "answers" in ask:
-                    _store(session, phase, round, todo[index], jobs, result, waited)
-                if "likelihood" in ask:
-                    _store_likelihood(session, likely(phase), round, todo[index], jobs, result)
+            _store(session, phase, round, todo[index], jobs, result, waited, ask)
 
 
 class Idle:
@@ -154,40 +148,37 @@ def _store(
     jobs: Mapping[InnerKey, AdaptJob | None],
     result: Done,
     waited: float,
+    ask: tuple[Ask, ...],
 ) -> None:
-    """Grade a finished group's answers and store all of it in one transaction."""
-    rows = [_adaptation(loop, jobs[loop.key], t, phase, round) for loop, t in zip(group, result.loops, strict=True)]
-    said = [(l.context, l.candidate, l.repeat, t.answers) for l, t in zip(group, result.loops, strict=True)]  # noqa: E741
+    """Store all of a finished group in one transaction; what it was trained for twice has its seconds once."""
     workers, count = session.settings.workers, len(group)
-    timings = [
-        TimingRow(phase=phase, round=round, part="adapting", seconds=result.adapting / workers, count=count),
-    ]
-    if workers > 1:  # one process waits for nobody
-        timings.append(TimingRow(phase=phase, round=round, part="waiting", seconds=waited, count=count))
-    answers = _graded(session, phase, round, said, result.answering, timings)
-    session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
+    spent = [("adapting", result.adapting / workers), ("waiting", waited)]
+    seconds = result.adapting
+    with session.run.ledger.transaction():
+        for kind in ask:
+            where = phase if kind == "answers" else likely(phase)
+            trained = zip(group, result.loops, strict=True)
+            rows = [_adaptation(loop, jobs[loop.key], done, where, round) for loop, done in trained]
+            # One process waits for nobody.
+            timings = [
+                TimingRow(phase=where, round=round, part=part, seconds=of, count=count)
+                for part, of in (spent if workers > 1 else spent[:1])
+            ]
+            answers = (_graded if kind == "answers" else _read)(session, where, round, group, result, timings)
+            session.run.ledger.add_results(_share_seconds(rows, seconds), answers, timings)
+            seconds, spent = 0.0, []
 
 
-def _store_likelihood(
-    session: Session,
-    phase: str,
-    round: int,
-    group: Sequence[InnerLoop],
-    jobs: Mapping[InnerKey, AdaptJob | None],
-    result: Done,
-) -> None:
-    """Store how likely the gold answers were after each inner loop of a finished group."""
+def _read(
+    session: Session, phase: str, round: int, group: Sequence[InnerLoop], result: Done, timings: list[TimingRow]
+) -> list[AnswerRow]:
+    """How likely the gold answers were after each inner loop of a finished group."""
     pairs = list(zip(group, result.loops, strict=True))
-    rows = [_adaptation(loop, jobs[loop.key], trained, phase, round) for loop, trained in pairs]
     count = sum(len(trained.gold_losses) for _, trained in pairs)
-    parts = {"adapting": (result.adapting, len(group)), "reading": (result.reading, count)}
-    timings = [
-        TimingRow(phase=phase, round=round, part=part, seconds=seconds / session.settings.workers, count=done)
-        for part, (seconds, done) in parts.items()
-    ]
+    wall = result.reading / session.settings.workers
+    timings.append(TimingRow(phase=phase, round=round, part="reading", seconds=wall, count=count))
     read = [likelihood_rows(loop.context, loop.key, trained.gold_losses, phase, round) for loop, trained in pairs]
-    answers = [row for of in read for row in of]
-    session.run.ledger.add_results(_share_seconds(rows, result.adapting), answers, timings)
+    return [row for of in read for row in of]
 
 
 def likelihood_rows(
@@ -250,40 +241,35 @@ def _share_seconds(rows: Iterable[AdaptationRow], seconds: float) -> list[Adapta
 
 
 def _graded(
-    session: Session,
-    phase: str,
-    round: int,
-    said: Sequence[tuple[Context, int, int, Sequence[Completion]]],
-    seconds: float,
-    timings: list[TimingRow],
+    session: Session, phase: str, round: int, group: Sequence[InnerLoop], result: Done, timings: list[TimingRow]
 ) -> list[AnswerRow]:
-    """Grade the answers to every context's questions; ``seconds`` is what answering took its worker."""
+    """The graded answers to every context's questions after each inner loop of a finished group."""
     entries = [
-        (context, candidate, repeat, question, answer)
-        for context, candidate, repeat, answers in said
-        for question, answer in zip(context.questions, answers, strict=True)
+        (loop, question, answer)
+        for loop, trained in zip(group, result.loops, strict=True)
+        for question, answer in zip(loop.context.questions, trained.answers, strict=True)
     ]
     count = len(entries)
-    wall = seconds / session.settings.workers
+    wall = result.answering / session.settings.workers
     timings.append(TimingRow(phase=phase, round=round, part="answering", seconds=wall, count=count))
     with timed(timings, phase, round, "grading", count):
-        grades = session.grader.grade_all([Reply(q.text, q.answers, answer.text) for _, _, _, q, answer in entries])
+        grades = session.grader.grade_all([Reply(q.text, q.answers, answer.text) for _, q, answer in entries])
     return [
         AnswerRow(
             phase=phase,
             round=round,
-            context_id=context.id,
-            candidate=candidate,
-            repeat=repeat,
+            context_id=loop.context.id,
+            candidate=loop.candidate,
+            repeat=loop.repeat,
             question_id=question.id,
             text=answer.text,
             tokens=len(answer.ids),
             correct=grade.correct,
             score=grade.score,
             grader=grade.method,
-            seconds=seconds / count,
+            seconds=result.answering / count,
         )
-        for (context, candidate, repeat, question, answer), grade in zip(entries, grades, strict=True)
+        for (loop, question, answer), grade in zip(entries, grades, strict=True)
     ]
 
 
