@@ -97,3 +97,10 @@ def test_a_page_without_the_block_says_what_to_put_there(tmp_path: Path) -> None
 def test_results_without_a_table_are_refused() -> None:
     with pytest.raises(DataError, match="no table"):
         markdown({"experiment": "adapt"})
+
+
+def test_an_empty_block_is_filled(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- results: one -->\n<!-- end of results -->\nafter\n")
+    rewrite(page, "one", "a table")
+    assert page.read_text() == "<!-- results: one -->\n\na table\n<!-- end of results -->\nafter\n"

@@ -48,11 +48,11 @@ def rewrite(page: Path, name: str, text: str) -> None:
         before = page.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the page cannot be read: {error}", where=page) from error
-    block = re.compile(rf"(?<={re.escape(begin(name))}\n).*?(?={re.escape(END)})", re.DOTALL)
+    block = re.compile(rf"({re.escape(begin(name))}\n).*?({re.escape(END)})", re.DOTALL)
     if len(block.findall(before)) != 1:
         fix = f"put these two lines where the tables shall be:\n    {begin(name)}\n    {END}"
         raise DataError(f"the page has not one block of results named {name!r}", where=page, fix=fix)
-    write_atomic(page, block.sub(lambda _: f"\n{text}\n", before).encode())
+    write_atomic(page, block.sub(lambda found: f"{found[1]}\n{text}\n{found[2]}", before).encode())
 
 
 def _about(results: Mapping[str, Any]) -> str:
@@ -64,10 +64,11 @@ def _about(results: Mapping[str, Any]) -> str:
         f"{seeds} inner seed{'s' if seeds > 1 else ''}",
         f"run seed {settings.get('seed', '?')}",
     ]
-    source = results.get("published", {}).get("source")
+    published = results.get("published", {})
+    beside = published.get("rows") or published.get("matrix")
     counted = results.get("title", "n counts passages, the standard error is over passages")
     said = f"{', '.join(about)}. {_plain(counted)}."
-    return f"{said} Published: {_plain(source)}." if source and results["published"]["rows"] else said
+    return f"{said} Published: {_plain(published['source'])}." if beside and "source" in published else said
 
 
 def _rows(results: Mapping[str, Any], published: Mapping[str, Any]) -> str:
