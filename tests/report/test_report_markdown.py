@@ -99,8 +99,9 @@ def test_results_without_a_table_are_refused() -> None:
         markdown({"experiment": "adapt"})
 
 
-def test_an_empty_block_is_filled(tmp_path: Path) -> None:
+def test_an_empty_block_before_another_is_filled(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("<!-- results: one -->\n<!-- end of results -->\nafter\n")
+    other = "<!-- results: two -->\n<!-- end of results -->\n"
+    page.write_text(f"<!-- results: one -->\n<!-- end of results -->\n{other}")
     rewrite(page, "one", "a table")
-    assert page.read_text() == "<!-- results: one -->\n\na table\n<!-- end of results -->\nafter\n"
+    assert page.read_text() == f"<!-- results: one -->\n\na table\n<!-- end of results -->\n{other}"
