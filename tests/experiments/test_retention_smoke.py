@@ -31,4 +31,5 @@ def test_own_questions_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["survivors"]["written"] > found["survivors"]["kept"] > 0
-    assert [row["method"] for row in found["rows"]] == ["base", "random", "own-chosen", "gold-chosen"]
+    methods = ["base", "random", "own-chosen", "own-likelihood-chosen", "gold-chosen"]
+    assert [row["method"] for row in found["rows"]] == methods
