@@ -32,6 +32,12 @@ def test_kinds_add_up_to_the_whole(small_folder: Path) -> None:
     assert len(bench_tables(found)) == 3 + 2
 
 
+def test_a_single_inner_loop_has_no_memory_of_one_more(small_folder: Path) -> None:
+    settings = read_settings(overrides={"model": str(small_folder), "inner": {"lora": {"rank": 2}}})
+    found = bench_profile(settings, together=1, adapters=1, rows=1, questions=1, new_tokens=2, rate_size=64)
+    assert found["memory"] is None and found["targets"] == [] and len(bench_tables(found)) == 3
+
+
 def test_the_peak_of_tensors_is_what_was_alive_at_once() -> None:
     def run() -> None:
         first = torch.zeros(1000, dtype=torch.float32)

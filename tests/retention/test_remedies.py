@@ -159,6 +159,12 @@ def test_own_texts_come_from_the_seed_and_pseudorehearsal_is_refused_without_any
         remedies(task, "pseudorehearsal")
 
 
+def test_a_model_without_a_chat_template_writes_texts_alone(small_folder: Path) -> None:
+    lm = replace(load(str(small_folder), device="cpu"), has_chat=False)
+    texts = write_own_texts(lm, PseudorehearsalSettings(texts=9, tokens=8), seed=1)
+    assert len(texts) > 5 and all(start == 1 for _, start in texts)
+
+
 def test_distillation_is_on_the_written_lines_only(task, learner) -> None:
     (job,) = remedies(task, "distil", distil={"weight": 0.75}).jobs([new_edit(learner)])
     *lines, passage = job.sequences

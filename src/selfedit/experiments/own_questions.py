@@ -126,9 +126,7 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tup
     ]
     score(session, PHASE, 0, loops, ("answers", "likelihood"))
     answers = session.run.ledger.answers(PHASE, 0)
-    found = []
-    for contexts in zip(*usable, strict=True):
-        found.append(accuracies(own_answers(answers, contexts)))
+    found = [accuracies(own_answers(answers, contexts)) for contexts in zip(*usable, strict=True)]
     places = range(BASE, rl.candidates)
     # A passage needs a verdict on every self-edit, from both kinds of questions.
     ranked = [name for name in by_id if not any(math.isnan(of[name, c]) for of in found for c in places)]
@@ -137,7 +135,7 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tup
         raise DataError("no passage has a verdict on all of its self-edits", where=session.grader.name, fix=fix)
     gold, own = ({name: {c: of[name, c] for c in places} for name in ranked} for of in found)
     read = likelihoods(own_answers(session.run.ledger.answers(likely(PHASE), 0), [context for _, context in usable]))
-    return gold, own, {name: {c: read[name, c] for c in places if c != BASE} for name in ranked}
+    return gold, own, {name: {c: read[name, c] for c in range(rl.candidates)} for name in ranked}
 
 
 def _results(

@@ -36,18 +36,16 @@ class Packed:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """See `Plan`."""
-        grouped = (
-            k.shape[1] != q.shape[1]
-        )  # fewer key/value heads than query heads: the kernel shares them, no copy does
         parts = [
-            # Padding is on the right, so no token of a sequence sees it and no mask is needed.
+            # Padding is on the right, so no token of a sequence sees it and no mask is needed. Where there are fewer
+            # key/value heads than query heads the kernel shares them: no copy is made.
             F.scaled_dot_product_attention(
                 qb.transpose(1, 2),
                 kb.transpose(1, 2),
                 vb.transpose(1, 2),
                 is_causal=True,
                 scale=scale,
-                enable_gqa=grouped,
+                enable_gqa=k.shape[1] != q.shape[1],
             ).transpose(1, 2)
             for qb, kb, vb in zip(self._pad(q), self._pad(k), self._pad(v), strict=True)
         ]

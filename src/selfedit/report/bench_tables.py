@@ -44,7 +44,8 @@ def _profile(results: Mapping[str, Any]) -> list[BenchTable]:
         rows.append(["at best", f"{work['at_best'] * work['seconds']:.2f}", _percent(work["at_best"]), ""])
         title = f"{work['work']}: {work['seconds']:.2f} s"
         tables.append(BenchTable(title, ["kind", "s", "share %", "of rate %"], rows))
-    tables.append(_memory("MB an adapter, of its tensors", results["memory"]))
+    if memory := results.get("memory"):
+        tables.append(_memory("MB an adapter, of its tensors", memory))
     return tables
 
 

@@ -36,8 +36,9 @@ def write_own_texts(lm: LanguageModel, settings: PseudorehearsalSettings, seed: 
     """
     chats = settings.texts // 3 if lm.has_chat else 0
     plain = _sample(lm, [(lm.end_id,)] * (settings.texts - chats), settings.tokens, seed, "text")
-    texts: list[OwnText] = [([*said.ids, *_end(lm, said)], 1) for said in plain]
-    asked = [said.text for said in _sample(lm, [user_opening(lm)] * chats, settings.tokens, seed, "question")]
+    texts: list[OwnText] = [([*said.ids, *[lm.end_id] * (said.finish == "stop")], 1) for said in plain]
+    openings = [user_opening(lm)] * chats if chats else []
+    asked = [said.text for said in _sample(lm, openings, settings.tokens, seed, "question")]
     replies = _sample(lm, asked, settings.tokens, seed, "reply")
     talks = [_held(*chat_turns(lm, [(q, said.text)])) for q, said in zip(asked, replies, strict=True)]
     return [(ids, start) for ids, start in [*texts, *talks] if start < len(ids)]
@@ -48,10 +49,6 @@ def _sample(
 ) -> list[Completion]:
     seeds = [derive(seed, "pseudorehearsal", kind, number) for number in range(len(prompts))]
     return generate(lm, prompts, max_new_tokens=tokens, temperature=1.0, top_p=TOP_P, seeds=seeds)
-
-
-def _end(lm: LanguageModel, said: Completion) -> list[int]:
-    return [lm.end_id] if said.finish == "stop" else []
 
 
 def _held(ids: Sequence[int], loss: Sequence[bool]) -> OwnText:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from selfedit.config.retention import RetentionSettings
 from selfedit.errors import UsageError
@@ -48,11 +49,15 @@ class Remedies:
     def __init__(self, task: KnowledgeTask, settings: RetentionSettings, own_texts: Sequence[OwnText] = ()) -> None:
         self.task, self.settings = task, settings
         self.names = frozenset(settings.remedies)
-        self.own: list[TrainSequence] = []
-        if "pseudorehearsal" in self.names:
-            if not own_texts:
-                raise UsageError("pseudorehearsal needs texts of the unedited model", fix="give write_own_texts(…)")
-            self.own = own_sequences(task.lm, own_texts, settings.pseudorehearsal.weight)
+        self.own_texts = own_texts
+        if "pseudorehearsal" in self.names and not own_texts:
+            raise UsageError("pseudorehearsal needs texts of the unedited model", fix="give write_own_texts(…)")
+
+    @cached_property
+    def own(self) -> list[TrainSequence]:
+        """The own texts with their teacher; read by the model at the first edit, not where all edits are stored."""
+        weight = self.settings.pseudorehearsal.weight
+        return own_sequences(self.task.lm, self.own_texts, weight) if "pseudorehearsal" in self.names else []
 
     @property
     def apart(self) -> bool:
