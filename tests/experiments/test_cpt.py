@@ -14,6 +14,7 @@ from selfedit.errors import DataError, Interrupted, UsageError
 from selfedit.experiments import cpt_training
 from selfedit.experiments.cpt import run_cpt
 from selfedit.experiments.documents import cleaned
+from selfedit.experiments.regrade import run_table
 from selfedit.grading.grader import Grade, Grader
 from selfedit.lm.load import load
 from selfedit.run.folder import RunFolder
@@ -72,6 +73,15 @@ def test_rows_pairs_and_training(done) -> None:
     losses = results["training"]["external"][0]["losses"]
     assert sum(losses[-2:]) < sum(losses[:2])
     assert not (done[0] / "training").exists() or not any((done[0] / "training").iterdir())
+
+
+def test_graded_again_without_a_model(done) -> None:
+    folder, results = done
+    with RunFolder.read(folder) as run:
+        again, strict = run_table(run, "contains"), run_table(run, "exact")
+    assert again["rows"] == results["rows"] and again["paired"] == results["paired"]
+    assert again["contexts"] == results["contexts"]
+    assert all(a["accuracy"] <= b["accuracy"] for a, b in zip(strict["rows"], again["rows"], strict=True))
 
 
 def test_self_edits_are_not_split(done, settings, monkeypatch, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from selfedit.errors import DataError
+from selfedit.experiments.regrade import run_table
 from selfedit.experiments.replay import ROWS, run_replay
 from selfedit.run.folder import RunFolder
 from tiny_run import tiny_settings
@@ -35,6 +36,15 @@ def test_rows_and_pairs(done) -> None:
     assert [step["to"] for step in results["order"]] == list(ROWS[1:])
     assert results["published"]["rows"]["round-2"] == {"value": 0.47, "se": 0.019, "n": 200}
     assert len(results["by_seed"]["round-2"]) == 2 and len(results["data"]) == 5
+
+
+def test_graded_again_without_a_model(done) -> None:
+    folder, results = done
+    with RunFolder.read(folder) as run:
+        again, strict = run_table(run, "contains"), run_table(run, "exact")
+    assert again["rows"] == results["rows"] and again["paired"] == results["paired"]
+    assert again["contexts"] == results["contexts"]
+    assert all(a["accuracy"] <= b["accuracy"] for a, b in zip(strict["rows"], again["rows"], strict=True))
 
 
 def test_each_row_is_trained_on_its_own_file(done) -> None:

@@ -19,7 +19,7 @@ def test_continual_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     found = json.loads(capsys.readouterr().out)
     assert [len(row) for row in found["matrix"]] == [3, 1, 2, 3]
     way = found["ways"]["none"]
-    assert way["just_edited"]["mean"] >= found["rows"][0]["accuracy"]
+    assert way["just_edited"]["mean"] > found["rows"][0]["accuracy"]
     assert found["general_loss"]["rise"] > 0, "three edits without remedy damage something"
 
 

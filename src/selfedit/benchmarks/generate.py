@@ -1,7 +1,7 @@
 """``bench generate``: what answering costs, one adapter at a time with transformers' ``generate`` and many with ours.
 
-As in `bench inner` every cell has a process of its own with all cores, and is stored as soon as it is measured. All
-contestants write the same number of tokens for the same prompts, greedily; see `answering`.
+As in `bench inner` every cell has a process of its own with all cores. All contestants write the same number of tokens
+for the same prompts, greedily; see `answering`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from selfedit.benchmarks.answering import NONE
 from selfedit.benchmarks.children import all_at_once, children
 from selfedit.benchmarks.extras import check_extras
 from selfedit.benchmarks.inner import default_workers
+from selfedit.benchmarks.measuring import as_loaded, child_loads, measure_cells
 from selfedit.benchmarks.server import Server
 from selfedit.benchmarks.work import BenchWork, make_work
 from selfedit.config import Settings
@@ -129,36 +130,26 @@ def bench_generate(
     if (fewest := min(map(len, work.prompts))) < size.questions:
         what = f"each adapter is asked {size.questions} questions, a passage has {fewest}"
         raise UsageError(what, where="--questions", fix=f"ask {fewest}, or give other passages")
-    shape, dtype, device = Shape.of(lm.model.config), str(lm.dtype).removeprefix("torch."), str(lm.device)
+    settings, shape = as_loaded(settings, lm), Shape.of(lm.model.config)
     del lm
     remote = None if server is None else Server(server)
     chosen = settings.model_dump(mode="json", include={"model", "device", "dtype", "inner"})
     frozen = {"settings": chosen, "size": asdict(size), "work": work.hash, "server": server}
     with RunFolder.open(folder, frozen, kind=KIND) as run:
         run.record_environment(environment({"work": work.hash}))
-        work.write(run.path / "work.json")
+        loaded, log = child_loads(run, settings, work), run.path / "children.log"
         plan = cells(size, work, server=remote is not None)
-        todo = [(n, cell) for n in range(size.rounds) for cell in plan if run.ledger.step(_key(n, cell)) is None]
-        loaded = {"model": settings.model, "device": device, "dtype": dtype, "work": str(run.path / "work.json")}
-        done = size.rounds * len(plan) - len(todo)
-        with progress.task("measuring", total=size.rounds * len(plan), unit="cells", done=done) as task:
-            for number, cell in todo:
-                (interrupt or Interrupt()).check()
-                if cell.who == "server":
-                    assert remote is not None
-                    found = _ask(remote, cell, work, size)
-                else:
-                    found = _measure(run.path / "children.log", cell, settings, size, loaded)
-                run.ledger.finish_step(_key(number, cell), found)
-                task.advance(note=cell.name)
-        measured = [(cell, [run.ledger.step(_key(n, cell)) or {} for n in range(size.rounds)]) for cell in plan]
+
+        def one(cell: Cell) -> dict[str, Any]:
+            if cell.who == "server":
+                assert remote is not None
+                return _ask(remote, cell, work, size)
+            return _measure(log, cell, settings, size, loaded)
+
+        measured = measure_cells(run, plan, size.rounds, one, progress, interrupt)
         results = _results(measured, settings, size, work, shape)
         run.write_results(results)
     return results
-
-
-def _key(round: int, cell: Cell) -> str:
-    return f"round {round} {cell.name}"
 
 
 def _measure(

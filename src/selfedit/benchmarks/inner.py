@@ -1,8 +1,6 @@
 """``bench inner``: what a self-edit's inner loop costs by the published recipe, by a careful loop, and by ours.
 
-Every cell (a contestant with its settings) has processes of its own with all cores of the machine. A round measures
-every cell once; several rounds one after another interleave them, so that a drift of the machine meets all alike. Each
-measured cell is stored at once: stopped, the same command goes on with the next.
+Every cell (a contestant with its settings) has processes of its own with all cores of the machine.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from typing import Any
 from selfedit.benchmarks.children import all_at_once, children
 from selfedit.benchmarks.extras import check_extras
 from selfedit.benchmarks.inner_rows import inner_results
+from selfedit.benchmarks.measuring import as_loaded, child_loads, measure_cells
 from selfedit.benchmarks.published import LORA as PUBLISHED
 from selfedit.benchmarks.published import PAD_TO
 from selfedit.benchmarks.work import BenchWork, make_work
@@ -140,24 +139,15 @@ def bench_inner(
         lm, settings, passages=size.passages, edits=size.edits, loops=size.loops,
         self_edits=self_edits, passage_file=passages,
     )  # fmt: skip
-    config, dtype, device = lm.model.config, str(lm.dtype).removeprefix("torch."), str(lm.device)
+    settings, config = as_loaded(settings, lm), lm.model.config
     del lm
     frozen = {"settings": _measured(settings), "size": asdict(size), "work": work.hash}
     with RunFolder.open(folder, frozen, kind=KIND) as run:
         run.record_environment(environment({"work": work.hash}))
-        work.write(run.path / "work.json")
+        loaded, log = child_loads(run, settings, work), run.path / "children.log"
         plan = cells(size, default_workers())
-        todo = [(n, cell) for n in range(size.rounds) for cell in plan if run.ledger.step(_key(n, cell)) is None]
-        loaded = {"model": settings.model, "device": device, "dtype": dtype, "work": str(run.path / "work.json")}
-        done = size.rounds * len(plan) - len(todo)
-        with progress.task("measuring", total=size.rounds * len(plan), unit="cells", done=done) as task:
-            for number, cell in todo:
-                (interrupt or Interrupt()).check()
-                started = time.perf_counter()
-                found = _measure(run.path / "children.log", cell, settings, size, work, loaded)
-                run.ledger.finish_step(_key(number, cell), found | {"took": time.perf_counter() - started})
-                task.advance(note=cell.name)
-        measured = [(cell, [run.ledger.step(_key(n, cell)) or {} for n in range(size.rounds)]) for cell in plan]
+        one = lambda cell: _measure(log, cell, settings, size, work, loaded)  # noqa: E731
+        measured = measure_cells(run, plan, size.rounds, one, progress, interrupt)
         results = inner_results(measured, settings, size, work, config)
         run.write_results(results)
     return results
@@ -165,10 +155,6 @@ def bench_inner(
 
 def _measured(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", include={"model", "device", "dtype", "seed", "inner", "edit", "answer"})
-
-
-def _key(round: int, cell: Cell) -> str:
-    return f"round {round} {cell.name}"
 
 
 def _measure(

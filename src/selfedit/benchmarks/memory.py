@@ -77,7 +77,7 @@ def adapter_memory(
 
     Args:
         shape: of the model.
-        settings: the adapters' rank and targets, the dtype.
+        settings: the adapters' rank and targets, and the model's dtype (not "auto").
         ks: how many adapters, few and many.
         peaks: bytes held at most with each.
         tokens: of the largest step of each.
@@ -87,8 +87,8 @@ def adapter_memory(
         adapter's activations by `Shape.activations`.
     """
     lora, more = settings.inner.lora, ks[1] - ks[0]
-    states = 4 * (8 if settings.dtype == "float64" else 4) * shape.adapter(lora.rank, lora.targets)
-    width = {"bfloat16": 2, "float16": 2, "float64": 8}.get(settings.dtype, 4)
+    width = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}[settings.dtype]
+    states = 4 * max(4, width) * shape.adapter(lora.rank, lora.targets)
     all_of_it = (peaks[1] - peaks[0]) / more
     return {
         "from_k": ks[0],

@@ -15,6 +15,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from selfedit.benchmarks.answering import NONE, to_answer
+from selfedit.benchmarks.measuring import as_loaded
 from selfedit.benchmarks.memory import adapter_memory, peak_allocated
 from selfedit.benchmarks.rate import matrix_rate, now
 from selfedit.benchmarks.work import BenchWork, longest_step, make_work
@@ -42,6 +43,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 REST = "norms, activations, softmax, sums"
 PYTHON = "Python and dispatch"
 PRODUCTS = (WEIGHTS, BATCHED)
+TRIES = 2
+"""Profiles of one work, of which the fastest is shown."""
 
 
 def bench_profile(
@@ -66,6 +69,7 @@ def bench_profile(
         adapter in a step, beside its activations by `Shape.activations`.
     """
     lm = load(settings.model, device=settings.device, dtype=settings.dtype)
+    settings = as_loaded(settings, lm)
     work = make_work(lm, settings, passages=8, edits=1, loops=max(8, together), self_edits=None, passage_file=None)
     spec = LoraSpec(**settings.inner.lora.model_dump())
     optim = replace(OptimSpec(**settings.inner.optim.model_dump()), epochs=1)
@@ -83,7 +87,9 @@ def bench_profile(
     with progress.task("profiling", total=len(works), unit="works") as task:
         for name, run in works:
             run()  # warms up
-            found.append({"work": name, **_profiled(run, rate, lm.device)})
+            # The profiler's records lie among the buffers, and the first time these then move to untouched memory.
+            tries = [_profiled(run, rate, lm.device) for _ in range(TRIES)]
+            found.append({"work": name, **min(tries, key=lambda one: one["seconds"])})
             task.advance(note=name)
     memory = _memory(lm, [longest_step(job) for job in jobs], settings)
     return {
@@ -96,6 +102,7 @@ def bench_profile(
         "notes": [
             f"one process, {torch.get_num_threads()} threads; matrix-product rate of two {rate_size}² matrices: "
             f"{rate / 1e9:.0f}·10⁹ operations a second",
+            f"each work is profiled {TRIES} times after a run without the profiler; the fastest is shown",
             "of rate: operations a second of those products, as a share of that rate",
             "at best: what the work would take if everything but its products cost nothing",
         ],

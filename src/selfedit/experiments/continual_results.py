@@ -14,6 +14,7 @@ from typing import Any
 from selfedit.config import Settings
 from selfedit.errors import DataError
 from selfedit.experiments.published_continual import published
+from selfedit.grading.grader import NO_VERDICT
 from selfedit.grading.stats import mean_se, paired
 from selfedit.tasks.task import Context
 
@@ -35,8 +36,9 @@ def continual_results(
     planned = [[context.id for context in sequence] for sequence in plan]
     places = [n for n, sequence in enumerate(planned) if _complete(n, sequence, before, after)]
     if not places:
-        fix = "see what the grader replied, and start again in a new folder with another answer.grader"
-        raise DataError("no sequence has a verdict on all of its passages", where=settings.answer.grader, fix=fix)
+        raise DataError(
+            "no sequence has a verdict on all of its passages", where=settings.answer.grader, fix=NO_VERDICT
+        )
     ids = [planned[n] for n in places]
     after = {name: [steps[n] for n in places] for name, steps in after.items()}
     ways = {name: _way(ids, before, steps) for name, steps in after.items()}

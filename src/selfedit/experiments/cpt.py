@@ -89,7 +89,12 @@ def run_cpt(
     return results
 
 
-def _data(settings: Settings) -> _Data:
+def asked_of(settings: Settings) -> list[Context]:
+    """The passages that a run with these settings asks about, with the questions drawn."""
+    return _asked(_passages(settings), settings.cpt.questions, settings.seed)
+
+
+def _passages(settings: Settings) -> list[Context]:
     cpt = settings.cpt
     sources = list(cpt.sources) or [settings.heldout or ""]
     if not sources[0]:
@@ -98,7 +103,11 @@ def _data(settings: Settings) -> _Data:
     if cpt.passages is not None and cpt.passages > len(contexts):
         what = f"{cpt.passages} passages asked for, there are {len(contexts)}"
         raise DataError(what, where=", ".join(sources), fix="lower cpt.passages")
-    contexts = contexts[: cpt.passages]
+    return contexts[: cpt.passages]
+
+
+def _data(settings: Settings) -> _Data:
+    cpt, contexts = settings.cpt, _passages(settings)
     if "seal" in cpt.methods and cpt.policy is None:
         fix = "set cpt.policy to the model folder of a round, runs/NAME/policy/round-2/model, or leave the method out"
         raise UsageError("the method 'seal' has no policy to write with", where="cpt.policy", fix=fix)
@@ -176,7 +185,7 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
     grades = {method: _grades(ledger, method, repeats) for method in methods}
     scores = {m: {c: sum(of) / len(of) for c, of in found.items()} for m, found in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
-    results = results_of(KIND, session, scores, hashes, pairs=_pairs(methods), published=published)
+    results = results_of(KIND, session, scores, hashes, pairs=pairs_of(methods), published=published)
     every = {method: [right for of in found.values() for right in of] for method, found in grades.items()}
     phases = {m: ledger.self_edits(f"write:{m}", 0) for m in methods}
     return results | {
@@ -206,8 +215,8 @@ def _training(ledger: Ledger, method: str, repeat: int) -> dict[str, Any]:
     return done | {"steps": len(done["losses"])}
 
 
-def _pairs(methods: Sequence[str]) -> list[tuple[str, str]]:
-    """Neighbours, and every method with the passage alone."""
+def pairs_of(methods: Sequence[str]) -> list[tuple[str, str]]:
+    """What is compared, the earlier row first: neighbours, and every method with the passage alone."""
     pairs = list(pairwise(methods))
     more = [("passage", m) for m in methods if m not in ("base", "passage")] if "passage" in methods else []
     return pairs + [pair for pair in more if pair not in pairs]

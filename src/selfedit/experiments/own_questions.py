@@ -16,7 +16,7 @@ from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
-from selfedit.grading.grader import get_grader
+from selfedit.grading.grader import NO_VERDICT, get_grader
 from selfedit.grading.stats import mean_se, spearman
 from selfedit.lm.load import LanguageModel, load
 from selfedit.outer.evaluate import table
@@ -131,8 +131,7 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tup
     # A passage needs a verdict on every self-edit, from both kinds of questions.
     ranked = [name for name in by_id if not any(math.isnan(of[name, c]) for of in found for c in places)]
     if not ranked:
-        fix = "see what the grader replied, and start again in a new folder with another answer.grader"
-        raise DataError("no passage has a verdict on all of its self-edits", where=session.grader.name, fix=fix)
+        raise DataError("no passage has a verdict on all of its self-edits", where=session.grader.name, fix=NO_VERDICT)
     gold, own = ({name: {c: of[name, c] for c in places} for name in ranked} for of in found)
     read = likelihoods(own_answers(session.run.ledger.answers(likely(PHASE), 0), [context for _, context in usable]))
     return gold, own, {name: {c: read[name, c] for c in range(rl.candidates)} for name in ranked}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from selfedit.config import Settings, make_settings
@@ -15,7 +16,26 @@ from selfedit.outer.evaluate import ROUND, no_verdicts, on_shared, shares_right,
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import AnswerRow
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
-from selfedit.tasks.task import Question
+from selfedit.tasks.task import Context, Question
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a kind of run asked, by which methods.
+
+    Attributes:
+        methods: rows of its table.
+        rounds: of the ledger, where its answers are.
+        pairs: differences of its table, the earlier row first; none: neighbours and what is usual.
+        contexts: reads the passages asked about.
+        hash_of: what the hash of these is called in the run's settings.
+    """
+
+    methods: Sequence[str]
+    rounds: Sequence[int]
+    pairs: Sequence[tuple[str, str]]
+    contexts: Callable[[Settings], list[Context]]
+    hash_of: str
 
 
 def run_table(run: RunFolder, grader: str | None = None, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -35,19 +55,42 @@ def run_table(run: RunFolder, grader: str | None = None, overrides: Mapping[str,
         UsageError: no such grader.
         Unavailable: the judge cannot be asked.
     """
-    if run.kind != "knowledge":
-        raise RunFolderError(f"a run of kind {run.kind!r} has no such table", where=run.path)
     settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, run.path, overrides)
-    answers = {method: run.ledger.answers(f"eval:{method}", ROUND) for method in measured_methods(settings)}
+    asked = _asked(run, settings)
+    answers = {
+        method: [row for number in asked.rounds for row in run.ledger.answers(f"eval:{method}", number)]
+        for method in asked.methods
+    }
     answers = {method: rows for method, rows in answers.items() if rows}
     if not answers:
         raise RunFolderError("no held-out passage is answered yet", where=run.path, fix="let the run go on first")
     most = max(len({row.context_id for row in rows}) for rows in answers.values())
     whole = {method: rows for method, rows in answers.items() if len({row.context_id for row in rows}) == most}
-    graded, more = _stored(run, whole) if grader is None else _again(run, settings, whole, grader)
+    graded, more = _stored(run, whole) if grader is None else _again(run, settings, asked, whole, grader)
     scores = {method: shares_right(_by_context(whole[method], graded[method])) for method in whole}
-    shown = table(on_shared(scores), pairs_of(list(scores)))
+    pairs = [(b, a) for b, a in asked.pairs if b in scores and a in scores] or pairs_of(list(scores))
+    shown = table(on_shared(scores), pairs)
     return {**shown, "contexts": scores, "grader": grader or settings.answer.grader, **more}
+
+
+def _asked(run: RunFolder, settings: Settings) -> _Asked:
+    """An experiment is imported only for a run of its own."""
+    if run.kind == "knowledge":
+        return _Asked(measured_methods(settings), (ROUND,), (), _heldout, "heldout")
+    if run.kind == "replay":
+        from selfedit.experiments import replay
+
+        return _Asked(replay.ROWS, (ROUND,), replay.PAIRS, replay.asked_of, "heldout")
+    if run.kind == "cpt":
+        from selfedit.experiments import cpt
+
+        methods = settings.cpt.methods
+        return _Asked(methods, range(settings.eval.repeats), cpt.pairs_of(methods), cpt.asked_of, "asked")
+    raise RunFolderError(f"a run of kind {run.kind!r} has no such table", where=run.path)
+
+
+def _heldout(settings: Settings) -> list[Context]:
+    return load_contexts(settings.heldout or [], require_questions=True)[: settings.heldout_contexts]
 
 
 def _stored(
@@ -58,23 +101,23 @@ def _stored(
 
 
 def _again(
-    run: RunFolder, settings: Settings, answers: Mapping[str, Sequence[AnswerRow]], name: str
+    run: RunFolder, settings: Settings, asked: _Asked, answers: Mapping[str, Sequence[AnswerRow]], name: str
 ) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:
     """Grade every answer with another grader, all at once; and what is to be said of it."""
     grader = get_grader(name, settings.judge)
-    questions = _questions(run, settings)
-    asked = {method: [_reply(row, questions) for row in rows] for method, rows in answers.items()}
-    grades = iter(grader.grade_all([reply for replies in asked.values() for reply in replies]))
-    verdicts = {method: [next(grades).correct for _ in replies] for method, replies in asked.items()}
+    questions = _questions(run, settings, asked)
+    said = {method: [_reply(row, questions) for row in rows] for method, rows in answers.items()}
+    grades = iter(grader.grade_all([reply for replies in said.values() for reply in replies]))
+    verdicts = {method: [next(grades).correct for _ in replies] for method, replies in said.items()}
     missing = {method: of.count(None) for method, of in verdicts.items() if None in of}
     return verdicts, {"no_verdict": missing} | judge_report(grader)
 
 
-def _questions(run: RunFolder, settings: Settings) -> dict[str, Question]:
-    contexts = load_contexts(settings.heldout or [], require_questions=True)[: settings.heldout_contexts]
-    if data_hash(contexts) != run.settings["data"]["heldout"]:
+def _questions(run: RunFolder, settings: Settings, asked: _Asked) -> dict[str, Question]:
+    contexts = asked.contexts(settings)
+    if data_hash(contexts) != run.settings["data"][asked.hash_of]:
         fix = "put the file back that the run was started with"
-        raise DataError("the held-out passages have changed since the run", where=settings.heldout, fix=fix)
+        raise DataError("the passages asked about have changed since the run", where=run.path, fix=fix)
     return {question.id: question for context in contexts for question in context.questions}
 
 

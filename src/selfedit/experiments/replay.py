@@ -94,6 +94,11 @@ def run_replay(
     return results
 
 
+def asked_of(settings: Settings) -> list[Context]:
+    """The passages that a run with these settings asks about."""
+    return _passages(_read(settings, WRITERS["no-rl"]), settings.replay.passages)
+
+
 def _read(settings: Settings, name: str) -> SelfEditFile:
     path = Path(settings.replay.folder) / getattr(settings.replay, name)
     return read_self_edits(path, fix=_FETCH)

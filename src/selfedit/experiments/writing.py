@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.endpoint import Bill, EndpointClient, ask
 from selfedit.lm.chat import chat_prompt
-from selfedit.lm.generate import generate
+from selfedit.outer.sample import sampled
 from selfedit.outer.session import Session, timed
 from selfedit.run.files import fingerprint
 from selfedit.run.ledger import Ledger, SelfEditRow, TimingRow
@@ -128,16 +128,8 @@ def _write_group(
 
 
 def _own(session: Session, texts: Sequence[str], seeds: Sequence[int]) -> list[_Written]:
-    edit = session.settings.edit
-    system = edit.system if session.lm.has_chat else None
-    done = generate(
-        session.lm,
-        [tuple(chat_prompt(session.lm, text, system)) for text in texts],
-        max_new_tokens=edit.max_new_tokens,
-        temperature=edit.temperature,
-        top_p=edit.top_p,
-        seeds=seeds,
-    )
+    system = session.settings.edit.system if session.lm.has_chat else None
+    done = sampled(session, [tuple(chat_prompt(session.lm, text, system)) for text in texts], seeds)
     return [_Written(one.text, len(one.ids), one.finish) for one in done]
 
 

@@ -105,6 +105,8 @@ class F1Grader(Grader):
         return Grade(score >= self.threshold, score, self.name)
 
 
+NO_VERDICT = "see what the grader replied, and start again in a new folder with another answer.grader"
+"""What to do where no answer, or too few of them, got a verdict."""
 GRADERS = ("contains", "exact", "f1", "calibrated", "judge")
 """Every grader's name."""
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from selfedit.errors import DataError, UsageError
+from selfedit.grading.grader import NO_VERDICT
 from selfedit.grading.stats import clustered, mean_se, paired, share_right
 from selfedit.lm.lora import Adapter
 from selfedit.outer.loops import InnerLoop
@@ -118,10 +119,7 @@ def table(scores: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, 
     rows = []
     for method, of_method in scores.items():
         if not of_method:
-            fix = (
-                "see what the grader replied; grade a run of train again with `selfedit evaluate RUN --grader NAME`, "
-                "start an experiment again in a new folder with another answer.grader"
-            )
+            fix = f"grade its answers again with `selfedit evaluate RUN --grader NAME`; if it cannot, {NO_VERDICT}"
             raise DataError("no context has answers with a verdict under every method", where=method, fix=fix)
         estimate = clustered({context: [value] for context, value in of_method.items()})
         rows.append({"method": method, "accuracy": estimate.mean, "se": estimate.se, "n": estimate.n})

@@ -9,6 +9,7 @@ from typing import Any
 
 from selfedit.errors import DataError, UsageError
 from selfedit.lm.generate import generate
+from selfedit.outer.sample import sampled
 from selfedit.outer.session import Session
 from selfedit.run.files import fingerprint
 from selfedit.run.ledger import SelfEditRow
@@ -128,18 +129,11 @@ def _write_group(session: Session, group: Sequence[Context]) -> None:
 
 def _quizzes(session: Session, group: Sequence[Context]) -> tuple[list[SelfEditRow], list[list[tuple[str, str]]]]:
     """The quizzes of each context as they go into the ledger, and their different questions."""
-    edit, count = session.settings.edit, session.settings.rl.own.quizzes
+    count = session.settings.rl.own.quizzes
     places = [(context, number) for context in group for number in range(count)]
     seeds = [derive(session.settings.seed, PHASE, context.id, number) for context, number in places]
     prompts = [quiz_prompt(session.task, context) for context, _ in places]
-    written = generate(
-        session.lm,
-        prompts,
-        max_new_tokens=edit.max_new_tokens,
-        temperature=edit.temperature,
-        top_p=edit.top_p,
-        seeds=seeds,
-    )
+    written = sampled(session, prompts, seeds)
     rows, pairs = [], {context.id: {} for context in group}
     for (context, number), seed, prompt, said in zip(places, seeds, prompts, written, strict=True):
         found = read_quiz(session.task, said.text)

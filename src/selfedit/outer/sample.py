@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.lora import Adapter
+from selfedit.lm.rules import TokenRule
 from selfedit.outer.session import Session, timed
 from selfedit.run.files import fingerprint
 from selfedit.run.ledger import SelfEditRow, TimingRow
@@ -73,21 +74,29 @@ def _tries(
     session: Session, prompts: Sequence[tuple[int, ...]], seeds: Sequence[int], policy: Adapter | None
 ) -> list[list[Completion]]:
     """What was written for each prompt: once, or again while it is rejected, as often as the task allows."""
-    tries = [[written] for written in _write(session, prompts, seeds, policy)]
+    rules = [session.task.rule() for _ in prompts]
+    tries = [[written] for written in sampled(session, prompts, seeds, policy, rules)]
     for number in range(1, session.task.tries):
         again = [n for n, made in enumerate(tries) if _note(session, made[-1:]).rejected]
         if not again:
             break
         fresh = [derive(seeds[n], "again", number) for n in again]
-        for n, written in zip(again, _write(session, [prompts[n] for n in again], fresh, policy), strict=True):
+        rules = [session.task.rule() for _ in again]
+        made_again = sampled(session, [prompts[n] for n in again], fresh, policy, rules)
+        for n, written in zip(again, made_again, strict=True):
             tries[n].append(written)
     return tries
 
 
-def _write(
-    session: Session, prompts: Sequence[tuple[int, ...]], seeds: Sequence[int], policy: Adapter | None
+def sampled(
+    session: Session,
+    prompts: Sequence[tuple[int, ...]],
+    seeds: Sequence[int],
+    policy: Adapter | None = None,
+    rules: Sequence[TokenRule | None] | None = None,
 ) -> list[Completion]:
-    edit, rules = session.settings.edit, [session.task.rule() for _ in prompts]
+    """One completion for each prompt, by the run's model or a policy, decoded as ``edit`` says."""
+    edit = session.settings.edit
     return generate(
         session.lm,
         prompts,
