@@ -11,8 +11,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from selfedit.errors import DataError, UsageError
+from selfedit.lm import decoder, sampling
 from selfedit.lm import generate as generate_module
-from selfedit.lm import sampling
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.chat import chat_prompt
 from selfedit.lm.generate import Completion, generate
@@ -108,10 +108,10 @@ def test_greedy_answers_are_transformers(
     drop_share: float,
 ) -> None:
     rows = []
-    cache = generate_module.KeyValueCache
-    monkeypatch.setattr(generate_module, "KeyValueCache", lambda *a: rows.append(a[1]) or cache(*a))
+    cache = decoder.KeyValueCache
+    monkeypatch.setattr(decoder, "KeyValueCache", lambda *a: rows.append(a[1]) or cache(*a))
     for name, value in {**bounds, "DROP_SHARE": drop_share}.items():
-        monkeypatch.setattr(generate_module, name, value)
+        monkeypatch.setattr(decoder if hasattr(decoder, name) else generate_module, name, value)
     expected = one_by_one
     answers = in_one(lm, adapters)
     assert [(answer.ids, answer.finish) for answer in answers] == expected
@@ -187,10 +187,10 @@ def test_a_prompt_sampled_many_times_is_read_once(lm: LanguageModel, monkeypatch
 def test_finished_rows_are_told_and_leave(
     lm: LanguageModel, adapters: list[Adapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generate_module, "DROP_SHARE", 0.0)
+    monkeypatch.setattr(decoder, "DROP_SHARE", 0.0)
     rows, heard = [], []
-    decode = generate_module.Decode
-    monkeypatch.setattr(generate_module, "Decode", lambda *a: rows.append(len(a[1])) or decode(*a))
+    decode = decoder.Decode
+    monkeypatch.setattr(decoder, "Decode", lambda *a: rows.append(len(a[1])) or decode(*a))
     answers = in_one(lm, adapters, on_token=lambda done, total: heard.append((done, total)))
     steps = [len(answer.ids) + (answer.finish == "stop") for answer in answers]
     assert rows == [sum(taken > n for taken in steps) for n in range(1, max(steps))]

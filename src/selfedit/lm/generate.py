@@ -1,71 +1,22 @@
-"""Batched answering: many prompts, each under its own adapter or none, in one decode.
-
-A prompt that is sampled several times under the same adapter is read once. Finished rows leave the batch.
-"""
+"""Batched answering: many prompts, each under its own adapter or none, in as few decodes as memory allows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
 from selfedit.errors import DataError, UsageError
-from selfedit.lm.attention import Decode, KeyValueCache, Prefill
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.chat import chat_prompt
+from selfedit.lm.decoder import Completion, Decoder, OnToken, Row, heads_of
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.rules import Stop, TokenRule
-from selfedit.lm.sampling import draw_uniforms, next_tokens
-from selfedit.lm.segments import consecutive, make_segments
+from selfedit.lm.sampling import draw_uniforms
 
 MAX_ROWS = 96
 """Rows decoded at once: beyond this a step's time grows as fast as its rows."""
 CACHE_BYTES = 2 * 2**30
 """Keys and values of one batch at the most."""
-PREFILL_TOKENS = 4096
-"""Prompt tokens read in one pass at the most."""
-DROP_SHARE = 1 / 8
-"""Finished rows are dropped once they are this share of the batch: dropping one means copying another's cache."""
-
-TOGETHER = 4
-"""Padded slots per row up to which all adapters make one product: empty slots cost less than copying adapters."""
-
-OnToken = Callable[[int, int], None]
-"""Called after every decode step with (rows finished, rows in all)."""
-
-_Prompt = tuple[int, tuple[int, ...]]
-"""An adapter in the bank (−1 is none) and the ids it reads."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What the model wrote after one prompt.
-
-    Attributes:
-        text: without special tokens.
-        ids: its tokens, the ending one left out.
-        finish: "stop" where the model, or the rule it was held to, ended the text, "length" where the bound did.
-        prompt_tokens: tokens of the prompt.
-    """
-
-    text: str
-    ids: tuple[int, ...]
-    finish: str
-    prompt_tokens: int
-
-
-@dataclass
-class _Row:
-    place: int  # in the caller's list
-    prompt: tuple[int, ...]
-    adapter: int  # in the bank; −1 is none
-    uniforms: Tensor
-    made: list[int]
-    rule: TokenRule | None = None
 
 
 def generate(
@@ -109,7 +60,7 @@ def generate(
     number = {id(a): k for k, a in enumerate(distinct)}
     uniforms = draw_uniforms(list(seeds), max_new_tokens if temperature else 0)
     rows = [
-        _Row(i, prompt, number.get(id(a), -1), uniforms[i], [], held[i])
+        Row(i, prompt, number.get(id(a), -1), uniforms[i], [], held[i])
         for i, (prompt, a) in enumerate(zip(ids, chosen, strict=True))
     ]
     done: list[Completion | None] = [None] * len(rows)
@@ -118,7 +69,7 @@ def generate(
         bank = _bank(lm, [distinct[k] for k in used])
         for row in batch:
             row.adapter = used.index(row.adapter) if row.adapter >= 0 else -1
-        decoder = _Decoder(lm, bank, batch, max_new_tokens, temperature, top_p, done, on_token)
+        decoder = Decoder(lm, bank, batch, max_new_tokens, temperature, top_p, done, on_token)
         decoder.restrict(alphabet, stop)
         decoder.run()
     return [completion for completion in done if completion is not None]
@@ -165,11 +116,11 @@ def _check_rules(
     return [None] * count if rules is None else rules
 
 
-def _batches(lm: LanguageModel, rows: list[_Row], new_tokens: int) -> list[list[_Row]]:
+def _batches(lm: LanguageModel, rows: list[Row], new_tokens: int) -> list[list[Row]]:
     """Rows of one adapter and of like length side by side, as many as the cache may hold."""
     rows = sorted(rows, key=lambda row: (row.adapter, len(row.prompt), row.place))
-    layers, heads, size = _shape(lm)
-    batches: list[list[_Row]] = []
+    layers, heads, size = heads_of(lm)
+    batches: list[list[Row]] = []
     longest = 0
     for row in rows:
         longest = max(longest, len(row.prompt) + new_tokens)
@@ -183,13 +134,6 @@ def _batches(lm: LanguageModel, rows: list[_Row], new_tokens: int) -> list[list[
     return batches
 
 
-def _shape(lm: LanguageModel) -> tuple[int, int, int]:
-    """Layers, key/value heads and head size."""
-    config = lm.model.config
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return config.num_hidden_layers, config.num_key_value_heads, size
-
-
 def _bank(lm: LanguageModel, adapters: Sequence[Adapter]) -> AdapterBank | None:
     if not adapters:
         return None
@@ -197,150 +141,3 @@ def _bank(lm: LanguageModel, adapters: Sequence[Adapter]) -> AdapterBank | None:
     for k, adapter in enumerate(adapters):
         bank.put(k, adapter)
     return bank
-
-
-class _Decoder:
-    """One batch of rows from prompt to end."""
-
-    def __init__(
-        self,
-        lm: LanguageModel,
-        bank: AdapterBank | None,
-        rows: list[_Row],
-        max_new_tokens: int,
-        temperature: float,
-        top_p: float,
-        done: list[Completion | None],
-        on_token: OnToken | None,
-    ) -> None:
-        self.lm, self.bank, self.rows = lm, bank, rows
-        self.limit, self.temperature, self.top_p = max_new_tokens, temperature, top_p
-        self.done, self.on_token = done, on_token
-        layers, heads, size = _shape(lm)
-        slots = max(len(row.prompt) for row in rows) + max_new_tokens
-        self.cache = KeyValueCache(layers, len(rows), heads, slots, size, lm.head)
-        self.restrict(None, None)
-
-    def restrict(self, alphabet: Sequence[int] | None, stop: Stop | None) -> None:
-        """Write with these tokens only, and end a row where ``stop`` says so."""
-        self.stop = stop
-        self.alphabet = None if alphabet is None else torch.tensor(list(alphabet), device=self.lm.device)
-        self.head = self.lm.head if self.alphabet is None else self.lm.head[self.alphabet]  # [V or A, D]
-
-    @torch.inference_mode()
-    def run(self) -> None:
-        """Read the prompts, then write token by token until every row has finished."""
-        if self.bank is None:
-            return self._run()
-        with self.bank.attached():
-            return self._run()
-
-    def _run(self) -> None:
-        self._take(self._prefill())
-        while self.rows:
-            self._take(self._decode())
-
-    def _prefill(self) -> Tensor:
-        """The hidden state after each row's prompt, ``[R, D]``; equal prompts under one adapter are read once."""
-        copies: dict[_Prompt, list[int]] = {}
-        for place, row in enumerate(self.rows):
-            copies.setdefault((row.adapter, row.prompt), []).append(place)
-        out = self.lm.head.new_empty(len(self.rows), self.lm.head.shape[1])
-        chunk: list[_Prompt] = []
-        for key in copies:
-            if chunk and sum(len(prompt) for _, prompt in chunk) + len(key[1]) > PREFILL_TOKENS:
-                self._read(chunk, copies, out)
-                chunk = []
-            chunk.append(key)
-        self._read(chunk, copies, out)
-        return out
-
-    def _read(self, chunk: Sequence[_Prompt], copies: Mapping[_Prompt, list[int]], out: Tensor) -> None:
-        device = self.lm.device
-        spans = consecutive([len(prompt) for _, prompt in chunk])
-        rows, slots, source = [], [], []
-        for key, span in zip(chunk, spans, strict=True):
-            for place in copies[key]:
-                rows += [place] * len(span)
-                slots += range(len(span))
-                source += span
-        to, at, token = (torch.tensor(index, device=device) for index in (rows, slots, source))
-        plan = Prefill(make_segments(spans, device, self.lm.dtype), to, at, token, self.cache)
-        self._assign([adapter for adapter, prompt in chunk for _ in prompt])
-        ids = [token for _, prompt in chunk for token in prompt]
-        hidden = self.lm.hidden(ids, [t for span in spans for t in range(len(span))], plan)
-        for key, span in zip(chunk, spans, strict=True):
-            out[copies[key]] = hidden[span[-1]]
-
-    def _assign(self, owners: Sequence[int], together: float = 1.0) -> None:
-        """Say which adapter each packed token goes through."""
-        if self.bank is None:
-            return
-        rows: list[list[int]] = [[] for _ in self.bank.specs]
-        for place, adapter in enumerate(owners):
-            if adapter >= 0:
-                rows[adapter].append(place)
-        segments = make_segments(rows, self.lm.device, self.lm.dtype, total=len(owners), together=together)
-        self.bank.assign(segments)
-
-    def _decode(self) -> Tensor:
-        """One more token for each row: the hidden state after it, ``[R, D]``."""
-        lengths = torch.tensor([len(row.prompt) + len(row.made) - 1 for row in self.rows], device=self.lm.device)
-        ids = [row.made[-1] for row in self.rows]
-        return self.lm.hidden(ids, lengths, Decode(self.cache, lengths))
-
-    def _take(self, hidden: Tensor) -> None:
-        """Choose every row's next token and let finished rows go."""
-        logits = hidden @ self.head.T  # [R, V]
-        self._forbid(logits)
-        step = [row.uniforms[len(row.made)] if self.temperature else row.uniforms.new_zeros(()) for row in self.rows]
-        chosen = next_tokens(logits, self.temperature, self.top_p, torch.stack(step))
-        tokens = (chosen if self.alphabet is None else self.alphabet[chosen]).tolist()
-        for row, token in zip(self.rows, tokens, strict=True):
-            if self.done[row.place] is None:
-                self._add(row, token)
-        self._drop()
-        if self.on_token:
-            self.on_token(sum(c is not None for c in self.done), len(self.done))
-
-    def _forbid(self, logits: Tensor) -> None:
-        """Rule out what the unfinished rows' grammars do not allow."""
-        held = [place for place, row in enumerate(self.rows) if row.rule and self.done[row.place] is None]
-        if not held:
-            return
-        mask = np.ones((len(held), logits.shape[1]), dtype=np.bool_)
-        for allowed, place in zip(mask, held, strict=True):
-            rule = self.rows[place].rule
-            assert rule is not None
-            rule.allowed(allowed)
-        forbidden = torch.from_numpy(~mask).to(logits.device)
-        logits[held] = logits[held].masked_fill(forbidden, -torch.inf)
-
-    def _add(self, row: _Row, token: int) -> None:
-        row.made.append(token)
-        if row.rule:
-            row.rule.advance(token)
-        whole = row.rule.done if row.rule else self.stop is not None and self.stop(row.made)
-        ended = not whole and token in self.lm.eos_ids
-        if ended or whole or len(row.made) == self.limit:
-            ids = tuple(row.made[:-1] if ended else row.made)
-            finish = "stop" if ended or whole else "length"
-            self.done[row.place] = Completion(self.lm.decode(ids), ids, finish, len(row.prompt))
-
-    def _drop(self) -> None:
-        """Fill the places of finished rows with the last unfinished ones, so that only those are computed on."""
-        finished = [self.done[row.place] is not None for row in self.rows]
-        if sum(finished) < max(1, DROP_SHARE * len(self.rows)) and not all(finished):
-            return self._assign_decode()
-        keep = len(self.rows) - sum(finished)
-        sources = [place for place in range(keep, len(self.rows)) if not finished[place]]
-        for target in range(keep):
-            if finished[target]:
-                source = sources.pop()
-                self.cache.move(target, source)
-                self.rows[target] = self.rows[source]
-        del self.rows[keep:]
-        return self._assign_decode()
-
-    def _assign_decode(self) -> None:
-        self._assign([row.adapter for row in self.rows], TOGETHER)
