@@ -97,6 +97,17 @@ def test_a_folder_in_use(run, tmp_path: Path, tiny_folder: Path, passages: Path)
     assert done.code == 3 and str(out) in done.err
 
 
+def test_report_puts_runs_together_in_a_page(run, finished: Path) -> None:
+    printed = run("report", finished, finished, "--markdown")
+    assert printed.code == 0 and "| each of 2 runs | se over runs |" in printed.out
+    pooled = json.loads(run("evaluate", finished, finished, "--json").out)
+    gap = pooled["paired"][0]
+    gain = f"{100 * gap['difference']:+.1f}"
+    assert f"| {gap['a']} − {gap['b']} | {gain} | {100 * gap['se']:.1f} | 2 | {gain}, {gain} | 0.0 |" in printed.out
+    alone = run("report", finished, finished)
+    assert alone.code == 2 and "--markdown" in alone.err
+
+
 def test_report_prints_tables_and_rewrites_a_page(run, finished: Path, tmp_path: Path) -> None:
     printed = run("report", finished, "--markdown")
     assert printed.code == 0 and "| base: the model as it is | " in printed.out

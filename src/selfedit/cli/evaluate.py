@@ -51,15 +51,12 @@ def evaluate(
 
 
 def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: bool) -> None:
-    tables = [_table(folder, grader, judge) for folder in folders]
-    results = tables[0]
+    tables = [(str(folder), _table(folder, grader, judge)) for folder in folders]
+    results = tables[0][1]
     if len(tables) > 1:
-        from selfedit.outer.evaluate import pool
+        from selfedit.outer.evaluate import pool_results
 
-        if missing := [folder for folder, table in zip(folders, tables, strict=True) if "contexts" not in table]:
-            raise UsageError("this run has no table of methods", where=missing[0], fix="give runs of `selfedit train`")
-        # A results.json has its keys sorted; the methods' order is that of its rows.
-        results = pool([{row["method"]: table["contexts"][row["method"]] for row in table["rows"]} for table in tables])
+        results = pool_results(tables)
     if json:
         print_json(results)
     elif "rows" in results:

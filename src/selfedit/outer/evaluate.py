@@ -130,6 +130,23 @@ def table(scores: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, 
     return {"rows": rows, "paired": differences}
 
 
+def pool_results(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """The results of several runs, each with its name, as one: the first's settings and the table of all (see `pool`).
+
+    Raises:
+        UsageError: a run has no table of methods, or see `pool`.
+    """
+    for name, results in runs:
+        if "contexts" not in results:
+            raise UsageError("this run has no table of methods", where=name, fix="give runs of `selfedit train`")
+    every = [results for _, results in runs]
+    shared = ("experiment", "model", "grader", "published", "settings")
+    # A results.json has its keys sorted; the methods' order is that of its rows.
+    tables = [{row["method"]: of["contexts"][row["method"]] for row in of["rows"]} for of in every]
+    seeds = [of["settings"]["seed"] for of in every if "settings" in of]
+    return {key: every[0][key] for key in shared if key in every[0]} | {"seeds": seeds} | pool(tables)
+
+
 def pool(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
     """One table of several runs (seeds) on the same contexts, as `table` gives it.
 

@@ -62,7 +62,9 @@ def _about(results: Mapping[str, Any]) -> str:
         f"Model {_code(results.get('model', {}).get('name'))}",
         *([f"grader {_code(results['grader'])}"] if "grader" in results else []),
         f"{seeds} inner seed{'s' if seeds > 1 else ''}",
-        f"run seed {settings.get('seed', '?')}",
+        f"run seeds {', '.join(map(str, results['seeds']))}"
+        if "seeds" in results
+        else f"run seed {settings.get('seed', '?')}",
     ]
     published = results.get("published", {})
     beside = published.get("rows") or published.get("matrix")
@@ -89,10 +91,13 @@ def _paired(results: Mapping[str, Any], published: Mapping[str, Any]) -> str:
         return ""
     theirs = {(gap["b"], gap["a"]): gap for gap in published.get("paired", [])}
     columns = ["paired difference", "points", "se", "n", *(["published", "se", "n"] if theirs else [])]
+    columns += [f"each of {results['runs']} runs", "se over runs"] if "runs" in results else []
     rows = []
     for gap in results["paired"]:
         found = theirs.get((gap["b"], gap["a"]))
         more = [] if not theirs else ["", "", ""] if found is None else _published(found, "+")
+        if "runs" in results:
+            more += [", ".join(_percent(one, "+") for one in gap["by_run"]), _percent(gap["se_runs"])]
         rows.append(
             [f"{gap['a']} − {gap['b']}", _percent(gap["difference"], "+"), _percent(gap["se"]), gap["n"], *more]
         )
