@@ -18,12 +18,12 @@ from selfedit.lm.generate import generate
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
 from selfedit.outer.evaluate import shares_right
+from selfedit.outer.sample import sampled, written_row
 from selfedit.outer.session import Session
 from selfedit.retention.general import measured_texts
 from selfedit.retention.learner import Edit, Learner
 from selfedit.retention.remedies import NewEdit, Remedies
-from selfedit.run.files import fingerprint, folder_atomic, hash_folder, remove
-from selfedit.run.ledger import SelfEditRow
+from selfedit.run.files import folder_atomic, hash_folder, remove
 from selfedit.run.progress import Task
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.edits import ParsedEdit
@@ -142,30 +142,11 @@ def _write(
         # The same seed whatever the remedies: where the model is the same, so is what it writes.
         places = list(zip(contexts, group, strict=True))
         seeds = [derive(settings.seed, "sample", KIND, step, context.id, number) for context, number in places]
-        written = generate(
-            session.lm,
-            prompts,
-            [way.remedies.start(learner) for learner in learners],
-            max_new_tokens=settings.edit.max_new_tokens,
-            temperature=settings.edit.temperature,
-            top_p=settings.edit.top_p,
-            seeds=seeds,
-        )
+        written = sampled(session, prompts, seeds, [way.remedies.start(learner) for learner in learners])
+        empty = [session.task.parse(said.text).empty for said in written]
         fresh = [
-            SelfEditRow(
-                phase=phase,
-                round=step,
-                context_id=context.id,
-                candidate=number,
-                text=said.text,
-                prompt_hash=fingerprint(prompt),
-                seed=seed,
-                tokens=len(said.ids),
-                seconds=0.0,
-                finish=said.finish,
-                rejected="nothing in it to train on" if session.task.parse(said.text).empty else None,
-            )
-            for context, number, prompt, seed, said in zip(contexts, group, prompts, seeds, written, strict=True)
+            written_row(phase, step, *place, prompt, seed, said, "nothing in it to train on" if nothing else None)
+            for place, prompt, seed, said, nothing in zip(places, prompts, seeds, written, empty, strict=True)
         ]
         session.run.ledger.add_self_edits(fresh)
         rows |= {row.candidate: row for row in fresh}

@@ -9,9 +9,8 @@ from typing import Any
 
 from selfedit.errors import DataError, UsageError
 from selfedit.lm.generate import generate
-from selfedit.outer.sample import sampled
+from selfedit.outer.sample import sampled, written_row
 from selfedit.outer.session import Session
-from selfedit.run.files import fingerprint
 from selfedit.run.ledger import SelfEditRow
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.own_questions import (
@@ -139,21 +138,8 @@ def _quizzes(session: Session, group: Sequence[Context]) -> tuple[list[SelfEditR
         found = read_quiz(session.task, said.text)
         for question, answer in found:
             pairs[context.id].setdefault(question, answer)
-        rows.append(
-            SelfEditRow(
-                phase=PHASE,
-                round=0,
-                context_id=context.id,
-                candidate=number,
-                text=said.text,
-                prompt_hash=fingerprint(prompt),
-                seed=seed,
-                tokens=len(said.ids),
-                seconds=0.0,
-                finish=said.finish,
-                rejected=None if found else "no question with an answer",
-            )
-        )
+        rejected = None if found else "no question with an answer"
+        rows.append(written_row(PHASE, 0, context, number, prompt, seed, said, rejected))
     return rows, [list(pairs[context.id].items()) for context in group]
 
 

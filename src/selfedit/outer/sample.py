@@ -75,14 +75,14 @@ def _tries(
 ) -> list[list[Completion]]:
     """What was written for each prompt: once, or again while it is rejected, as often as the task allows."""
     rules = [session.task.rule() for _ in prompts]
-    tries = [[written] for written in sampled(session, prompts, seeds, policy, rules)]
+    tries = [[written] for written in sampled(session, prompts, seeds, [policy] * len(prompts), rules)]
     for number in range(1, session.task.tries):
         again = [n for n, made in enumerate(tries) if _note(session, made[-1:]).rejected]
         if not again:
             break
         fresh = [derive(seeds[n], "again", number) for n in again]
         rules = [session.task.rule() for _ in again]
-        made_again = sampled(session, [prompts[n] for n in again], fresh, policy, rules)
+        made_again = sampled(session, [prompts[n] for n in again], fresh, [policy] * len(again), rules)
         for n, written in zip(again, made_again, strict=True):
             tries[n].append(written)
     return tries
@@ -92,15 +92,15 @@ def sampled(
     session: Session,
     prompts: Sequence[tuple[int, ...]],
     seeds: Sequence[int],
-    policy: Adapter | None = None,
+    adapters: Sequence[Adapter | None] | None = None,
     rules: Sequence[TokenRule | None] | None = None,
 ) -> list[Completion]:
-    """One completion for each prompt, by the run's model or a policy, decoded as ``edit`` says."""
+    """One completion for each prompt, by the run's model with an adapter each or none, decoded as ``edit`` says."""
     edit = session.settings.edit
     return generate(
         session.lm,
         prompts,
-        [policy] * len(prompts),
+        adapters,
         max_new_tokens=edit.max_new_tokens,
         temperature=edit.temperature,
         top_p=edit.top_p,
@@ -123,7 +123,23 @@ def _row(
     prompt: tuple[int, ...],
     tries: Sequence[Completion],
 ) -> SelfEditRow:
-    note, written = _note(session, tries), tries[-1]
+    note = _note(session, tries)
+    asked = json.dumps(note.asked, sort_keys=True) if note.asked else None
+    row = written_row(phase, round, context, candidate, prompt, seed, tries[-1], note.rejected)
+    return replace(row, directives_json=asked)
+
+
+def written_row(
+    phase: str,
+    round: int,
+    context: Context,
+    candidate: int,
+    prompt: tuple[int, ...],
+    seed: int,
+    written: Completion,
+    rejected: str | None,
+) -> SelfEditRow:
+    """What the model wrote after a prompt, as it goes into the ledger; ``rejected`` says why it is of no use."""
     return SelfEditRow(
         phase=phase,
         round=round,
@@ -135,6 +151,5 @@ def _row(
         tokens=len(written.ids),
         seconds=0.0,
         finish=written.finish,
-        directives_json=json.dumps(note.asked, sort_keys=True) if note.asked else None,
-        rejected=note.rejected,
+        rejected=rejected,
     )
