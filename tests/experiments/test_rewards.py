@@ -14,6 +14,7 @@ from selfedit.errors import UsageError
 from selfedit.experiments.catalog import find_experiment
 from selfedit.experiments.reward_ranking import compare_choices, row
 from selfedit.experiments.rewards import run_rewards
+from selfedit.report.markdown import markdown
 from tiny_run import tiny_settings
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -71,6 +72,12 @@ def test_the_whole_experiment_with_the_papers_settings(tiny_folder: Path, tmp_pa
     assert all(each["n"] == 2 for each in results["rows"])
     assert {gap["b"] for gap in results["paired"]} == {"random"}
     assert results["rows"][0]["seconds"] > results["rows"][2]["seconds"] == 0
+
+
+def test_results_have_a_page(tiny_folder: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(model=str(tiny_folder), device="cpu", rl__repeats=1)
+    text = markdown(run_rewards(tmp_path / "run", settings))
+    assert "| loglik | " in text and "| before RL | " in text
 
 
 def test_one_self_edit_cannot_be_ranked(tmp_path: Path) -> None:

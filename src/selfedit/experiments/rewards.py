@@ -17,6 +17,7 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.opened import opened
 from selfedit.experiments.reward_ranking import compare_choices, row, shown
+from selfedit.experiments.shapes import shape_of
 from selfedit.grading.grader import get_grader
 from selfedit.grading.stats import share_right
 from selfedit.lm.load import LanguageModel
@@ -117,7 +118,7 @@ def _results(session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mar
         "paired": compare_choices({name: table for name, (table, _) in tables.items()}, true),
         "tables": [shown(rows)],
         "judge_cost": sum(costs) if marks and len(costs) == len(marks) else None,
-        "self_edits": count,
+        "self_edits": [{"policy": "before RL", **shape_of(edits, session.task)}],
         "rewards": {name: table for name, (table, _) in tables.items()},
         "model": {"name": settings.model, "fingerprint": session.lm.fingerprint},
         "grader": settings.answer.grader,
