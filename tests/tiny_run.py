@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from selfedit.config import Settings, make_settings
+from selfedit.experiments.regrade import run_table
 from selfedit.grading.grader import Grade, Grader
 from selfedit.lm.load import LanguageModel
 from selfedit.outer.session import Session
@@ -26,6 +29,17 @@ class HashGrader(Grader):
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
         value = hashlib.sha256(f"{question}\n{answer}".encode("utf-8", "surrogatepass")).digest()[0] / 256
         return Grade(value < 0.4, value, self.name)
+
+
+def check_graded_again(folder: Path, results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finished run's table comes out of its ledger, and changes with the grader."""
+    with RunFolder.read(folder) as run:
+        again = run_table(run, "contains")
+        monkeypatch.setattr("selfedit.experiments.regrade.get_grader", lambda *_: HashGrader())
+        other = run_table(run, "hash")
+    assert again["rows"] == results["rows"] and again["paired"] == results["paired"]
+    assert again["contexts"] == results["contexts"]
+    assert any(row["accuracy"] > 0 for row in other["rows"]) and other["rows"] != results["rows"]
 
 
 class MuteGrader(HashGrader):

@@ -12,14 +12,14 @@ import torch
 from selfedit.config import CptSettings, make_settings
 from selfedit.errors import DataError, Interrupted, UsageError
 from selfedit.experiments import cpt_training
-from selfedit.experiments.cpt import run_cpt
+from selfedit.experiments.cpt import asked_of, run_cpt
 from selfedit.experiments.documents import cleaned
 from selfedit.experiments.regrade import run_table
 from selfedit.grading.grader import Grade, Grader
 from selfedit.lm.load import load
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from tiny_run import HashGrader, tiny_settings
+from tiny_run import MuteGrader, check_graded_again, tiny_settings
 
 ALL = ["base", "passage", "own", "seal", "external", "entigraph", "spa"]
 
@@ -76,14 +76,7 @@ def test_rows_pairs_and_training(done) -> None:
 
 
 def test_graded_again_without_a_model(done, monkeypatch) -> None:
-    folder, results = done
-    with RunFolder.read(folder) as run:
-        again = run_table(run, "contains")
-        monkeypatch.setattr("selfedit.experiments.regrade.get_grader", lambda *_: HashGrader())
-        other = run_table(run, "hash")
-    assert again["rows"] == results["rows"] and again["paired"] == results["paired"]
-    assert again["contexts"] == results["contexts"]
-    assert any(row["accuracy"] > 0 for row in other["rows"]) and other["rows"] != results["rows"]
+    check_graded_again(*done, monkeypatch)
 
 
 def test_self_edits_are_not_split(done, settings, monkeypatch, tmp_path: Path) -> None:
@@ -127,6 +120,19 @@ def test_lora_and_several_seeds(settings, tmp_path: Path) -> None:
         said = [[row.text for row in run.ledger.answers("eval:external", repeat)] for repeat in (0, 1)]
         untouched = [row.text for row in run.ledger.answers("eval:base", 0)]
     assert said[0] != untouched and said[0] != said[1]
+
+
+def test_answers_without_a_verdict_are_counted_over_all_seeds(settings, monkeypatch, tmp_path: Path) -> None:
+    changed = settings.model_dump()
+    changed["cpt"] |= {"update": "lora", "methods": ["base", "passage"]}
+    changed["eval"] |= {"repeats": 2}
+    twice = make_settings(changed)
+    question = asked_of(twice)[0].questions[0].text
+    monkeypatch.setattr("selfedit.experiments.cpt.get_grader", lambda *_: MuteGrader(question))
+    results = run_cpt(tmp_path / "run", twice)
+    assert results["no_verdict"] == {"base": 1, "passage": 2}
+    with RunFolder.read(tmp_path / "run") as run:
+        assert run_table(run)["no_verdict"] == results["no_verdict"]
 
 
 @pytest.mark.parametrize(

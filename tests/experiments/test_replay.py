@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from selfedit.errors import DataError
-from selfedit.experiments.regrade import run_table
 from selfedit.experiments.replay import ROWS, run_replay
 from selfedit.run.folder import RunFolder
-from tiny_run import HashGrader, tiny_settings
+from tiny_run import check_graded_again, tiny_settings
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "published"
 
@@ -39,14 +38,7 @@ def test_rows_and_pairs(done) -> None:
 
 
 def test_graded_again_without_a_model(done, monkeypatch) -> None:
-    folder, results = done
-    with RunFolder.read(folder) as run:
-        again = run_table(run, "contains")
-        monkeypatch.setattr("selfedit.experiments.regrade.get_grader", lambda *_: HashGrader())
-        other = run_table(run, "hash")
-    assert again["rows"] == results["rows"] and again["paired"] == results["paired"]
-    assert again["contexts"] == results["contexts"]
-    assert any(row["accuracy"] > 0 for row in other["rows"]) and other["rows"] != results["rows"]
+    check_graded_again(*done, monkeypatch)
 
 
 def test_each_row_is_trained_on_its_own_file(done) -> None:

@@ -146,7 +146,10 @@ def bench_inner(
         run.record_environment(environment({"work": work.hash}))
         loaded, log = child_loads(run, settings, work), run.path / "children.log"
         plan = cells(size, default_workers())
-        one = lambda cell: _measure(log, cell, settings, size, work, loaded)  # noqa: E731
+
+        def one(cell: Cell) -> dict[str, Any]:
+            return _measure(log, cell, settings, size, work, loaded)
+
         measured = measure_cells(run, plan, size.rounds, one, progress, interrupt)
         results = inner_results(measured, settings, size, work, config)
         run.write_results(results)

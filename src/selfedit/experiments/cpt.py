@@ -185,7 +185,8 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
     grades = {method: _grades(ledger, method, repeats) for method in methods}
     scores = {m: {c: sum(of) / len(of) for c, of in found.items()} for m, found in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
-    results = results_of(KIND, session, scores, hashes, pairs=pairs_of(methods), published=published)
+    held: Any = {"pairs": pairs_of(methods), "published": published, "rounds": range(repeats)}
+    results = results_of(KIND, session, scores, hashes, **held)
     every = {method: [right for of in found.values() for right in of] for method, found in grades.items()}
     phases = {m: ledger.self_edits(f"write:{m}", 0) for m in methods}
     return results | {

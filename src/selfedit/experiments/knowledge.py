@@ -78,7 +78,8 @@ def run_knowledge(
     return results
 
 
-def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
+def asked_of(settings: Settings) -> list[Context]:
+    """The held-out passages that a run with these settings asks about."""
     if settings.heldout is None:
         return []
     heldout = load_contexts(settings.heldout, require_questions=True)
@@ -87,6 +88,11 @@ def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
             what = f"{settings.heldout_contexts} held-out passages asked for, there are {len(heldout)}"
             raise DataError(what, where=settings.heldout, fix="lower heldout_contexts")
         heldout = heldout[: settings.heldout_contexts]
+    return heldout
+
+
+def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
+    heldout = asked_of(settings)
     texts = {context.text for context in train_on}
     if shared := [context.id for context in heldout if context.text in texts]:
         fix = "held-out passages must not be trained on: give other files"

@@ -148,6 +148,7 @@ def _results(
     written = survivors(session, chosen)
     results = {
         "experiment": KIND,
+        "inner_seeds": session.settings.rl.repeats,
         **table(scores, PAIRS),
         "agreement": agreement,
         "agreement_likelihood": by_likelihood,

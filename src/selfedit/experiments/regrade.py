@@ -9,33 +9,48 @@ from typing import Any
 
 from selfedit.config import Settings, make_settings
 from selfedit.errors import DataError, RunFolderError
+from selfedit.experiments import cpt, knowledge, replay
 from selfedit.experiments.methods import measured_methods, pairs_of
 from selfedit.grading.grade_file import judge_report
 from selfedit.grading.grader import Reply, get_grader
-from selfedit.outer.evaluate import ROUND, no_verdicts, on_shared, shares_right, table
+from selfedit.outer.evaluate import ROUND, answers_of, no_verdicts, on_shared, shares_right, table
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import AnswerRow
-from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.contexts import data_hash
 from selfedit.tasks.task import Context, Question
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a kind of run asked, by which methods.
+    """What a kind of run asks, by which methods.
 
     Attributes:
         methods: rows of its table.
-        rounds: of the ledger, where its answers are.
-        pairs: differences of its table, the earlier row first; none: neighbours and what is usual.
+        pairs: of those that are there, the differences of its table, the earlier row first.
         contexts: reads the passages asked about.
         hash_of: what the hash of these is called in the run's settings.
+        source: where they are from.
+        rounds: of the ledger, where its answers are.
     """
 
     methods: Sequence[str]
-    rounds: Sequence[int]
-    pairs: Sequence[tuple[str, str]]
+    pairs: Callable[[list[str]], Sequence[tuple[str, str]]]
     contexts: Callable[[Settings], list[Context]]
     hash_of: str
+    source: object
+    rounds: Sequence[int] = (ROUND,)
+
+
+def _asked(run: RunFolder, settings: Settings) -> _Asked:
+    if run.kind == knowledge.KIND:
+        methods = measured_methods(settings)
+        return _Asked(methods, pairs_of, knowledge.asked_of, "heldout", settings.heldout)
+    if run.kind == replay.KIND:
+        return _Asked(replay.ROWS, replay.pairs_of, replay.asked_of, "heldout", settings.replay.folder)
+    if run.kind == cpt.KIND:
+        source, rounds = ", ".join(settings.cpt.sources) or settings.heldout, range(settings.eval.repeats)
+        return _Asked(settings.cpt.methods, cpt.pairs_of, cpt.asked_of, "asked", source, rounds)
+    raise RunFolderError(f"a run of kind {run.kind!r} has no such table", where=run.path)
 
 
 def run_table(run: RunFolder, grader: str | None = None, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -57,47 +72,23 @@ def run_table(run: RunFolder, grader: str | None = None, overrides: Mapping[str,
     """
     settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, run.path, overrides)
     asked = _asked(run, settings)
-    answers = {
-        method: [row for number in asked.rounds for row in run.ledger.answers(f"eval:{method}", number)]
-        for method in asked.methods
-    }
-    answers = {method: rows for method, rows in answers.items() if rows}
+    found = answers_of(run.ledger, asked.methods, asked.rounds)
+    answers = {method: rows for method, rows in found.items() if rows}
     if not answers:
         raise RunFolderError("no held-out passage is answered yet", where=run.path, fix="let the run go on first")
     most = max(len({row.context_id for row in rows}) for rows in answers.values())
     whole = {method: rows for method, rows in answers.items() if len({row.context_id for row in rows}) == most}
-    graded, more = _stored(run, whole) if grader is None else _again(run, settings, asked, whole, grader)
+    graded, more = _stored(whole) if grader is None else _again(run, settings, asked, whole, grader)
     scores = {method: shares_right(_by_context(whole[method], graded[method])) for method in whole}
-    pairs = [(b, a) for b, a in asked.pairs if b in scores and a in scores] or pairs_of(list(scores))
-    shown = table(on_shared(scores), pairs)
+    shown = table(on_shared(scores), asked.pairs(list(scores)))
     return {**shown, "contexts": scores, "grader": grader or settings.answer.grader, **more}
 
 
-def _asked(run: RunFolder, settings: Settings) -> _Asked:
-    """An experiment is imported only for a run of its own."""
-    if run.kind == "knowledge":
-        return _Asked(measured_methods(settings), (ROUND,), (), _heldout, "heldout")
-    if run.kind == "replay":
-        from selfedit.experiments import replay
-
-        return _Asked(replay.ROWS, (ROUND,), replay.PAIRS, replay.asked_of, "heldout")
-    if run.kind == "cpt":
-        from selfedit.experiments import cpt
-
-        methods = settings.cpt.methods
-        return _Asked(methods, range(settings.eval.repeats), cpt.pairs_of(methods), cpt.asked_of, "asked")
-    raise RunFolderError(f"a run of kind {run.kind!r} has no such table", where=run.path)
-
-
-def _heldout(settings: Settings) -> list[Context]:
-    return load_contexts(settings.heldout or [], require_questions=True)[: settings.heldout_contexts]
-
-
 def _stored(
-    run: RunFolder, answers: Mapping[str, Sequence[AnswerRow]]
+    answers: Mapping[str, Sequence[AnswerRow]],
 ) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:
     verdicts = {method: [row.correct for row in rows] for method, rows in answers.items()}
-    return verdicts, {"no_verdict": no_verdicts(run.ledger, list(answers))}
+    return verdicts, {"no_verdict": no_verdicts(answers)}
 
 
 def _again(
@@ -117,7 +108,7 @@ def _questions(run: RunFolder, settings: Settings, asked: _Asked) -> dict[str, Q
     contexts = asked.contexts(settings)
     if data_hash(contexts) != run.settings["data"][asked.hash_of]:
         fix = "put the file back that the run was started with"
-        raise DataError("the passages asked about have changed since the run", where=run.path, fix=fix)
+        raise DataError("the passages asked about have changed since the run", where=asked.source, fix=fix)
     return {question.id: question for context in contexts for question in context.questions}
 
 

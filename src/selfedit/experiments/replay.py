@@ -7,6 +7,7 @@ same for all, so differences are paired.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,11 @@ def run_replay(
         results["self_edits"] = [{"policy": row, **shape_of(of, session.task)} for row, of in edits.items()]
         session.run.write_results(results)
     return results
+
+
+def pairs_of(methods: Collection[str]) -> list[tuple[str, str]]:
+    """What is compared of these rows, the earlier first."""
+    return [(b, a) for b, a in PAIRS if b in methods and a in methods]
 
 
 def asked_of(settings: Settings) -> list[Context]:

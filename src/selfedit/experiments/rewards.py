@@ -114,6 +114,7 @@ def _results(session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mar
     costs = [mark.cost for mark in marks if mark.cost is not None]
     return {
         "experiment": KIND,
+        "inner_seeds": settings.rl.repeats,
         "rows": rows,
         "paired": compare_choices({name: table for name, (table, _) in tables.items()}, true),
         "tables": [shown(rows)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from selfedit.outer.loops import InnerLoop
 from selfedit.outer.sample import sample
 from selfedit.outer.score import answer_base, marks_of, score
 from selfedit.outer.session import Session
-from selfedit.run.ledger import Ledger
+from selfedit.run.ledger import AnswerRow, Ledger
 from selfedit.run.seeds import derive
 from selfedit.tasks.task import Context, Task
 
@@ -93,10 +93,15 @@ def shares_right(verdicts: Mapping[str, Sequence[bool | None]]) -> dict[str, flo
     return {context: share for context, share in shares.items() if share is not None}
 
 
-def no_verdicts(ledger: Ledger, methods: Sequence[str]) -> dict[str, int]:
+def answers_of(ledger: Ledger, methods: Iterable[str], rounds: Iterable[int] = (ROUND,)) -> dict[str, list[AnswerRow]]:
+    """Every stored answer of each method, round after round."""
+    numbers = list(rounds)
+    return {method: [row for n in numbers for row in ledger.answers(f"eval:{method}", n)] for method in methods}
+
+
+def no_verdicts(answers: Mapping[str, Sequence[AnswerRow]]) -> dict[str, int]:
     """How many answers of each method were graded without a verdict; methods without any are left out."""
-    rows = {method: ledger.answers(f"eval:{method}", ROUND) for method in methods}
-    counts = {m: sum(row.correct is None and row.grader is not None for row in of) for m, of in rows.items()}
+    counts = {m: sum(row.correct is None and row.grader is not None for row in of) for m, of in answers.items()}
     return {method: count for method, count in counts.items() if count}
 
 
@@ -143,8 +148,10 @@ def pool_results(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any
     shared = ("experiment", "model", "grader", "published", "settings")
     # A results.json has its keys sorted; the methods' order is that of its rows.
     tables = [{row["method"]: of["contexts"][row["method"]] for row in of["rows"]} for of in every]
-    seeds = [of["settings"]["seed"] for of in every if "settings" in of]
-    return {key: every[0][key] for key in shared if key in every[0]} | {"seeds": seeds} | pool(tables)
+    found = {key: every[0][key] for key in shared if key in every[0]}
+    if all("settings" in of for of in every):
+        found["seeds"] = [of["settings"]["seed"] for of in every]
+    return found | pool(tables)
 
 
 def pool(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:

@@ -74,16 +74,17 @@ def _tries(
     session: Session, prompts: Sequence[tuple[int, ...]], seeds: Sequence[int], policy: Adapter | None
 ) -> list[list[Completion]]:
     """What was written for each prompt: once, or again while it is rejected, as often as the task allows."""
-    rules = [session.task.rule() for _ in prompts]
-    tries = [[written] for written in sampled(session, prompts, seeds, [policy] * len(prompts), rules)]
+
+    def write(prompts: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list[Completion]:
+        return sampled(session, prompts, seeds, [policy] * len(prompts), [session.task.rule() for _ in prompts])
+
+    tries = [[written] for written in write(prompts, seeds)]
     for number in range(1, session.task.tries):
         again = [n for n, made in enumerate(tries) if _note(session, made[-1:]).rejected]
         if not again:
             break
         fresh = [derive(seeds[n], "again", number) for n in again]
-        rules = [session.task.rule() for _ in again]
-        made_again = sampled(session, [prompts[n] for n in again], fresh, [policy] * len(again), rules)
-        for n, written in zip(again, made_again, strict=True):
+        for n, written in zip(again, write([prompts[n] for n in again], fresh), strict=True):
             tries[n].append(written)
     return tries
 
@@ -125,8 +126,7 @@ def _row(
 ) -> SelfEditRow:
     note = _note(session, tries)
     asked = json.dumps(note.asked, sort_keys=True) if note.asked else None
-    row = written_row(phase, round, context, candidate, prompt, seed, tries[-1], note.rejected)
-    return replace(row, directives_json=asked)
+    return written_row(phase, round, context, candidate, prompt, seed, tries[-1], note.rejected, asked)
 
 
 def written_row(
@@ -138,6 +138,7 @@ def written_row(
     seed: int,
     written: Completion,
     rejected: str | None,
+    directives_json: str | None = None,
 ) -> SelfEditRow:
     """What the model wrote after a prompt, as it goes into the ledger; ``rejected`` says why it is of no use."""
     return SelfEditRow(
@@ -151,5 +152,6 @@ def written_row(
         tokens=len(written.ids),
         seconds=0.0,
         finish=written.finish,
+        directives_json=directives_json,
         rejected=rejected,
     )

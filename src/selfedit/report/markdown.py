@@ -57,14 +57,13 @@ def rewrite(page: Path, name: str, text: str) -> None:
 
 def _about(results: Mapping[str, Any]) -> str:
     settings = results.get("settings", {})
-    seeds = settings.get("eval", {}).get("repeats", 1)
+    seeds = results.get("inner_seeds") or settings.get("eval", {}).get("repeats", 1)
+    runs = results.get("seeds", [settings.get("seed", "?")])
     about = [
         f"Model {_code(results.get('model', {}).get('name'))}",
         *([f"grader {_code(results['grader'])}"] if "grader" in results else []),
         f"{seeds} inner seed{'s' if seeds > 1 else ''}",
-        f"run seeds {', '.join(map(str, results['seeds']))}"
-        if "seeds" in results
-        else f"run seed {settings.get('seed', '?')}",
+        f"run seed{'s' if len(runs) > 1 else ''} {', '.join(map(str, runs))}",
     ]
     published = results.get("published", {})
     beside = published.get("rows") or published.get("matrix")
