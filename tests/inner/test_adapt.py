@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from selfedit.errors import DataError, UsageError
 from selfedit.inner import adapt as adapt_module
+from selfedit.inner import packed
 from selfedit.inner.adapt import adapt, tokenise
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.load import LanguageModel, load
@@ -251,7 +252,7 @@ def test_padding_to_a_common_length_changes_nothing(
         for n in (15, 16)
     ]
     together = adapt(small64, jobs)
-    monkeypatch.setattr(adapt_module, "MAX_PADDING", 0.0)
+    monkeypatch.setattr(packed, "MAX_PADDING", 0.0)
     for job, adapter in zip(jobs, together, strict=True):
         assert_same(adapter, adapt(small64, [job])[0], 1e-7)
     for ours, theirs in zip(together, adapt(small64, jobs), strict=True):

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
-from selfedit.lm.segments import Pad, Segments, Unpad
+from selfedit.lm.segments import IntArray, Pad, Segments, Unpad, segments_of
 
 NAME = "selfedit"
+MAX_BUCKETS = 4
+"""Buckets of one pass's sequences at the most: each is a call of its own for every layer."""
 
 
 class Plan(Protocol):
@@ -59,6 +62,33 @@ class Packed:
         return Pad.apply(packed, self.segments)
 
 
+class Ragged:
+    """Causal attention within each sequence of a packed batch by offsets: nothing is padded. For a GPU, in 16 bits.
+
+    Attributes:
+        ends: where sequences end, after a leading 0, ``[S + 1]`` int32; a sequence may have no token.
+        longest: no sequence has more tokens.
+    """
+
+    def __init__(self, ends: Tensor, longest: int) -> None:
+        self.ends, self.longest = ends, longest
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        """See `Plan`."""
+        # The operator itself, not torch.nn.attention.varlen: that one's arguments differ between torch 2.10 and 2.13.
+        return torch.ops.aten._flash_attention_forward(
+            q, k, v, self.ends, self.ends, self.longest, self.longest, 0.0, True, False, scale=scale
+        )[0]
+
+
+def packed_attention(lengths: IntArray, device: torch.device, dtype: torch.dtype) -> Packed | Ragged:
+    """Attention within sequences laid end to end, the way the device does it best."""
+    if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16):
+        ends = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+        return Ragged(torch.from_numpy(ends).to(device), int(lengths.max()))
+    return Packed(segments_of(np.arange(int(lengths.sum())), lengths, device, dtype, most=MAX_BUCKETS))
+
+
 class KeyValueCache:
     """Keys and values of R rows, preallocated for the longest row: ``[R, Hkv, S, D]`` a layer.
 
@@ -83,8 +113,10 @@ class Prefill:
     A prompt that several rows share is read once and written to each of them.
     """
 
-    def __init__(self, segments: Segments, rows: Tensor, slots: Tensor, source: Tensor, cache: KeyValueCache) -> None:
-        self.packed = Packed(segments)
+    def __init__(
+        self, packed: Packed | Ragged, rows: Tensor, slots: Tensor, source: Tensor, cache: KeyValueCache
+    ) -> None:
+        self.packed = packed
         self.rows, self.slots, self.source, self.cache = rows, slots, source, cache
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfedit.lm.attention import Decode, KeyValueCache, Prefill
+from selfedit.lm.attention import Decode, KeyValueCache, Prefill, packed_attention
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.rules import Stop, TokenRule
@@ -136,7 +136,8 @@ class Decoder:
                 slots += range(len(span))
                 source += span
         to, at, token = (torch.tensor(index, device=device) for index in (rows, slots, source))
-        plan = Prefill(make_segments(spans, device, self.lm.dtype), to, at, token, self.cache)
+        lengths = np.array([len(prompt) for _, prompt in chunk])
+        plan = Prefill(packed_attention(lengths, device, self.lm.dtype), to, at, token, self.cache)
         self._assign([adapter for adapter, prompt in chunk for _ in prompt])
         ids = [token for _, prompt in chunk for token in prompt]
         hidden = self.lm.hidden(ids, [t for span in spans for t in range(len(span))], plan)

@@ -19,7 +19,7 @@ from selfedit.lm import manifest
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
-from selfedit.lm.block import install_blocks
+from selfedit.lm.block import install_blocks, is_known, run_layers
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
 from selfedit.lm.gguf_wheel import Progress
 from selfedit.lm.models import model_path
@@ -45,6 +45,7 @@ class LanguageModel:
         has_chat: whether its tokenizer has a chat template.
         eos_ids: every token that ends an answer.
         pad_id: the token to pad with; always masked.
+        known: the decoder is of parts whose arithmetic this library has of its own (`selfedit.lm.block`).
     """
 
     name: str
@@ -56,6 +57,7 @@ class LanguageModel:
     has_chat: bool
     eos_ids: frozenset[int]
     pad_id: int
+    known: bool = False
 
     @property
     def head(self) -> Tensor:
@@ -82,12 +84,20 @@ class LanguageModel:
         """The text of token ids, special tokens left out."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
+    def embed(self, ids: Tensor) -> Tensor:
+        """What goes into the first layer, ``[T]`` to ``[T, D]``."""
+        decoder: Any = self.model.base_model
+        return decoder.embed_tokens(ids)
+
     def hidden(self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan) -> Tensor:
         """Last hidden states, after the final norm, of packed tokens: ``[T]`` and ``[T]`` to ``[T, D]``."""
-        packed = torch.as_tensor(ids, device=self.device)[None]  # [1, T]
-        places = torch.as_tensor(positions, device=self.device)[None]
+        packed = torch.as_tensor(ids, device=self.device)
+        places = torch.as_tensor(positions, device=self.device)
         decoder: Any = self.model.base_model
-        return decoder(input_ids=packed, position_ids=places, use_cache=False, plan=plan).last_hidden_state[0]
+        if self.known:
+            return run_layers(self.model, self.embed(packed), places, plan)
+        out = decoder(input_ids=packed[None], position_ids=places[None], use_cache=False, plan=plan)
+        return out.last_hidden_state[0]
 
 
 def load(
@@ -125,7 +135,7 @@ def load(
     eos_ids = _eos_ids(model, tokenizer, folder)
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
     has_chat = tokenizer.chat_template is not None
-    return LanguageModel(name, model, tokenizer, place, kind, fingerprint(folder), has_chat, eos_ids, pad_id)
+    return LanguageModel(name, model, tokenizer, place, kind, fingerprint(folder), has_chat, eos_ids, pad_id, is_known(model))
 
 
 def load_weights(lm: LanguageModel, folder: Path) -> None:
