@@ -46,7 +46,7 @@ def attach(base: PreTrainedModel, spec: LoraSpec) -> Any:
         target_modules=list(spec.targets),
         lora_dropout=spec.dropout,
     )
-    return peft().get_peft_model(base, config, autocast_adapter_dtype=False)
+    return peft().get_peft_model(base, config, autocast_adapter_dtype=base.dtype in (torch.bfloat16, torch.float16))
 
 
 def train_with_peft(

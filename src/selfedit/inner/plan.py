@@ -56,9 +56,7 @@ class _Running:
     number: int = 0
 
 
-def schedule(
-    jobs: Sequence[AdaptJob], lengths: Sequence[Sequence[int]], rows: int, *, aligned: bool
-) -> Iterator[Step]:
+def schedule(jobs: Sequence[AdaptJob], lengths: Sequence[Sequence[int]], rows: int, *, aligned: bool) -> Iterator[Step]:
     """Every step of a group.
 
     Args:
@@ -105,8 +103,7 @@ def _taking_part(jobs: Sequence[AdaptJob], running: dict[int, _Running], aligned
     return [
         slot
         for slot, current in sorted(running.items())
-        if current.coming is not None
-        and current.coming.when == earliest[jobs[current.job].ordering, current.began]
+        if current.coming is not None and current.coming.when == earliest[jobs[current.job].ordering, current.began]
     ]
 
 
@@ -170,9 +167,7 @@ def materials(sequences: Sequence[TrainSequence], places: IntArray | None) -> li
         ids = np.asarray(sequence.ids, dtype=np.int64)
         before = np.flatnonzero(np.asarray(sequence.loss[1:], dtype=np.bool_))
         targets = ids[before + 1]
-        made.append(
-            Material(ids, before, targets if places is None else places[targets], sequence.weight, sequence)
-        )
+        made.append(Material(ids, before, targets if places is None else places[targets], sequence.weight, sequence))
     return made
 
 

@@ -206,9 +206,7 @@ class StaticSteps:
     def losses(self) -> list[list[float]]:
         """See `StepRunner`."""
         rows = self._step_losses.tolist()
-        return [
-            [row[turn.slot] for turn in step.turns] for row, step in zip(rows, self.training.steps, strict=True)
-        ]
+        return [[row[turn.slot] for turn in step.turns] for row, step in zip(rows, self.training.steps, strict=True)]
 
 
 def static_shapes(arrays: Sequence[StepArrays], longest: int, rows: int) -> list[StaticShape]:
@@ -225,9 +223,7 @@ def static_shapes(arrays: Sequence[StepArrays], longest: int, rows: int) -> list
     return [StaticShape(size, sequences[size], predicted[size], rows) for size in tokens]
 
 
-def record(
-    step: Step, arrays: StepArrays, shape: StaticShape, training: Training, longest: int
-) -> NDArray[np.int32]:
+def record(step: Step, arrays: StepArrays, shape: StaticShape, training: Training, longest: int) -> NDArray[np.int32]:
     """A step as one row of 32-bit numbers (`StaticShape.fields`), ``[size]``."""
     used, slots = len(arrays.ids), [turn.slot for turn in step.turns]
     owned, counts = np.zeros(shape.rows, np.int64), np.zeros(shape.rows, np.int64)

@@ -101,6 +101,11 @@ class KeyValueCache:
         self.keys = [make() for _ in range(layers)]
         self.values = [make() for _ in range(layers)]
 
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone, in this order, ``[n]``."""
+        self.keys = [store.index_select(0, rows) for store in self.keys]
+        self.values = [store.index_select(0, rows) for store in self.values]
+
     def move(self, target: int, source: int) -> None:
         """Copy row ``source`` over row ``target``."""
         for store in (*self.keys, *self.values):
@@ -134,10 +139,11 @@ class Decode:
         mask: 0 where a slot may be seen and −inf where not, ``[R, 1, 1, S]``, S the longest row with its new token.
     """
 
-    def __init__(self, cache: KeyValueCache, lengths: Tensor) -> None:
+    def __init__(self, cache: KeyValueCache, lengths: Tensor, span: int | None = None) -> None:
+        """``span``: slots that are looked at, where the host is not to ask the device for the longest row."""
         self.cache, self.lengths = cache, lengths
         self.rows = torch.arange(lengths.numel(), device=lengths.device)
-        self.span = int(lengths.max()) + 1
+        self.span = int(lengths.max()) + 1 if span is None else span
         visible = torch.arange(self.span, device=lengths.device)[None] <= lengths[:, None]
         like = cache.keys[0]
         self.mask = torch.zeros(visible.shape, device=like.device, dtype=like.dtype).masked_fill_(~visible, -torch.inf)

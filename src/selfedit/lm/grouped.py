@@ -75,7 +75,13 @@ class _GroupedProduct(torch.autograd.Function):
 
 
 def _adapter_gradients(
-    dy: Tensor, dx: Tensor | None, slot: BankSlot, route: Offsets, x: Tensor, mask: Tensor | None, inner: Iterator[Tensor]
+    dy: Tensor,
+    dx: Tensor | None,
+    slot: BankSlot,
+    route: Offsets,
+    x: Tensor,
+    mask: Tensor | None,
+    inner: Iterator[Tensor],
 ) -> None:
     h, ends = next(inner), route.ends
     seen = x if mask is None else x * mask
@@ -106,7 +112,9 @@ def offsets_of(counts: Sequence[int], scales: Tensor, total: int, dtype: torch.d
     """Offsets of tokens packed in the adapters' order: so many of each; what is left of ``total`` goes to the last."""
     ends = torch.tensor(counts).cumsum(0)
     ends[-1] = total
-    per_token = scales.flatten().to(dtype).repeat_interleave(
-        ends.diff(prepend=ends.new_zeros(1)).to(scales.device), output_size=total
+    per_token = (
+        scales.flatten()
+        .to(dtype)
+        .repeat_interleave(ends.diff(prepend=ends.new_zeros(1)).to(scales.device), output_size=total)
     )
     return Offsets(ends.to(scales.device, torch.int32, non_blocking=True), per_token[:, None])

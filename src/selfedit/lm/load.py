@@ -135,7 +135,9 @@ def load(
     eos_ids = _eos_ids(model, tokenizer, folder)
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
     has_chat = tokenizer.chat_template is not None
-    return LanguageModel(name, model, tokenizer, place, kind, fingerprint(folder), has_chat, eos_ids, pad_id, is_known(model))
+    return LanguageModel(
+        name, model, tokenizer, place, kind, fingerprint(folder), has_chat, eos_ids, pad_id, is_known(model)
+    )
 
 
 def load_weights(lm: LanguageModel, folder: Path) -> None:
