@@ -19,8 +19,8 @@ from selfedit.benchmarks.work import BenchWork
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter, LoraSpec
-from selfedit.lm.quiet import quiet
 from selfedit.lm.shape import Shape
+from selfedit.models.quiet import quiet
 
 NONE = -1
 """The number of no adapter."""

@@ -22,8 +22,8 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import DTYPES, LanguageModel, load
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.memory import keep_memory
-from selfedit.lm.models import model_path
-from selfedit.lm.quiet import quiet
+from selfedit.models.names import model_path
+from selfedit.models.quiet import quiet
 
 Answer = dict[str, Any]
 

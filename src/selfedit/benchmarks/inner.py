@@ -22,7 +22,7 @@ from selfedit.benchmarks.work import BenchWork, make_work
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.lm.load import load
-from selfedit.outer.groups import form_groups
+from selfedit.rl.groups import form_groups
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from selfedit.benchmarks.careful import attach
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.lora import LoraSpec
-from selfedit.lm.quiet import quiet
+from selfedit.models.quiet import quiet
 
 LORA = LoraSpec(rank=32, alpha=64, targets=("q_proj", "v_proj"))
 """The published adapter."""

@@ -21,10 +21,10 @@ import numpy as np
 from selfedit.config import RewardSettings, make_settings
 from selfedit.errors import DataError, RunFolderError
 from selfedit.grading.stats import clustered
-from selfedit.outer.racing import Repeats, accuracies_by_repeat, next_stage, raced_rewards, start
-from selfedit.outer.rest_em import PHASE
-from selfedit.outer.score import marks_of
-from selfedit.outer.selection import rewards
+from selfedit.rl.racing import Repeats, accuracies_by_repeat, next_stage, raced_rewards, start
+from selfedit.rl.rest_em import PHASE
+from selfedit.rl.score import marks_of
+from selfedit.rl.selection import rewards
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import BASE, AnswerRow
 from selfedit.run.seeds import derive

@@ -13,8 +13,8 @@ from selfedit.errors import UsageError
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import LoraSpec
-from selfedit.run.files import canonical_json, fingerprint, write_atomic
 from selfedit.run.seeds import derive
+from selfedit.storage.files import canonical_json, fingerprint, write_atomic
 from selfedit.tasks.knowledge.contexts import contexts_from, load_contexts
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
