@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from selfedit.benchmarks.racing import _race, bench_racing
+from benchmarks.racing import _race, bench_racing
 from selfedit.config import RewardSettings
 from selfedit.errors import RunFolderError, UsageError
 from selfedit.grading.grader import Grade, Grader

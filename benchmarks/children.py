@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 
 from selfedit import errors
 from selfedit.errors import Unavailable
+
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 class Child:
@@ -25,10 +28,11 @@ class Child:
         self._log = log
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "selfedit.benchmarks.child"],
+                [sys.executable, "-m", "benchmarks.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
+                env=_environment(),
                 text=True,
                 encoding="utf-8",
             )
@@ -70,6 +74,12 @@ class Child:
     def _died(self) -> Unavailable:
         fix = "see the end of that file; short memory is the usual cause: measure fewer adapters at once"
         return Unavailable("a contestant's process died", where=self._log, fix=fix)
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, in which the benchmarks of this checkout can be imported."""
+    paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from selfedit.benchmarks.extras import peft
-from selfedit.benchmarks.work import BenchWork
+from benchmarks.extras import peft
+from benchmarks.work import BenchWork
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter, LoraSpec

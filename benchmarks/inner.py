@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfedit.benchmarks.children import all_at_once, children
-from selfedit.benchmarks.extras import check_extras
-from selfedit.benchmarks.inner_rows import inner_results
-from selfedit.benchmarks.measuring import as_loaded, child_loads, measure_cells
-from selfedit.benchmarks.published import LORA as PUBLISHED
-from selfedit.benchmarks.published import PAD_TO
-from selfedit.benchmarks.work import BenchWork, make_work
+from benchmarks.children import all_at_once, children
+from benchmarks.extras import check_extras
+from benchmarks.inner_rows import inner_results
+from benchmarks.measuring import as_loaded, child_loads, measure_cells
+from benchmarks.published import LORA as PUBLISHED
+from benchmarks.published import PAD_TO
+from benchmarks.work import BenchWork, make_work
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.lm.load import load

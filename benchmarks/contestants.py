@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from selfedit.benchmarks import answering
-from selfedit.benchmarks.careful import initial_values, train_with_peft
-from selfedit.benchmarks.memory import peak_bytes, start_peak
-from selfedit.benchmarks.published import timed_steps
-from selfedit.benchmarks.rate import matrix_rate, now
-from selfedit.benchmarks.work import BenchWork, longest_step, read_work
+from benchmarks import answering
+from benchmarks.careful import initial_values, train_with_peft
+from benchmarks.memory import peak_bytes, start_peak
+from benchmarks.published import timed_steps
+from benchmarks.rate import matrix_rate, now
+from benchmarks.work import BenchWork, longest_step, read_work
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import DTYPES, LanguageModel, load

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from selfedit.benchmarks.answering import NONE, to_answer
-from selfedit.benchmarks.measuring import as_loaded
-from selfedit.benchmarks.memory import adapter_memory, peak_allocated
-from selfedit.benchmarks.rate import matrix_rate, now
-from selfedit.benchmarks.work import BenchWork, longest_step, make_work
+from benchmarks.answering import NONE, to_answer
+from benchmarks.measuring import as_loaded
+from benchmarks.memory import adapter_memory, peak_allocated
+from benchmarks.rate import matrix_rate, now
+from benchmarks.work import BenchWork, longest_step, make_work
 from selfedit.config import Settings
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec

@@ -6,13 +6,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from selfedit.benchmarks.memory import adapter_memory
-from selfedit.benchmarks.work import BenchWork
+from benchmarks.memory import adapter_memory
+from benchmarks.work import BenchWork
 from selfedit.config import Settings
 from selfedit.lm.shape import Shape
 
 if TYPE_CHECKING:
-    from selfedit.benchmarks.inner import Cell, InnerSize
+    from benchmarks.inner import Cell, InnerSize
 
 Measured = Sequence[tuple["Cell", Sequence[Mapping[str, Any]]]]
 """Every cell with what each round measured."""
@@ -98,7 +98,7 @@ def _row(
 
 def lora_of(cell: Cell, settings: Settings) -> dict[str, Any]:
     """Rank and targets of a cell's adapter."""
-    from selfedit.benchmarks.published import LORA
+    from benchmarks.published import LORA
 
     if cell.lora == "published":
         return {"rank": LORA.rank, "targets": LORA.targets}

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from selfedit.benchmarks.answering import NONE
-from selfedit.benchmarks.children import all_at_once, children
-from selfedit.benchmarks.extras import check_extras
-from selfedit.benchmarks.inner import default_workers
-from selfedit.benchmarks.measuring import as_loaded, child_loads, measure_cells
-from selfedit.benchmarks.server import Server
-from selfedit.benchmarks.work import BenchWork, make_work
+from benchmarks.answering import NONE
+from benchmarks.children import all_at_once, children
+from benchmarks.extras import check_extras
+from benchmarks.inner import default_workers
+from benchmarks.measuring import as_loaded, child_loads, measure_cells
+from benchmarks.server import Server
+from benchmarks.work import BenchWork, make_work
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.lm.load import load

@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from selfedit.benchmarks.careful import attach
+from benchmarks.careful import attach
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.lora import LoraSpec
 from selfedit.models.quiet import quiet

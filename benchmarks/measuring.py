@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from selfedit.benchmarks.work import BenchWork
+from benchmarks.work import BenchWork
 from selfedit.config import Settings
 from selfedit.lm.load import LanguageModel
 from selfedit.run.folder import RunFolder

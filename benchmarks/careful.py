@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel, get_scheduler
 
-from selfedit.benchmarks.extras import peft
+from benchmarks.extras import peft
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.inner.order import batches
 from selfedit.lm.bank import AdapterBank, install

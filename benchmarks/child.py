@@ -1,4 +1,4 @@
-"""A contestant's process, ``python -m selfedit.benchmarks.child``: requests on stdin, answers on stdout, a JSON a line.
+"""A contestant's process, ``python -m benchmarks.child``: requests on stdin, answers on stdout, a JSON a line.
 
 Each contestant has a process of its own: this library changes a loaded model's modules, and memory peaks must not mix.
 """
@@ -24,7 +24,7 @@ def main() -> None:
         request: dict[str, Any] = json.loads(line)
         name = request.pop("do")
         try:
-            from selfedit.benchmarks.contestants import ACTIONS, Contestant
+            from benchmarks.contestants import ACTIONS, Contestant
 
             if name == "load":
                 contestant, answer = Contestant(**request), {}
