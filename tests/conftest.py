@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from selfedit.lm.load import LanguageModel, load
-from selfedit.lm.models import list_models
+from selfedit.models.names import list_models
 from tiny_llama import made_tokenizer, tiny_llama
 
 THREADS = torch.get_num_threads()

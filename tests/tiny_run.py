@@ -13,7 +13,7 @@ from selfedit.config import Settings, make_settings
 from selfedit.experiments.regrade import run_table
 from selfedit.grading.grader import Grade, Grader
 from selfedit.lm.load import LanguageModel
-from selfedit.outer.session import Session
+from selfedit.rl.session import Session
 from selfedit.run.folder import RunFolder
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, Question

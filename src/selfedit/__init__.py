@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Unavailable,
         UsageError,
     )
-    from selfedit.experiments.knowledge import run_knowledge
+    from selfedit.experiments.knowledge.train import run_knowledge
     from selfedit.inner.adapt import adapt
     from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
     from selfedit.lm.generate import Completion, generate
@@ -66,7 +66,7 @@ __all__ = [
 
 _MODULES = {
     "config": ("Settings", "read_settings"),
-    "experiments.knowledge": ("run_knowledge",),
+    "experiments.knowledge.train": ("run_knowledge",),
     "inner.adapt": ("adapt",),
     "inner.job": ("AdaptJob", "OptimSpec", "TrainSequence"),
     "lm.generate": ("Completion", "generate"),

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from selfedit.engine.base import Engine, TrialBatch
+from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import Processes
-from selfedit.engine.work import Engine, Here, Work
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import LoraSpec
-from selfedit.outer.policy import merge, save_policy
+from selfedit.rl.policy import merge, save_policy
 
 pytestmark = pytest.mark.slow
 
@@ -34,16 +35,18 @@ def workers(tiny_folder: Path) -> Iterator[Processes]:
     engine.close()
 
 
-def works(lm: LanguageModel, count: int = 3) -> list[Work]:
+def works(lm: LanguageModel, count: int = 3) -> list[TrialBatch]:
     spec, optim = LoraSpec(2, 8, ("q_proj",)), OptimSpec(lr=0.01, epochs=2)
     prompt = lm.encode("Who lit it?")
     return [
-        Work(tuple(AdaptJob([f"The tower {n} {k}."], spec, optim, 10 * n + k) for k in range(2)), ((prompt,),) * 2, 4)
+        TrialBatch(
+            tuple(AdaptJob([f"The tower {n} {k}."], spec, optim, 10 * n + k) for k in range(2)), ((prompt,),) * 2, 4
+        )
         for n in range(count)
     ]
 
 
-def finished(engine: Engine, given: list[Work]) -> dict[int, list[tuple]]:
+def finished(engine: Engine, given: list[TrialBatch]) -> dict[int, list[tuple]]:
     told: list[int] = []
     found = dict(engine.run(given, told.append, lambda: None))
     assert sum(told) == sum(loop.tokens for done in found.values() for loop in done.loops)
@@ -67,12 +70,12 @@ def test_workers_give_what_this_process_gives(lm: LanguageModel, workers: Proces
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     try:
         given = works(lm)
-        assert finished(workers, given) == finished(Here(lm), given)
+        assert finished(workers, given) == finished(LocalEngine(lm), given)
     finally:
         torch.set_num_threads(threads)
 
 
-def test_workers_take_up_a_merged_policy(lm: LanguageModel, workers: Processes, tmp_path: Path) -> None:
+def test_workers_load_a_merged_policy(lm: LanguageModel, workers: Processes, tmp_path: Path) -> None:
     before = finished(workers, works(lm, 1))
     from selfedit.inner.adapt import adapt
 
@@ -80,10 +83,10 @@ def test_workers_take_up_a_merged_policy(lm: LanguageModel, workers: Processes, 
     adapter = adapt(lm, [strong])[0]
     merge(lm, adapter)
     save_policy(lm, adapter, tmp_path / "round-1", merged=True)
-    workers.take_up(tmp_path / "round-1" / "model")
+    workers.load_weights(tmp_path / "round-1" / "model")
     after = finished(workers, works(lm, 1))
     assert after != before
-    assert after[0][0][0] == pytest.approx(finished(Here(lm), works(lm, 1))[0][0][0], rel=1e-5)
+    assert after[0][0][0] == pytest.approx(finished(LocalEngine(lm), works(lm, 1))[0][0][0], rel=1e-5)
 
 
 def test_a_dead_worker_is_an_error_that_says_so(lm: LanguageModel, workers: Processes) -> None:
@@ -96,7 +99,7 @@ def test_a_dead_worker_is_an_error_that_says_so(lm: LanguageModel, workers: Proc
 
 
 def test_an_error_of_a_worker_reaches_the_caller(lm: LanguageModel, workers: Processes) -> None:
-    bad = Work((AdaptJob([], LoraSpec(2, 8, ("q_proj",))),), ((),), 4)
+    bad = TrialBatch((AdaptJob([], LoraSpec(2, 8, ("q_proj",))),), ((),), 4)
     with pytest.raises(SelfEditError, match="nothing to train on"):
         list(workers.run([bad], lambda _: None, lambda: None))
 

@@ -21,7 +21,7 @@ from selfedit.inner.adapt import adapt, tokenise
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import ALL_LINEAR, Adapter, LoraSpec
-from selfedit.lm.models import list_models
+from selfedit.models.names import list_models
 
 NORMS = 1e-6
 """How close float64 can come to PEFT: the model's norms are formed in float32 on both sides, each with its rounding."""

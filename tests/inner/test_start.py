@@ -15,7 +15,7 @@ from selfedit.lm.load import load
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.stack import stack
 from selfedit.lm.teacher import Teacher, teach
-from selfedit.outer.policy import merge
+from selfedit.rl.policy import merge
 
 NORMS = 1e-6
 """How close float64 can come: the model's norms are formed in float32, each time with its rounding."""

@@ -240,7 +240,7 @@ def test_another_models_adapter_is_refused(lm: LanguageModel) -> None:
 
 @pytest.mark.model
 def test_the_real_models_greedy_answers_are_transformers(smollm2: LanguageModel) -> None:
-    from selfedit.lm.models import list_models
+    from selfedit.models.names import list_models
 
     folder = next(info.where for info in list_models() if info.alias == "smollm2-135m")
     model = AutoModelForCausalLM.from_pretrained(folder)

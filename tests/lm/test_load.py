@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from selfedit.errors import ModelFileError, UsageError
-from selfedit.lm import manifest
 from selfedit.lm.attention import Packed
 from selfedit.lm.load import LanguageModel, chat_prompt, fingerprint, load
-from selfedit.lm.models import model_path
 from selfedit.lm.segments import consecutive, make_segments
+from selfedit.models import manifest
+from selfedit.models.names import model_path
 
 
 @pytest.fixture

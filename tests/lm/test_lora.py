@@ -19,7 +19,7 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import ALL_LINEAR, Adapter, LoraSpec
-from selfedit.lm.models import list_models
+from selfedit.models.names import list_models
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft's own
 

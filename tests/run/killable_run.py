@@ -14,11 +14,11 @@ from pathlib import Path
 from run_rows import adaptation, answer, base_answer, reward, self_edit
 
 from selfedit.errors import SelfEditError
-from selfedit.run.files import folder_atomic, hash_folder
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import BASE, TimingRow
 from selfedit.run.seeds import derive
+from selfedit.storage.files import folder_atomic, hash_folder
 
 ROUNDS, CONTEXTS, CANDIDATES, QUESTIONS, BATCH = 3, 5, 4, 3, 3
 SETTINGS = {"seed": 5, "inner": {"lr": 1e-3, "rank": 8}, "rounds": ROUNDS}

@@ -11,8 +11,8 @@ import pytest
 from killable_run import ROUNDS, SETTINGS
 
 from selfedit.errors import RunFolderError
-from selfedit.run.files import hash_folder
 from selfedit.run.folder import RunFolder
+from selfedit.storage.files import hash_folder
 
 SCRIPT = Path(__file__).with_name("killable_run.py")
 

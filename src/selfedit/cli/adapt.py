@@ -54,10 +54,10 @@ def adapt(
     load_contexts(list(documents))  # before any model is fetched or loaded
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
-        from selfedit.experiments.adapt_documents import adapt_documents
+        from selfedit.documents.adapt import adapt_documents
 
         have_model(model, quiet=quiet)
-        from selfedit.experiments.document_library import adapt_library
+        from selfedit.documents.library import adapt_library
 
         make = adapt_library if library else adapt_documents
         told: Any = {"samples": samples, "own_questions": own_questions, "progress": progress, "interrupt": interrupt}

@@ -62,7 +62,7 @@ def prime(*, recipe: Path | None = None, json: bool = False, quiet: _Quiet = Fal
         raise UsageError("arc.prime.tokens is 0", where="arc.prime", fix="say on how many tokens, 30000 for one")
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
-        from selfedit.experiments.prime import primed_model, primed_record
+        from selfedit.experiments.arc.prime import primed_model, primed_record
 
         have_model(settings.model, quiet=quiet)
         folder = primed_model(settings, progress=progress, interrupt=interrupt)
@@ -93,7 +93,7 @@ def filter_tasks(
     folder = out or Path("runs") / "arc-filter"
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
-        from selfedit.experiments.arc_verbs import run_filter
+        from selfedit.experiments.arc.verbs import run_filter
 
         have_model(settings.model, quiet=quiet)
         results = run_filter(folder, settings, progress=progress, interrupt=interrupt)
@@ -124,7 +124,7 @@ def together(
     settings = read_settings(recipe, overrides_from(overrides))
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
-        from selfedit.experiments.arc_verbs import time_together
+        from selfedit.experiments.arc.verbs import time_together
 
         have_model(settings.model, quiet=quiet)
         results = time_together(settings, jobs, progress=progress, interrupt=interrupt)

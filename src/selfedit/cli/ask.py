@@ -38,7 +38,7 @@ def ask(
         from selfedit.cli.fetching import have_model
 
         have_model(model, quiet=quiet)
-        from selfedit.experiments.document_library import Library, is_library
+        from selfedit.documents.library import Library, is_library
         from selfedit.lm.chat import chat_prompt
         from selfedit.lm.generate import generate
         from selfedit.lm.load import load

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from selfedit.cli.checkout import need_benchmarks
 from selfedit.cli.command import say, working
 from selfedit.cli.output import print_json, print_table
 from selfedit.cli.setting_options import overrides_from, with_settings
@@ -59,9 +60,10 @@ def inner(
         json: print the results as JSON.
         quiet: no progress.
     """
+    need_benchmarks()
     from dataclasses import replace
 
-    from selfedit.benchmarks.inner import QUICK, InnerSize, bench_inner
+    from benchmarks.inner import QUICK, InnerSize, bench_inner
     from selfedit.config import read_settings
 
     ks = None if k is None else _numbers(k)
@@ -123,9 +125,10 @@ def generate(
         json: print the results as JSON.
         quiet: no progress.
     """
+    need_benchmarks()
     from dataclasses import replace
 
-    from selfedit.benchmarks.generate import QUICK, GenerateSize, bench_generate
+    from benchmarks.generate import QUICK, GenerateSize, bench_generate
     from selfedit.config import read_settings
 
     changed = {
@@ -177,7 +180,8 @@ def profile(
         json: print the results as JSON.
         quiet: no progress.
     """
-    from selfedit.benchmarks.profile import bench_profile
+    need_benchmarks()
+    from benchmarks.profile import bench_profile
     from selfedit.config import read_settings
 
     settings = read_settings(overrides={"model": model} | overrides_from(overrides))
@@ -217,7 +221,8 @@ def arithmetic(
         bandwidth: of its memory, 10⁹ bytes a second.
         json: print JSON.
     """
-    from selfedit.benchmarks.arithmetic import arithmetic as table
+    need_benchmarks()
+    from benchmarks.arithmetic import arithmetic as table
 
     found = table(
         model, ks=_numbers(k or ""), tokens=tokens, rank=rank, width=width, tflops=tflops, bandwidth=bandwidth
@@ -246,7 +251,8 @@ def racing(
         seed: of the simulation.
         json: print JSON.
     """
-    from selfedit.benchmarks.racing import bench_racing
+    need_benchmarks()
+    from benchmarks.racing import bench_racing
 
     found = bench_racing(runs, repeats=repeats, draws=draws, doubt=doubt, seed=seed)
     _show(found, json=json)

@@ -43,7 +43,7 @@ def demo(
     )
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
-        from selfedit.experiments.knowledge import run_knowledge
+        from selfedit.experiments.knowledge.train import run_knowledge
 
         have_model(settings.model, quiet=quiet)
         results = run_knowledge(out, settings, progress=progress, interrupt=interrupt)

@@ -47,7 +47,7 @@ def doctor(*, json: bool = False) -> int:
 
 
 def _checks() -> Iterator[Check]:
-    from selfedit.lm.models import cache_dir
+    from selfedit.storage.cache import cache_dir
 
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
@@ -105,7 +105,7 @@ def _disk(cache: Path) -> Check:
 
 def _model() -> Iterator[Check]:
     from selfedit.errors import ModelUnavailable
-    from selfedit.lm.models import verify
+    from selfedit.models.names import verify
 
     try:
         yield Check(MODEL, True, f"in {verify(MODEL)}, every file's hash is right")

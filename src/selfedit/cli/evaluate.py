@@ -54,7 +54,7 @@ def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: 
     tables = [(str(folder), _table(folder, grader, judge)) for folder in folders]
     results = tables[0][1]
     if len(tables) > 1:
-        from selfedit.outer.evaluate import pool_results
+        from selfedit.rl.evaluate import pool_results
 
         results = pool_results(tables)
     if json:
@@ -95,7 +95,7 @@ def _model(
         from selfedit.cli.fetching import have_model
 
         have_model(name, quiet=quiet)
-        from selfedit.experiments.recall import accuracies, ask_questions
+        from selfedit.documents.recall import accuracies, ask_questions
         from selfedit.grading.stats import mean_se
         from selfedit.lm.load import load
         from selfedit.lm.lora import Adapter

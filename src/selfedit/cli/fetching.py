@@ -9,7 +9,7 @@ from pathlib import Path
 
 from selfedit.cli.command import say
 from selfedit.errors import ModelUnavailable
-from selfedit.lm.models import model_path
+from selfedit.models.names import model_path
 
 OnBytes = Callable[[int, int], None]
 
@@ -18,7 +18,7 @@ def have_model(name: str, *, quiet: bool = False, force: bool = False) -> Path:
     """The model's folder, fetched first where it is not on this machine.
 
     Raises:
-        UsageError, ModelUnavailable, ModelFileError, StorageFull: see `selfedit.lm.models.model_path`.
+        UsageError, ModelUnavailable, ModelFileError, StorageFull: see `selfedit.models.names.model_path`.
     """
     if not force:
         try:

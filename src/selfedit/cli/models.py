@@ -43,7 +43,7 @@ def models(
 
 
 def _list(json: bool) -> None:
-    from selfedit.lm.models import list_models
+    from selfedit.models.names import list_models
 
     found = list_models()
     if json:

@@ -9,7 +9,7 @@ from typing import Any
 
 def print_json(value: Any) -> None:
     """Plain data as JSON, keys sorted, NaN as null."""
-    from selfedit.run.files import canonical_json
+    from selfedit.storage.files import canonical_json
 
     sys.stdout.write(canonical_json(value).decode())
 

@@ -51,8 +51,8 @@ def report(
 
 
 def _markdown(runs: list[Path], into: Path | None, block: str) -> None:
-    from selfedit.outer.evaluate import pool_results
     from selfedit.report.markdown import markdown, rewrite
+    from selfedit.rl.evaluate import pool_results
 
     results = [(str(run), _results(run)) for run in runs]
     text = markdown(results[0][1] if len(runs) == 1 else pool_results(results))

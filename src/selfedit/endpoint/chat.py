@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from selfedit.config.endpoint import EndpointSettings
-from selfedit.run.files import fingerprint
+from selfedit.storage.files import fingerprint
 
 REFUSED = "refused"
 """The ``finish`` of a reply that the endpoint declined to give, a content filter for example."""

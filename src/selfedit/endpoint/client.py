@@ -13,7 +13,7 @@ from selfedit.endpoint.chat import REFUSED, Bill, ChatReply, ChatRequest, cost
 from selfedit.endpoint.store import ReplyRow, ReplyStore, default_store
 from selfedit.endpoint.transport import FIRST_PAUSE, Answer, Transport
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
-from selfedit.run.files import canonical_json
+from selfedit.storage.files import canonical_json
 
 POLL_SECONDS = 0.5
 """How often the caller's wish to stop is looked at while requests are under way."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfedit.lm.models import cache_dir
-from selfedit.run.database import Database
-from selfedit.run.rows import Table
+from selfedit.storage.cache import cache_dir
+from selfedit.storage.database import Database
+from selfedit.storage.tables import Table
 
 _AT_ONCE = 500
 _TIMEOUT = 60.0  # another process may keep its replies in the same file

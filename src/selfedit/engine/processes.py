@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
-from selfedit.engine.work import Done, Engine, Here, OnTokens, Work
+from selfedit.engine.base import Done, Engine, OnTokens, TrialBatch
+from selfedit.engine.local import LocalEngine
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
 from selfedit.lm.load import LanguageModel
 
@@ -52,12 +53,14 @@ class Processes:
             self._links.append(here)
             self._workers.append(worker)
 
-    def run(self, works: Sequence[Work], on_tokens: OnTokens, check: Callable[[], None]) -> Iterator[tuple[int, Done]]:
+    def run(
+        self, batches: Sequence[TrialBatch], on_tokens: OnTokens, check: Callable[[], None]
+    ) -> Iterator[tuple[int, Done]]:
         """See `Engine`. Asked to stop, it gives out no more work and raises once what is in hand is finished.
 
         If it is left early, the workers are stopped: what they had in hand is lost.
         """
-        waiting = list(enumerate(works))[::-1]
+        waiting = list(enumerate(batches))[::-1]
         idle, busy = list(self._links), dict[Any, int]()
         finished = False
         stopped: Interrupted | None = None
@@ -66,8 +69,8 @@ class Processes:
                 stopped = stopped or _asked_to_stop(check)
                 while waiting and idle and stopped is None:
                     link = idle.pop(0)
-                    index, work = waiting.pop()
-                    self._send(link, ("work", work))
+                    index, batch = waiting.pop()
+                    self._send(link, ("batch", batch))
                     busy[link] = index
                 for link in wait(list(busy), timeout=POLL_SECONDS):
                     kind, payload = self._receive(link)
@@ -83,7 +86,7 @@ class Processes:
             if not finished:
                 self.close()
 
-    def take_up(self, folder: Path) -> None:
+    def load_weights(self, folder: Path) -> None:
         """See `Engine`."""
         for link in self._links:
             self._send(link, ("weights", folder))
@@ -117,7 +120,7 @@ class Processes:
 def engine_for(lm: LanguageModel, settings: Settings, model: str | None = None) -> Engine:
     """This process, or as many worker processes as the settings ask for; they load ``model`` if it is another one."""
     if settings.workers == 1:
-        return Here(lm)
+        return LocalEngine(lm)
     return Processes(settings.workers, model or settings.model, settings.device, settings.dtype)
 
 
@@ -155,10 +158,10 @@ def _worker(link: Connection, model: str, device: str, dtype: str, threads: int)
 
 def _answer(lm: Any, link: Connection, kind: str, payload: Any) -> tuple[str, Any]:
     """Do one thing; the tokens done are told on the way, which also notices a parent that is gone."""
-    from selfedit.engine.work import do
+    from selfedit.engine.local import run_batch
     from selfedit.lm.load import load_weights
 
     if kind == "weights":
         load_weights(lm, payload)
         return "tokens", 0
-    return "done", do(lm, payload, lambda tokens: link.send(("tokens", tokens)))
+    return "done", run_batch(lm, payload, lambda tokens: link.send(("tokens", tokens)))

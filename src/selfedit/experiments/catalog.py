@@ -37,24 +37,29 @@ class Experiment:
 EXPERIMENTS: dict[str, Experiment] = {
     "single-passage": Experiment(
         "one passage at a time: unadapted, in the prompt, passage only, own self-edits before RL and by round of it",
-        "single_passage:run_single_passage",
+        "knowledge.single_passage:run_single_passage",
     ),
-    "replay": Experiment("the published self-edits as training text for another learner", "replay:run_replay"),
-    "cpt": Experiment("continued pretraining on many passages at once, an adapter or all weights", "cpt:run_cpt"),
+    "replay": Experiment(
+        "the published self-edits as training text for another learner", "knowledge.replay:run_replay"
+    ),
+    "cpt": Experiment(
+        "continued pretraining on many passages at once, an adapter or all weights", "knowledge.cpt:run_cpt"
+    ),
     "few-shot": Experiment(
         "ARC: in-context learning, test-time training by self-edits before and after RL, Oracle TTT",
-        "few_shot:run_few_shot",
+        "arc.few_shot:run_few_shot",
     ),
     "continual": Experiment(
         "passages one after the other into one model: what is kept, what is damaged, with remedies or without",
-        "continual:run_continual",
+        "continual.run:run_continual",
     ),
     "own-questions": Experiment(
         "the reward from questions the model writes itself, against the reward from gold questions",
-        "own_questions:run_own_questions",
+        "rewards.own_questions:run_own_questions",
     ),
     "rewards": Experiment(
-        "cheaper rewards beside the true one: how well each predicts its ranking, at what cost", "rewards:run_rewards"
+        "cheaper rewards beside the true one: how well each predicts its ranking, at what cost",
+        "rewards.compare:run_rewards",
     ),
 }
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
+from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import engine_for
-from selfedit.engine.work import Here
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load
-from selfedit.outer.evaluate import ROUND, answers_of, no_verdicts, on_shared, table
-from selfedit.outer.session import Session
+from selfedit.rl.evaluate import ROUND, answers_of, no_verdicts, on_shared, table
+from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
@@ -52,7 +52,7 @@ def opened(
     with RunFolder.open(folder, frozen, kind=kind) as run:
         run.record_environment(environment(dict(hashes)))
         lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        engine = engine_for(lm, settings) if workers else Here(lm)
+        engine = engine_for(lm, settings) if workers else LocalEngine(lm)
         task = KnowledgeTask(lm, settings)
         try:
             yield Session(run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine)

@@ -9,11 +9,11 @@ from typing import Any
 
 from selfedit.config import Settings, make_settings
 from selfedit.errors import DataError, RunFolderError
-from selfedit.experiments import cpt, knowledge, replay
-from selfedit.experiments.methods import measured_methods, pairs_of
+from selfedit.experiments.knowledge import cpt, replay, train
+from selfedit.experiments.knowledge.methods import measured_methods, pairs_of
 from selfedit.grading.grade_file import judge_report
 from selfedit.grading.grader import Reply, get_grader
-from selfedit.outer.evaluate import ROUND, answers_of, no_verdicts, on_shared, shares_right, table
+from selfedit.rl.evaluate import ROUND, answers_of, no_verdicts, on_shared, shares_right, table
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import AnswerRow
 from selfedit.tasks.knowledge.contexts import data_hash
@@ -42,9 +42,9 @@ class _Asked:
 
 
 def _asked(run: RunFolder, settings: Settings) -> _Asked:
-    if run.kind == knowledge.KIND:
+    if run.kind == train.KIND:
         methods = measured_methods(settings)
-        return _Asked(methods, pairs_of, knowledge.asked_of, "heldout", settings.heldout)
+        return _Asked(methods, pairs_of, train.asked_of, "heldout", settings.heldout)
     if run.kind == replay.KIND:
         return _Asked(replay.ROWS, replay.pairs_of, replay.asked_of, "heldout", settings.replay.folder)
     if run.kind == cpt.KIND:

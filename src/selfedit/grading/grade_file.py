@@ -14,7 +14,7 @@ from selfedit.grading.fit import FitSettings, unseen_verdicts
 from selfedit.grading.grader import Grader
 from selfedit.grading.judge import JudgeGrader
 from selfedit.grading.labels import Label, read_labels
-from selfedit.run.files import hash_file
+from selfedit.storage.files import hash_file
 
 FOLDS = 10
 

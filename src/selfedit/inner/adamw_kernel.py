@@ -1,10 +1,12 @@
-"""AdamW over a bank's rows as one Triton kernel, for a GPU: the formula is `selfedit.inner.optimiser`'s.
+"""AdamW over a bank's rows as one Triton kernel, for a GPU. The formula is `selfedit.inner.optimiser`'s.
 
 Operations of torch would read and write the ``[K, P]`` buffers some ten times; a step of 64 adapters on a 7B model moves
 2.6 GB a buffer. Triton comes with torch wherever that has CUDA on Linux; this module is imported at its first use.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import triton
 import triton.language as tl
@@ -51,4 +53,5 @@ def adamw_kernel(
     """
     rows, count = values.shape
     grid = (rows, triton.cdiv(count, BLOCK))
-    _step[grid](values, grads, first, second, computed, norms, table, count, WIDTH=table.shape[1], BLOCK=BLOCK)
+    step: Any = _step[grid]
+    step(values, grads, first, second, computed, norms, table, count, WIDTH=table.shape[1], BLOCK=BLOCK)

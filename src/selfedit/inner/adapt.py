@@ -153,7 +153,7 @@ def _train(
     with InitialValues(bank, jobs, steps) as initial, bank.attached():
         for number, step in enumerate(steps):
             for slot, k in step.started:
-                bank.load_row(slot, jobs[k].lora, initial.take(k))
+                bank.begin(slot, jobs[k].lora, initial.take(k))
                 training.optimiser.reset(slot)
                 if frozen is not None:
                     frozen.put_or_clear(slot, jobs[k].start)

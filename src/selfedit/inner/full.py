@@ -25,7 +25,7 @@ from selfedit.errors import DataError, UsageError
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.inner.order import batches
 from selfedit.lm.loss import CHUNK_BYTES
-from selfedit.lm.quiet import quiet
+from selfedit.models.quiet import quiet
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -37,7 +37,7 @@ class InitialValues:
         self._pool.shutdown(cancel_futures=True)
 
     def take(self, job: int) -> Tensor:
-        """The row of a job, ``[P]`` on the CPU; jobs are asked for in the order in which they start."""
+        """The initial values of a job, ``[drawn]`` on the CPU; jobs are asked for in the order in which they start."""
         row = self._drawn.pop(job).result()
         self._draw_next()
         return row
@@ -48,5 +48,4 @@ class InitialValues:
             self._drawn[job] = self._pool.submit(self._row, job)
 
     def _row(self, job: int) -> Tensor:
-        row = self._bank.initial(self._jobs[job].lora, self._jobs[job].seed)
-        return row.pin_memory() if self._bank.values.device.type == "cuda" else row
+        return self._bank.initial(self._jobs[job].lora, self._jobs[job].seed)

@@ -117,13 +117,13 @@ class BankAdamW:
         scratch = None if one_rate else torch.zeros_like(self.bank.values[low:high])
         for (beta1, beta2, eps), slots in groups.items():
             rows = [self._rows[slot] for slot in slots]
-            torch._fused_adamw_(
+            torch.ops.aten._fused_adamw_(
                 [row.values for row in rows] if scratch is None else [scratch[slot - low] for slot in slots],
                 [row.grads for row in rows],
                 [row.first for row in rows],
                 [row.second for row in rows],
                 [],
-                [row.count for row in rows],
+                [row.steps for row in rows],
                 lr=settings[slots[0]].rate if one_rate else 1.0,
                 beta1=beta1,
                 beta2=beta2,
@@ -172,4 +172,4 @@ class _Row(NamedTuple):
     grads: Tensor
     first: Tensor
     second: Tensor
-    count: Tensor
+    steps: Tensor

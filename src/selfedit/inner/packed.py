@@ -65,7 +65,7 @@ class PackedSteps:
         lm, lower = self.training.lm, self.training.lower
         plan = packed_attention(arrays.lengths, lm.device, lm.dtype)
         if lower is None:
-            return lm.hidden(arrays.ids, arrays.positions, plan)
+            return lm.hidden(as_tensor(arrays.ids, lm.device), as_tensor(arrays.positions, lm.device), plan)
         states = lower.states.index_select(0, as_tensor(arrays.lower, lm.device))
         return run_layers(lm.model, states, as_tensor(arrays.positions, lm.device), plan, first=lower.first)
 

@@ -3,8 +3,8 @@
 A step's tokens, its sequences and the tokens that carry loss are padded up to one of a few shapes. Everything a step
 needs, the optimiser's settings of every row included, is one *record*, a row of 32-bit numbers on the device; a step
 copies its record to a fixed place and runs the operations that read from there. Adapters and attention go by offsets
-(`selfedit.lm.grouped`, `selfedit.lm.attention.Ragged`), so the same launches serve every step of a shape: from its second
-time on they are one CUDA graph. Padding tokens are sequences of their own at the end, carry no loss and count to the
+(`selfedit.lm.grouped`, `selfedit.lm.attention.Ragged`), so the same launches serve every step of a shape: from its
+second time on they are one CUDA graph. Padding tokens are sequences of their own at the end, carry no loss and count to the
 last row, whose gradient they leave as it is: theirs is exactly zero.
 """
 
@@ -130,7 +130,9 @@ class StaticSteps:
         """Every step's arrays, padded to its shape and uploaded."""
         training, rows = self.training, len(self.training.bank.values)
         arrays = [step_arrays(step, training.data, 0.0) for step in training.steps]
-        shapes = static_shapes(arrays, self.longest, rows)
+        most = max(len(step.ids) for step in arrays)
+        # A graph is for one shape, so there are to be few; without graphs a shape costs nothing.
+        shapes = static_shapes(arrays, self.longest, rows, GRID if self._graphed(most) else most // SMALLEST)
         by_shape: dict[StaticShape, list[NDArray[np.int32]]] = {shape: [] for shape in shapes}
         for step, step_data, shape in zip(training.steps, arrays, shapes, strict=True):
             by_shape[shape].append(record(step, step_data, shape, training, self.longest))
@@ -142,6 +144,7 @@ class StaticSteps:
                 stacked = stacked.pin_memory().to(device, non_blocking=True)
             current = torch.zeros(shape.size, dtype=torch.int32, device=device)
             runs[shape] = _Runs(shape, stacked, current, torch.zeros(rows, device=device), len(records))
+        self._shapes = set(shapes)
         used: Counter[StaticShape] = Counter()
         for shape in shapes:
             self._places.append((runs[shape], used[shape]))
@@ -173,10 +176,14 @@ class StaticSteps:
         runs.done += 1
         self._step_losses[number].copy_(runs.losses)
 
-    def _pays(self, runs: _Runs) -> bool:
+    def _graphed(self, tokens: int) -> bool:
+        """Whether launching a step of so many tokens takes the host longer than the device needs for it."""
         shape = Shape.of(self.training.lm.model.config)
-        flops = 4 * shape.weights * runs.shape.tokens + 4 * shape.head * runs.shape.predicted
-        return self._stream is not None and runs.times >= GRAPH_TIMES and flops < GRAPH_FLOPS
+        return 4 * (shape.weights + shape.head) * tokens < GRAPH_FLOPS
+
+    def _pays(self, runs: _Runs) -> bool:
+        graphed = self._graphed(max(shape.tokens for shape in self._shapes))
+        return self._stream is not None and runs.times >= GRAPH_TIMES and graphed
 
     def _operations(self, runs: _Runs) -> None:
         """One step, from the record at its fixed place: the same operations on the same memory for a whole shape."""
@@ -209,10 +216,10 @@ class StaticSteps:
         return [[row[turn.slot] for turn in step.turns] for row, step in zip(rows, self.training.steps, strict=True)]
 
 
-def static_shapes(arrays: Sequence[StepArrays], longest: int, rows: int) -> list[StaticShape]:
-    """Each step's shape: its tokens rounded up, and room for the most sequences and losses of the steps of that size."""
+def static_shapes(arrays: Sequence[StepArrays], longest: int, rows: int, count: int) -> list[StaticShape]:
+    """Each step's shape, one of ``count`` at the most: its tokens rounded up, and room for what steps of that size have."""
     most = max(len(step.ids) for step in arrays)
-    grid = max(SMALLEST, -(-most // (GRID * SMALLEST)) * SMALLEST)
+    grid = max(SMALLEST, -(-most // (max(1, count) * SMALLEST)) * SMALLEST)
     tokens = [-(-len(step.ids) // grid) * grid for step in arrays]
     sequences: dict[int, int] = {}
     predicted: dict[int, int] = {}

@@ -194,11 +194,10 @@ def _put(grads: Tensor, bucket: Bucket, part: Tensor) -> None:
 
 
 class Part(NamedTuple):
-    """Where a module's matrices lie in a row of the bank: A ``[r, in]`` from ``start``, B ``[out, r]`` from ``middle``."""
+    """Where a module's A ``[r, in]`` and B ``[out, r]`` lie in a row of the bank: all the As first, then all the Bs."""
 
-    start: int
-    middle: int
-    end: int
+    a: slice
+    b: slice
 
 
 class AdapterBank:
@@ -237,7 +236,7 @@ class AdapterBank:
             keep_memory()
         self.rank = _padded_rank(max(spec.rank for spec in specs), weight)
         self.parts = dict(self._parts())
-        count = max(part.end for part in self.parts.values())
+        count = max(part.b.stop for part in self.parts.values())
         dtype = torch.promote_types(weight.dtype, torch.float32) if train or masters else weight.dtype
         self.values = torch.zeros(len(self.specs), count, device=weight.device, dtype=dtype)
         self.computed = self.values if dtype == weight.dtype else self.values.to(weight.dtype)
@@ -248,12 +247,12 @@ class AdapterBank:
         self.slots = dict(self._slots())
 
     def _parts(self) -> Iterator[tuple[str, Part]]:
-        start = 0
+        start_a, start_b = 0, self.rank * sum(module.in_features for module in self.modules.values())
         for name, module in self.modules.items():
-            middle = start + self.rank * module.in_features
-            end = middle + self.rank * module.out_features
-            yield name, Part(start, middle, end)
-            start = end
+            end_a = start_a + self.rank * module.in_features
+            end_b = start_b + self.rank * module.out_features
+            yield name, Part(slice(start_a, end_a), slice(start_b, end_b))
+            start_a, start_b = end_a, end_b
 
     def _slots(self) -> Iterator[tuple[str, BankSlot]]:
         anchor = None if self.grads is None else torch.zeros(0, device=self.values.device, requires_grad=True)
@@ -264,36 +263,45 @@ class AdapterBank:
     def matrices(self, name: str, rows: Tensor) -> tuple[Tensor, Tensor]:
         """A module's A ``[…, r, in]`` and B ``[…, out, r]`` as views of rows like the bank's, ``[…, P]``."""
         part, module = self.parts[name], self.modules[name]
-        a = rows[..., part.start : part.middle].view(*rows.shape[:-1], self.rank, module.in_features)
-        b = rows[..., part.middle : part.end].view(*rows.shape[:-1], module.out_features, self.rank)
+        a = rows[..., part.a].view(*rows.shape[:-1], self.rank, module.in_features)
+        b = rows[..., part.b].view(*rows.shape[:-1], module.out_features, self.rank)
         return a, b
 
-    def initial(self, spec: LoraSpec, seed: int) -> Tensor:
-        """PEFT's initial values of a new adapter as a row, ``[P]`` on the CPU: A uniform in ±1/√in (Kaiming, a = √5).
+    @property
+    def drawn(self) -> int:
+        """Numbers of a row that are drawn at random for a new adapter: those of the As."""
+        return min(part.b.start for part in self.parts.values())
 
-        B is zero. They are drawn from ``seed`` alone, module by module in the model's order, each ``[rank, in]`` at the
+    def initial(self, spec: LoraSpec, seed: int) -> Tensor:
+        """PEFT's initial values of a new adapter's As, ``[drawn]`` on the CPU: uniform in ±1/√in (Kaiming, a = √5).
+
+        The Bs are zero. They are drawn from ``seed`` alone, module by module in the model's order, each ``[rank, in]`` at the
         adapter's own rank, so the values do not depend on the bank it is in. Safe to call from several threads.
         """
         generator = torch.Generator().manual_seed(seed)
-        row = torch.zeros(self.values.shape[1], dtype=self.values.dtype)
+        on_gpu = self.values.device.type == "cuda"
+        row = torch.empty(self.drawn, pin_memory=on_gpu)  # float32, whatever is computed in
         for name, module in self.modules.items():
-            if adapts(spec, name):
+            a = row[self.parts[name].a].view(self.rank, module.in_features)
+            rank = spec.rank if adapts(spec, name) else 0
+            if rank:
                 bound = 1 / math.sqrt(module.in_features)
-                drawn = torch.empty(spec.rank, module.in_features).uniform_(-bound, bound, generator=generator)
-                self.matrices(name, row)[0][: spec.rank].copy_(drawn)
+                a[:rank].uniform_(-bound, bound, generator=generator)
+            a[rank:].zero_()
         return row
 
-    def load_row(self, k: int, spec: LoraSpec, row: Tensor) -> None:
-        """Make row k an adapter of this kind with these values, ``[P]``."""
+    def begin(self, k: int, spec: LoraSpec, initial: Tensor) -> None:
+        """Make row k a new adapter of this kind with these `initial` values, ``[drawn]``."""
         self.specs[k] = spec
         self.scale[k] = spec.scale
-        self.values[k].copy_(row, non_blocking=True)
+        self.values[k, : self.drawn].copy_(initial, non_blocking=True)
+        self.values[k, self.drawn :].zero_()
         if self.computed is not self.values:
             self.computed[k].copy_(self.values[k])
 
     def initialise(self, k: int, seed: int) -> None:
         """Give adapter k its `initial` values."""
-        self.load_row(k, self.specs[k], self.initial(self.specs[k], seed))
+        self.begin(k, self.specs[k], self.initial(self.specs[k], seed))
 
     def put(self, k: int, adapter: Adapter) -> None:
         """Load a trained adapter into row k."""
@@ -304,6 +312,12 @@ class AdapterBank:
         if missing:
             fix = "use the model the adapter was trained on"
             raise UsageError(f"the model has no module {missing[0]}", where=adapter.base, fix=fix)
+        if self._is_row(adapter):
+            parts = [adapter.tensors[name][half].flatten() for half in (0, 1) for name in self.modules]
+            self.values[k].copy_(torch.cat(parts))  # one copy for hundreds
+            if self.computed is not self.values:
+                self.computed[k].copy_(self.values[k])
+            return
         for name, (a, b) in adapter.tensors.items():
             into_a, into_b = self.matrices(name, self.values[k])
             if a.shape[1] != into_a.shape[1] or b.shape[0] != into_b.shape[0]:
@@ -314,6 +328,14 @@ class AdapterBank:
             into_b[:, : a.shape[0]].copy_(b)
         if self.computed is not self.values:
             self.computed[k].copy_(self.values[k])
+
+    def _is_row(self, adapter: Adapter) -> bool:
+        """Whether an adapter's matrices end to end are a row: all modules, at the bank's rank and the model's sizes."""
+        return adapter.tensors.keys() == self.modules.keys() and all(
+            adapter.tensors[name][0].shape == (self.rank, module.in_features)
+            and adapter.tensors[name][1].shape == (module.out_features, self.rank)
+            for name, module in self.modules.items()
+        )
 
     def clear(self, k: int) -> None:
         """Make row k an adapter that adds nothing."""

@@ -12,8 +12,8 @@ from selfedit.lm.chat import chat_prompt
 from selfedit.lm.decoder import Completion, Decoder, OnToken, Row, heads_of
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.lm.rules import Stop, TokenRule
 from selfedit.lm.memory import memory_bytes
+from selfedit.lm.rules import Stop, TokenRule
 from selfedit.lm.sampling import draw_uniforms
 from selfedit.lm.static_decoder import StaticDecoder, decodes_statically
 

@@ -15,15 +15,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from selfedit.errors import ModelFileError, UsageError
-from selfedit.lm import manifest
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
 from selfedit.lm.block import install_blocks, is_known, run_layers
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
-from selfedit.lm.gguf_wheel import Progress
-from selfedit.lm.models import model_path
-from selfedit.lm.quiet import quiet
+from selfedit.models import manifest
+from selfedit.models.names import model_path
+from selfedit.models.quiet import quiet
+from selfedit.models.wheel import Progress
 
 __all__ = ["LanguageModel", "chat_prompt", "chat_turns", "fingerprint", "load"]
 

@@ -31,7 +31,7 @@ def decodes_statically(lm: LanguageModel) -> bool:
 
 
 class StaticDecoder(Decoder):
-    """See the module; its rows are sorted by adapter, and every row has one (the plain model is one that adds nothing)."""
+    """See the module. Its rows are sorted by adapter, and every row has one: the plain model's is one that adds nothing."""
 
     _graph: torch.cuda.CUDAGraph | None = None
     _step = 0
@@ -60,7 +60,7 @@ class StaticDecoder(Decoder):
 
     def _next_logits(self) -> Tensor:
         """Every row's logits after its last token, ``[R, V]``; its lengths are one more afterwards."""
-        if self._graph is None and self._step >= 2 and self.limit - self._step >= WORTH_A_GRAPH:
+        if self._graph is None and self._step >= 1 and self.limit - self._step >= WORTH_A_GRAPH:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self._logits = self._pass()

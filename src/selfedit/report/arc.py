@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selfedit.config import ArcSettings, make_settings
-from selfedit.outer.evaluate import ROUND
+from selfedit.rl.evaluate import ROUND
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import AnswerRow, InnerKey
 from selfedit.run.seeds import derive

@@ -13,7 +13,7 @@ from typing import Any
 
 from selfedit.errors import DataError, FormatError
 from selfedit.report.bench_tables import BenchTable, bench_tables
-from selfedit.run.files import write_atomic
+from selfedit.storage.files import write_atomic
 
 _PLACE = re.compile(r"(?P<start><!-- bench (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 

@@ -8,8 +8,8 @@ from typing import Any
 from selfedit.report.arc import task_pictures
 from selfedit.report.page import write_page
 from selfedit.report.pictures import draw
-from selfedit.run.files import write_atomic
 from selfedit.run.folder import RunFolder
+from selfedit.storage.files import write_atomic
 
 
 def write_report(folder: str | Path) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 from selfedit.errors import DataError
 from selfedit.report.further import further_tables
 from selfedit.report.words import method_name
-from selfedit.run.files import write_atomic
+from selfedit.storage.files import write_atomic
 
 END = "<!-- end of results -->"
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import RunFolderError
-from selfedit.run.files import canonical_json, folder_atomic, is_temporary, storage_errors, sweep, write_atomic
 from selfedit.run.ledger import Ledger
-from selfedit.run.lock import FolderLock
 from selfedit.run.metrics import Metrics
 from selfedit.run.settings import check_unchanged, described, frozen, read_settings, write_settings
+from selfedit.storage.files import canonical_json, folder_atomic, is_temporary, storage_errors, sweep, write_atomic
+from selfedit.storage.lock import FolderLock
 
 __all__ = ["FORMAT", "RunFolder", "folder_atomic", "write_atomic"]
 

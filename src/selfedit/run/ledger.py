@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import RunFolderError
-from selfedit.run.database import Database
 from selfedit.run.rows import (
     ADAPTATIONS,
     ANSWERS,
@@ -32,14 +31,13 @@ from selfedit.run.rows import (
     GradeRow,
     InnerKey,
     KnownRow,
-    R,
     RewardRow,
     SelfEditRow,
     StepRow,
-    Table,
     TimingRow,
-    columns,
 )
+from selfedit.storage.database import Database
+from selfedit.storage.tables import R, Table, columns
 
 __all__ = [
     "BASE",
@@ -75,7 +73,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, readonly: bool = False, timeout: float = 5.0) -> None:
         self.path = path
-        self._db = Database(path, readonly=readonly, timeout=timeout)
+        self._db = Database(path, readonly=readonly, timeout=timeout, tables=TABLES)
 
     def close(self) -> None:
         """Close the file; everything stored is already on the disk."""

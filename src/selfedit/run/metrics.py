@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfedit.run.files import canonical_json, storage_errors
+from selfedit.storage.files import canonical_json, storage_errors
 
 
 class Metrics:

@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from selfedit.errors import RunFolderError, SettingsChanged, UsageError
-from selfedit.run.files import write_atomic
+from selfedit.storage.files import write_atomic
 
 REDACTED = "<redacted>"
 """Stands in the folder for a value that must not be written down."""

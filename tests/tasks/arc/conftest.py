@@ -45,7 +45,7 @@ def smollm2_tokenizer() -> Any:
     """SmolLM2's own tokenizer, where its model was fetched before."""
     from transformers import AutoTokenizer
 
-    from selfedit.lm.models import list_models
+    from selfedit.models.names import list_models
 
     cached = next(info for info in list_models() if info.alias == "smollm2-135m")
     if not cached.cached:

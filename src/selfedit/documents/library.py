@@ -1,0 +1,265 @@
+"""A living set of documents: one adapter a document, and only what has changed is learned again.
+
+A library's folder holds ``library.json``, which says which adapter knows what, from which version of the document, with
+what recall, and one folder a document, which is an adapter in PEFT's format and the run that made it
+(`selfedit.documents.adapt`), so every step of every document is resumable by itself. Questions are routed
+to a document's adapter by their words; see `selfedit.retention.library` for what the router sees.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.config.retention import LibrarySettings
+from selfedit.documents.adapt import PHASE, adapt_documents
+from selfedit.errors import ModelFileError, UsageError
+from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.lora import Adapter
+from selfedit.retention.library import WordRouter
+from selfedit.run.folder import RunFolder
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.storage.files import canonical_json, remove, write_atomic
+from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, documents_in, load_contexts, slug
+from selfedit.tasks.task import Context
+
+KIND, STATE, TEXTS = "library", "library.json", "passages.json"
+_USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document as it is given now: its name in the library, its passages, and the hash of all it says."""
+
+    name: str
+    source: str
+    contexts: tuple[Context, ...]
+    version: str
+
+    @property
+    def folder(self) -> str:
+        """Where its adapter is, within the library."""
+        return f"documents/{slug(Path(self.name).stem)}-{self.version[:12]}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the library knows of a document.
+
+    Attributes:
+        name: the document's.
+        version: hash of what it said when it was learned.
+        adapter: folder of its adapter, within the library.
+        passages: how many.
+        recall: what is recalled of it, before and after it was learned: ``accuracy`` (where there are questions),
+            ``loss`` and ``general_loss`` as `adapt_documents` measures them.
+    """
+
+    name: str
+    version: str
+    adapter: str
+    passages: int
+    recall: dict[str, Any]
+
+
+def adapt_library(
+    folder: str | Path,
+    sources: Sequence[str | Path],
+    settings: Settings,
+    *,
+    samples: int = 1,
+    own_questions: bool = False,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> dict[str, Any]:
+    """Bring a library up to date with its documents; returns what is written to ``results.json``.
+
+    New and changed documents are learned, documents that are gone lose their adapter, a document under another name
+    keeps its own, and one that is unchanged costs nothing: the model is not even loaded for it.
+
+    Args:
+        folder: the library's; made if it is not there.
+        sources: every document it should know: files, or folders of documents.
+        settings: as for `adapt_documents`; frozen in the library.
+        samples: self-edits a passage.
+        own_questions: measure documents without questions by the model's own.
+        progress: where progress goes.
+        interrupt: how the user stops the run; the same call goes on where it stopped.
+        lm: the model, if it is loaded already.
+
+    Raises:
+        DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see `selfedit.errors`.
+    """
+    documents = read_documents(sources)
+    used = {name: value for name, value in settings.model_dump(mode="json").items() if name in _USED}
+    own = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
+    interrupt = interrupt or Interrupt()
+    with RunFolder.open(folder, {**used, **own, "samples": samples}, kind=KIND) as run:
+        before = {entry.name: entry for entry in read_library(run.path)}
+        by_version = {entry.version: entry for entry in before.values()}
+        entries: dict[str, Entry] = {}
+        done: dict[str, list[str]] = {name: [] for name in ("added", "changed", "moved", "unchanged", "removed")}
+        gone = [name for name in before if name not in {document.name for document in documents}]
+        for document in documents:
+            known = by_version.get(document.version)
+            if known is None:
+                interrupt.check()
+                lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+                told: Any = {"samples": samples, "own_questions": own_questions, "progress": progress}
+                place = run.path / document.folder
+                place.parent.mkdir(exist_ok=True)
+                found = adapt_documents(place, [document.source], settings, interrupt=interrupt, lm=lm, **told)
+                write_atomic(place / TEXTS, canonical_json([f"{c.title}\n{c.text}" for c in document.contexts]))
+                entries[document.name] = _entry(document, found)
+                # What is finished is in the library at once, beside what there was before.
+                _write(run, {**before, **entries})
+                done["changed" if document.name in before else "added"].append(document.name)
+            else:
+                entries[document.name] = replace(known, name=document.name)
+                done["unchanged" if document.name in before else "moved"].append(document.name)
+        done["removed"] = [name for name in gone if before[name].version not in {d.version for d in documents}]
+        _write(run, entries)
+        _sweep(run, entries)
+        results = _results(run, documents, entries, done, settings)
+        run.write_results(results)
+    return results
+
+
+def read_documents(sources: Sequence[str | Path]) -> list[Document]:
+    """Every document of the sources with its name: a file's own, or its path within the folder it was found in.
+
+    Raises:
+        UsageError: two documents have one name, or say the same.
+    """
+    found: list[Document] = []
+    for source in sources:
+        path = Path(source)
+        if not str(source).startswith(CORPUS_PREFIX) and path.is_dir():
+            inside = [(each.relative_to(path).as_posix(), str(each)) for each in documents_in(path)]
+        else:
+            inside = [(path.name, str(source))]
+        for name, place in inside:
+            contexts = tuple(load_contexts(place))
+            found.append(Document(name, place, contexts, data_hash(contexts)))
+    for key, what in (("name", "have one name"), ("version", "say the same")):
+        seen: dict[str, Document] = {}
+        for document in found:
+            other = seen.setdefault(getattr(document, key), document)
+            if other is not document:
+                fix = "rename one, or give each once"
+                raise UsageError(f"two documents {what}: {other.source}", where=document.source, fix=fix)
+    return found
+
+
+def _entry(document: Document, found: Mapping[str, Any]) -> Entry:
+    recall = {name: found[name] for name in ("accuracy", "loss", "general_loss") if name in found}
+    return Entry(document.name, document.version, document.folder, len(document.contexts), recall)
+
+
+def _write(run: RunFolder, entries: Mapping[str, Entry]) -> None:
+    state = {"form": 1, "model": run.settings["model"], "documents": [asdict(e) for _, e in sorted(entries.items())]}
+    write_atomic(run.path / STATE, canonical_json(state))
+
+
+def read_library(folder: str | Path) -> list[Entry]:
+    """The documents a library knows, by name; none for a library that has just been begun.
+
+    Raises:
+        ModelFileError: ``library.json`` cannot be read.
+    """
+    path = Path(folder) / STATE
+    try:
+        return [Entry(**values) for values in json.loads(path.read_text("utf-8"))["documents"]] if path.exists() else []
+    except (ValueError, KeyError, TypeError) as error:
+        fix = "remove it: the next `selfedit adapt --library` makes it anew from the documents"
+        raise ModelFileError(f"the library's state cannot be read: {error}", where=path, fix=fix) from error
+
+
+def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
+    """Remove the folders of documents that are gone or have another version by now."""
+    wanted = {run.path / entry.adapter for entry in entries.values()}
+    for folder in sorted((run.path / "documents").glob("*")):
+        if folder not in wanted:
+            remove(folder)
+
+
+class Library:
+    """A library to ask: its documents, and which of them a question goes to.
+
+    Args:
+        folder: the library's.
+        settings: how questions are routed; by words, whatever ``route`` says.
+
+    Raises:
+        ModelFileError: this is no library, or a document's adapter is missing.
+    """
+
+    def __init__(self, folder: str | Path, settings: LibrarySettings | None = None) -> None:
+        self.folder = Path(folder)
+        if not is_library(folder):
+            fix = "give the folder that `selfedit adapt --library -o` wrote"
+            raise ModelFileError("this is not a library of documents", where=folder, fix=fix)
+        self.settings = settings or LibrarySettings()
+        self.entries = read_library(folder)
+        self._router = WordRouter([self._text(entry) for entry in self.entries], self.settings.least)
+        self._adapters: dict[int, Adapter] = {}
+
+    def route(self, question: str, title: str = "") -> Entry | None:
+        """The document a question goes to, from its words and its topic line alone; None for none."""
+        place = self._router.route(f"{title}\n{question}" if title and self.settings.title else question)
+        return None if place is None else self.entries[place]
+
+    def adapter(self, entry: Entry) -> Adapter:
+        """A document's adapter, loaded once."""
+        place = self.entries.index(entry)
+        if place not in self._adapters:
+            self._adapters[place] = Adapter.load(self.folder / entry.adapter)
+        return self._adapters[place]
+
+    def _text(self, entry: Entry) -> str:
+        """What an adapter was made from: the document's passages and the model's self-edits of them."""
+        path = self.folder / entry.adapter
+        try:
+            words = json.loads((path / TEXTS).read_text("utf-8"))
+            with RunFolder.read(path) as run:
+                return "\n".join([*words, *[row.text for row in run.ledger.self_edits(PHASE, 0)]])
+        except (OSError, ValueError) as error:
+            fix = "bring the library up to date: the same `selfedit adapt --library` again"
+            raise ModelFileError(f"what a document says cannot be read: {error}", where=path, fix=fix) from error
+
+
+def is_library(folder: str | Path) -> bool:
+    """Whether a folder is a library of documents."""
+    return (Path(folder) / STATE).exists()
+
+
+def _results(
+    run: RunFolder,
+    documents: Sequence[Document],
+    entries: Mapping[str, Entry],
+    done: Mapping[str, list[str]],
+    settings: Settings,
+) -> dict[str, Any]:
+    """The library as it is now, what was done, and how many of its documents' own questions find their document."""
+    library = Library(run.path, settings.retention.library)
+    routed = {}
+    for document in documents:
+        asked = [(c.title, q.text) for c in document.contexts for q in c.questions]
+        if asked:
+            found = [library.route(question, title) for title, question in asked]
+            right = sum(entry is not None and entry.name == document.name for entry in found)
+            routed[document.name] = {"right": right, "questions": len(asked)}
+    return {
+        "experiment": KIND,
+        "documents": [asdict(entry) for _, entry in sorted(entries.items())],
+        "done": dict(done),
+        "routed": routed,
+        "model": {"name": settings.model},
+        "grader": settings.answer.grader,
+    }

@@ -1,0 +1,75 @@
+"""What an engine is given and what it gives back: plain data that can cross to another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from selfedit.inner.job import AdaptJob
+from selfedit.lm.generate import Completion
+from selfedit.lm.likelihood import Gold
+from selfedit.lm.rules import Stop
+
+OnTokens = Callable[[int], None]
+"""Called with the training tokens done since the last call."""
+
+
+@dataclass(frozen=True)
+class TrialBatch:
+    """A group of inner loops, trained together and asked together.
+
+    Attributes:
+        jobs: one inner loop each; None adapts nothing, the model answers as it is.
+        prompts: for each job, the token ids of the questions its adapted model is asked.
+        max_new_tokens: the longest answer.
+        alphabet: the only tokens an answer is made of; None for all.
+        stop: ends an answer besides the model's own end of text.
+        golds: for each job, the answers whose likelihood under its adapted model is asked; nothing asks for none.
+    """
+
+    jobs: tuple[AdaptJob | None, ...]
+    prompts: tuple[tuple[tuple[int, ...], ...], ...]
+    max_new_tokens: int
+    alphabet: tuple[int, ...] | None = None
+    stop: Stop | None = None
+    golds: tuple[tuple[Gold, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One finished inner loop: its loss at every step, its training tokens, its answers, its gold answers' loss."""
+
+    losses: tuple[float, ...]
+    tokens: int
+    answers: tuple[Completion, ...]
+    gold_losses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished group, and the seconds its parts took."""
+
+    loops: tuple[Trained, ...]
+    adapting: float
+    answering: float
+    reading: float = 0.0
+
+
+class Engine(Protocol):
+    """Runs groups of inner loops on the current policy."""
+
+    def run(
+        self, batches: Sequence[TrialBatch], on_tokens: OnTokens, check: Callable[[], None]
+    ) -> Iterator[tuple[int, Done]]:
+        """Yield (index, result) as groups finish, in any order; ``check`` is called between steps and may raise."""
+        ...
+
+    def load_weights(self, folder: Path) -> None:
+        """Go on with the weights of a merged policy's model folder."""
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever the engine holds."""
+        ...

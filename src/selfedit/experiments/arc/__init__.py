@@ -1,0 +1,1 @@
+"""Tables over ARC tasks: few-shot self-edits, test-time training, the filter of tasks."""

@@ -1,0 +1,171 @@
+"""Few-shot ARC, end to end: in-context learning, test-time training before RL, ReST-EM, and after it; Oracle TTT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.engine.processes import engine_for
+from selfedit.errors import DataError, UsageError
+from selfedit.experiments.arc.filter import solved_by_oracle
+from selfedit.experiments.arc.prime import primed_model
+from selfedit.experiments.arc.results import few_shot_results
+from selfedit.lm.load import load
+from selfedit.rl.evaluate import check_methods, evaluate
+from selfedit.rl.rest_em import Round, plan_rounds, train
+from selfedit.rl.session import Session
+from selfedit.run.environment import environment
+from selfedit.run.folder import RunFolder
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.seeds import derive
+from selfedit.tasks.arc.answering import GridGrader
+from selfedit.tasks.arc.contexts import FROM_TRAIN, ArcContext, arc_context, read_tasks, tasks_hash
+from selfedit.tasks.arc.few_shot import FewShotTask
+from selfedit.tasks.arc.task import ArcTask
+from selfedit.tasks.task import split_contexts
+
+KIND = "few-shot"
+METHODS = {
+    "base": "in-context learning",
+    "own": "TTT + own self-edits, before RL",
+    "seal": "TTT + own self-edits, after RL (SEAL)",
+    "oracle": "Oracle TTT (a recipe tuned by hand)",
+}
+"""The four rows, from least to most."""
+
+
+@dataclass(frozen=True)
+class ArcSets:
+    """The tasks RL learns on, and those that are measured."""
+
+    train: list[ArcContext]
+    heldout: list[ArcContext]
+
+
+def run_few_shot(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+) -> dict[str, Any]:
+    """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
+
+    Args:
+        folder: the run's folder; made if it is not there.
+        settings: frozen in the folder at the first start.
+        progress: where progress goes.
+        interrupt: how the user stops the run.
+
+    Raises:
+        UsageError, DataError: settings or tasks that cannot be used; where the filter leaves none, after it.
+        SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
+    """
+    check_methods(settings.eval.methods, METHODS)
+    sets = read_sets(settings)
+    if settings.rl.rounds and not settings.arc.filter and sets.heldout:
+        plan_rounds(settings, sets.train)
+    with open_session(folder, settings, sets, KIND, progress, interrupt or Interrupt()) as session:
+        session, sets = _filtered(session, sets)
+        rounds = _work(session, sets)
+        results = few_shot_results(session, sets.train, sets.heldout, rounds, METHODS)
+        session.run.write_results(results)
+    return results
+
+
+def read_sets(settings: Settings) -> ArcSets:
+    """The tasks of a run as contexts; nothing is held out yet where ``arc.heldout`` is train.
+
+    Raises:
+        UsageError: a task is both trained on and held out.
+        DataError, FormatError: tasks that cannot be read, or have no solutions.
+    """
+    arc, seed = settings.arc, derive(settings.seed, "views")
+    train_on = read_tasks(arc.train, arc.train_ids, arc)
+    heldout = read_tasks(arc.heldout, arc.heldout_ids, arc) if arc.heldout != FROM_TRAIN else []
+    shown = {_puzzle(task) for task in train_on}
+    if shared := [task.id for task in heldout if _puzzle(task) in shown]:
+        fix = f"held-out tasks must not be trained on: name others, or set arc.heldout = {FROM_TRAIN!r}"
+        raise UsageError(f"{len(shared)} tasks are both trained on and held out", where=shared[0], fix=fix)
+    made = [[arc_context(task, seed, arc.answer) for task in tasks] for tasks in (train_on, heldout)]
+    return ArcSets(*made)
+
+
+def open_session(
+    folder: str | Path, settings: Settings, sets: ArcSets, kind: str, progress: ProgressSink, interrupt: Interrupt
+) -> ArcSession:
+    """The run's folder, the model (primed where asked for), where inner loops run; use it in a ``with``."""
+    hashes = {name: tasks_hash(c.task for c in tasks) for name, tasks in vars(sets).items()}
+    run = RunFolder.open(folder, settings.model_dump(mode="json") | {"data": hashes}, kind=kind)
+    try:
+        run.record_environment(environment(hashes))
+        model = settings.model
+        if settings.arc.prime.tokens:
+            model = str(primed_model(settings, progress=progress, interrupt=interrupt))
+        lm = load(model, device=settings.device, dtype=settings.dtype)
+        task = FewShotTask(lm, settings, [*sets.train, *sets.heldout])
+        engine = engine_for(lm, settings, model)
+        return ArcSession(run, lm, task, settings, GridGrader(), progress, interrupt, engine)
+    except BaseException:
+        run.close()
+        raise
+
+
+class ArcSession(Session[FewShotTask]):
+    """A session that lets go of its folder and workers at its end."""
+
+    def __enter__(self) -> ArcSession:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.engine.close()
+        self.run.close()
+
+
+def _puzzle(task: ArcTask) -> object:
+    """What makes a task the same one under another name: its demonstrations."""
+    return tuple(pair.key for pair in task.train)
+
+
+def _filtered(session: ArcSession, sets: ArcSets) -> tuple[ArcSession, ArcSets]:
+    """The tasks that Oracle TTT solves, where asked for; then some of them held out, where none are yet."""
+    settings = session.settings
+    if settings.arc.filter:
+        solved = solved_by_oracle(session, [*sets.train, *sets.heldout])
+        sets = ArcSets(*([c for c in tasks if solved[c.id]] for tasks in (sets.train, sets.heldout)))
+    if settings.arc.heldout == FROM_TRAIN:
+        count = min(settings.arc.heldout_tasks, len(sets.train) // 2)
+        split = split_contexts(sets.train, [count, len(sets.train) - count], seed=derive(settings.seed, "heldout"))
+        sets = ArcSets(split[1], split[0])
+    if not sets.heldout or (settings.rl.rounds and not sets.train):
+        what = f"{len(sets.train)} tasks to learn on and {len(sets.heldout)} to measure are left"
+        fix = "give more tasks, a stronger arc.oracle, or a model that it works with (arc.prime)"
+        raise DataError(what, where="arc.filter" if settings.arc.filter else "arc.heldout", fix=fix)
+    return _at_most(session, len(sets.train)), sets
+
+
+def _at_most(session: ArcSession, tasks: int) -> ArcSession:
+    """A round takes no more tasks than the filter and the held-out ones leave."""
+    rl, arc = session.settings.rl, session.settings.arc
+    most = tasks // rl.rounds if rl.fresh and rl.rounds else tasks
+    if rl.contexts <= most or not (arc.filter or arc.heldout == FROM_TRAIN):
+        return session
+    fewer = session.settings.model_copy(update={"rl": rl.model_copy(update={"contexts": max(1, most)})})
+    return replace(session, settings=fewer)
+
+
+def _work(session: ArcSession, sets: ArcSets) -> list[Round]:
+    methods: Sequence[str] = session.settings.eval.methods
+    for method in methods:
+        if method != "seal":
+            evaluate(session, method, sets.heldout)
+    if not session.settings.rl.rounds:
+        return []
+    rounds, policy = train(session, sets.train)
+    if "seal" in methods:
+        evaluate(session, "seal", sets.heldout, policy)
+    return rounds

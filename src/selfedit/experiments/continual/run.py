@@ -1,0 +1,150 @@
+"""Continual self-edits: one passage after the other into one model, and what it still knows (SEAL, section 5).
+
+A sequence takes one self-edit a passage: the model writes it, a LoRA adapter is trained on it, the questions of all
+passages so far are asked, the adapter is merged, the next one starts from there. Many sequences run together: merging
+is adding low-rank updates (`selfedit.lm.stack`), so all of them share one frozen base and one batch.
+
+Beside it, what was damaged: the accuracy on passages that are never edited, and the loss on everyday text, before the
+first edit and after each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import RetentionSettings, Settings, parse_remedies, remedies_name
+from selfedit.documents.recall import accuracies, ask_questions
+from selfedit.errors import UsageError
+from selfedit.experiments.continual.plan import plan_sequences
+from selfedit.experiments.continual.results import continual_results, matrix_csv
+from selfedit.experiments.continual.steps import KIND, Setting, Way, run_group
+from selfedit.grading.grader import get_grader
+from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.perplexity import mean_losses
+from selfedit.retention.general import measured_texts
+from selfedit.retention.pseudorehearsal import OwnText, write_own_texts
+from selfedit.retention.remedies import Remedies
+from selfedit.rl.session import Session
+from selfedit.run.environment import environment
+from selfedit.run.folder import RunFolder
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.storage.files import fingerprint, write_atomic
+from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.task import Context
+
+
+def run_continual(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> dict[str, Any]:
+    """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used; nothing is written.
+        SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
+    """
+    if settings.workers != 1:
+        fix = "set workers = 1: sequences already train together (continual.together)"
+        raise UsageError("continual edits run in this process", where="workers", fix=fix)
+    chosen = settings.continual
+    contexts = load_contexts(settings.train, require_questions=True)
+    probes = _probes(settings, contexts)
+    plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
+    grader = get_grader(settings.answer.grader, settings.judge)
+    hashes = {"train": data_hash(contexts), "probes": data_hash(probes), "general": fingerprint(measured_texts())}
+    frozen = settings.model_dump(mode="json") | {"data": hashes}
+    with RunFolder.open(folder, frozen, kind=KIND) as run:
+        run.record_environment(environment(hashes))
+        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+        session = Session(run, lm, KnowledgeTask(lm, settings), settings, grader, progress, interrupt or Interrupt())
+        setting = Setting(session, plan, probes)
+        before = _before(setting)
+        texts = _own_texts(session)
+        ways = [_way(session.task, settings.retention, name, texts) for name in _names(settings)]
+        after = {way.name: _sequences(setting, way) for way in ways}
+        results = continual_results(settings, plan, before, after) | {
+            "experiment": KIND,
+            "model": {"name": settings.model, "fingerprint": lm.fingerprint},
+            "grader": settings.answer.grader,
+            "data": hashes,
+            "settings": settings.model_dump(mode="json"),
+        }
+        write_atomic(run.path / "matrix.csv", matrix_csv(results).encode())
+        run.write_results(results)
+    return results
+
+
+def _names(settings: Settings) -> tuple[str, ...]:
+    return settings.continual.compare or (remedies_name(settings.retention.remedies),)
+
+
+def _way(task: KnowledgeTask, retention: RetentionSettings, name: str, own_texts: Sequence[OwnText]) -> Way:
+    chosen = RetentionSettings.model_validate(retention.model_dump() | {"remedies": parse_remedies(name)})
+    return Way(name, Remedies(task, chosen, own_texts))
+
+
+def _own_texts(session: Session) -> list[OwnText]:
+    """What the unedited model writes of its own accord, if a way asks for it: written once, then read."""
+    settings, ledger = session.settings, session.run.ledger
+    if not any("pseudorehearsal" in parse_remedies(name) for name in _names(settings)):
+        return []
+    if (stored := ledger.step("own texts")) is None:
+        stored = {"texts": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)}
+        ledger.finish_step("own texts", stored)
+    return [(ids, start) for ids, start in stored["texts"]]
+
+
+def _probes(settings: Settings, contexts: Sequence[Context]) -> list[Context]:
+    wanted = settings.continual.probes
+    if not wanted:
+        return []
+    if settings.heldout is None:
+        fix = "name a file of them, or set continual.probes = 0"
+        raise UsageError("passages that are never edited come from heldout, which is not set", where="heldout", fix=fix)
+    heldout = load_contexts(settings.heldout, require_questions=True)
+    texts = {context.text for context in contexts}
+    apart = [context for context in heldout if context.text not in texts]
+    if wanted > len(apart):
+        what = f"{wanted} passages that are never edited are asked for, there are {len(apart)}"
+        raise UsageError(what, where="continual.probes", fix="lower it, or give other held-out passages")
+    return apart[:wanted]
+
+
+def _before(setting: Setting) -> dict[str, Any]:
+    """What the unedited model knows: every passage of the plan, the probes, everyday text."""
+    session = setting.session
+    if (stored := session.run.ledger.step("before")) is not None:
+        return stored
+    contexts = list({context.id: context for sequence in setting.plan for context in sequence}.values())
+    told = {"progress": session.progress, "interrupt": session.interrupt}
+    answers = ask_questions(session.task, [*contexts, *setting.probes], session.grader, name="before any edit", **told)
+    payload = {"accuracy": accuracies(answers), "general": mean_losses(session.lm, measured_texts())}
+    session.run.ledger.finish_step("before", payload)
+    return session.run.ledger.step("before") or {}
+
+
+def _sequences(setting: Setting, way: Way) -> list[list[dict[str, Any]]]:
+    """Every sequence through all its steps under one set of remedies: what each step measured, by sequence."""
+    session, chosen = setting.session, setting.session.settings.continual
+    numbers = range(chosen.sequences)
+    groups = [numbers[start : start + chosen.together] for start in range(0, len(numbers), chosen.together)]
+    found: list[list[dict[str, Any]]] = []
+    total = chosen.sequences * chosen.steps
+    done = sum(
+        len(group)
+        for at, group in enumerate(groups)
+        for step in range(1, chosen.steps + 1)
+        if session.run.ledger.step(way.step_name(at, step)) is not None
+    )
+    with session.progress.task(f"edits ({way.name})", total=total, unit="edits", done=done) as counter:
+        for at, group in enumerate(groups):
+            found += run_group(setting, way, at, group, counter)
+    return found

@@ -1,0 +1,1 @@
+"""Tables over passages: RL, single passages, replayed self-edits, continued pretraining."""

@@ -1,0 +1,223 @@
+"""Continued pretraining: many passages into one model, self-edits unsplit, an adapter or all weights.
+
+Each method makes one training set of all passages: every text written about a passage is a document under its title,
+and the passage itself is one more. One model is trained on it from the untouched weights, and answers the questions of
+all passages without them. The methods differ by their documents alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.errors import DataError, UsageError
+from selfedit.experiments.knowledge.cpt_training import forget, train_into
+from selfedit.experiments.knowledge.external import check_external, write_external
+from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.knowledge.training_documents import documents_of
+from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa
+from selfedit.experiments.opened import opened, results_of
+from selfedit.grading.grader import get_grader
+from selfedit.lm.load import LanguageModel, load_weights
+from selfedit.models.names import model_path
+from selfedit.rl.sample import sample
+from selfedit.rl.score import answer_base
+from selfedit.rl.session import Session
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.ledger import Ledger, SelfEditRow
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.seeds import derive
+from selfedit.storage.files import hash_folder
+from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.published import continued_pretraining
+from selfedit.tasks.task import Context
+
+KIND = "cpt"
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a run works on: all passages, those asked about with the questions drawn, hashes of what is from outside."""
+
+    contexts: list[Context]
+    asked: list[Context]
+    external: dict[str, str]
+
+
+def run_cpt(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> dict[str, Any]:
+    """Start the experiment, or go on with it where it stopped; returns what is written to ``results.json``.
+
+    Texts are kept in the ledger as they are written, full finetuning goes on from its last checkpoint, an adapter's
+    training begins anew.
+
+    Args:
+        folder: the run's folder; made if it is not there.
+        settings: ``cpt``, ``heldout`` (the passages, without ``cpt.sources``), ``edit``, ``answer``, ``external``,
+            ``eval.repeats`` (training seeds) and, for adapters, ``inner`` are used.
+        progress: where progress goes.
+        interrupt: how the user stops the run.
+        lm: the model, if it is loaded already; its weights are those of the untouched model again at the end.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used; nothing is written.
+    """
+    data = _data(settings)
+    hashes = {"passages": data_hash(data.contexts), "asked": data_hash(data.asked)}
+    hashes |= data.external
+    hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
+    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm, "workers": False}
+    with opened(
+        folder, settings, hashes, get_grader(settings.answer.grader, settings.judge), kind=KIND, **told
+    ) as session:
+        for method in settings.cpt.methods:
+            _measure(session, method, data)
+        results = _results(session, data, hashes)
+        session.run.write_results(results)
+    return results
+
+
+def asked_of(settings: Settings) -> list[Context]:
+    """The passages that a run with these settings asks about, with the questions drawn."""
+    return _asked(_passages(settings), settings.cpt.questions, settings.seed)
+
+
+def _passages(settings: Settings) -> list[Context]:
+    cpt = settings.cpt
+    sources = list(cpt.sources) or [settings.heldout or ""]
+    if not sources[0]:
+        raise UsageError("there are no passages", where="heldout", fix="set cpt.sources to files of passages")
+    contexts = load_contexts(sources, require_questions=True)
+    if cpt.passages is not None and cpt.passages > len(contexts):
+        what = f"{cpt.passages} passages asked for, there are {len(contexts)}"
+        raise DataError(what, where=", ".join(sources), fix="lower cpt.passages")
+    return contexts[: cpt.passages]
+
+
+def _data(settings: Settings) -> _Data:
+    cpt, contexts = settings.cpt, _passages(settings)
+    if "seal" in cpt.methods and cpt.policy is None:
+        fix = "set cpt.policy to the model folder of a round, runs/NAME/policy/round-2/model, or leave the method out"
+        raise UsageError("the method 'seal' has no policy to write with", where="cpt.policy", fix=fix)
+    if cpt.policy is not None and not any(Path(cpt.policy).glob("*.safetensors")):
+        raise DataError("there is no model here", where=cpt.policy, fix="give a folder policy/round-N/model of a run")
+    hashes = check_external(settings, contexts, cpt.samples, "cpt.methods") if "external" in cpt.methods else {}
+    if cpt.writer == "endpoint" and settings.external.endpoint.model is None:
+        fix = 'set external.endpoint.model, or cpt.writer = "own"'
+        raise UsageError("there is no endpoint to write with", where="cpt.writer", fix=fix)
+    return _Data(contexts, _asked(contexts, cpt.questions, settings.seed), hashes)
+
+
+def _asked(contexts: Sequence[Context], count: int | None, seed: int) -> list[Context]:
+    """The contexts with the questions that are asked of them: all, or so many drawn from all of them at random."""
+    every = [question.id for context in contexts for question in context.questions]
+    if count is None:
+        return list(contexts)
+    if count > len(every):
+        what = f"{count} questions asked for, the passages have {len(every)}"
+        raise DataError(what, where="cpt.questions", fix="lower it, or leave it out to ask all")
+    drawn = set(random.Random(derive(seed, "questions")).sample(every, count))
+    cut = [replace(c, questions=tuple(q for q in c.questions if q.id in drawn)) for c in contexts]
+    return [context for context in cut if context.questions]
+
+
+def _measure(session: Session, method: str, data: _Data) -> None:
+    """Write, train and answer, for each training seed; the model has its untouched weights again afterwards."""
+    if method == "base":
+        return answer_base(session, "eval:base", 0, data.asked)
+    for repeat in range(session.settings.eval.repeats):
+        name = f"{method}-{repeat}"
+        if session.run.ledger.step(f"answered:{name}") is not None:
+            continue
+        documents = documents_of(session, data.contexts, _written(session, method, data))
+        session.interrupt.check()
+        try:
+            train_into(session, name, documents, derive(session.settings.seed, "cpt", repeat))
+            # Other weights, and so another name: what the untouched model answered says nothing about them.
+            answer_base(replace(session, weights=f"{session.weights}+{name}"), f"eval:{method}", repeat, data.asked)
+        finally:
+            load_weights(session.lm, model_path(session.settings.model))
+        session.run.ledger.finish_step(f"answered:{name}", {})
+        forget(session, name)
+    return None
+
+
+def _written(session: Session, method: str, data: _Data) -> list[SelfEditRow]:
+    """The texts of a method, from the ledger where they are there already."""
+    contexts, samples = data.contexts, session.settings.cpt.samples
+    if method == "own":
+        return sample(session, "write:own", 0, contexts, samples)
+    if method == "seal":
+        return _written_by_policy(session, contexts, samples)
+    if method == "external":
+        return write_external(session, "write:external", contexts, samples)
+    writers = {"entigraph": write_entigraph, "spa": write_spa}
+    return writers[method](session, contexts) if method in writers else []
+
+
+def _written_by_policy(session: Session, contexts: Sequence[Context], samples: int) -> list[SelfEditRow]:
+    """What a policy of another run writes; the training starts from the untouched weights, as the other rows'."""
+    rows = session.run.ledger.self_edits("write:seal", 0)
+    if len(rows) == len(contexts) * samples or session.settings.cpt.policy is None:
+        return rows
+    load_weights(session.lm, Path(session.settings.cpt.policy))
+    try:
+        return sample(session, "write:seal", 0, contexts, samples)
+    finally:
+        load_weights(session.lm, model_path(session.settings.model))
+
+
+def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[str, Any]:
+    settings, ledger = session.settings, session.run.ledger
+    methods, repeats = list(settings.cpt.methods), settings.eval.repeats
+    grades = {method: _grades(ledger, method, repeats) for method in methods}
+    scores = {m: {c: sum(of) / len(of) for c, of in found.items()} for m, found in grades.items()}
+    published = continued_pretraining(settings.cpt.update, len(data.contexts))
+    held: Any = {"pairs": pairs_of(methods), "published": published, "rounds": range(repeats)}
+    results = results_of(KIND, session, scores, hashes, **held)
+    every = {method: [right for of in found.values() for right in of] for method, found in grades.items()}
+    phases = {m: ledger.self_edits(f"write:{m}", 0) for m in methods}
+    return results | {
+        "passages": len(data.contexts),
+        "questions": sum(len(context.questions) for context in data.asked),
+        "costs": costs(ledger),
+        "by_question": {method: sum(of) / len(of) for method, of in every.items()},
+        "training": {
+            m: [_training(ledger, m, r) for r in range(settings.eval.repeats)] for m in methods if m != "base"
+        },
+        "self_edits": [{"policy": m, **shape_of(rows, session.task)} for m, rows in phases.items() if rows],
+    }
+
+
+def _grades(ledger: Ledger, method: str, repeats: int) -> dict[str, list[bool]]:
+    """Every verdict on an answer by context, over all training seeds."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    for repeat in range(1 if method == "base" else repeats):
+        for row in ledger.answers(f"eval:{method}", repeat):
+            if row.correct is not None:
+                found[row.context_id].append(row.correct)
+    return found
+
+
+def _training(ledger: Ledger, method: str, repeat: int) -> dict[str, Any]:
+    done = ledger.step(f"trained:{method}-{repeat}") or {}
+    return done | {"steps": len(done["losses"])}
+
+
+def pairs_of(methods: Sequence[str]) -> list[tuple[str, str]]:
+    """What is compared, the earlier row first: neighbours, and every method with the passage alone."""
+    pairs = list(pairwise(methods))
+    more = [("passage", m) for m in methods if m not in ("base", "passage")] if "passage" in methods else []
+    return pairs + [pair for pair in more if pair not in pairs]

@@ -1,0 +1,77 @@
+"""Self-edits from outside: put where the model's own are, from a file or from an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from selfedit.config import Settings
+from selfedit.errors import UsageError
+from selfedit.experiments.knowledge.writing import ROUND, write
+from selfedit.rl.session import Session
+from selfedit.run.ledger import SelfEditRow
+from selfedit.storage.files import fingerprint
+from selfedit.tasks.knowledge.prompts import edit_prompt
+from selfedit.tasks.knowledge.written import read_self_edits
+from selfedit.tasks.task import Context
+
+
+def write_external(session: Session, phase: str, contexts: Sequence[Context], samples: int) -> list[SelfEditRow]:
+    """The self-edits of the method ``external``: from its file, or asked for as the model's own are, of an endpoint."""
+    external, edit = session.settings.external, session.settings.edit
+    if external.file is not None:
+        return store_written(session, phase, contexts, read_self_edits(external.file).of(contexts, samples))
+    prompts = {context.id: [edit_prompt(context, edit.format, chat=True)] * samples for context in contexts}
+    return write(session, phase, contexts, prompts, external.endpoint)
+
+
+def check_external(settings: Settings, contexts: Sequence[Context], samples: int, where: str) -> dict[str, str]:
+    """What is to be hashed of an external writer's material, once it is known that there is enough.
+
+    Raises:
+        UsageError: neither a file nor an endpoint's model is named.
+        DataError, FormatError: the file has not what is needed.
+    """
+    external = settings.external
+    if external.file is None and external.endpoint.model is None:
+        fix = (
+            f"set external.file to a file of self-edits, or external.endpoint.model, or leave the method out of {where}"
+        )
+        raise UsageError("the method 'external' has no writer", where="external", fix=fix)
+    if external.file is None:
+        return {}
+    file = read_self_edits(external.file)
+    file.of(contexts, samples)
+    return {"external": file.sha256}
+
+
+def store_written(
+    session: Session, phase: str, contexts: Sequence[Context], texts: Mapping[str, Sequence[str]]
+) -> list[SelfEditRow]:
+    """Put self-edits from outside into the ledger, once, where the model's own are."""
+    ledger = session.run.ledger
+    have = {(row.context_id, row.candidate) for row in ledger.self_edits(phase, ROUND)}
+    rows = [
+        _row(session, phase, context, candidate, text)
+        for context in contexts
+        for candidate, text in enumerate(texts[context.id])
+        if (context.id, candidate) not in have
+    ]
+    if rows:
+        ledger.add_self_edits(rows)
+    return ledger.self_edits(phase, ROUND)
+
+
+def _row(session: Session, phase: str, context: Context, candidate: int, text: str) -> SelfEditRow:
+    return SelfEditRow(
+        phase=phase,
+        round=ROUND,
+        context_id=context.id,
+        candidate=candidate,
+        text=text,
+        prompt_hash=fingerprint([]),
+        seed=0,
+        tokens=len(session.lm.encode(text)),
+        seconds=0.0,
+        finish="stop",
+        rejected="nothing in it to train on" if session.task.parse(text).empty else None,
+    )

@@ -1,0 +1,126 @@
+"""Replay: the published self-edits as training text for another learner. Does the published order hold for it?
+
+For each of the published passages: untouched, trained on the passage alone, and on the passage with the self-edits that
+the 7B model wrote before RL, after round 1, after round 2, or that GPT-4.1 wrote. The inner seeds of a passage are the
+same for all, so differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.errors import DataError
+from selfedit.experiments.knowledge.methods import by_seed, measure, measure_written
+from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.opened import opened, results_of
+from selfedit.grading.grader import get_grader
+from selfedit.lm.load import LanguageModel
+from selfedit.rl.evaluate import ROUND, context_scores
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.tasks.knowledge.contexts import contexts_from, data_hash
+from selfedit.tasks.knowledge.published import REPLAY, REPLAY_PAIRED
+from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
+from selfedit.tasks.task import Context
+
+KIND = "replay"
+WRITERS = {"no-rl": "no_rl", "round-1": "round_1", "round-2": "round_2", "gpt-4.1": "gpt4_1"}
+"""Rows with self-edits, in the published order, and the setting that names the file of each."""
+ROWS = ("base", "passage", *WRITERS)
+PAIRS = (
+    ("base", "passage"),
+    ("passage", "no-rl"),
+    ("no-rl", "round-1"),
+    ("round-1", "round-2"),
+    ("round-2", "gpt-4.1"),
+    ("no-rl", "round-2"),
+    ("gpt-4.1", "round-2"),
+    ("passage", "round-2"),
+)
+"""Neighbours in the published order, and the differences the paper speaks of; the earlier row first."""
+
+_FETCH = (
+    "get the evaluation files of SEAL's repository (github.com/Continual-Intelligence/SEAL, "
+    "general-knowledge/data/synthetic_data/eval: base, iter1, iter2, gpt4_1), set replay.folder to where they are, and "
+    "replay.no_rl, replay.round_1, replay.round_2, replay.gpt4_1 to their names there (.json, also gzipped)"
+)
+
+
+def run_replay(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> dict[str, Any]:
+    """Start the experiment, or go on with it where it stopped; returns what is written to ``results.json``.
+
+    Args:
+        folder: the run's folder; made if it is not there.
+        settings: ``replay``, ``inner``, ``edit`` (how lines are read), ``answer``, ``eval.samples`` (published
+            self-edits used a passage) and ``eval.repeats`` (inner seeds) are used.
+        progress: where progress goes.
+        interrupt: how the user stops the run.
+        lm: the model, if it is loaded already.
+
+    Raises:
+        DataError: the published files are not there or do not fit together; says where to get them.
+    """
+    files = {row: _read(settings, name) for row, name in WRITERS.items()}
+    contexts = _passages(files["no-rl"], settings.replay.passages)
+    texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
+    hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
+    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
+    with opened(
+        folder, settings, hashes, get_grader(settings.answer.grader, settings.judge), kind=KIND, **told
+    ) as session:
+        for row in ROWS:
+            if row in texts:
+                measure_written(session, row, contexts, texts[row])
+            else:
+                measure(session, row, contexts)
+        ledger = session.run.ledger
+        scores = {row: context_scores(ledger, row) for row in ROWS}
+        held: Any = {"pairs": PAIRS, "published": REPLAY, "published_pairs": REPLAY_PAIRED}
+        results = results_of(KIND, session, scores, hashes, **held)
+        results["by_seed"] = {row: by_seed(ledger, row) for row in ROWS}
+        results["order"] = [_step(gap) for gap in results["paired"][: len(ROWS) - 1]]
+        edits = {row: ledger.self_edits(f"eval:{row}", ROUND) for row in WRITERS}
+        results["self_edits"] = [{"policy": row, **shape_of(of, session.task)} for row, of in edits.items()]
+        session.run.write_results(results)
+    return results
+
+
+def pairs_of(methods: Collection[str]) -> list[tuple[str, str]]:
+    """What is compared of these rows, the earlier first."""
+    return [(b, a) for b, a in PAIRS if b in methods and a in methods]
+
+
+def asked_of(settings: Settings) -> list[Context]:
+    """The passages that a run with these settings asks about."""
+    return _passages(_read(settings, WRITERS["no-rl"]), settings.replay.passages)
+
+
+def _read(settings: Settings, name: str) -> SelfEditFile:
+    path = Path(settings.replay.folder) / getattr(settings.replay, name)
+    return read_self_edits(path, fix=_FETCH)
+
+
+def _passages(file: SelfEditFile, most: int | None) -> list[Context]:
+    """The first passages of the published files, with their questions."""
+    contexts = contexts_from(file.records, file.path, require_questions=True)
+    if most is not None and most > len(contexts):
+        what = f"{most} passages asked for, the published file has {len(contexts)}"
+        raise DataError(what, where=file.path, fix="lower replay.passages")
+    return contexts[:most]
+
+
+def _step(gap: dict[str, Any]) -> dict[str, Any]:
+    """One step of the published order: whether it holds here, and at how many standard errors."""
+    se = gap["se"]
+    z = gap["difference"] / se if se else None
+    return {"from": gap["b"], "to": gap["a"], "holds": gap["difference"] > 0, "z": z}

@@ -1,0 +1,128 @@
+"""Single passages: every row of the paper's first table, for one format of self-edit or a sweep over several.
+
+With one format the run's folder is that of `run_knowledge`. A sweep makes one such run a format, below ``formats/``;
+what does not depend on the format (base, passage in the prompt, passage only, another writer, gold) is measured once,
+in the first of them. Rows of the sweep are named ``own:rewrite``, ``seal-2:rewrite``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.errors import UsageError
+from selfedit.experiments.knowledge.methods import check_settings, is_seal
+from selfedit.experiments.knowledge.train import run_knowledge
+from selfedit.lm.load import LanguageModel
+from selfedit.rl.evaluate import table
+from selfedit.run.environment import environment
+from selfedit.run.folder import RunFolder
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.tasks.knowledge.published import SOURCE
+
+KIND = "single-passage"
+Scores = dict[str, Mapping[str, float]]
+
+
+def run_single_passage(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> dict[str, Any]:
+    """Start the experiment, or go on with it where it stopped; returns what is written to ``results.json``.
+
+    Args:
+        folder: the run's folder; made if it is not there.
+        settings: frozen in the folder at the first start; ``single.formats`` makes it a sweep.
+        progress: where progress goes.
+        interrupt: how the user stops the run.
+        lm: the model, if it is loaded already; with RL its weights change, so a sweep then loads its own.
+
+    Raises:
+        UsageError, DataError, SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
+    """
+    formats = settings.single.formats
+    told: Any = {"progress": progress, "interrupt": interrupt}
+    if not formats:
+        return run_knowledge(folder, settings, lm=lm, **told)
+    if len(set(formats)) < len(formats):
+        raise UsageError("a format stands there twice", where="single.formats", fix="name each once")
+    check_settings(settings)
+    with RunFolder.open(folder, settings.model_dump(mode="json"), kind=KIND) as run:
+        parts: dict[str, dict[str, Any]] = {}
+        for number, format in enumerate(formats):
+            of_format = _settings(settings, format, first=number == 0)
+            model = None if settings.rl.rounds else lm
+            parts[format] = run_knowledge(run.path / "formats" / format, of_format, lm=model, **told)
+        hashes = next(iter(parts.values()))["data"]
+        run.record_environment(environment(hashes))
+        results = _results(settings, parts)
+        run.write_results(results)
+    return results
+
+
+def _settings(settings: Settings, format: str, *, first: bool) -> Settings:
+    """One format's own run: after the first, only the rows that depend on the format."""
+    methods = [m for m in settings.eval.methods if first or m == "own" or is_seal(m)]
+    changed = settings.model_dump()
+    changed["edit"] |= {"format": format}
+    changed["eval"] |= {"methods": methods}
+    changed["single"] |= {"formats": ()}
+    return Settings.model_validate(changed)
+
+
+def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The rows of all formats as one table: what they share first, then format by format."""
+    shared: Scores = {}
+    by_format: dict[str, Scores] = {format: {} for format in parts}
+    seeds: dict[str, list[float]] = {}
+    published: dict[str, Any] = {}
+    for format, part in parts.items():
+        for method, scores in part["contexts"].items():
+            own = method == "own" or is_seal(method)
+            name = f"{method}:{format}" if own else method
+            (by_format[format] if own else shared)[name] = scores
+            seeds[name] = part["by_seed"][method]
+            if found := part["published"]["rows"].get(method):
+                published[name] = found
+    rows: Scores = {name: scores for name, scores in shared.items() if name not in ("external", "gold")}
+    for of_format in by_format.values():
+        rows |= of_format
+    rows |= {name: scores for name, scores in shared.items() if name not in rows}
+    first = next(iter(parts.values()))
+    return {
+        "experiment": KIND,
+        **table(rows, _pairs(shared, by_format)),
+        "published": {"source": SOURCE, "rows": published, "paired": []},
+        "contexts": rows,
+        "by_seed": seeds,
+        "costs": {format: part["costs"] for format, part in parts.items() if part["costs"]},
+        "rounds": {format: part["rounds"] for format, part in parts.items()},
+        "self_edits": [
+            {**shape, "policy": f"{shape['policy']} [{format}]"}
+            for format, part in parts.items()
+            for shape in part["self_edits"]
+        ],
+        "model": first["model"],
+        "grader": settings.answer.grader,
+        "data": {format: part["data"] for format, part in parts.items()},
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _pairs(shared: Scores, by_format: Mapping[str, Scores]) -> list[tuple[str, str]]:
+    """Each format's rows with the passage alone, with their neighbours, and the last with the first."""
+    plain = [name for name in ("base", "passage") if name in shared]
+    pairs = list(pairwise(plain))
+    for names in (list(of_format) for of_format in by_format.values()):
+        pairs += [("passage", names[0])] if names and "passage" in shared else []
+        pairs += list(pairwise(names))
+        pairs += [(names[0], names[-1])] if len(names) > 2 else []
+    return pairs

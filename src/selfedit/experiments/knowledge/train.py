@@ -1,0 +1,141 @@
+"""Knowledge incorporation, end to end: held-out passages before RL, ReST-EM, held-out passages after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.errors import DataError, UsageError
+from selfedit.experiments.knowledge.external import check_external
+from selfedit.experiments.knowledge.methods import (
+    by_seed,
+    check_settings,
+    is_seal,
+    measure,
+    measured_methods,
+    pairs_of,
+)
+from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.knowledge.writing import costs
+from selfedit.experiments.opened import opened, results_of
+from selfedit.grading.grader import get_grader
+from selfedit.lm.load import LanguageModel
+from selfedit.lm.lora import Adapter
+from selfedit.rl.evaluate import ROUND, context_scores
+from selfedit.rl.rest_em import PHASE, Round, plan_rounds, train
+from selfedit.rl.session import Session
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.ledger import Ledger
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.published import single_passage
+from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.task import Context
+
+KIND = "knowledge"
+
+
+def run_knowledge(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> dict[str, Any]:
+    """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
+
+    Args:
+        folder: the run's folder; made if it is not there.
+        settings: frozen in the folder at the first start.
+        progress: where progress goes.
+        interrupt: how the user stops the run.
+        lm: the model, if it is loaded already; its weights are changed by RL with ``rl.mstep.merge``.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used; nothing is written.
+        SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
+    """
+    check_settings(settings)
+    labelled = settings.rl.questions == "gold"
+    train_on = load_contexts(settings.train, require_questions=labelled) if settings.rl.rounds else []
+    heldout = _heldout(settings, train_on)
+    hashes = {"train": data_hash(train_on), "heldout": data_hash(heldout)}
+    # What can be refused is refused before a setting is frozen in the folder.
+    if train_on:
+        plan_rounds(settings, train_on)
+    grader = get_grader(settings.answer.grader, settings.judge)
+    if "external" in settings.eval.methods:
+        hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
+    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
+    with opened(folder, settings, hashes, grader, kind=KIND, **told) as session:
+        rounds = _work(session, train_on, heldout)
+        results = _results(session, rounds, hashes)
+        session.run.write_results(results)
+    return results
+
+
+def asked_of(settings: Settings) -> list[Context]:
+    """The held-out passages that a run with these settings asks about."""
+    if settings.heldout is None:
+        return []
+    heldout = load_contexts(settings.heldout, require_questions=True)
+    if settings.heldout_contexts is not None:
+        if settings.heldout_contexts > len(heldout):
+            what = f"{settings.heldout_contexts} held-out passages asked for, there are {len(heldout)}"
+            raise DataError(what, where=settings.heldout, fix="lower heldout_contexts")
+        heldout = heldout[: settings.heldout_contexts]
+    return heldout
+
+
+def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
+    heldout = asked_of(settings)
+    texts = {context.text for context in train_on}
+    if shared := [context.id for context in heldout if context.text in texts]:
+        fix = "held-out passages must not be trained on: give other files"
+        raise UsageError(f"{len(shared)} passages are both trained on and held out", where=shared[0], fix=fix)
+    return heldout
+
+
+def _work(session: Session, train_on: Sequence[Context], heldout: Sequence[Context]) -> list[Round]:
+    methods = measured_methods(session.settings) if heldout else []
+    for method in methods:
+        if not is_seal(method):
+            measure(session, method, heldout)
+    rounds = session.settings.rl.rounds
+    if not rounds:
+        return []
+
+    def after(number: int, policy: Adapter | None) -> None:
+        if (name := f"seal-{number}") in methods:
+            measure(session, "seal", heldout, policy, name)
+        elif "seal" in methods and number == rounds:
+            measure(session, "seal", heldout, policy)
+
+    return train(session, train_on, after)[0]
+
+
+def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) -> dict[str, Any]:
+    settings, ledger = session.settings, session.run.ledger
+    measured = measured_methods(settings) if settings.heldout else []
+    scores = {method: context_scores(ledger, method) for method in measured}
+    results = results_of(
+        KIND, session, scores, hashes, pairs=pairs_of(measured), published=single_passage(settings.edit.format)
+    )
+    return results | {
+        "by_seed": {method: by_seed(ledger, method) for method in measured},
+        "costs": costs(ledger),
+        "rounds": [asdict(r) for r in rounds],
+        "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
+    }
+
+
+def self_edit_shapes(ledger: Ledger, task: KnowledgeTask, rounds: int, methods: Sequence[str]) -> list[dict[str, Any]]:
+    """What the self-edits of each policy look like: those of the rounds, then those on held-out passages by method."""
+    places = [(f"round {n}", PHASE, n) for n in range(1, rounds + 1)]
+    places += [(f"held-out, {method}", f"eval:{method}", ROUND) for method in methods]
+    shapes = [(name, ledger.self_edits(phase, number)) for name, phase, number in places]
+    return [{"policy": name, **shape_of(rows, task)} for name, rows in shapes if rows]

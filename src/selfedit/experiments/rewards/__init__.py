@@ -1,0 +1,1 @@
+"""Cheaper rewards beside the true one."""

@@ -1,0 +1,163 @@
+"""How well cheaper rewards predict the true one: its ranking of the self-edits of one context, and its choice.
+
+M self-edits of each of N contexts run their inner loops; the same adapters answer (the true reward: mean accuracy over
+the repeats) and say how likely they find the gold answers; a judge, if one is named, marks the texts. Beside them stand
+a self-edit's length, and with two or more repeats one repeat of the true reward itself, held against the others: no
+reward can be expected to predict it better than it predicts itself.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.errors import UsageError
+from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.opened import opened
+from selfedit.experiments.rewards.ranking import compare_choices, row, shown
+from selfedit.grading.grader import get_grader
+from selfedit.grading.stats import share_right
+from selfedit.lm.load import LanguageModel
+from selfedit.rl.loops import edit_loops
+from selfedit.rl.proxy import Mark, proxy_marks
+from selfedit.rl.rest_em import PHASE, plan_rounds
+from selfedit.rl.sample import sample
+from selfedit.rl.score import likely, score
+from selfedit.rl.session import Session
+from selfedit.rl.signals import likelihoods
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.ledger import SelfEditRow
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.task import Context
+
+KIND = "rewards"
+ROUND = 1
+
+Table = dict[str, list[float]]
+"""A reward of every self-edit: for each context, by candidate."""
+
+
+def run_rewards(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> dict[str, Any]:
+    """Start the experiment, or go on with it where it stopped; returns what is written to ``results.json``.
+
+    N, M and the repeats are ``rl.contexts``, ``rl.candidates`` and ``rl.repeats``. Unlike other experiments' results
+    these hold seconds: what a reward costs is half of the question.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used; nothing is written.
+        Unavailable: the judge cannot be asked; what came is kept.
+    """
+    if settings.rl.candidates < 2 or settings.rl.rounds < 1:
+        what = f"{settings.rl.candidates} self-edits a context, {settings.rl.rounds} rounds"
+        raise UsageError(what, where="rl.candidates", fix="a ranking needs two self-edits or more, and a round")
+    given = load_contexts(settings.train, require_questions=True)
+    contexts = plan_rounds(settings, given)[0]
+    hashes = {"train": data_hash(given)}
+    grader = get_grader(settings.answer.grader, settings.judge)
+    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
+    with opened(folder, settings, hashes, grader, kind=KIND, **told) as session:
+        edits = _run_loops(session, contexts)
+        marks = _marks(session, contexts, edits)
+        results = _results(session, edits, marks) | {"data": hashes, "settings": settings.model_dump(mode="json")}
+        session.run.write_results(results)
+    return results
+
+
+def _run_loops(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow]:
+    rl = session.settings.rl
+    edits = sample(session, PHASE, ROUND, contexts, rl.candidates)
+    loops = edit_loops(session, PHASE, ROUND, contexts, edits, range(rl.repeats))
+    score(session, PHASE, ROUND, loops, ("answers", "likelihood"))
+    return edits
+
+
+def _marks(session: Session, contexts: Sequence[Context], edits: Sequence[SelfEditRow]) -> list[Mark]:
+    from selfedit.endpoint import EndpointClient
+
+    judge = session.settings.judge
+    if judge.endpoint.model is None:
+        return []
+    with EndpointClient(judge.endpoint) as client:
+        return proxy_marks(client, judge, contexts, edits, session.interrupt.check)
+
+
+def _results(session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mark]) -> dict[str, Any]:
+    settings, count = session.settings, len(edits)
+    by_repeat = _accuracies(session)
+    true = {context: [sum(of) / len(of) for of in table] for context, table in by_repeat.items()}
+    seconds = _seconds(session)
+    loops = count * settings.rl.repeats
+    adapting = seconds["adapting"] / loops
+    tables: dict[str, tuple[Table, float]] = {
+        "accuracy": (true, settings.rl.repeats * (adapting + (seconds["answering"] + seconds["grading"]) / loops)),
+        "loglik": (_table(likelihoods(session.run.ledger.answers(likely(PHASE), ROUND)), edits), 0.0),
+        "length": (_table({(e.context_id, e.candidate): float(e.tokens) for e in edits}, edits), 0.0),
+    }
+    tables["loglik"] = (tables["loglik"][0], settings.rl.repeats * (adapting + seconds["reading"] / loops))
+    if marks:
+        proxy = {(e.context_id, e.candidate): mark.share for e, mark in zip(edits, marks, strict=True)}
+        tables["proxy"] = (_table(proxy, edits), sum(mark.seconds for mark in marks) / count)
+    rows = [row(name, table, true, cost) for name, (table, cost) in tables.items()]
+    if settings.rl.repeats > 1:
+        rows.append(_one_repeat(by_repeat, rows[0]["seconds"] / settings.rl.repeats))
+    costs = [mark.cost for mark in marks if mark.cost is not None]
+    return {
+        "experiment": KIND,
+        "inner_seeds": settings.rl.repeats,
+        "rows": rows,
+        "paired": compare_choices({name: table for name, (table, _) in tables.items()}, true),
+        "tables": [shown(rows)],
+        "judge_cost": sum(costs) if marks and len(costs) == len(marks) else None,
+        "self_edits": [{"policy": "before RL", **shape_of(edits, session.task)}],
+        "rewards": {name: table for name, (table, _) in tables.items()},
+        "model": {"name": settings.model, "fingerprint": session.lm.fingerprint},
+        "grader": settings.answer.grader,
+    }
+
+
+def _accuracies(session: Session) -> dict[str, list[list[float]]]:
+    """For each context and candidate the accuracy of each repeat; contexts with an unreadable one are left out."""
+    verdicts: dict[tuple[str, int, int], list[bool | None]] = defaultdict(list)
+    for answer in session.run.ledger.answers(PHASE, ROUND):
+        verdicts[answer.key].append(answer.correct)
+    shares = {key: share_right(of) for key, of in verdicts.items()}
+    bad = {key[0] for key, share in shares.items() if share is None}
+    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (context, candidate, _), share in sorted(shares.items()):
+        if context not in bad and share is not None:
+            found[context][candidate].append(share)
+    return {context: [of[candidate] for candidate in sorted(of)] for context, of in found.items()}
+
+
+def _table(values: Mapping[tuple[str, int], float], edits: Sequence[SelfEditRow]) -> Table:
+    found: Table = defaultdict(list)
+    for edit in edits:
+        found[edit.context_id].append(values[edit.context_id, edit.candidate])
+    return dict(found)
+
+
+def _one_repeat(by_repeat: Mapping[str, list[list[float]]], cost: float) -> dict[str, Any]:
+    """The first repeat of the true reward against the mean of the others."""
+    first = {context: [of[0] for of in table] for context, table in by_repeat.items()}
+    others = {context: [sum(of[1:]) / len(of[1:]) for of in table] for context, table in by_repeat.items()}
+    return row("accuracy of one repeat, against the others", first, others, cost)
+
+
+def _seconds(session: Session) -> dict[str, float]:
+    """Seconds of every part, over all sessions."""
+    found: dict[str, float] = defaultdict(float)
+    for timing in session.run.ledger.timings():
+        if timing.phase in (PHASE, likely(PHASE)):
+            found[timing.part] += timing.seconds
+    return found

@@ -1,0 +1,238 @@
+"""How well a reward from the model's own questions stands in for one from gold questions.
+
+Every passage gets the questions that the model writes itself; each of its self-edits is trained on once, and the same
+adapter answers both kinds, and says how likely it finds the answers to the own ones: a few questions, right or wrong,
+leave many self-edits level, likelihoods leave none. Measured for each passage: the rank agreement of either reward with
+the one from gold questions over its self-edits, and what the self-edit it chooses is worth on the gold questions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from selfedit.config import Settings
+from selfedit.errors import DataError, UsageError
+from selfedit.grading.grader import NO_VERDICT, get_grader
+from selfedit.grading.stats import mean_se, spearman
+from selfedit.lm.load import LanguageModel, load
+from selfedit.rl.evaluate import table
+from selfedit.rl.kept import own_answers
+from selfedit.rl.loops import InnerLoop
+from selfedit.rl.own_questions import survivors, with_own_questions
+from selfedit.rl.sample import sample
+from selfedit.rl.score import accuracies, answer_base, likely, score
+from selfedit.rl.session import Session
+from selfedit.rl.signals import likelihoods
+from selfedit.run.environment import environment
+from selfedit.run.folder import RunFolder
+from selfedit.run.interrupt import Interrupt
+from selfedit.run.ledger import BASE
+from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.seeds import derive
+from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.task import Context, split_contexts
+
+KIND = PHASE = "own-questions-reward"
+Scores = Mapping[str, Sequence[float]]
+"""For each passage a mark of each of its self-edits."""
+ByEdit = Mapping[str, Mapping[int, float]]
+"""For each passage a mark by the self-edit's number."""
+PAIRS = (
+    ("base", "random"),
+    ("random", "own-chosen"),
+    ("random", "own-likelihood-chosen"),
+    ("own-chosen", "own-likelihood-chosen"),
+    ("own-likelihood-chosen", "gold-chosen"),
+)
+"""The differences reported, the earlier method first."""
+
+
+def run_own_questions(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> dict[str, Any]:
+    """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
+
+    ``rl.contexts``, ``rl.candidates`` and ``rl.repeats`` say how many passages, self-edits and inner loops; ``rl.own``
+    how questions are written and which are kept.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+        SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
+    """
+    if settings.workers != 1:
+        raise UsageError("own questions are measured in this process", where="workers", fix="set workers = 1")
+    if settings.rl.candidates < 2:
+        raise UsageError("a ranking needs two or more self-edits", where="rl.candidates", fix="set it to 2 or more")
+    contexts = load_contexts(settings.train, require_questions=True)
+    if settings.rl.contexts > len(contexts):
+        what = f"{settings.rl.contexts} passages are asked for, there are {len(contexts)}"
+        raise DataError(what, where="rl.contexts", fix="give more passages or lower it")
+    (chosen,) = split_contexts(contexts, [settings.rl.contexts], seed=derive(settings.seed, "contexts"))
+    grader = get_grader(settings.answer.grader, settings.judge)
+    hashes = {"train": data_hash(contexts)}
+    with RunFolder.open(folder, settings.model_dump(mode="json") | {"data": hashes}, kind=KIND) as run:
+        run.record_environment(environment(hashes))
+        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+        session = Session(run, lm, KnowledgeTask(lm, settings), settings, grader, progress, interrupt or Interrupt())
+        asked = with_own_questions(session, chosen)
+        usable = [(gold, own) for gold, own in zip(chosen, asked, strict=True) if own.questions]
+        if not usable:
+            fix = "raise rl.own.quizzes or rl.own.known, or lower rl.own.agree"
+            raise DataError("no question that the model wrote is usable", where=f"{len(chosen)} passages", fix=fix)
+        results = _results(session, chosen, *_measure(session, usable)) | {
+            "data": hashes,
+            "settings": settings.model_dump(mode="json"),
+        }
+        run.write_results(results)
+    return results
+
+
+def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tuple[ByEdit, ByEdit, ByEdit]:
+    """Train on every self-edit and ask both kinds of questions.
+
+    Returns:
+        Accuracy on gold questions and on own ones, the unadapted model's as `BASE`, and the mean log-likelihood of the
+        own answers. Passages that a judge left without a verdict on some self-edit are left out.
+
+    Raises:
+        DataError: none is left.
+    """
+    rl, seed = session.settings.rl, session.settings.seed
+    both = [replace(gold, questions=(*gold.questions, *own.questions)) for gold, own in usable]
+    by_id = {context.id: context for context in both}
+    answer_base(session, PHASE, 0, both)
+    edits = sample(session, PHASE, 0, both, rl.candidates)
+    loops = [
+        InnerLoop(
+            by_id[row.context_id],
+            row.candidate,
+            repeat,
+            session.task.parse(row.text),
+            derive(seed, "inner", PHASE, row.context_id, row.candidate, repeat),
+            derive(seed, "order", PHASE, repeat),
+        )
+        for row in edits
+        for repeat in range(rl.repeats)
+    ]
+    score(session, PHASE, 0, loops, ("answers", "likelihood"))
+    answers = session.run.ledger.answers(PHASE, 0)
+    found = [accuracies(own_answers(answers, contexts)) for contexts in zip(*usable, strict=True)]
+    places = range(BASE, rl.candidates)
+    # A passage needs a verdict on every self-edit, from both kinds of questions.
+    ranked = [name for name in by_id if not any(math.isnan(of[name, c]) for of in found for c in places)]
+    if not ranked:
+        raise DataError("no passage has a verdict on all of its self-edits", where=session.grader.name, fix=NO_VERDICT)
+    gold, own = ({name: {c: of[name, c] for c in places} for name in ranked} for of in found)
+    read = likelihoods(own_answers(session.run.ledger.answers(likely(PHASE), 0), [context for _, context in usable]))
+    return gold, own, {name: {c: read[name, c] for c in range(rl.candidates)} for name in ranked}
+
+
+def _results(
+    session: Session, chosen: Sequence[Context], gold: ByEdit, own: ByEdit, likelihood: ByEdit
+) -> dict[str, Any]:
+    base = {name: of[BASE] for name, of in gold.items()}
+    gold_edits, own_edits, read = _edits_only(gold), _edits_only(own), _edits_only(likelihood)
+    scores = {"base": base, **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": read})}
+    agreement = rank_agreement(gold_edits, own_edits)
+    by_likelihood = rank_agreement(gold_edits, read)
+    written = survivors(session, chosen)
+    results = {
+        "experiment": KIND,
+        "inner_seeds": session.settings.rl.repeats,
+        **table(scores, PAIRS),
+        "agreement": agreement,
+        "agreement_likelihood": by_likelihood,
+        "survivors": written,
+        "without_verdict": len(chosen) - written["passages_without"] - len(gold),
+        "contexts": {
+            name: {"gold": gold_edits[name], "own": own_edits[name], "own_likelihood": read[name], "base": base[name]}
+            for name in gold_edits
+        },
+        "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
+        "grader": session.settings.answer.grader,
+        "title": "Gold questions answered, by who chooses the self-edit (n counts passages)",
+    }
+    tables = [
+        _agreement_table("Right answers to own questions as a reward", agreement),
+        _agreement_table("Likelihood of own answers as a reward", by_likelihood),
+        _survivor_table(written),
+    ]
+    return results | {"tables": tables}
+
+
+def _edits_only(found: ByEdit) -> dict[str, list[float]]:
+    """The accuracies after each self-edit, in their order; the unadapted model's left out."""
+    return {name: [value for number, value in sorted(of.items()) if number != BASE] for name, of in found.items()}
+
+
+def choices(gold: Scores, choosers: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
+    """Gold accuracy of a random self-edit, of the one each chooser ranks first, and of the best; ties share."""
+    chosen = {
+        name: {context: _of_leaders(marks[context], values) for context, values in gold.items()}
+        for name, marks in choosers.items()
+    }
+    mean = {context: sum(values) / len(values) for context, values in gold.items()}
+    return {"random": mean, **chosen, "gold-chosen": {context: max(values) for context, values in gold.items()}}
+
+
+def _of_leaders(chooser: Sequence[float], values: Sequence[float]) -> float:
+    best = max(chooser)
+    leaders = [value for mark, value in zip(chooser, values, strict=True) if mark == best]
+    return sum(leaders) / len(leaders)
+
+
+def rank_agreement(gold: Scores, own: Scores) -> dict[str, Any]:
+    """Spearman's correlation and top-1 agreement of two rewards, mean and standard error over passages.
+
+    A passage where one reward is the same for every self-edit has no ranking: it is counted, not averaged. Top-1 is the
+    chance that a self-edit own questions rank first is one that gold questions rank first, ``chance`` what a random
+    choice would reach.
+    """
+    ranks = {name: spearman(own[name], values) for name, values in gold.items()}
+    ranked = [value for value in ranks.values() if value is not None]
+    differing = [name for name, values in gold.items() if len(set(values)) > 1]
+    best = {name: [float(v == max(gold[name])) for v in gold[name]] for name in differing}
+    top = [_of_leaders(own[name], best[name]) for name in differing]
+    return {
+        "spearman": mean_se(ranked).as_dict() if ranked else None,
+        "without_ranking": len(ranks) - len(ranked),
+        "top1": mean_se(top).as_dict() if top else None,
+        "chance": mean_se([sum(b) / len(b) for b in best.values()]).as_dict() if best else None,
+        "without_best": len(gold) - len(differing),
+    }
+
+
+def _agreement_table(what: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    names = {
+        "spearman": "rank agreement (Spearman)",
+        "top1": "first choice is a best one",
+        "chance": "the same by chance",
+    }
+    rows = []
+    for key, name in names.items():
+        value = found[key]
+        cells = ["?", "?", "0"] if value is None else [f"{value['mean']:.2f}", _number(value["se"]), str(value["n"])]
+        rows.append([name, *cells])
+    missing = f"{found['without_ranking']} passages have no ranking, {found['without_best']} no best self-edit"
+    return {"title": f"{what} ({missing})", "columns": ["", "mean", "se", "n"], "rows": rows}
+
+
+def _survivor_table(found: Mapping[str, Any]) -> dict[str, Any]:
+    rows = [["written", str(found["written"])], ["kept", str(found["kept"])]]
+    rows += [[f"rejected: {reason}", str(count)] for reason, count in found["rejected"].items()]
+    rows.append(["passages without any", str(found["passages_without"])])
+    return {"title": f"Own questions of {found['passages']} passages", "columns": ["questions", "n"], "rows": rows}
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.2f}"

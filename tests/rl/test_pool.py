@@ -1,0 +1,34 @@
+"""Several runs as one table: contexts are the units, runs are averaged."""
+
+import math
+
+import pytest
+
+from selfedit.errors import UsageError
+from selfedit.rl.evaluate import pool
+
+RUNS = [
+    {"own": {"x": 0.0, "y": 0.5}, "seal": {"x": 0.5, "y": 0.5}},
+    {"own": {"x": 0.2, "y": 0.5}, "seal": {"x": 0.7, "y": 1.0}},
+]
+
+
+def test_pooled_by_hand():
+    found = pool(RUNS)
+    assert found["runs"] == 2
+    own, seal = found["rows"]
+    assert (own["accuracy"], seal["accuracy"]) == (pytest.approx(0.3), pytest.approx(0.675))
+    (gap,) = found["paired"]
+    # Per context, over runs: x gains 0.5, y gains 0.25. Mean 0.375, standard deviation 0.25/√2, over √2.
+    assert (gap["difference"], gap["n"]) == (pytest.approx(0.375), 2)
+    assert gap["se"] == pytest.approx(0.25 / math.sqrt(2) / math.sqrt(2))
+    assert gap["by_run"] == [pytest.approx(0.25), pytest.approx(0.5)]
+    assert gap["se_runs"] == pytest.approx(0.125)
+
+
+def test_only_shared_methods_and_equal_passages():
+    assert [row["method"] for row in pool([RUNS[0], {"seal": RUNS[1]["seal"]}])["rows"]] == ["seal"]
+    with pytest.raises(UsageError, match="different passages"):
+        pool([RUNS[0], {"own": {"z": 1.0}}])
+    with pytest.raises(UsageError, match="no method in common"):
+        pool([RUNS[0], {"gold": {"x": 1.0}}])

@@ -1,0 +1,54 @@
+"""Groups of inner loops: bounded, and evenly many for every worker."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selfedit.engine.local import LocalEngine
+from selfedit.lm.load import load
+from selfedit.rl import score
+from selfedit.rl.groups import form_groups, group_size
+from selfedit.rl.rest_em import train
+from tiny_run import contexts, session_in, tiny_settings
+
+
+@pytest.mark.parametrize(
+    ("loops", "most", "workers", "size"), [(24, 8, 2, 6), (8, 8, 2, 4), (8, 12, 1, 8), (25, 12, 1, 9), (1, 8, 4, 1)]
+)
+def test_by_hand(loops, most, workers, size):
+    assert group_size(loops, most, workers) == size
+
+
+@given(st.integers(1, 500), st.integers(1, 32), st.integers(1, 16))
+def test_bounded_and_even(loops, most, workers):
+    size = group_size(loops, most, workers)
+    assert 1 <= size <= most
+    groups = form_groups(range(loops), most, workers)
+    assert sorted(loop for group in groups for loop in group) == list(range(loops))
+    assert all(len(group) <= size for group in groups)
+    rounds = math.ceil(math.ceil(loops / size) / workers)
+    assert rounds <= math.ceil(loops / (most * workers))
+
+
+def test_waiting_is_the_time_that_workers_stood_still(monkeypatch):
+    """Two workers of ten seconds, busy for eight and six of them: three seconds of the run."""
+    clock = iter([100.0, 106.5, 110.0])
+    monkeypatch.setattr(score.time, "perf_counter", lambda: next(clock))
+    idle = score.Idle(2)
+    assert idle.after(6.0) == 6.5 - 3.0
+    assert idle.after(8.0) == 3.5 - 4.0
+    # together 10 − 14 / 2
+
+
+def test_a_runs_workers_leave_their_waiting_in_the_ledger(small_folder, tmp_path, monkeypatch):
+    settings = tiny_settings(workers=2, rl__rounds=1)
+    session = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
+    monkeypatch.setattr(session, "engine", LocalEngine(session.lm))  # one worker does it all: the other waits
+    train(session, contexts(3))
+    parts = {row.part: row for row in session.run.ledger.timings() if row.phase == "rl"}
+    session.run.close()
+    assert parts.keys() == {"sampling", "adapting", "answering", "grading", "waiting"}
+    assert parts["waiting"].count == parts["adapting"].count == 9
+    assert parts["waiting"].seconds >= 0.99 * parts["adapting"].seconds > 0
