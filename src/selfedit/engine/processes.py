@@ -46,7 +46,7 @@ class Processes:
         self._workers: list[Any] = []
         for number in range(count):
             here, there = context.Pipe()
-            arguments = (there, model, device, dtype, threads)
+            arguments = (there, model, _device(device, number), dtype, threads)
             worker = context.Process(target=_worker, args=arguments, daemon=True, name=f"selfedit-worker-{number}")
             worker.start()
             there.close()
@@ -115,6 +115,15 @@ class Processes:
         if kind == "error":
             raise payload
         return kind, payload
+
+
+def _device(device: str, number: int) -> str:
+    """Worker ``number``'s device: with several GPUs, one of its own as long as there are as many."""
+    import torch
+
+    if device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return device
+    return f"cuda:{number % torch.cuda.device_count()}"
 
 
 def engine_for(lm: LanguageModel, settings: Settings, model: str | None = None) -> Engine:
