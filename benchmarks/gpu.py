@@ -159,7 +159,7 @@ class GpuBench:
                 kinds["launches"] += "Launch" in event.name
                 kinds["waits"] += "Synchronize" in event.name
         busy = kinds.pop("busy")
-        top = sorted(slow.items(), key=lambda item: -item[1])[:14]
+        top = sorted(slow.items(), key=lambda item: -item[1])[:40]
         self.note(
             f"profile, {name}", rows=rows, seconds=seconds, busy_share=busy / seconds,
             per_step={kind: count / steps for kind, count in kinds.items()},
