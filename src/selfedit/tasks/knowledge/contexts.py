@@ -38,7 +38,7 @@ from selfedit.tasks.knowledge.documents import MAX_BYTES, MAX_WORDS, read_docume
 from selfedit.tasks.task import Context, Question
 
 CORPUS_PREFIX = "corpus:"
-CORPORA = ("train", "heldout")
+CORPORA = ("train", "heldout", "learn", "choose", "sealed")
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 DOCUMENT_SUFFIXES = (*MARKDOWN_SUFFIXES, ".txt", ".rst")
 DATA_SUFFIXES = (".json", ".jsonl")

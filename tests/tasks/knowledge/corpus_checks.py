@@ -1,0 +1,178 @@
+"""What the corpus of `learn`, `choose` and `sealed` promises, as checks that list what breaks it.
+
+A check takes records as the JSON files hold them and returns one line for each thing that is wrong.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from selfedit.grading.text import answer_tokens, contains_gold
+
+Passage = dict[str, Any]
+
+KINDS = ("stated", "combined", "derived")
+WORDS = (60, 120)
+QUESTIONS = 5
+ANSWER_WORDS = 4
+SAME_ANSWER = 3  # passages that may share a reference answer: more would reward guessing it
+SHARED_RUN = 6  # words in a row that no two passages of different splits share
+
+# Capitalised words that are no invented names.
+ORDINARY = frozenset(
+    """
+    january february march april may june july august september october november december
+    monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays thursdays
+    fridays saturdays sundays easter lent mr mrs miss dr dear no yes aunt uncle captain sister brother father
+    mother doctor professor sir lady i
+    mount lake river bay cape port isle island islands street lane road house hall school college museum
+    bridge gate hill valley upper lower north south east west northern southern eastern western new old great
+    little saint pass end cross point green row office town square market dyke ford farm mill church abbey hotel inn
+    bishop baron abbot duke mayor widow judge colonel admiral mlle madame frau herr signor
+    letter log diary minutes rules report notes list house society guild club army
+    """.split()
+)
+# Words that say nothing about which sentence a question is about.
+STOPWORDS = frozenset(
+    """
+    the and for with from that this what which who whom whose when where why how many much long often old
+    was were are did does has have had been being its his her their them they she him you your our one
+    name named called kind sort into onto than then there these those must may can could would should will
+    about after before during under over between each every all any some more most less only also not but
+    person people thing year years day days time
+    """.split()
+)
+_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a passage; a line of a list is one."""
+    return [part for part in re.split(r"(?<=[.!?])[\"”’)]*\s+|\n", text) if part.strip()]
+
+
+def stems(text: str) -> set[str]:
+    """Content words, lower case, without plural and possessive endings."""
+    plain = {re.sub(r"(?:'s|s')$", "", word) for word in re.findall(r"[^\W_]+(?:'s)?", text.replace("’", "'").lower())}
+    return {re.sub(r"(?<=\w\w)(?:es|s|ed|ing|d)$", "", w) for w in plain if w not in STOPWORDS and len(w) > 1}
+
+
+def names(passage: Passage) -> set[str]:
+    """Capitalised words inside a sentence, and those that begin one of the title's, in lower case."""
+    inside = re.findall(r"(?<![.!?:\"“—–\n])(?<![.!?:]\s)(?<![.!?][\"”]\s)(?<=[\s(\-'“])[A-Z]\w+", passage["context"])
+    lowered = {name.lower() for name in [*inside, *re.findall(r"[A-Z]\w+", passage["title"])]}
+    used_small = set(re.findall(r"\b[a-z]\w+", passage["context"]))
+    return {name for name in lowered - ORDINARY - STOPWORDS if name not in used_small or name in inside}
+
+
+def in_passage(passage: Passage) -> list[str]:
+    """What is wrong inside one passage."""
+    wrong = list(_form(passage))
+    for question in passage["questions"]:
+        wrong += [f"{question['question']} {problem}" for problem in _question(passage, question)]
+    return [f"{passage['id']}: {problem}" for problem in wrong]
+
+
+def _form(passage: Passage) -> Iterator[str]:
+    count = len(passage["context"].split())
+    questions = passage["questions"]
+    if not WORDS[0] <= count <= WORDS[1]:
+        yield f"{count} words"
+    if len(questions) < QUESTIONS:
+        yield f"{len(questions)} questions"
+    if 2 * sum(question["kind"] != "stated" for question in questions) < len(questions):
+        yield "fewer than half of the questions combine two sentences"
+    references = Counter(" ".join(answer_tokens(question["answers"][0])) for question in questions)
+    yield from (f"{answer!r} answers two questions" for answer, times in references.items() if times > 1)
+
+
+def _question(passage: Passage, question: Passage) -> Iterator[str]:
+    asked, answers = question["question"], question["answers"]
+    if question["kind"] not in KINDS:
+        yield f"is of no known kind: {question['kind']}"
+    shown = f"{passage['title']}\n{asked}"
+    yield from (f"holds its answer {answer!r}" for answer in answers if contains_gold(shown, [answer]))
+    yield from (f"{answer!r} is long" for answer in answers if not 1 <= len(answer.split()) <= ANSWER_WORDS)
+    if len({answer.lower() for answer in answers}) < len(answers):
+        yield "has an answer twice"
+    if {"yes", "no"} & {answer.lower() for answer in answers}:
+        yield "is a yes-or-no question"
+    if not stems(asked) & (stems(passage["title"]) | {stem for name in names(passage) for stem in stems(name)}):
+        yield "names nothing of its passage"
+    if question["kind"] == "derived":
+        yield from _derivation(passage, question)
+    elif not contains_gold(passage["context"], answers[:1]):
+        yield f"has a reference answer that the passage does not hold: {answers[0]!r}"
+    elif question["kind"] == "combined":
+        yield from _one_sentence_is_enough(passage, question)
+
+
+def _one_sentence_is_enough(passage: Passage, question: Passage) -> Iterator[str]:
+    """A sentence with the answer that holds, too, every word of the question that the passage has."""
+    topical = stems(question["question"]) & stems(passage["context"]) - stems(passage["title"])
+    for sentence in sentences(passage["context"]):
+        if contains_gold(sentence, question["answers"]) and topical <= stems(sentence):
+            yield f"can be answered from one sentence: {sentence}"
+
+
+def _derivation(passage: Passage, question: Passage) -> Iterator[str]:
+    """The sum gives the answer; its numbers stand in the passage, and not all in one sentence."""
+    tree = ast.parse(question["derivation"], mode="eval")
+    numbers = {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    if not numbers <= set(answer_tokens(passage["context"])):
+        yield f"derives from numbers that the passage does not hold: {question['derivation']}"
+    if any(numbers <= set(answer_tokens(sentence)) for sentence in sentences(passage["context"])):
+        yield f"derives from one sentence: {question['derivation']}"
+    value = compute(tree.body)
+    if value != int(value) or str(int(value)) not in answer_tokens(question["answers"][0]):
+        yield f"is not what its derivation gives, {value:g}"
+
+
+def compute(node: ast.expr) -> float:
+    """The value of a sum of numbers, with + - * / and brackets."""
+    if isinstance(node, ast.BinOp):
+        return _OPERATORS[type(node.op)](compute(node.left), compute(node.right))
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        return node.value
+    raise ValueError(f"not a sum of whole numbers: {ast.unparse(node)}")
+
+
+def across(passages: Sequence[Passage]) -> list[str]:
+    """What is wrong between passages."""
+    questions = [question for passage in passages for question in passage["questions"]]
+    wrong: list[str] = []
+    for what, values in (
+        ("id", [passage["id"] for passage in passages]),
+        ("title", [passage["title"].lower() for passage in passages]),
+        ("question", [" ".join(answer_tokens(question["question"])) for question in questions]),
+    ):
+        wrong += [f"{what} used twice: {value}" for value, times in Counter(values).items() if times > 1]
+    references = Counter(" ".join(answer_tokens(question["answers"][0])) for question in questions)
+    wrong += [f"{a!r} answers {n} questions" for a, n in references.items() if n > SAME_ANSWER]
+    return wrong + shared_names(passages)
+
+
+def shared_names(passages: Iterable[Passage]) -> list[str]:
+    """Invented names that stand in two passages."""
+    first: dict[str, str] = {}
+    wrong = []
+    for passage in passages:
+        for name in sorted(names(passage)):
+            owner = first.setdefault(name, passage["id"])
+            if owner != passage["id"]:
+                wrong.append(f"{name!r} stands in {owner} and in {passage['id']}")
+    return wrong
+
+
+def word_runs(passages: Iterable[Passage]) -> dict[tuple[str, ...], str]:
+    """Every run of `SHARED_RUN` words and the passage it stands in."""
+    runs: dict[tuple[str, ...], str] = {}
+    for passage in passages:
+        tokens = re.findall(r"\w+", passage["context"].lower())
+        starts = range(len(tokens) - SHARED_RUN + 1)
+        runs |= {tuple(tokens[at : at + SHARED_RUN]): passage["id"] for at in starts}
+    return runs
