@@ -32,7 +32,7 @@ ORDINARY = frozenset(
     mother doctor professor sir lady i
     mount lake river bay cape port isle island islands street lane road house hall school college museum
     bridge gate hill valley upper lower north south east west northern southern eastern western new old great
-    little saint pass end cross point green row sands falls weir moor heath common wood wharf board kitchen fort night halt steps alley quay dock fire vale burning canal station café theatre combe schoolmaster law line room first second third last four five six seven eight nine ten office town square market dyke ford farm mill church abbey hotel inn
+    little saint pass end cross point green row sands falls weir moor heath common wood wharf board kitchen fort night halt steps alley quay dock fire vale burning canal station café choir drowned king geologist corner alderman building at theatre combe schoolmaster law line room first second third last four five six seven eight nine ten office town square market dyke ford farm mill church abbey hotel inn
     ambassador bishop baron abbot duke mayor widow judge colonel admiral mlle madame frau herr signor
     letter log diary minutes rules report notes list house society guild club army
     """.split()
