@@ -10,6 +10,7 @@ import operator
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from selfedit.grading.text import answer_tokens, contains_gold
@@ -23,33 +24,8 @@ ANSWER_WORDS = 4
 SAME_ANSWER = 4  # passages that may share a reference answer: more would reward guessing it
 SHARED_RUN = 6  # words in a row that no two passages of different splits share
 
-# Capitalised words that are no invented names.
-ORDINARY = frozenset(
-    """
-    january february march april may june july august september october november december
-    monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays thursdays
-    fridays saturdays sundays easter lent mr mrs miss dr dear no yes aunt uncle captain sister brother father
-    mother doctor professor sir lady i
-    mount lake river bay cape port isle island islands street lane road house hall school college museum
-    bridge gate hill valley upper lower north south east west northern southern eastern western new old great
-    little saint pass end cross point green row sands falls weir moor heath common wood wharf board kitchen fort night halt steps alley quay dock fire vale burning canal station café choir drowned king geologist corner alderman building at theatre combe schoolmaster law line room first second third last four five six seven eight nine ten office town square market dyke ford farm mill church abbey hotel inn
-    ambassador bishop baron abbot duke mayor widow judge colonel admiral mlle madame frau herr signor
-    letter log diary minutes rules report notes list house society guild club army
-    """.split()
-)
-# Words that say nothing about which sentence a question is about.
-STOPWORDS = frozenset(
-    """
-    the and for with from that this what which who whom whose when where why how many much long often old
-    was were are did does has have had been being its his her their them they she him you your our one
-    name named called kind sort into onto than then there these those must may can could would should will
-    about after before during under over between each every all any some more most less only also not but
-    person people thing something somebody someone nothing anything such because since until while
-    through without besides out off down away against among near upon between both either neither
-    still again ever never always now later here too very same other others even once just soon
-    use used get got give gives given gave make makes made take takes taken took come comes came year years day days time
-    """.split()
-)
+_LISTS = Path(__file__).with_name("corpus_words.txt").read_text("utf-8").split("\n[")
+ORDINARY, STOPWORDS = (frozenset(part.split("]\n")[1].split()) for part in _LISTS[1:])
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
@@ -61,7 +37,11 @@ def sentences(text: str) -> list[str]:
 def stems(text: str) -> set[str]:
     """Content words, lower case, without plural and possessive endings."""
     plain = {re.sub(r"(?:'s|s')$", "", word) for word in re.findall(r"[^\W_]+(?:'s)?", text.replace("’", "'").lower())}
-    return {re.sub(r"(?<=\w\w)(?:es|s|ed|ing|d)$", "", w) for w in plain if w not in STOPWORDS and (len(w) > 2 or w.isdigit())}
+    return {
+        re.sub(r"(?<=\w\w)(?:es|s|ed|ing|d)$", "", w)
+        for w in plain
+        if w not in STOPWORDS and (len(w) > 2 or w.isdigit())
+    }
 
 
 def names(passage: Passage) -> set[str]:
