@@ -26,7 +26,10 @@ SHARED_RUN = 6  # words in a row that no two passages of different splits share
 
 _LISTS = Path(__file__).with_name("corpus_words.txt").read_text("utf-8").split("\n[")
 ORDINARY, STOPWORDS = (frozenset(part.split("]\n")[1].split()) for part in _LISTS[1:])
-_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
+_ENDING = re.compile(r"(?<=\w\w)(?:es|s|ed|ing|d)$")
+# A capitalised word that does not begin a sentence, a line or what somebody says.
+_INSIDE = re.compile(r"(?<![.!?:\"“—–\n])(?<![.!?:]\s)(?<![.!?][\"”]\s)(?<=[\s(\-'“])[A-Z]\w+")
 
 
 def sentences(text: str) -> list[str]:
@@ -35,21 +38,21 @@ def sentences(text: str) -> list[str]:
 
 
 def stems(text: str) -> set[str]:
-    """Content words, lower case, without plural and possessive endings."""
-    plain = {re.sub(r"(?:'s|s')$", "", word) for word in re.findall(r"[^\W_]+(?:'s)?", text.replace("’", "'").lower())}
-    return {
-        re.sub(r"(?<=\w\w)(?:es|s|ed|ing|d)$", "", w)
-        for w in plain
-        if w not in STOPWORDS and (len(w) > 2 or w.isdigit())
-    }
+    """Content words, lower case, without the endings of plurals, possessives and verbs."""
+    words = re.findall(r"[^\W_]+", re.sub(r"['’]s\b", "", text.lower()))
+    content = {word for word in words if len(word) > 2 or word.isdigit()}
+    return {_ENDING.sub("", word) for word in content - STOPWORDS}
 
 
 def names(passage: Passage) -> set[str]:
-    """Capitalised words inside a sentence, and those that begin one of the title's, in lower case."""
-    inside = re.findall(r"(?<![.!?:\"“—–\n])(?<![.!?:]\s)(?<![.!?][\"”]\s)(?<=[\s(\-'“])[A-Z]\w+", passage["context"])
-    lowered = {name.lower() for name in [*inside, *re.findall(r"[A-Z]\w+", passage["title"])]}
-    used_small = set(re.findall(r"\b[a-z]\w+", passage["context"]))
-    return {name for name in lowered - ORDINARY - STOPWORDS if name not in used_small or name in inside}
+    """The capitalised words inside the passage's sentences and in its title, in lower case.
+
+    A word that the passage writes small as well is no name.
+    """
+    text = passage["context"]
+    capitalised = [*_INSIDE.findall(text), *re.findall(r"[A-Z]\w+", passage["title"])]
+    small = set(re.findall(r"\b[a-z]\w+", text))
+    return {name.lower() for name in capitalised} - small - ORDINARY - STOPWORDS
 
 
 def in_passage(passage: Passage) -> list[str]:
@@ -69,8 +72,7 @@ def _form(passage: Passage) -> Iterator[str]:
         yield f"{len(questions)} questions"
     if 2 * sum(question["kind"] != "stated" for question in questions) < len(questions):
         yield "fewer than half of the questions combine two sentences"
-    references = Counter(" ".join(answer_tokens(question["answers"][0])) for question in questions)
-    yield from (f"{answer!r} answers two questions" for answer, times in references.items() if times > 1)
+    yield from (f"{answer!r} answers two questions" for answer in repeated(references(questions)))
 
 
 def _question(passage: Passage, question: Passage) -> Iterator[str]:
@@ -78,13 +80,16 @@ def _question(passage: Passage, question: Passage) -> Iterator[str]:
     if question["kind"] not in KINDS:
         yield f"is of no known kind: {question['kind']}"
     shown = f"{passage['title']}\n{asked}"
-    yield from (f"holds its answer {answer!r}" for answer in answers if contains_gold(shown, [answer]))
-    yield from (f"{answer!r} is long" for answer in answers if not 1 <= len(answer.split()) <= ANSWER_WORDS)
+    for answer in answers:
+        if contains_gold(shown, [answer]):
+            yield f"holds its answer {answer!r}"
+        if len(answer.split()) > ANSWER_WORDS:
+            yield f"{answer!r} is long"
     if len({answer.lower() for answer in answers}) < len(answers):
         yield "has an answer twice"
     if {"yes", "no"} & {answer.lower() for answer in answers}:
         yield "is a yes-or-no question"
-    if not stems(asked) & (stems(passage["title"]) | {stem for name in names(passage) for stem in stems(name)}):
+    if not stems(asked) & stems(" ".join([passage["title"], *names(passage)])):
         yield "names nothing of its passage"
     if question["kind"] == "derived":
         yield from _derivation(passage, question)
@@ -95,7 +100,7 @@ def _question(passage: Passage, question: Passage) -> Iterator[str]:
 
 
 def _one_sentence_is_enough(passage: Passage, question: Passage) -> Iterator[str]:
-    """A sentence with the answer that holds, too, every word of the question that the passage has."""
+    """A sentence with the answer and, too, every word of the question that the passage has."""
     topical = stems(question["question"]) & stems(passage["context"]) - stems(passage["title"])
     for sentence in sentences(passage["context"]):
         if contains_gold(sentence, question["answers"]) and topical <= stems(sentence):
@@ -110,13 +115,13 @@ def _derivation(passage: Passage, question: Passage) -> Iterator[str]:
         yield f"derives from numbers that the passage does not hold: {question['derivation']}"
     if any(numbers <= set(answer_tokens(sentence)) for sentence in sentences(passage["context"])):
         yield f"derives from one sentence: {question['derivation']}"
-    value = compute(tree.body)
-    if value != int(value) or str(int(value)) not in answer_tokens(question["answers"][0]):
-        yield f"is not what its derivation gives, {value:g}"
+    value = str(compute(tree.body))
+    if value not in answer_tokens(question["answers"][0]):
+        yield f"is not what its derivation gives, {value}"
 
 
-def compute(node: ast.expr) -> float:
-    """The value of a sum of numbers, with + - * / and brackets."""
+def compute(node: ast.expr) -> int:
+    """The value of a sum of numbers, with + - * and brackets."""
     if isinstance(node, ast.BinOp):
         return _OPERATORS[type(node.op)](compute(node.left), compute(node.right))
     if isinstance(node, ast.Constant) and isinstance(node.value, int):
@@ -133,10 +138,20 @@ def across(passages: Sequence[Passage]) -> list[str]:
         ("title", [passage["title"].lower() for passage in passages]),
         ("question", [" ".join(answer_tokens(question["question"])) for question in questions]),
     ):
-        wrong += [f"{what} used twice: {value}" for value, times in Counter(values).items() if times > 1]
-    references = Counter(" ".join(answer_tokens(question["answers"][0])) for question in questions)
-    wrong += [f"{a!r} answers {n} questions" for a, n in references.items() if n > SAME_ANSWER]
+        wrong += [f"{what} used twice: {value}" for value in repeated(values)]
+    often = repeated(references(questions), SAME_ANSWER)
+    wrong += [f"{answer!r} answers more than {SAME_ANSWER} questions" for answer in often]
     return wrong + shared_names(passages)
+
+
+def references(questions: Iterable[Passage]) -> list[str]:
+    """The reference answers, normalised."""
+    return [" ".join(answer_tokens(question["answers"][0])) for question in questions]
+
+
+def repeated(values: Iterable[str], at_most: int = 1) -> list[str]:
+    """The values met more than ``at_most`` times."""
+    return [value for value, times in Counter(values).items() if times > at_most]
 
 
 def shared_names(passages: Iterable[Passage]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The passages to learn from, to choose settings on and for final tables keep what docs/corpus.md promises."""
+"""The passages to learn from, to choose on and for final tables keep what docs/corpus.md promises."""
 
 from __future__ import annotations
 
@@ -58,14 +58,17 @@ def test_each_part_has_every_kind_and_many_styles(part: str):
     kinds = {passage["kind"] for passage in PARTS[part]}
     assert kinds == {passage["kind"] for passage in EVERY} and len(kinds) >= 6
     assert len({passage["style"] for passage in PARTS[part]}) >= 8
-    assert {question["kind"] for passage in PARTS[part] for question in passage["questions"]} == set(KINDS)
+    questions = [question for passage in PARTS[part] for question in passage["questions"]]
+    assert {question["kind"] for question in questions} == set(KINDS)
 
 
 GOOD: Passage = {
     "id": "odd-mill",
     "title": "Oddmill",
-    "context": "Oddmill was built in 1801 by a cooper. " + "It stands on a low hill above the ford. " * 6 + "Its 12 "
-    "sails were made of linen. In 1844 the miller Jonas Wrack sold 4 sails. The buyer was a sailmaker.",
+    "context": "Oddmill was built in 1801 by a cooper. "
+    + "It stands on a low hill above the ford. " * 6
+    + "Its 12 sails were made of linen. In 1844 the miller Jonas Wrack sold 4 sails. "
+    "The buyer was a sailmaker.",
     "questions": [
         {"question": "Who built Oddmill?", "answers": ["cooper", "a cooper"], "kind": "stated"},
         {"question": "What was the cloth of Oddmill's sails?", "answers": ["linen"], "kind": "stated"},

@@ -1,4 +1,4 @@
-"""The sealed passages are named nowhere but as the held-out passages of the recipes that fill final tables."""
+"""The sealed passages are named only as what the recipes of final tables are held out on."""
 
 from __future__ import annotations
 
