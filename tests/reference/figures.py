@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ def settings_for(name: str, model: Path) -> Settings:
 @contextmanager
 def random_models_company() -> Iterator[None]:
     """A random model answers nothing right and writes no quiz: a grader by hash, and a quiz in its text's place."""
-    from selfedit.outer import own_questions
+    from selfedit.rl import own_questions
 
     read = own_questions.read_quiz
     graders = [m for n, m in sys.modules.items() if n.startswith("selfedit.") and hasattr(m, "get_grader")]
@@ -138,6 +139,8 @@ def _flatten(path: str, value: Any, figures: dict[str, Any]) -> None:
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
             _flatten(f"{path}/{_label(inner, number)}", inner, figures)
+    elif path.endswith("/policy") and re.fullmatch("[0-9a-f]{64}", str(value)):
+        figures[path] = "a policy"  # its hash holds the path of the model it was made from
     else:
         figures[path] = value
 
@@ -160,20 +163,40 @@ def stored(folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with RunFolder.read(folder) as run:
         ledger = run.ledger
-        for phase, number in ledger.rounds():
-            at = f"{phase} {number}"
-            for edit in ledger.self_edits(phase, number):
+        for place in ledger.places():
+            at = _named(place)
+            for edit in ledger.self_edits(place):
                 text = [edit.text, edit.seed, edit.tokens, edit.rejected]
                 figures[f"{at}/{edit.context_id}/{edit.candidate}/self-edit"] = _digest(text)
-            for done in ledger.adaptations(phase, number):
-                key = f"{at}/{done.context_id}/{done.candidate}/{done.repeat}"
-                figures |= {f"{key}/loss": done.final_loss, f"{key}/tokens": done.tokens, f"{key}/seed": done.seed}
-            for answer in ledger.answers(phase, number):
-                key = f"{at}/{answer.context_id}/{answer.candidate}/{answer.repeat}/{answer.question_id}"
-                figures[key] = [_digest(answer.text), answer.correct, answer.score]
-            for reward in ledger.rewards(phase, number):
+            for trial in ledger.trials(place):
+                figures |= _of_trial(trial)
+            for reward in ledger.rewards(place):
                 key = f"{at}/{reward.context_id}/{reward.candidate}/reward"
                 figures[key] = [reward.reward, reward.accuracy, reward.baseline, reward.kept]
+    return figures
+
+
+def _named(place: Any, kind: str = "", number: int | None = None) -> str:
+    """A place as it was written when the figures were recorded: ``eval:own 0``, ``rl:loglik 1``."""
+    words = [str(place.phase), *filter(None, (place.method, kind))]
+    return f"{':'.join(words)} {place.round or 0 if number is None else number}"
+
+
+def _of_trial(trial: Any) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    candidate = -1 if trial.candidate is None else trial.candidate
+    # The unadapted model of a training seed stood in a round of its own.
+    number, repeat = (trial.repeat, 0) if trial.candidate is None and trial.repeat else (None, trial.repeat)
+    where = f"{trial.context_id}/{candidate}/{repeat}"
+    kinds = ["", "loglik"] if trial.answers and trial.likelihoods else ["loglik"] if trial.likelihoods else [""]
+    for kind in kinds if trial.training else ():
+        key, done = f"{_named(trial.place, kind, number)}/{where}", trial.training
+        figures |= {f"{key}/loss": done.final_loss, f"{key}/tokens": done.tokens, f"{key}/seed": done.seed}
+    for answer in trial.answers:
+        key = f"{_named(trial.place, '', number)}/{where}/{answer.question_id}"
+        figures[key] = [_digest(answer.text), answer.correct, answer.score]
+    for one in trial.likelihoods:
+        figures[f"{_named(trial.place, 'loglik', number)}/{where}/{one.question_id}"] = [_digest(""), None, one.value]
     return figures
 
 

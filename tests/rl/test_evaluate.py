@@ -6,8 +6,9 @@ import pytest
 
 from selfedit.errors import UsageError
 from selfedit.lm.load import load
-from selfedit.rl.evaluate import METHODS, check_methods, context_scores, evaluate, table
+from selfedit.rl.evaluate import METHODS, check_methods, context_scores, evaluate, held_out, table
 from tiny_run import contexts, session_in, tiny_settings
+from trials import answers_in, trainings_in
 
 
 def test_the_table_by_hand():
@@ -52,7 +53,7 @@ def measured(small_folder, tmp_path_factory):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_scores_are_means_over_samples_repeats_and_questions(measured, method):
-    answers = measured.run.ledger.answers(f"eval:{method}", 0)
+    answers = answers_in(measured.run.ledger, held_out(method))
     each = {"base": 3, "own": 2 * 2 * 3, "seal": 2 * 2 * 3}.get(method, 2 * 3)  # a passage is there once
     scores = context_scores(measured.run.ledger, method)
     assert scores.keys() == {"c0", "c1", "c2", "c3"}
@@ -65,8 +66,8 @@ def test_what_each_method_trains_on(measured):
     tokens, edits = {}, {}
     for method in METHODS:
         ledger = measured.run.ledger
-        tokens[method] = {row.key: row.tokens for row in ledger.adaptations(f"eval:{method}", 0)}
-        edits[method] = ledger.self_edits(f"eval:{method}", 0)
+        tokens[method] = {row.key: row.tokens for row in trainings_in(ledger, held_out(method))}
+        edits[method] = ledger.self_edits(held_out(method))
     assert not tokens["base"] and len(tokens["passage"]) == 4 * 2
     assert all(tokens["gold"][key] > tokens["passage"][key] for key in tokens["passage"])
     assert len(tokens["own"]) == len(tokens["seal"]) == 4 * 2 * 2
@@ -76,7 +77,7 @@ def test_what_each_method_trains_on(measured):
 
 def test_inner_seeds_are_the_same_for_every_method(measured):
     seeds = [
-        {row.key: row.seed for row in measured.run.ledger.adaptations(f"eval:{method}", 0)}
+        {row.key: row.seed for row in trainings_in(measured.run.ledger, held_out(method))}
         for method in METHODS
         if method != "base"
     ]
@@ -87,12 +88,12 @@ def test_inner_seeds_are_the_same_for_every_method(measured):
 
 def test_what_is_measured_is_not_measured_again(measured, monkeypatch):
     from selfedit.engine import local
-    from selfedit.rl import known, sample
+    from selfedit.sampling import local as sampler
 
     def forbidden(*_, **__):
         raise AssertionError("done again")
 
-    for module, name in [(known, "generate"), (sample, "generate"), (local, "adapt"), (local, "generate")]:
+    for module, name in [(sampler, "generate"), (local, "adapt"), (local, "generate")]:
         monkeypatch.setattr(module, name, forbidden)
     for method in METHODS:
         evaluate(measured, method, contexts(4))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import engine_for
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load
-from selfedit.rl.evaluate import ROUND, answers_of, no_verdicts, on_shared, table
+from selfedit.rl.evaluate import no_verdicts, on_shared, table, trials_of
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
@@ -69,7 +69,6 @@ def results_of(
     pairs: Sequence[tuple[str, str]] | None = None,
     published: Mapping[str, Published] | None = None,
     published_pairs: Mapping[tuple[str, str], Published] | None = None,
-    rounds: Iterable[int] = (ROUND,),
 ) -> dict[str, Any]:
     """The part of ``results.json`` that all experiments share. No times and no dates: equal runs give equal bytes."""
     return {
@@ -83,7 +82,7 @@ def results_of(
         "contexts": {method: dict(of_method) for method, of_method in scores.items()},
         "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
         "grader": session.settings.answer.grader,
-        "no_verdict": no_verdicts(answers_of(session.run.ledger, scores, rounds)),
+        "no_verdict": no_verdicts(trials_of(session.run.ledger, scores)),
         "data": dict(hashes),
         "settings": session.settings.model_dump(mode="json"),
     }

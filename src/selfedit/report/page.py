@@ -13,7 +13,7 @@ from typing import Any
 from selfedit.report.further import further_tables
 from selfedit.report.words import PARTS, method_name
 from selfedit.run.folder import RunFolder
-from selfedit.run.ledger import SelfEditRow, TimingRow
+from selfedit.run.records import Phase, Place, SelfEditRow, TimingRow
 
 EXAMPLES = 3
 """Passages whose self-edits are shown side by side."""
@@ -83,11 +83,11 @@ def _titled(tables: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _times(timings: Iterable[TimingRow]) -> list[str]:
-    """Seconds of every part, a line a phase: an E-step is the phase of its round."""
+    """Seconds of every part, a line a place: an E-step is its round."""
     seconds: dict[str, dict[str, float]] = {}
     counts: dict[str, int] = {}
     for row in timings:
-        name = f"E-step of round {row.round}" if row.phase == "rl" else f"held-out: {row.phase.removeprefix('eval:')}"
+        name = _stage(row.place)
         of_phase = seconds.setdefault(name, {})
         of_phase[row.part] = of_phase.get(row.part, 0.0) + row.seconds
         counts[row.part] = counts.get(row.part, 0) + row.count
@@ -117,20 +117,27 @@ def _seconds(of_phase: Mapping[str, float], parts: Sequence[str]) -> list[str]:
 def _self_edits(run: RunFolder) -> list[str]:
     """The first candidate of a few passages, one column a policy, from before RL to the last round."""
     found: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {}
-    for phase, number in run.ledger.rounds():
-        for row in run.ledger.self_edits(phase, number):
+    for place in run.ledger.places():
+        for row in run.ledger.self_edits(place):
             if row.candidate == 0:
-                found.setdefault(row.context_id, []).append((_column(phase, number), row))
+                found.setdefault(row.context_id, []).append((_column(place), row))
     most = sorted(found, key=lambda context: -len(found[context]))[:EXAMPLES]
     columns = {c: [(name, row) for (_, name), row in sorted(found[c], key=lambda each: each[0])] for c in most}
     return ["<h2>Self-edits</h2>" if most else "", *[_side_by_side(context, columns[context]) for context in most]]
 
 
-def _column(phase: str, number: int) -> tuple[int, str]:
+def _stage(place: Place) -> str:
+    """What a run did at a place, for people."""
+    if place.phase is Phase.RL:
+        return f"E-step of round {place.round}"
+    return f"held-out: {place.method}" if place.phase is Phase.EVAL else str(place)
+
+
+def _column(place: Place) -> tuple[int, str]:
     """Where a policy's column stands, and its name: before RL, after each round, then what others wrote."""
-    if phase == "rl":
-        return number, f"round {number}"
-    method = phase.partition(":")[2] or phase
+    if place.phase is Phase.RL:
+        return place.round or 0, f"round {place.round}"
+    method = place.method or str(place.phase)
     seal, _, round = method.partition("-")
     if method == "own":
         return 0, "before RL"

@@ -11,11 +11,13 @@ from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import NO_VERDICT
 from selfedit.grading.stats import clustered, mean_se, paired, share_right
 from selfedit.lm.lora import Adapter
-from selfedit.rl.loops import InnerLoop
+from selfedit.rl.base_answers import measure_base
 from selfedit.rl.sample import sample
-from selfedit.rl.score import answer_base, marks_of, score
+from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
-from selfedit.run.ledger import AnswerRow, Ledger
+from selfedit.rl.trial import PlannedTrial, marks_of
+from selfedit.run.ledger import Ledger
+from selfedit.run.records import Phase, Place, Trial
 from selfedit.run.seeds import derive
 from selfedit.tasks.task import Context, Task
 
@@ -28,8 +30,10 @@ METHODS: dict[str, str] = {
 }
 """Every method and what it is, from least to most."""
 
-ROUND = 0
-"""Evaluation rows are in the ledger under phase ``eval:METHOD`` and this round."""
+
+def held_out(method: str) -> Place:
+    """Where a method's held-out trials are in the ledger."""
+    return Place(Phase.EVAL, method)
 
 
 def check_methods(methods: Sequence[str], known: Mapping[str, str] = METHODS) -> None:
@@ -40,38 +44,38 @@ def check_methods(methods: Sequence[str], known: Mapping[str, str] = METHODS) ->
 
 def evaluate(session: Session, method: str, contexts: Sequence[Context], policy: Adapter | None = None) -> None:
     """Answer the contexts' questions by one method; what the ledger has is not done again."""
-    phase = f"eval:{method}"
+    place = held_out(method)
     if method == "base":
-        return answer_base(session, phase, ROUND, contexts)
-    return score_edits(session, phase, _edits(session, method, phase, contexts, policy))
+        return measure_base(session, place, contexts)
+    return run_edits(session, place, _edits(session, method, place, contexts, policy))
 
 
-def score_edits(session: Session, phase: str, edits: Sequence[tuple[Context, int, Any]]) -> None:
+def run_edits(session: Session, place: Place, edits: Sequence[tuple[Context, int, Any]]) -> None:
     """Train on each self-edit (of a context, under a candidate number) as often as ``eval.repeats`` says, and answer.
 
     The inner seed of a context, sample and repeat is the same for every method, so that differences are paired.
     """
-    settings, loops = session.settings, []
+    settings, planned = session.settings, []
     for context, candidate, edit in edits:
         for repeat in range(settings.eval.repeats):
             seed = derive(settings.seed, "inner", "eval", context.id, candidate, repeat)
             order_seed = derive(settings.seed, "order", "eval", candidate, repeat)
-            loops.append(InnerLoop(context, candidate, repeat, edit, seed, order_seed))
-    return score(session, phase, ROUND, loops)
+            planned.append(PlannedTrial(context, candidate, repeat, edit, seed, order_seed))
+    return run_trials(session, place, planned)
 
 
 def _edits(
-    session: Session, method: str, phase: str, contexts: Sequence[Context], policy: Adapter | None
+    session: Session, method: str, place: Place, contexts: Sequence[Context], policy: Adapter | None
 ) -> list[tuple[Context, int, Any]]:
     samples = session.settings.eval.samples
     if method in ("own", "seal"):
         by_id = {context.id: context for context in contexts}
-        rows = sample(session, phase, ROUND, contexts, samples, policy if method == "seal" else None)
+        rows = sample(session, place, contexts, samples, policy if method == "seal" else None)
         return [(by_id[row.context_id], row.candidate, session.task.parse(row.text)) for row in rows]
     return [(context, 0, session.task.fixed(method, context)) for context in contexts]
 
 
-def context_scores(ledger: Ledger, method: str, task: Task[Any] | None = None) -> dict[str, float]:
+def context_scores(ledger: Ledger, method: str, task: Task[Any, Any] | None = None) -> dict[str, float]:
     """Accuracy of every context under a method, from the ledger: the mean over samples, repeats and marks.
 
     Args:
@@ -81,10 +85,10 @@ def context_scores(ledger: Ledger, method: str, task: Task[Any] | None = None) -
 
     A context none of whose answers has a verdict is left out.
     """
-    found: dict[str, list[float]] = defaultdict(list)
-    for (context, _, _), marks in marks_of(ledger.answers(f"eval:{method}", ROUND), task).items():
-        found[context] += marks
-    return {context: sum(marks) / len(marks) for context, marks in found.items()}
+    marks: dict[str, list[float]] = defaultdict(list)
+    for key, counted in marks_of(ledger.trials(held_out(method)), task).items():
+        marks[key.context_id] += counted
+    return {context: sum(values) / len(values) for context, values in marks.items()}
 
 
 def shares_right(verdicts: Mapping[str, Sequence[bool | None]]) -> dict[str, float]:
@@ -93,16 +97,19 @@ def shares_right(verdicts: Mapping[str, Sequence[bool | None]]) -> dict[str, flo
     return {context: share for context, share in shares.items() if share is not None}
 
 
-def answers_of(ledger: Ledger, methods: Iterable[str], rounds: Iterable[int] = (ROUND,)) -> dict[str, list[AnswerRow]]:
-    """Every stored answer of each method, round after round."""
-    numbers = list(rounds)
-    return {method: [row for n in numbers for row in ledger.answers(f"eval:{method}", n)] for method in methods}
+def trials_of(ledger: Ledger, methods: Iterable[str]) -> dict[str, list[Trial]]:
+    """Every stored held-out trial of each method."""
+    return {method: ledger.trials(held_out(method)) for method in methods}
 
 
-def no_verdicts(answers: Mapping[str, Sequence[AnswerRow]]) -> dict[str, int]:
+def no_verdicts(trials: Mapping[str, Sequence[Trial]]) -> dict[str, int]:
     """How many answers of each method were graded without a verdict; methods without any are left out."""
-    counts = {m: sum(row.correct is None and row.grader is not None for row in of) for m, of in answers.items()}
+    counts = {method: sum(_without_verdict(trial) for trial in of_method) for method, of_method in trials.items()}
     return {method: count for method, count in counts.items() if count}
+
+
+def _without_verdict(trial: Trial) -> int:
+    return sum(answer.correct is None and answer.grader is not None for answer in trial.answers)
 
 
 def on_shared(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

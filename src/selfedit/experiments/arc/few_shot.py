@@ -15,7 +15,9 @@ from selfedit.experiments.arc.prime import primed_model
 from selfedit.experiments.arc.results import few_shot_results
 from selfedit.lm.load import load
 from selfedit.rl.evaluate import check_methods, evaluate
-from selfedit.rl.rest_em import Round, plan_rounds, train
+from selfedit.rl.plan import plan_rounds
+from selfedit.rl.rest_em import train
+from selfedit.rl.rounds import Round
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder

@@ -10,11 +10,12 @@ from typing import Any
 
 from selfedit.experiments.arc.filter import filter_record
 from selfedit.experiments.arc.notes import notes
-from selfedit.rl.evaluate import ROUND, context_scores, table
-from selfedit.rl.rest_em import PHASE, Round
+from selfedit.rl.evaluate import context_scores, held_out, table
+from selfedit.rl.rounds import Round, rl_place
 from selfedit.rl.session import Session
 from selfedit.rl.signal import reward_signal
-from selfedit.run.ledger import Ledger, SelfEditRow
+from selfedit.run.ledger import Ledger
+from selfedit.run.records import Place, SelfEditRow
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.few_shot import FewShotTask
 
@@ -35,7 +36,7 @@ def few_shot_results(
     scores = {method: context_scores(ledger, method, task) for method in measured}
     found = table(scores)
     for row in found["rows"]:
-        row["trials"] = len({answer.key for answer in ledger.answers(f"eval:{row['method']}", ROUND)})
+        row["trials"] = len(ledger.trials(held_out(row["method"])))
     policies = _policies(ledger, task, len(rounds))
     return {
         "experiment": "few-shot",
@@ -47,7 +48,7 @@ def few_shot_results(
         "filter": filter_record(ledger, task) or None,
         "notes": notes(settings, filter_record(ledger, task)),
         "rounds": [asdict(r) for r in rounds],
-        "signal": [reward_signal(ledger.answers(PHASE, r.round), task) for r in rounds],
+        "signal": [reward_signal(ledger.trials(rl_place(r.round)), task) for r in rounds],
         "policies": policies,
         "tables": [_what_changed(policies), _side_by_side(ledger), *_signal_table(ledger, task, rounds)],
         "model": {"name": settings.model, "fingerprint": session.lm.fingerprint},
@@ -57,18 +58,12 @@ def few_shot_results(
 
 
 def _policies(ledger: Ledger, task: FewShotTask, rounds: int) -> list[dict[str, Any]]:
-    places = [(f"round {n}", PHASE, n) for n in range(1, rounds + 1)]
-    places += [("held-out, before RL", "eval:own", ROUND), ("held-out, after RL", "eval:seal", ROUND)]
-    return [
-        _policy(name, rows, ledger, (phase, number), task)
-        for name, phase, number in places
-        if (rows := ledger.self_edits(phase, number))
-    ]
+    places = [(f"round {n}", rl_place(n)) for n in range(1, rounds + 1)]
+    places += [("held-out, before RL", held_out("own")), ("held-out, after RL", held_out("seal"))]
+    return [_policy(name, rows, ledger, place, task) for name, place in places if (rows := ledger.self_edits(place))]
 
 
-def _policy(
-    name: str, rows: Sequence[SelfEditRow], ledger: Ledger, place: tuple[str, int], task: FewShotTask
-) -> dict[str, Any]:
+def _policy(name: str, rows: Sequence[SelfEditRow], ledger: Ledger, place: Place, task: FewShotTask) -> dict[str, Any]:
     """What a policy writes: how often valid, and how often it asks for what, as shares of the valid ones."""
     noted = [json.loads(row.directives_json or "{}") for row in rows]
     edits = [note["self_edit"] for note in noted if "self_edit" in note]
@@ -80,7 +75,7 @@ def _policy(
     asked |= {"loss on outputs only": sum(e["loss_on"] == "output" for e in edits)}
     asked |= _counts("learning rate", [e["learning_rate"] for e in edits])
     asked |= _counts("epochs", [e["epochs"] for e in edits])
-    untrained = sum(row.steps == 0 for row in ledger.adaptations(*place))
+    untrained = sum(t.training is not None and t.training.steps == 0 for t in ledger.trials(place))
     return {
         "policy": name,
         "n": len(rows),
@@ -112,8 +107,8 @@ def _what_changed(policies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _side_by_side(ledger: Ledger) -> dict[str, Any]:
     """A table: the first self-edit of a few tasks before and after RL."""
-    before = {row.context_id: row for row in ledger.self_edits("eval:own", ROUND) if row.candidate == 0}
-    after = {row.context_id: row for row in ledger.self_edits("eval:seal", ROUND) if row.candidate == 0}
+    before = {row.context_id: row for row in ledger.self_edits(held_out("own")) if row.candidate == 0}
+    after = {row.context_id: row for row in ledger.self_edits(held_out("seal")) if row.candidate == 0}
     rows = [[name, _short(before[name]), _short(after[name])] for name in list(before)[:SHOWN] if name in after]
     return {"title": "Self-edits of held-out tasks", "columns": ["task", "before RL", "after RL"], "rows": rows}
 
@@ -131,7 +126,7 @@ def _signal_table(ledger: Ledger, task: FewShotTask, rounds: Sequence[Round]) ->
     rows = []
     for done in rounds:
         for name, graded in (("solved", False), ("the reward", True)):
-            signal = reward_signal(ledger.answers(PHASE, done.round), task, graded=graded)
+            signal = reward_signal(ledger.trials(rl_place(done.round)), task, graded=graded)
             if (gain := signal["gain"]) is None or (graded and task.arc.reward == "solved"):
                 continue
             cells = [f"{100 * gain['mean']:+.1f}", _percent(gain["se"]), str(signal["n"]), str(signal["undecided"])]

@@ -18,7 +18,7 @@ from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.opened import opened, results_of
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
-from selfedit.rl.evaluate import ROUND, context_scores
+from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.contexts import contexts_from, data_hash
@@ -89,7 +89,7 @@ def run_replay(
         results = results_of(KIND, session, scores, hashes, **held)
         results["by_seed"] = {row: by_seed(ledger, row) for row in ROWS}
         results["order"] = [_step(gap) for gap in results["paired"][: len(ROWS) - 1]]
-        edits = {row: ledger.self_edits(f"eval:{row}", ROUND) for row in WRITERS}
+        edits = {row: ledger.self_edits(held_out(row)) for row in WRITERS}
         results["self_edits"] = [{"policy": row, **shape_of(of, session.task)} for row, of in edits.items()]
         session.run.write_results(results)
     return results

@@ -24,8 +24,10 @@ from selfedit.experiments.opened import opened, results_of
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.rl.evaluate import ROUND, context_scores
-from selfedit.rl.rest_em import PHASE, Round, plan_rounds, train
+from selfedit.rl.evaluate import context_scores, held_out
+from selfedit.rl.plan import plan_rounds
+from selfedit.rl.rest_em import train
+from selfedit.rl.rounds import Round, rl_place
 from selfedit.rl.session import Session
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import Ledger
@@ -135,7 +137,7 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
 
 def self_edit_shapes(ledger: Ledger, task: KnowledgeTask, rounds: int, methods: Sequence[str]) -> list[dict[str, Any]]:
     """What the self-edits of each policy look like: those of the rounds, then those on held-out passages by method."""
-    places = [(f"round {n}", PHASE, n) for n in range(1, rounds + 1)]
-    places += [(f"held-out, {method}", f"eval:{method}", ROUND) for method in methods]
-    shapes = [(name, ledger.self_edits(phase, number)) for name, phase, number in places]
+    places = [(f"round {n}", rl_place(n)) for n in range(1, rounds + 1)]
+    places += [(f"held-out, {method}", held_out(method)) for method in methods]
+    shapes = [(name, ledger.self_edits(place)) for name, place in places]
     return [{"policy": name, **shape_of(rows, task)} for name, rows in shapes if rows]

@@ -19,23 +19,22 @@ from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.opened import opened
 from selfedit.experiments.rewards.ranking import compare_choices, row, shown
 from selfedit.grading.grader import get_grader
-from selfedit.grading.stats import share_right
 from selfedit.lm.load import LanguageModel
-from selfedit.rl.loops import edit_loops
-from selfedit.rl.proxy import Mark, proxy_marks
-from selfedit.rl.rest_em import PHASE, plan_rounds
+from selfedit.rl.plan import plan_rounds
+from selfedit.rl.rewards.proxy import Mark, proxy_marks
+from selfedit.rl.rounds import rl_place
 from selfedit.rl.sample import sample
-from selfedit.rl.score import likely, score
+from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
-from selfedit.rl.signals import likelihoods
+from selfedit.rl.trial import CandidateKey, likelihoods, plan_trials, right_or_wrong
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.ledger import SelfEditRow
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.task import Context
 
 KIND = "rewards"
-ROUND = 1
+PLACE = rl_place(1)
 
 Table = dict[str, list[float]]
 """A reward of every self-edit: for each context, by candidate."""
@@ -76,9 +75,9 @@ def run_rewards(
 
 def _run_loops(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow]:
     rl = session.settings.rl
-    edits = sample(session, PHASE, ROUND, contexts, rl.candidates)
-    loops = edit_loops(session, PHASE, ROUND, contexts, edits, range(rl.repeats))
-    score(session, PHASE, ROUND, loops, ("answers", "likelihood"))
+    edits = sample(session, PLACE, contexts, rl.candidates)
+    planned = plan_trials(session, PLACE, contexts, edits, range(rl.repeats))
+    run_trials(session, PLACE, planned, ("answers", "likelihoods"))
     return edits
 
 
@@ -101,12 +100,14 @@ def _results(session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mar
     adapting = seconds["adapting"] / loops
     tables: dict[str, tuple[Table, float]] = {
         "accuracy": (true, settings.rl.repeats * (adapting + (seconds["answering"] + seconds["grading"]) / loops)),
-        "loglik": (_table(likelihoods(session.run.ledger.answers(likely(PHASE), ROUND)), edits), 0.0),
+        "loglik": (_table(likelihoods(session.run.ledger.trials(PLACE)), edits), 0.0),
         "length": (_table({(e.context_id, e.candidate): float(e.tokens) for e in edits}, edits), 0.0),
     }
     tables["loglik"] = (tables["loglik"][0], settings.rl.repeats * (adapting + seconds["reading"] / loops))
     if marks:
-        proxy = {(e.context_id, e.candidate): mark.share for e, mark in zip(edits, marks, strict=True)}
+        proxy: dict[CandidateKey, float] = {
+            (e.context_id, e.candidate): mark.share for e, mark in zip(edits, marks, strict=True)
+        }
         tables["proxy"] = (_table(proxy, edits), sum(mark.seconds for mark in marks) / count)
     rows = [row(name, table, true, cost) for name, (table, cost) in tables.items()]
     if settings.rl.repeats > 1:
@@ -128,19 +129,19 @@ def _results(session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mar
 
 def _accuracies(session: Session) -> dict[str, list[list[float]]]:
     """For each context and candidate the accuracy of each repeat; contexts with an unreadable one are left out."""
-    verdicts: dict[tuple[str, int, int], list[bool | None]] = defaultdict(list)
-    for answer in session.run.ledger.answers(PHASE, ROUND):
-        verdicts[answer.key].append(answer.correct)
-    shares = {key: share_right(of) for key, of in verdicts.items()}
-    bad = {key[0] for key, share in shares.items() if share is None}
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for (context, candidate, _), share in sorted(shares.items()):
-        if context not in bad and share is not None:
-            found[context][candidate].append(share)
-    return {context: [of[candidate] for candidate in sorted(of)] for context, of in found.items()}
+    by_context: dict[str, dict[int, list[float]]] = {}
+    unreadable: set[str] = set()
+    for trial in session.run.ledger.trials(PLACE):
+        marks = right_or_wrong(trial)
+        if marks and trial.candidate is not None:
+            repeats = by_context.setdefault(trial.context_id, {}).setdefault(trial.candidate, [])
+            repeats.append(sum(marks) / len(marks))
+        else:
+            unreadable.add(trial.context_id)
+    return {name: list(repeats.values()) for name, repeats in by_context.items() if name not in unreadable}
 
 
-def _table(values: Mapping[tuple[str, int], float], edits: Sequence[SelfEditRow]) -> Table:
+def _table(values: Mapping[CandidateKey, float], edits: Sequence[SelfEditRow]) -> Table:
     found: Table = defaultdict(list)
     for edit in edits:
         found[edit.context_id].append(values[edit.context_id, edit.candidate])
@@ -158,6 +159,6 @@ def _seconds(session: Session) -> dict[str, float]:
     """Seconds of every part, over all sessions."""
     found: dict[str, float] = defaultdict(float)
     for timing in session.run.ledger.timings():
-        if timing.phase in (PHASE, likely(PHASE)):
+        if timing.place == PLACE:
             found[timing.part] += timing.seconds
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,27 @@ from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import NO_VERDICT, get_grader
 from selfedit.grading.stats import mean_se, spearman
 from selfedit.lm.load import LanguageModel, load
+from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import table
-from selfedit.rl.kept import own_answers
-from selfedit.rl.loops import InnerLoop
 from selfedit.rl.own_questions import survivors, with_own_questions
 from selfedit.rl.sample import sample
-from selfedit.rl.score import accuracies, answer_base, likely, score
+from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
-from selfedit.rl.signals import likelihoods
+from selfedit.rl.trial import CandidateKey, PlannedTrial, accuracies, likelihoods, split_questions
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.ledger import BASE
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, split_contexts
 
-KIND = PHASE = "own-questions-reward"
+KIND = "own-questions-reward"
+PLACE = Place(Phase.OWN_QUESTIONS_REWARD)
 Scores = Mapping[str, Sequence[float]]
 """For each passage a mark of each of its self-edits."""
-ByEdit = Mapping[str, Mapping[int, float]]
-"""For each passage a mark by the self-edit's number."""
 PAIRS = (
     ("base", "random"),
     ("random", "own-chosen"),
@@ -50,6 +48,22 @@ PAIRS = (
     ("own-likelihood-chosen", "gold-chosen"),
 )
 """The differences reported, the earlier method first."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of each passage.
+
+    Attributes:
+        base: the unadapted model's accuracy on gold questions.
+        gold, own: of each self-edit, the accuracy on gold questions and on own ones.
+        likelihood: of each self-edit, the mean log-likelihood of the own answers.
+    """
+
+    base: Mapping[str, float]
+    gold: Scores
+    own: Scores
+    likelihood: Scores
 
 
 def run_own_questions(
@@ -89,7 +103,7 @@ def run_own_questions(
         if not usable:
             fix = "raise rl.own.quizzes or rl.own.known, or lower rl.own.agree"
             raise DataError("no question that the model wrote is usable", where=f"{len(chosen)} passages", fix=fix)
-        results = _results(session, chosen, *_measure(session, usable)) | {
+        results = _results(session, chosen, _measure(session, usable)) | {
             "data": hashes,
             "settings": settings.model_dump(mode="json"),
         }
@@ -97,51 +111,53 @@ def run_own_questions(
     return results
 
 
-def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tuple[ByEdit, ByEdit, ByEdit]:
+def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> Measured:
     """Train on every self-edit and ask both kinds of questions.
 
     Returns:
-        Accuracy on gold questions and on own ones, the unadapted model's as `BASE`, and the mean log-likelihood of the
-        own answers. Passages that a judge left without a verdict on some self-edit are left out.
+        Of every passage with all its verdicts; those that a judge left without one on some self-edit are left out.
 
     Raises:
         DataError: none is left.
     """
     rl, seed = session.settings.rl, session.settings.seed
     both = [replace(gold, questions=(*gold.questions, *own.questions)) for gold, own in usable]
+    measure_base(session, PLACE, both)
+    edits = sample(session, PLACE, both, rl.candidates)
     by_id = {context.id: context for context in both}
-    answer_base(session, PHASE, 0, both)
-    edits = sample(session, PHASE, 0, both, rl.candidates)
-    loops = [
-        InnerLoop(
+    planned = [
+        PlannedTrial(
             by_id[row.context_id],
             row.candidate,
             repeat,
             session.task.parse(row.text),
-            derive(seed, "inner", PHASE, row.context_id, row.candidate, repeat),
-            derive(seed, "order", PHASE, repeat),
+            derive(seed, "inner", KIND, row.context_id, row.candidate, repeat),
+            derive(seed, "order", KIND, repeat),
         )
         for row in edits
         for repeat in range(rl.repeats)
     ]
-    score(session, PHASE, 0, loops, ("answers", "likelihood"))
-    answers = session.run.ledger.answers(PHASE, 0)
-    found = [accuracies(own_answers(answers, contexts)) for contexts in zip(*usable, strict=True)]
-    places = range(BASE, rl.candidates)
+    run_trials(session, PLACE, planned, ("answers", "likelihoods"))
+    trials = session.run.ledger.trials(PLACE)
+    on_gold, _ = split_questions(trials, [gold for gold, _ in usable])
+    on_own, _ = split_questions(trials, [own for _, own in usable])
+    by_gold, by_own, read = accuracies(on_gold), accuracies(on_own), likelihoods(on_own)
+    models = [None, *range(rl.candidates)]
     # A passage needs a verdict on every self-edit, from both kinds of questions.
-    ranked = [name for name in by_id if not any(math.isnan(of[name, c]) for of in found for c in places)]
+    ranked = [name for name in by_id if not any(math.isnan(by_gold[name, c] + by_own[name, c]) for c in models)]
     if not ranked:
         raise DataError("no passage has a verdict on all of its self-edits", where=session.grader.name, fix=NO_VERDICT)
-    gold, own = ({name: {c: of[name, c] for c in places} for name in ranked} for of in found)
-    read = likelihoods(own_answers(session.run.ledger.answers(likely(PHASE), 0), [context for _, context in usable]))
-    return gold, own, {name: {c: read[name, c] for c in range(rl.candidates)} for name in ranked}
+    base = {name: by_gold[name, None] for name in ranked}
+    by_edit = [_by_edit(values, ranked, rl.candidates) for values in (by_gold, by_own, read)]
+    return Measured(base, *by_edit)
 
 
-def _results(
-    session: Session, chosen: Sequence[Context], gold: ByEdit, own: ByEdit, likelihood: ByEdit
-) -> dict[str, Any]:
-    base = {name: of[BASE] for name, of in gold.items()}
-    gold_edits, own_edits, read = _edits_only(gold), _edits_only(own), _edits_only(likelihood)
+def _by_edit(values: Mapping[CandidateKey, float], names: Sequence[str], candidates: int) -> Scores:
+    return {name: [values[name, candidate] for candidate in range(candidates)] for name in names}
+
+
+def _results(session: Session, chosen: Sequence[Context], measured: Measured) -> dict[str, Any]:
+    base, gold_edits, own_edits, read = measured.base, measured.gold, measured.own, measured.likelihood
     scores = {"base": base, **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": read})}
     agreement = rank_agreement(gold_edits, own_edits)
     by_likelihood = rank_agreement(gold_edits, read)
@@ -153,7 +169,7 @@ def _results(
         "agreement": agreement,
         "agreement_likelihood": by_likelihood,
         "survivors": written,
-        "without_verdict": len(chosen) - written["passages_without"] - len(gold),
+        "without_verdict": len(chosen) - written["passages_without"] - len(base),
         "contexts": {
             name: {"gold": gold_edits[name], "own": own_edits[name], "own_likelihood": read[name], "base": base[name]}
             for name in gold_edits
@@ -168,11 +184,6 @@ def _results(
         _survivor_table(written),
     ]
     return results | {"tables": tables}
-
-
-def _edits_only(found: ByEdit) -> dict[str, list[float]]:
-    """The accuracies after each self-edit, in their order; the unadapted model's left out."""
-    return {name: [value for number, value in sorted(of.items()) if number != BASE] for name, of in found.items()}
 
 
 def choices(gold: Scores, choosers: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
