@@ -6,13 +6,19 @@ import pytest
 
 from selfedit.errors import UsageError
 from selfedit.lm.load import load
-from selfedit.rl.evaluate import METHODS, check_methods, context_scores, evaluate, held_out, table
+from selfedit.results.compare import compare
+from selfedit.rl.evaluate import METHODS, check_methods, context_scores, evaluate, held_out
 from tiny_run import contexts, session_in, tiny_settings
 from trials import answers_in, trainings_in
 
 
+def as_dict(found):
+    """A comparison as results.json has it."""
+    return {"rows": [row.as_dict() for row in found.rows], "paired": [gap.as_dict() for gap in found.paired]}
+
+
 def test_the_table_by_hand():
-    made = table({"base": {"a": 0.0, "b": 0.5, "c": 0.25}, "own": {"c": 0.5, "a": 0.5, "b": 1.0}})
+    made = as_dict(compare({"base": {"a": 0.0, "b": 0.5, "c": 0.25}, "own": {"c": 0.5, "a": 0.5, "b": 1.0}}))
     base, own = made["rows"]
     # Mean .25, deviations −.25 .25 0: variance .0625, over root 3.
     assert base == {"method": "base", "accuracy": pytest.approx(0.25), "se": pytest.approx(0.25 / math.sqrt(3)), "n": 3}
@@ -24,13 +30,13 @@ def test_the_table_by_hand():
 
 
 def test_neighbours_are_paired_and_one_context_has_no_error():
-    made = table({name: {"a": value} for name, value in [("base", 0.0), ("passage", 0.5), ("own", 1.0)]})
+    made = as_dict(compare({name: {"a": value} for name, value in [("base", 0.0), ("passage", 0.5), ("own", 1.0)]}))
     assert [(gap["a"], gap["b"], gap["difference"]) for gap in made["paired"]] == [
         ("passage", "base", 0.5),
         ("own", "passage", 0.5),
     ]
     assert [row["se"] for row in made["rows"]] == [None] * 3
-    assert table({}) == {"rows": [], "paired": []}
+    assert as_dict(compare({})) == {"rows": [], "paired": []}
 
 
 def test_unknown_methods_are_named():

@@ -12,13 +12,15 @@ from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import engine_for
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load
-from selfedit.rl.evaluate import no_verdicts, on_shared, table, trials_of
+from selfedit.results.compare import compare, on_shared
+from selfedit.results.results import Published, Reference, Results
+from selfedit.rl.evaluate import no_verdicts, trials_of
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import ProgressSink
-from selfedit.tasks.knowledge.published import SOURCE, Published
+from selfedit.tasks.knowledge.published import SOURCE
 from selfedit.tasks.knowledge.task import KnowledgeTask
 
 
@@ -67,22 +69,24 @@ def results_of(
     hashes: Mapping[str, str],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
-    published: Mapping[str, Published] | None = None,
-    published_pairs: Mapping[tuple[str, str], Published] | None = None,
-) -> dict[str, Any]:
-    """The part of ``results.json`` that all experiments share. No times and no dates: equal runs give equal bytes."""
-    return {
-        "experiment": kind,
-        **table(on_shared(scores), pairs),
-        "published": {
-            "source": SOURCE,
-            "rows": {method: found.as_dict() for method, found in (published or {}).items()},
-            "paired": [{"b": b, "a": a, **found.as_dict()} for (b, a), found in (published_pairs or {}).items()],
-        },
-        "contexts": {method: dict(of_method) for method, of_method in scores.items()},
-        "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
-        "grader": session.settings.answer.grader,
-        "no_verdict": no_verdicts(trials_of(session.run.ledger, scores)),
-        "data": dict(hashes),
-        "settings": session.settings.model_dump(mode="json"),
-    }
+    published: Mapping[str, Reference] | None = None,
+    published_pairs: Mapping[tuple[str, str], Reference] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Results:
+    """The results of methods measured on held-out passages, and what ``more`` an experiment found.
+
+    No times and no dates: equal runs give equal bytes.
+    """
+    compared = compare(on_shared(scores), pairs)
+    return Results(
+        experiment=kind,
+        rows=compared.rows,
+        paired=compared.paired,
+        published=Published(SOURCE, published or {}, published_pairs or {}),
+        contexts=scores,
+        model={"name": session.settings.model, "fingerprint": session.lm.fingerprint},
+        grader=session.settings.answer.grader,
+        data=hashes,
+        settings=session.settings.model_dump(mode="json"),
+        more={"no_verdict": no_verdicts(trials_of(session.run.ledger, scores)), **(more or {})},
+    )

@@ -13,7 +13,9 @@ from selfedit.experiments.knowledge import cpt, replay, train
 from selfedit.experiments.knowledge.methods import measured_methods, pairs_of
 from selfedit.grading.grade_file import judge_report
 from selfedit.grading.grader import Reply, get_grader
-from selfedit.rl.evaluate import no_verdicts, on_shared, shares_right, table, trials_of
+from selfedit.results.compare import compare, on_shared, shares_right
+from selfedit.results.results import Results
+from selfedit.rl.evaluate import no_verdicts, trials_of
 from selfedit.run.folder import RunFolder
 from selfedit.run.records import Answer, Trial
 from selfedit.tasks.knowledge.contexts import data_hash
@@ -80,8 +82,15 @@ def run_table(run: RunFolder, grader: str | None = None, overrides: Mapping[str,
     whole = {method: stored for method, stored in trials.items() if counts[method] == max(counts.values())}
     graded, more = _stored(whole) if grader is None else _again(run, settings, asked, whole, grader)
     scores = {method: shares_right(_by_context(whole[method], graded[method])) for method in whole}
-    shown = table(on_shared(scores), asked.pairs(list(scores)))
-    return {**shown, "contexts": scores, "grader": grader or settings.answer.grader, **more}
+    compared = compare(on_shared(scores), asked.pairs(list(scores)))
+    return Results(
+        experiment=run.kind,
+        rows=compared.rows,
+        paired=compared.paired,
+        contexts=scores,
+        grader=grader or settings.answer.grader,
+        more=more,
+    ).as_dict()
 
 
 def _stored(trials: Trials) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from selfedit.report.further import further_tables
-from selfedit.report.words import PARTS, method_name
+from selfedit.results.layout import HELD_OUT, main_tables, more_tables
+from selfedit.results.names import PARTS
+from selfedit.results.render import as_html
+from selfedit.results.results import Results
+from selfedit.results.table import Table
 from selfedit.run.folder import RunFolder
 from selfedit.run.records import Phase, Place, SelfEditRow, TimingRow
 
@@ -41,7 +43,7 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f6; padd
 """
 
 
-def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Path]) -> str:
+def write_page(run: RunFolder, results: Results, pictures: Sequence[Path]) -> str:
     """The page's HTML.
 
     Args:
@@ -54,7 +56,7 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
         f"<h1>{escape(run.path.name)}</h1>",
         *_tables(results),
         *[f'<p><img src="{escape(p.name)}" alt="{escape(p.stem.replace("-", " "))}"></p>' for p in pictures],
-        *_titled(further_tables(results)),
+        *map(as_html, more_tables(results)),
         *_times(run.ledger.timings()),
         *_self_edits(run),
         "</body>\n</html>\n",
@@ -62,24 +64,12 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
     return "\n".join(parts)
 
 
-def _tables(results: Mapping[str, Any]) -> list[str]:
-    if not results.get("rows"):
+def _tables(results: Results) -> list[str]:
+    if not results.rows:
         return ["<p>No held-out results: the run is not finished, or has none.</p>"]
-    rows = [
-        [method_name(results, r["method"]), _share(r["accuracy"]), _share(r["se"]), r["n"]] for r in results["rows"]
-    ]
-    gaps = [[f"{p['a']} − {p['b']}", _share(p["difference"], "+"), _share(p["se"]), p["n"]] for p in results["paired"]]
-    return [
-        f"<h2>{escape(results.get('title', 'Held-out passages (n counts passages)'))}</h2>",
-        _table(["method", "accuracy %", "standard error", "n"], rows),
-        *[f"<p>{escape(note)}</p>" for note in results.get("notes", [])],
-        _table(["paired difference", "points", "standard error", "n"], gaps),
-        *_titled(results.get("tables", [])),
-    ]
-
-
-def _titled(tables: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [f"<h2>{escape(t['title'])}</h2>\n{_table(t['columns'], t['rows'])}" for t in tables]
+    notes = [f"<p>{escape(note)}</p>" for note in results.notes]
+    rows, *others = main_tables(results, results.title or HELD_OUT)
+    return [as_html(rows), *notes, *map(as_html, others)]
 
 
 def _times(timings: Iterable[TimingRow]) -> list[str]:
@@ -104,7 +94,7 @@ def _times(timings: Iterable[TimingRow]) -> list[str]:
     ]
     return [
         "<h2>Where the time went</h2>",
-        _table(["seconds", *(PARTS.get(part, part) for part in parts), "together"], rows),
+        as_html(Table.make("", ["seconds", *(PARTS.get(part, part) for part in parts), "together"], rows)),
         "<p>Wall time of the run: of what its workers do side by side, their mean. Waiting is what a worker stood "
         "still while others worked, the loading of its model included; it counts the inner loops done.</p>",
     ]
@@ -157,13 +147,3 @@ def _side_by_side(context: str, edits: Sequence[tuple[str, SelfEditRow]]) -> str
 def _text(text: str) -> str:
     """A model's text: escaped, and without control characters or halves of characters."""
     return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>\n" for row in rows)
-    return f"<table>\n<tr>{head}</tr>\n{body}</table>"
-
-
-def _share(value: float | None, sign: str = "") -> str:
-    return "?" if value is None else f"{100 * value:{sign}.1f}"

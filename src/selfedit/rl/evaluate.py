@@ -1,15 +1,12 @@
-"""What a run has taught: the held-out passages under each method, and the table of it."""
+"""What a run has taught: the held-out contexts under each method."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
-from selfedit.errors import DataError, UsageError
-from selfedit.grading.grader import NO_VERDICT
-from selfedit.grading.stats import clustered, mean_se, paired, share_right
+from selfedit.errors import UsageError
 from selfedit.lm.lora import Adapter
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.sample import sample
@@ -91,12 +88,6 @@ def context_scores(ledger: Ledger, method: str, task: Task[Any, Any] | None = No
     return {context: sum(values) / len(values) for context, values in marks.items()}
 
 
-def shares_right(verdicts: Mapping[str, Sequence[bool | None]]) -> dict[str, float]:
-    """The share of right answers of each context, without those that have no verdict."""
-    shares = {context: share_right(values) for context, values in verdicts.items()}
-    return {context: share for context, share in shares.items() if share is not None}
-
-
 def trials_of(ledger: Ledger, methods: Iterable[str]) -> dict[str, list[Trial]]:
     """Every stored held-out trial of each method."""
     return {method: ledger.trials(held_out(method)) for method in methods}
@@ -110,84 +101,3 @@ def no_verdicts(trials: Mapping[str, Sequence[Trial]]) -> dict[str, int]:
 
 def _without_verdict(trial: Trial) -> int:
     return sum(answer.correct is None and answer.grader is not None for answer in trial.answers)
-
-
-def on_shared(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Each method's scores on the contexts that all methods have a score for, so that differences are paired."""
-    shared = set.intersection(*(set(of_method) for of_method in scores.values())) if scores else set()
-    return {m: {context: of[context] for context in of if context in shared} for m, of in scores.items()}
-
-
-def table(scores: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, str]] | None = None) -> dict[str, Any]:
-    """Rows and paired differences; n counts contexts, the standard error is over contexts.
-
-    Args:
-        scores: for each method, in order, the accuracy of each context in [0, 1].
-        pairs: which methods to compare, the earlier one first; None takes neighbours.
-
-    Raises:
-        DataError: a method has no context with a score.
-    """
-    rows = []
-    for method, of_method in scores.items():
-        if not of_method:
-            fix = f"grade its answers again with `selfedit evaluate RUN --grader NAME`; if it cannot, {NO_VERDICT}"
-            raise DataError("no context has answers with a verdict under every method", where=method, fix=fix)
-        estimate = clustered({context: [value] for context, value in of_method.items()})
-        rows.append({"method": method, "accuracy": estimate.mean, "se": estimate.se, "n": estimate.n})
-    differences = []
-    for before, after in pairwise(scores) if pairs is None else pairs:
-        gap = paired(scores[after], scores[before])
-        differences.append({"a": after, "b": before, "difference": gap.difference, "se": gap.se, "n": gap.n})
-    return {"rows": rows, "paired": differences}
-
-
-def pool_results(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """The results of several runs, each with its name, as one: the first's settings and the table of all (see `pool`).
-
-    Raises:
-        UsageError: a run has no table of methods, or see `pool`.
-    """
-    for name, results in runs:
-        if "contexts" not in results:
-            raise UsageError("this run has no table of methods", where=name, fix="give runs of `selfedit train`")
-    every = [results for _, results in runs]
-    shared = ("experiment", "model", "grader", "published", "settings")
-    # A results.json has its keys sorted; the methods' order is that of its rows.
-    tables = [{row["method"]: of["contexts"][row["method"]] for row in of["rows"]} for of in every]
-    found = {key: every[0][key] for key in shared if key in every[0]}
-    if all("settings" in of for of in every):
-        found["seeds"] = [of["settings"]["seed"] for of in every]
-    return found | pool(tables)
-
-
-def pool(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
-    """One table of several runs (seeds) on the same contexts, as `table` gives it.
-
-    A context's score is its mean over the runs, so n counts contexts and the standard error is over contexts: answers
-    about one passage are not independent, whichever run they come from. Each paired difference also says what every run
-    alone gives, ``by_run``, and its mean's standard error over runs, ``se_runs``.
-
-    Args:
-        runs: for each run, for each method, the accuracy of each context.
-
-    Raises:
-        UsageError: the runs have no method in common, or not the same contexts.
-    """
-    methods = [method for method in runs[0] if all(method in run for run in runs)]
-    if not methods:
-        raise UsageError("the runs have no method in common")
-    for method in methods:
-        if any(run[method].keys() != runs[0][method].keys() for run in runs):
-            fix = "pool runs with the same held-out passages"
-            raise UsageError("the runs were measured on different passages", where=method, fix=fix)
-    means = {
-        method: {context: sum(run[method][context] for run in runs) / len(runs) for context in runs[0][method]}
-        for method in methods
-    }
-    pooled = table(means)
-    for gap in pooled["paired"]:
-        by_run = [paired(run[gap["a"]], run[gap["b"]]).difference for run in runs]
-        gap["by_run"] = by_run
-        gap["se_runs"] = mean_se(by_run).se
-    return {"runs": len(runs), **pooled}

@@ -11,6 +11,7 @@ first edit and after each.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,9 @@ def run_continual(
         texts = _own_texts(session)
         ways = [_way(session.task, settings.retention, name, texts) for name in _names(settings)]
         after = {way.name: _sequences(setting, way) for way in ways}
-        results = continual_results(settings, plan, before, after) | {
-            "experiment": KIND,
-            "model": {"name": settings.model, "fingerprint": lm.fingerprint},
-            "grader": settings.answer.grader,
-            "data": hashes,
-            "settings": settings.model_dump(mode="json"),
-        }
+        model = {"name": settings.model, "fingerprint": lm.fingerprint}
+        found = continual_results(settings, plan, before, after)
+        results = replace(found, model=model, data=hashes).as_dict()
         write_atomic(run.path / "matrix.csv", matrix_csv(results).encode())
         run.write_results(results)
     return results

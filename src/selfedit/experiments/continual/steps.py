@@ -17,10 +17,10 @@ from selfedit.inner.adapt import adapt
 from selfedit.lm.generate import generate
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
+from selfedit.results.compare import shares_right
 from selfedit.retention.general import measured_texts
 from selfedit.retention.learner import Edit, Learner
 from selfedit.retention.remedies import NewEdit, Remedies
-from selfedit.rl.evaluate import shares_right
 from selfedit.rl.sample import sampled, written_row
 from selfedit.rl.session import Session
 from selfedit.run.progress import Task

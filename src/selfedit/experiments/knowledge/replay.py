@@ -8,6 +8,7 @@ same for all, so differences are paired.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.opened import opened, results_of
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
+from selfedit.results.results import Difference
 from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
@@ -86,11 +88,15 @@ def run_replay(
         ledger = session.run.ledger
         scores = {row: context_scores(ledger, row) for row in ROWS}
         held: Any = {"pairs": PAIRS, "published": REPLAY, "published_pairs": REPLAY_PAIRED}
-        results = results_of(KIND, session, scores, hashes, **held)
-        results["by_seed"] = {row: by_seed(ledger, row) for row in ROWS}
-        results["order"] = [_step(gap) for gap in results["paired"][: len(ROWS) - 1]]
         edits = {row: ledger.self_edits(held_out(row)) for row in WRITERS}
-        results["self_edits"] = [{"policy": row, **shape_of(of, session.task)} for row, of in edits.items()]
+        found = results_of(KIND, session, scores, hashes, **held)
+        more = {
+            **found.more,
+            "by_seed": {row: by_seed(ledger, row) for row in ROWS},
+            "order": [_step(gap) for gap in found.paired[: len(ROWS) - 1]],
+            "self_edits": [{"policy": row, **shape_of(texts, session.task)} for row, texts in edits.items()],
+        }
+        results = replace(found, more=more).as_dict()
         session.run.write_results(results)
     return results
 
@@ -119,8 +125,7 @@ def _passages(file: SelfEditFile, most: int | None) -> list[Context]:
     return contexts[:most]
 
 
-def _step(gap: dict[str, Any]) -> dict[str, Any]:
+def _step(gap: Difference) -> dict[str, Any]:
     """One step of the published order: whether it holds here, and at how many standard errors."""
-    se = gap["se"]
-    z = gap["difference"] / se if se else None
-    return {"from": gap["b"], "to": gap["a"], "holds": gap["difference"] > 0, "z": z}
+    z = gap.difference / gap.se if gap.se else None
+    return {"from": gap.b, "to": gap.a, "holds": gap.difference > 0, "z": z}

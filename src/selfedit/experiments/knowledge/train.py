@@ -124,15 +124,14 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
     settings, ledger = session.settings, session.run.ledger
     measured = measured_methods(settings) if settings.heldout else []
     scores = {method: context_scores(ledger, method) for method in measured}
-    results = results_of(
-        KIND, session, scores, hashes, pairs=pairs_of(measured), published=single_passage(settings.edit.format)
-    )
-    return results | {
+    more = {
         "by_seed": {method: by_seed(ledger, method) for method in measured},
         "costs": costs(ledger),
         "rounds": [asdict(r) for r in rounds],
         "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
     }
+    published = single_passage(settings.edit.format)
+    return results_of(KIND, session, scores, hashes, pairs=pairs_of(measured), published=published, more=more).as_dict()
 
 
 def self_edit_shapes(ledger: Ledger, task: KnowledgeTask, rounds: int, methods: Sequence[str]) -> list[dict[str, Any]]:

@@ -17,9 +17,10 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.opened import opened
-from selfedit.experiments.rewards.ranking import compare_choices, row, shown
+from selfedit.experiments.rewards.ranking import against_true, compare_choices, row
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
+from selfedit.results.results import Results, Row
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rewards.proxy import Mark, proxy_marks
 from selfedit.rl.rounds import rl_place
@@ -68,7 +69,7 @@ def run_rewards(
     with opened(folder, settings, hashes, grader, kind=KIND, **told) as session:
         edits = _run_loops(session, contexts)
         marks = _marks(session, contexts, edits)
-        results = _results(session, edits, marks) | {"data": hashes, "settings": settings.model_dump(mode="json")}
+        results = _results(session, edits, marks, hashes).as_dict()
         session.run.write_results(results)
     return results
 
@@ -91,7 +92,9 @@ def _marks(session: Session, contexts: Sequence[Context], edits: Sequence[SelfEd
         return proxy_marks(client, judge, contexts, edits, session.interrupt.check)
 
 
-def _results(session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mark]) -> dict[str, Any]:
+def _results(
+    session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mark], hashes: Mapping[str, str]
+) -> Results:
     settings, count = session.settings, len(edits)
     by_repeat = _accuracies(session)
     true = {context: [sum(of) / len(of) for of in table] for context, table in by_repeat.items()}
@@ -111,20 +114,24 @@ def _results(session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mar
         tables["proxy"] = (_table(proxy, edits), sum(mark.seconds for mark in marks) / count)
     rows = [row(name, table, true, cost) for name, (table, cost) in tables.items()]
     if settings.rl.repeats > 1:
-        rows.append(_one_repeat(by_repeat, rows[0]["seconds"] / settings.rl.repeats))
+        rows.append(_one_repeat(by_repeat, (rows[0].more["seconds"] or 0.0) / settings.rl.repeats))
     costs = [mark.cost for mark in marks if mark.cost is not None]
-    return {
-        "experiment": KIND,
-        "inner_seeds": settings.rl.repeats,
-        "rows": rows,
-        "paired": compare_choices({name: table for name, (table, _) in tables.items()}, true),
-        "tables": [shown(rows)],
-        "judge_cost": sum(costs) if marks and len(costs) == len(marks) else None,
-        "self_edits": [{"policy": "before RL", **shape_of(edits, session.task)}],
-        "rewards": {name: table for name, (table, _) in tables.items()},
-        "model": {"name": settings.model, "fingerprint": session.lm.fingerprint},
-        "grader": settings.answer.grader,
-    }
+    return Results(
+        experiment=KIND,
+        rows=rows,
+        paired=compare_choices({name: table for name, (table, _) in tables.items()}, true),
+        tables=[against_true(rows)],
+        model={"name": settings.model, "fingerprint": session.lm.fingerprint},
+        grader=settings.answer.grader,
+        data=hashes,
+        settings=settings.model_dump(mode="json"),
+        more={
+            "inner_seeds": settings.rl.repeats,
+            "judge_cost": sum(costs) if marks and len(costs) == len(marks) else None,
+            "self_edits": [{"policy": "before RL", **shape_of(edits, session.task)}],
+            "rewards": {name: table for name, (table, _) in tables.items()},
+        },
+    )
 
 
 def _accuracies(session: Session) -> dict[str, list[list[float]]]:
@@ -148,7 +155,7 @@ def _table(values: Mapping[CandidateKey, float], edits: Sequence[SelfEditRow]) -
     return dict(found)
 
 
-def _one_repeat(by_repeat: Mapping[str, list[list[float]]], cost: float) -> dict[str, Any]:
+def _one_repeat(by_repeat: Mapping[str, list[list[float]]], cost: float) -> Row:
     """The first repeat of the true reward against the mean of the others."""
     first = {context: [of[0] for of in table] for context, table in by_repeat.items()}
     others = {context: [sum(of[1:]) / len(of[1:]) for of in table] for context, table in by_repeat.items()}

@@ -19,8 +19,10 @@ from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import NO_VERDICT, get_grader
 from selfedit.grading.stats import mean_se, spearman
 from selfedit.lm.load import LanguageModel, load
+from selfedit.results.compare import compare
+from selfedit.results.results import Results
+from selfedit.results.table import Cell, Column, Table
 from selfedit.rl.base_answers import measure_base
-from selfedit.rl.evaluate import table
 from selfedit.rl.own_questions import survivors, with_own_questions
 from selfedit.rl.sample import sample
 from selfedit.rl.scoring import run_trials
@@ -103,10 +105,7 @@ def run_own_questions(
         if not usable:
             fix = "raise rl.own.quizzes or rl.own.known, or lower rl.own.agree"
             raise DataError("no question that the model wrote is usable", where=f"{len(chosen)} passages", fix=fix)
-        results = _results(session, chosen, _measure(session, usable)) | {
-            "data": hashes,
-            "settings": settings.model_dump(mode="json"),
-        }
+        results = _results(session, chosen, _measure(session, usable), hashes).as_dict()
         run.write_results(results)
     return results
 
@@ -156,34 +155,40 @@ def _by_edit(values: Mapping[CandidateKey, float], names: Sequence[str], candida
     return {name: [values[name, candidate] for candidate in range(candidates)] for name in names}
 
 
-def _results(session: Session, chosen: Sequence[Context], measured: Measured) -> dict[str, Any]:
+def _results(session: Session, chosen: Sequence[Context], measured: Measured, hashes: Mapping[str, str]) -> Results:
     base, gold_edits, own_edits, read = measured.base, measured.gold, measured.own, measured.likelihood
     scores = {"base": base, **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": read})}
     agreement = rank_agreement(gold_edits, own_edits)
     by_likelihood = rank_agreement(gold_edits, read)
     written = survivors(session, chosen)
-    results = {
-        "experiment": KIND,
-        "inner_seeds": session.settings.rl.repeats,
-        **table(scores, PAIRS),
-        "agreement": agreement,
-        "agreement_likelihood": by_likelihood,
-        "survivors": written,
-        "without_verdict": len(chosen) - written["passages_without"] - len(base),
-        "contexts": {
-            name: {"gold": gold_edits[name], "own": own_edits[name], "own_likelihood": read[name], "base": base[name]}
-            for name in gold_edits
-        },
-        "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
-        "grader": session.settings.answer.grader,
-        "title": "Gold questions answered, by who chooses the self-edit (n counts passages)",
+    compared = compare(scores, PAIRS)
+    by_passage = {
+        name: {"gold": gold_edits[name], "own": own_edits[name], "own_likelihood": read[name], "base": base[name]}
+        for name in gold_edits
     }
-    tables = [
-        _agreement_table("Right answers to own questions as a reward", agreement),
-        _agreement_table("Likelihood of own answers as a reward", by_likelihood),
-        _survivor_table(written),
-    ]
-    return results | {"tables": tables}
+    return Results(
+        experiment=KIND,
+        title="Gold questions answered, by who chooses the self-edit (n counts passages)",
+        rows=compared.rows,
+        paired=compared.paired,
+        tables=[
+            _agreement_table("Right answers to own questions as a reward", agreement),
+            _agreement_table("Likelihood of own answers as a reward", by_likelihood),
+            _survivor_table(written),
+        ],
+        contexts=by_passage,
+        model={"name": session.settings.model, "fingerprint": session.lm.fingerprint},
+        grader=session.settings.answer.grader,
+        data=hashes,
+        settings=session.settings.model_dump(mode="json"),
+        more={
+            "inner_seeds": session.settings.rl.repeats,
+            "agreement": agreement,
+            "agreement_likelihood": by_likelihood,
+            "survivors": written,
+            "without_verdict": len(chosen) - written["passages_without"] - len(base),
+        },
+    )
 
 
 def choices(gold: Scores, choosers: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
@@ -223,27 +228,22 @@ def rank_agreement(gold: Scores, own: Scores) -> dict[str, Any]:
     }
 
 
-def _agreement_table(what: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def _agreement_table(what: str, found: Mapping[str, Any]) -> Table:
     names = {
         "spearman": "rank agreement (Spearman)",
         "top1": "first choice is a best one",
         "chance": "the same by chance",
     }
-    rows = []
+    rows: list[list[Cell]] = []
     for key, name in names.items():
         value = found[key]
-        cells = ["?", "?", "0"] if value is None else [f"{value['mean']:.2f}", _number(value["se"]), str(value["n"])]
-        rows.append([name, *cells])
+        rows.append([name, None, None, 0] if value is None else [name, value["mean"], value["se"], value["n"]])
     missing = f"{found['without_ranking']} passages have no ranking, {found['without_best']} no best self-edit"
-    return {"title": f"{what} ({missing})", "columns": ["", "mean", "se", "n"], "rows": rows}
+    return Table.make(f"{what} ({missing})", ["", Column("mean", "number2"), Column("se", "number2"), "n"], rows)
 
 
-def _survivor_table(found: Mapping[str, Any]) -> dict[str, Any]:
-    rows = [["written", str(found["written"])], ["kept", str(found["kept"])]]
-    rows += [[f"rejected: {reason}", str(count)] for reason, count in found["rejected"].items()]
-    rows.append(["passages without any", str(found["passages_without"])])
-    return {"title": f"Own questions of {found['passages']} passages", "columns": ["questions", "n"], "rows": rows}
-
-
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.2f}"
+def _survivor_table(found: Mapping[str, Any]) -> Table:
+    rows: list[list[Cell]] = [["written", found["written"]], ["kept", found["kept"]]]
+    rows += [[f"rejected: {reason}", count] for reason, count in found["rejected"].items()]
+    rows.append(["passages without any", found["passages_without"]])
+    return Table.make(f"Own questions of {found['passages']} passages", ["questions", "n"], rows)
