@@ -32,8 +32,12 @@ def test_pooled_by_hand():
 
 
 def test_runs_with_their_names_as_one():
-    runs = [(f"run-{n}", Results(experiment="knowledge", rows=compare(of_run).rows, contexts=of_run, settings={"seed": n}))
-            for n, of_run in enumerate(RUNS)]  # fmt: skip
+    runs = []
+    for seed, scores in enumerate(RUNS):
+        rows = compare(scores).rows
+        runs.append(
+            (f"run-{seed}", Results(experiment="knowledge", rows=rows, contexts=scores, settings={"seed": seed}))
+        )
     pooled = pool_results(runs)
     assert pooled.runs == 2 and pooled.seeds == (0, 1)
     assert as_dict(pooled) == as_dict(pool(RUNS))

@@ -28,7 +28,7 @@ from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.progress import SILENT, ProgressSink, count_up
 from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.storage.files import canonical_json, folder_atomic, hash_file, write_atomic
@@ -163,15 +163,7 @@ def _train(session: Session, sequences: Sequence[TrainSequence]) -> Adapter:
     job = AdaptJob(sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value))
     total = task.optim.epochs * sum(len(s.ids) for s in sequences)
     with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
-        seen = 0
-
-        def on_step(tokens: int, _: int) -> None:
-            nonlocal seen
-            session.interrupt.check()
-            counter.advance(tokens - seen)
-            seen = tokens
-
-        return adapt(session.lm, [job], on_step)[0]
+        return adapt(session.lm, [job], count_up(counter, session.interrupt.check))[0]
 
 
 def _saved(run: RunFolder) -> Adapter:

@@ -134,6 +134,10 @@ class Results:
     seeds: Sequence[int] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("rows", "paired", "tables", "notes", "seeds"):  # so that equal results are equal
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
     @property
     def scores(self) -> dict[str, Mapping[str, float]]:
         """For each method, in the order of the rows, the accuracy of each context: a file has its keys sorted."""

@@ -22,7 +22,7 @@ from selfedit.experiments.knowledge.external import check_external, write_extern
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.training_documents import documents_of
 from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa
-from selfedit.experiments.opened import opened, results_of
+from selfedit.experiments.run import open_run, results_of
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel, load_weights
 from selfedit.models.names import model_path
@@ -39,6 +39,7 @@ from selfedit.run.seeds import derive
 from selfedit.storage.files import hash_folder
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import continued_pretraining
+from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
 KIND = "cpt"
@@ -82,9 +83,8 @@ def run_cpt(
     hashes |= data.external
     hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm, "workers": False}
-    with opened(
-        folder, settings, hashes, get_grader(settings.answer.grader, settings.judge), kind=KIND, **told
-    ) as session:
+    grader = get_grader(settings.answer.grader, settings.judge)
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         for method in settings.cpt.methods:
             _measure(session, method, data)
         results = _results(session, data, hashes)

@@ -20,7 +20,7 @@ def write_external(session: Session, place: Place, contexts: Sequence[Context], 
     external, edit = session.settings.external, session.settings.edit
     if external.file is not None:
         return store_written(session, place, contexts, read_self_edits(external.file).of(contexts, samples))
-    prompts = {context.id: [edit_prompt(context, edit.format, chat=True)] * samples for context in contexts}
+    prompts = {context.id: [edit_prompt(context, edit.format, True, edit.prompt)] * samples for context in contexts}
     return write(session, place, contexts, prompts, external.endpoint)
 
 

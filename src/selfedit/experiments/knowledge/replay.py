@@ -16,7 +16,7 @@ from selfedit.config import Settings
 from selfedit.errors import DataError
 from selfedit.experiments.knowledge.methods import by_seed, measure, measure_written
 from selfedit.experiments.knowledge.shapes import shape_of
-from selfedit.experiments.opened import opened, results_of
+from selfedit.experiments.run import open_run, results_of
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.results.results import Difference
@@ -25,6 +25,7 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.contexts import contexts_from, data_hash
 from selfedit.tasks.knowledge.published import REPLAY, REPLAY_PAIRED
+from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
 from selfedit.tasks.task import Context
 
@@ -77,9 +78,8 @@ def run_replay(
     texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
     hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with opened(
-        folder, settings, hashes, get_grader(settings.answer.grader, settings.judge), kind=KIND, **told
-    ) as session:
+    grader = get_grader(settings.answer.grader, settings.judge)
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         for row in ROWS:
             if row in texts:
                 measure_written(session, row, contexts, texts[row])

@@ -20,7 +20,7 @@ from selfedit.experiments.knowledge.methods import (
 )
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.writing import costs
-from selfedit.experiments.opened import opened, results_of
+from selfedit.experiments.run import open_run, results_of
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
@@ -73,7 +73,7 @@ def run_knowledge(
     if "external" in settings.eval.methods:
         hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with opened(folder, settings, hashes, grader, kind=KIND, **told) as session:
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         rounds = _work(session, train_on, heldout)
         results = _results(session, rounds, hashes)
         session.run.write_results(results)

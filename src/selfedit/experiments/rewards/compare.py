@@ -16,8 +16,8 @@ from typing import Any
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.shapes import shape_of
-from selfedit.experiments.opened import opened
 from selfedit.experiments.rewards.ranking import against_true, compare_choices, row
+from selfedit.experiments.run import open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.results.results import Results, Row
@@ -32,6 +32,7 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
 KIND = "rewards"
@@ -66,7 +67,7 @@ def run_rewards(
     hashes = {"train": data_hash(given)}
     grader = get_grader(settings.answer.grader, settings.judge)
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with opened(folder, settings, hashes, grader, kind=KIND, **told) as session:
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         edits = _run_loops(session, contexts)
         marks = _marks(session, contexts, edits)
         results = _results(session, edits, marks, hashes).as_dict()

@@ -16,9 +16,10 @@ from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
+from selfedit.experiments.run import open_run
 from selfedit.grading.grader import NO_VERDICT, get_grader
 from selfedit.grading.stats import mean_se, spearman
-from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.load import LanguageModel
 from selfedit.results.compare import compare
 from selfedit.results.results import Results
 from selfedit.results.table import Cell, Column, Table
@@ -28,8 +29,6 @@ from selfedit.rl.sample import sample
 from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
 from selfedit.rl.trial import CandidateKey, PlannedTrial, accuracies, likelihoods, split_questions
-from selfedit.run.environment import environment
-from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.records import Phase, Place
@@ -96,17 +95,15 @@ def run_own_questions(
     (chosen,) = split_contexts(contexts, [settings.rl.contexts], seed=derive(settings.seed, "contexts"))
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {"train": data_hash(contexts)}
-    with RunFolder.open(folder, settings.model_dump(mode="json") | {"data": hashes}, kind=KIND) as run:
-        run.record_environment(environment(hashes))
-        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        session = Session(run, lm, KnowledgeTask(lm, settings), settings, grader, progress, interrupt or Interrupt())
+    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         asked = with_own_questions(session, chosen)
         usable = [(gold, own) for gold, own in zip(chosen, asked, strict=True) if own.questions]
         if not usable:
             fix = "raise rl.own.quizzes or rl.own.known, or lower rl.own.agree"
             raise DataError("no question that the model wrote is usable", where=f"{len(chosen)} passages", fix=fix)
         results = _results(session, chosen, _measure(session, usable), hashes).as_dict()
-        run.write_results(results)
+        session.run.write_results(results)
     return results
 
 

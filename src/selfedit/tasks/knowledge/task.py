@@ -38,7 +38,8 @@ class KnowledgeTask:
 
     def prompt(self, context: Context) -> tuple[int, ...]:
         """Token ids that ask the policy for a self-edit of ``context``."""
-        text = edit_prompt(context, self.settings.edit.format, self.lm.has_chat)
+        edit = self.settings.edit
+        text = edit_prompt(context, edit.format, self.lm.has_chat, edit.prompt)
         return tuple(chat_prompt(self.lm, text, self._system(self.settings.edit.system)))
 
     def question(self, context: Context, question: Question) -> tuple[int, ...]:

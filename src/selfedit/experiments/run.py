@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from selfedit.config import Settings
 from selfedit.engine.local import LocalEngine
@@ -19,24 +19,28 @@ from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import ProgressSink
+from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.published import SOURCE
-from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.task import Task
+
+T = TypeVar("T", bound=Task[Any, Any])
 
 
 @contextmanager
-def opened(
+def open_run(
     folder: str | Path,
     settings: Settings,
     hashes: Mapping[str, str],
     grader: Grader,
+    make_task: Callable[[LanguageModel, Settings], T],
     *,
     kind: str,
-    progress: ProgressSink,
-    interrupt: Interrupt | None,
-    lm: LanguageModel | None,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+    model: Callable[[], str] | None = None,
     workers: bool = True,
-) -> Iterator[Session]:
+) -> Iterator[Session[T]]:
     """A session on the run in ``folder``, new or gone on with; its engine is stopped at the end.
 
     Args:
@@ -44,19 +48,22 @@ def opened(
         settings: frozen in the folder at the first start, with ``hashes``.
         hashes: of the data.
         grader: says whether an answer is right.
+        make_task: makes the task of a loaded model.
         kind: the run's kind.
         progress: where progress goes.
         interrupt: how the user stops the run.
         lm: the model, if it is loaded already.
+        model: gives the name or folder of the model to load, if it is not the settings'; asked once the folder is open.
         workers: whether the experiment has inner loops for worker processes.
     """
     frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
     with RunFolder.open(folder, frozen, kind=kind) as run:
         run.record_environment(environment(dict(hashes)))
-        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        engine = engine_for(lm, settings) if workers else LocalEngine(lm)
-        task = KnowledgeTask(lm, settings)
+        name = settings.model if model is None else model()
+        lm = lm or load(name, device=settings.device, dtype=settings.dtype)
+        engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
         try:
+            task = make_task(lm, settings)
             yield Session(run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine)
         finally:
             engine.close()
@@ -64,7 +71,7 @@ def opened(
 
 def results_of(
     kind: str,
-    session: Session,
+    session: Session[Any],
     scores: Mapping[str, Mapping[str, float]],
     hashes: Mapping[str, str],
     *,
