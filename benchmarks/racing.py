@@ -22,11 +22,11 @@ from selfedit.config import RewardSettings, make_settings
 from selfedit.errors import DataError, RunFolderError
 from selfedit.grading.stats import clustered
 from selfedit.rl.racing import Repeats, accuracies_by_repeat, next_stage, raced_rewards, start
-from selfedit.rl.rest_em import PHASE
-from selfedit.rl.score import marks_of
+from selfedit.rl.rounds import rl_place
 from selfedit.rl.selection import rewards
+from selfedit.rl.trial import marks_of
 from selfedit.run.folder import RunFolder
-from selfedit.run.ledger import BASE, AnswerRow
+from selfedit.run.records import Phase, Trial
 from selfedit.run.seeds import derive
 
 
@@ -60,9 +60,9 @@ def bench_racing(
     for folder in folders:
         with RunFolder.read(folder) as run:
             settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
-            rounds = [number for phase, number in run.ledger.rounds() if phase == PHASE]
-            scored = [n for n in rounds if run.ledger.rewards(PHASE, n) and settings.rl.reward.signal == "accuracy"]
-            chosen = [(n, _with_verdicts(run.ledger.answers(PHASE, n))) for n in scored]
+            rounds = [p.round for p in run.ledger.places() if p.phase is Phase.RL and p.round is not None]
+            scored = [n for n in rounds if run.ledger.rewards(rl_place(n)) and settings.rl.reward.signal == "accuracy"]
+            chosen = [(n, _with_verdicts(run.ledger.trials(rl_place(n)))) for n in scored]
         if not chosen:
             raise RunFolderError("no round is scored by right answers yet", where=folder, fix="let the run go on first")
         allowed = settings.rl.racing_doubt if doubt is None else doubt
@@ -126,27 +126,25 @@ def _summary(races: Sequence[Raced]) -> dict[str, Any]:
     return {"same": share.mean, "se": share.se, "n": share.n, "saved": saved, "races": len(races)}
 
 
-def _with_verdicts(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
-    """The answers of contexts that have a verdict on each; a race over others would be decided by what is missing."""
-    without = {row.context_id for row in rows if row.correct is None}
-    return [row for row in rows if row.context_id not in without]
+def _with_verdicts(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials of contexts that have a verdict on each answer; others would be decided by what is missing."""
+    without = {trial.context_id for trial in trials for answer in trial.answers if answer.correct is None}
+    return [trial for trial in trials if trial.context_id not in without]
 
 
-def _bases(rows: Sequence[AnswerRow]) -> dict[str, tuple[float, int]]:
-    marks: dict[str, list[bool]] = defaultdict(list)
-    for row in rows:
-        if row.candidate == BASE:
-            marks[row.context_id].append(bool(row.correct))
-    return {context: (fmean(own), len(own)) for context, own in marks.items()}
+def _bases(trials: Sequence[Trial]) -> dict[str, tuple[float, int]]:
+    marks = {key.context_id: counted for key, counted in marks_of(trials).items() if key.candidate is None}
+    return {context: (fmean(counted), len(counted)) for context, counted in marks.items()}
 
 
-def _marks(rows: Sequence[AnswerRow]) -> dict[str, np.ndarray]:
+def _marks(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
     """For each context the chance of every candidate and question, ``[candidates, questions]``."""
-    found: dict[str, dict[tuple[int, str], list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if row.candidate != BASE:
-            found[row.context_id][row.candidate, row.question_id].append(bool(row.correct))
-    return {context: _chances(marks) for context, marks in found.items()}
+    marks: dict[str, dict[tuple[int, str], list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for trial in trials:
+        for answer in trial.answers:
+            if trial.candidate is not None:
+                marks[trial.context_id][trial.candidate, answer.question_id].append(bool(answer.correct))
+    return {context: _chances(of_context) for context, of_context in marks.items()}
 
 
 def _chances(marks: Mapping[tuple[int, str], Sequence[bool]]) -> np.ndarray:

@@ -54,9 +54,10 @@ def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: 
     tables = [(str(folder), _table(folder, grader, judge)) for folder in folders]
     results = tables[0][1]
     if len(tables) > 1:
-        from selfedit.rl.evaluate import pool_results
+        from selfedit.results.compare import pool_results
+        from selfedit.results.results import Results
 
-        results = pool_results(tables)
+        results = pool_results([(name, Results.read(table)) for name, table in tables]).as_dict()
     if json:
         print_json(results)
     elif "rows" in results:

@@ -6,11 +6,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from selfedit.config.arc import ArcSettings
+from selfedit.config.choice import check_name
 from selfedit.config.continual import ContinualSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
@@ -30,6 +31,9 @@ class Settings(Group):
     dtype: str = "auto"
     workers: int = Field(
         default=1, ge=1, le=256, description="processes that inner loops run in, each with its own model"
+    )
+    sampler: Annotated[str, AfterValidator(check_name)] = Field(
+        default="local", description="what writes self-edits: local (this process), or your own as package.module:Name"
     )
     seed: int = Field(default=0, ge=0)
     train: str = "corpus:train"

@@ -28,7 +28,8 @@ from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.progress import SILENT, ProgressSink, count_up
+from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.storage.files import canonical_json, folder_atomic, hash_file, write_atomic
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
@@ -36,7 +37,8 @@ from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
-KIND = PHASE = "adapt"
+KIND = "adapt"
+PLACE = Place(Phase.ADAPT)
 GENERAL = "corpus:heldout"
 """The text whose loss shows damage."""
 _USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
@@ -148,7 +150,7 @@ def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[
     if not samples:
         return {}
     found: dict[str, ParsedEdit] = {}
-    for row in sample(session, PHASE, 0, contexts, samples):
+    for row in sample(session, PLACE, contexts, samples):
         edit = session.task.parse(row.text)
         had = found.get(row.context_id, ParsedEdit((), ()))
         lines, pairs = (tuple(dict.fromkeys(a + b)) for a, b in ((had.lines, edit.lines), (had.pairs, edit.pairs)))
@@ -158,18 +160,10 @@ def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[
 
 def _train(session: Session, sequences: Sequence[TrainSequence]) -> Adapter:
     task = session.task
-    job = AdaptJob(sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PHASE))
+    job = AdaptJob(sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value))
     total = task.optim.epochs * sum(len(s.ids) for s in sequences)
     with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
-        seen = 0
-
-        def on_step(tokens: int, _: int) -> None:
-            nonlocal seen
-            session.interrupt.check()
-            counter.advance(tokens - seen)
-            seen = tokens
-
-        return adapt(session.lm, [job], on_step)[0]
+        return adapt(session.lm, [job], count_up(counter, session.interrupt.check))[0]
 
 
 def _saved(run: RunFolder) -> Adapter:

@@ -16,7 +16,7 @@ from typing import Any
 
 from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
-from selfedit.documents.adapt import PHASE, adapt_documents
+from selfedit.documents.adapt import PLACE, adapt_documents
 from selfedit.errors import ModelFileError, UsageError
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter
@@ -228,7 +228,7 @@ class Library:
         try:
             words = json.loads((path / TEXTS).read_text("utf-8"))
             with RunFolder.read(path) as run:
-                return "\n".join([*words, *[row.text for row in run.ledger.self_edits(PHASE, 0)]])
+                return "\n".join([*words, *[row.text for row in run.ledger.self_edits(PLACE)]])
         except (OSError, ValueError) as error:
             fix = "bring the library up to date: the same `selfedit adapt --library` again"
             raise ModelFileError(f"what a document says cannot be read: {error}", where=path, fix=fix) from error

@@ -30,6 +30,24 @@ class Task(Protocol):
         ...
 
 
+def count_up(task: Task, check: Callable[[], None] = lambda: None) -> Callable[..., None]:
+    """A training's ``on_step``: tells a task of the tokens done so far, of which it knows some already.
+
+    Args:
+        task: is told how many more there are.
+        check: called first at every step; may raise.
+    """
+    seen = 0
+
+    def on_step(tokens: int, *_: object) -> None:
+        nonlocal seen
+        check()
+        task.advance(tokens - seen)
+        seen = tokens
+
+    return on_step
+
+
 class ProgressSink(Protocol):
     """Where progress is told."""
 

@@ -20,6 +20,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import stack
 from selfedit.report.folder import write_report
 from selfedit.report.markdown import markdown
+from selfedit.results.results import Results
 from selfedit.run.folder import RunFolder
 from stopping import Stop
 from tiny_run import LORA, HashGrader, MuteGrader, contexts
@@ -89,7 +90,7 @@ def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> N
     assert [row["method"] for row in found["rows"]] == ["unedited", *ways]
     assert all(gap["n"] == 2 for gap in found["paired"])
     lines = list(csv.DictReader((tmp_path / "run" / "matrix.csv").read_text().splitlines()))
-    page = markdown(found)
+    page = markdown(Results.read(found))
     assert "Published: SEAL, arXiv 2506.10943" in page and "replay: accuracy % (se) on each passage" in page
     written = write_report(tmp_path / "run")
     assert [path.name for path in written] == ["index.html", "matrix.png"]

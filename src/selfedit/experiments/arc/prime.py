@@ -12,7 +12,7 @@ from selfedit.lm.load import LanguageModel, load
 from selfedit.models.quiet import quiet
 from selfedit.rl.policy import merge
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.progress import SILENT, ProgressSink, count_up
 from selfedit.storage.cache import cache_dir
 from selfedit.storage.files import canonical_json, fingerprint, folder_atomic
 from selfedit.tasks.arc.priming import priming_job
@@ -54,15 +54,7 @@ def _prime(
 ) -> None:
     total = sum(len(sequence.ids) for sequence in job.sequences)
     with progress.task("priming the model", total=total, unit="tokens") as counter:
-        seen = 0
-
-        def on_step(tokens: int, _: int) -> None:
-            nonlocal seen
-            interrupt.check()
-            counter.advance(tokens - seen)
-            seen = tokens
-
-        (adapter,) = adapt(lm, [job], on_step)
+        (adapter,) = adapt(lm, [job], count_up(counter, interrupt.check))
     merge(lm, adapter)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder_atomic(folder) as new, quiet():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfedit.grading.grader import Grade, Grader
-from selfedit.run.rows import AnswerRow
+from selfedit.run.records import Trial
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.grids import END, MAX_SIDE, ROW, AnswerFault, decode, parse_text
 from selfedit.tasks.arc.vote import Ballot, share_of_right_cells, solved, vote
@@ -66,17 +66,17 @@ class GridGrader(Grader):
         return Grade(right, share_of_right_cells(given, solution), self.name)
 
 
-def ballots(context: ArcContext, rows: Sequence[AnswerRow], attempts: int) -> list[Ballot]:
-    """The vote on each test input, from all answers of one context after one inner loop (or of the model as it is)."""
-    said = {row.question_id: row.text for row in rows}
+def ballots(context: ArcContext, trial: Trial, attempts: int) -> list[Ballot]:
+    """The vote on each test input, from all answers of one trial."""
+    texts = {answer.question_id: answer.text for answer in trial.answers}
     answers = [
-        (prompt.test_index, prompt.map_back(parse_text(said[question.id])))
+        (prompt.test_index, prompt.map_back(parse_text(texts[question.id])))
         for prompt, question in zip(context.asked, context.questions, strict=True)
     ]
     return [vote([a for at, a in answers if at == index], attempts) for index in range(len(context.task.inputs))]
 
 
-def is_solved(context: ArcContext, rows: Sequence[AnswerRow], attempts: int) -> bool:
+def is_solved(context: ArcContext, trial: Trial, attempts: int) -> bool:
     """Whether the vote's attempts hold the solution of every test input."""
-    tried = [ballot.attempts for ballot in ballots(context, rows, attempts)]
+    tried = [ballot.attempts for ballot in ballots(context, trial, attempts)]
     return solved(tried, [pair.output for pair in context.task.test])

@@ -13,7 +13,7 @@ from selfedit.lm.chat import chat_prompt
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.rules import Decoding
-from selfedit.run.rows import AnswerRow
+from selfedit.run.records import Trial
 from selfedit.tasks.arc.answering import GridStop, is_solved
 from selfedit.tasks.arc.constrained import GrammarRow, SelfEditGrammar
 from selfedit.tasks.arc.contexts import ArcContext
@@ -110,11 +110,20 @@ class FewShotTask:
         """One prompt, token by token: grids are never left to the tokenizer."""
         return tuple(self.tokens.to_ids(symbols_of(question.text)))
 
-    def marks(self, rows: Sequence[AnswerRow], *, graded: bool = False) -> list[float]:
+    def gold(self, context: ArcContext, question: Question) -> TrainSequence:
+        """None: a task's answer is a vote over many prompts.
+
+        Raises:
+            UsageError: always.
+        """
+        what = "this task has no gold answers whose likelihood could be a reward"
+        raise UsageError(what, where="rl.reward.signal", fix="set rl.reward.signal = accuracy")
+
+    def marks(self, trial: Trial, *, graded: bool = False) -> list[float]:
         """One mark: solved or not, by vote; or the graded partial score, where the reward asks for it."""
         if graded and self.arc.reward == "cells":
-            return [sum(row.score or 0.0 for row in rows) / len(rows)]
-        return [float(is_solved(self.contexts[rows[0].context_id], rows, self.arc.answer.attempts))]
+            return [sum(answer.score or 0.0 for answer in trial.answers) / len(trial.answers)]
+        return [float(is_solved(self.contexts[trial.context_id], trial, self.arc.answer.attempts))]
 
     def completion(self, context: ArcContext, text: str) -> TrainSequence:
         """The prompt for a self-edit and the self-edit, loss on the latter."""

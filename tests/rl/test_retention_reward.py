@@ -13,10 +13,12 @@ from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import on_top
 from selfedit.rl import rest_em
-from selfedit.rl.kept import earlier_contexts
-from selfedit.rl.rest_em import plan_rounds, train
-from selfedit.run.ledger import BASE
+from selfedit.rl.plan import plan_rounds
+from selfedit.rl.rest_em import train
+from selfedit.rl.rewards.retention import earlier_contexts
+from selfedit.rl.rounds import rl_place
 from tiny_run import contexts, session_in, tiny_settings
+from trials import answers_in
 
 RETAIN = {"rl__rounds": 1, "rl__reward": {"threshold": -1.0, "retention": 0.5, "earlier": 2}}
 
@@ -38,8 +40,8 @@ def opened(small_folder, tmp_path):
 def test_the_reward_is_gain_less_what_was_lost(opened) -> None:
     session, passages = opened(), contexts(6)
     train(session, passages)
-    answers = session.run.ledger.answers("rl", 1)
-    rows = session.run.ledger.rewards("rl", 1)
+    answers = answers_in(session.run.ledger, rl_place(1))
+    rows = session.run.ledger.rewards(rl_place(1))
     earlier = session.run.ledger.step("earlier-1")["passages"]
     assert len(earlier) == 2 and not set(earlier) & {row.context_id for row in rows}
     differing = 0
@@ -56,8 +58,8 @@ def test_the_reward_is_gain_less_what_was_lost(opened) -> None:
             return sum(found) / len(found)
 
         assert row.accuracy == pytest.approx(share(row.candidate, True))
-        assert row.baseline == pytest.approx(share(BASE, True))
-        loss = share(BASE, False) - share(row.candidate, False)
+        assert row.baseline == pytest.approx(share(None, True))
+        loss = share(None, False) - share(row.candidate, False)
         assert row.reward == pytest.approx(row.accuracy - 0.5 * loss)
         differing += loss != 0
     assert differing
@@ -75,11 +77,11 @@ def test_inner_loops_start_on_top_of_what_was_learned(opened) -> None:
     by_id = {c.id: c for c in passages}
     fresh = opened("other")
     assert torch.equal(fresh.lm.head, untrained)
-    rows = {(a.context_id, a.candidate, a.question_id): a.text for a in session.run.ledger.answers("rl", 1)}
-    context = by_id[session.run.ledger.rewards("rl", 1)[0].context_id]
+    rows = {(a.context_id, a.candidate, a.question_id): a.text for a in answers_in(session.run.ledger, rl_place(1))}
+    context = by_id[session.run.ledger.rewards(rl_place(1))[0].context_id]
     prompts = [fresh.task.question(context, q) for q in context.questions]
     base = generate(fresh.lm, prompts, [start] * len(prompts), max_new_tokens=3)
-    assert [a.text for a in base] == [rows[context.id, BASE, q.id] for q in context.questions]
+    assert [a.text for a in base] == [rows[context.id, None, q.id] for q in context.questions]
     plain = generate(fresh.lm, prompts, max_new_tokens=3)
     assert [a.text for a in plain] != [a.text for a in base]
     assert session.start is None, "the policy's own finetuning starts from the model"
@@ -107,14 +109,14 @@ def test_stopped_after_the_earlier_passages_it_goes_on_the_same(opened, monkeypa
 
     parts = opened("parts")
     with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(rest_em, "measure", stop)
+        patched.setattr(rest_em, "run_trials", stop)
         train(parts, passages)
     assert parts.run.ledger.step("earlier-1") is not None
     parts.run.close()
     again = opened("parts")
     train(again, passages)
-    assert [asdict(r) for r in again.run.ledger.rewards("rl", 1)] == [
-        asdict(r) for r in whole.run.ledger.rewards("rl", 1)
+    assert [asdict(r) for r in again.run.ledger.rewards(rl_place(1))] == [
+        asdict(r) for r in whole.run.ledger.rewards(rl_place(1))
     ]
     assert again.run.ledger.step("round-1") == whole.run.ledger.step("round-1")
 
@@ -122,7 +124,7 @@ def test_stopped_after_the_earlier_passages_it_goes_on_the_same(opened, monkeypa
 def test_an_altered_adapter_of_earlier_passages_is_refused(opened, monkeypatch) -> None:
     session = opened()
     passages = contexts(6)
-    monkeypatch.setattr(rest_em, "measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(rest_em, "run_trials", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(session, passages)
     path = session.run.adapters / "earlier-1" / "adapter_config.json"

@@ -18,16 +18,18 @@ from selfedit.inner.adapt import adapt
 from selfedit.lm.likelihood import answer_losses
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter
-from selfedit.rl.loops import edit_loops
-from selfedit.rl.proxy import read_marks
-from selfedit.rl.rest_em import PHASE, plan_rounds, train
+from selfedit.rl.plan import plan_rounds
+from selfedit.rl.rest_em import train
+from selfedit.rl.rewards.proxy import read_marks
+from selfedit.rl.rounds import rl_place
 from selfedit.rl.sample import sample
-from selfedit.rl.score import gold_of, likely, score
+from selfedit.rl.scoring import gold_text, run_trials
 from selfedit.rl.selection import rewards
-from selfedit.run.ledger import BASE
+from selfedit.rl.trial import plan_trials
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from tiny_run import context, contexts, session_in, tiny_settings
+from trials import answers_in, likelihoods_in, trainings_in
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def by_transformers(folder: Path, adapter: Adapter | None, ids: tuple[int, ...],
 def test_losses_under_adapters_are_those_of_the_merged_model(lm: LanguageModel, small_folder: Path) -> None:
     task = KnowledgeTask(lm, tiny_settings())
     passage = context("c", questions=4)
-    golds = [gold_of(task, passage, question) for question in passage.questions]
+    golds = [gold_text(task.gold(passage, question)) for question in passage.questions]
     assert sum(golds[0][1]) == len(lm.encode("gold 0")) + 1  # the answer and its end
     jobs = [task.job(passage, ParsedEdit((f"line {n}",), ()), seed=n) for n in range(2)]
     adapters = adapt(lm, jobs)
@@ -66,38 +68,37 @@ def test_rounds_by_likelihood_decode_nothing_and_keep_the_likeliest(lm: Language
     session = session_in(tmp_path / "run", lm, settings)
     with session.run as run:
         rounds, _ = train(session, contexts(3))
-        assert run.ledger.answers(PHASE, 1) == []
-        rows = run.ledger.answers(likely(PHASE), 1)
+        assert answers_in(run.ledger, rl_place(1)) == []
+        rows = likelihoods_in(run.ledger, rl_place(1))
         assert len(rows) == 3 * 3 * (1 + 3 * 2)
-        assert all(row.text == "" and row.correct is None and (row.score or 0) < 0 for row in rows)
-        for reward in run.ledger.rewards(PHASE, 1):
-            of = [r.score or 0 for r in rows if (r.context_id, r.candidate) == (reward.context_id, reward.candidate)]
-            base = [r.score or 0 for r in rows if (r.context_id, r.candidate) == (reward.context_id, BASE)]
+        assert all(row.value < 0 for row in rows)
+        for reward in run.ledger.rewards(rl_place(1)):
+            of = [r.value for r in rows if (r.context_id, r.candidate) == (reward.context_id, reward.candidate)]
+            base = [r.value for r in rows if (r.context_id, r.candidate) == (reward.context_id, None)]
             assert reward.accuracy == pytest.approx(sum(of) / len(of))
             assert reward.baseline == pytest.approx(sum(base) / len(base))
-        kept = [reward for reward in run.ledger.rewards(PHASE, 1) if reward.kept]
+        kept = [reward for reward in run.ledger.rewards(rl_place(1)) if reward.kept]
         assert rounds[0].kept == len(kept) == 3
         for reward in kept:
-            others = [r for r in run.ledger.rewards(PHASE, 1) if r.context_id == reward.context_id]
+            others = [r for r in run.ledger.rewards(rl_place(1)) if r.context_id == reward.context_id]
             assert reward.accuracy == max(other.accuracy for other in others)
         train(replace(session), contexts(3))  # all of it is in the ledger
-        assert len(run.ledger.answers(likely(PHASE), 1)) == len(rows)
+        assert len(likelihoods_in(run.ledger, rl_place(1))) == len(rows)
 
 
 def test_both_rewards_of_one_training_count_its_seconds_once(lm: LanguageModel, tmp_path: Path) -> None:
     session = session_in(tmp_path / "run", lm, tiny_settings())
     asked = contexts(3)
     with session.run as run:
-        edits = sample(session, PHASE, 1, asked, 2)
-        loops = edit_loops(session, PHASE, 1, asked, edits, range(1))
-        score(session, PHASE, 1, loops, ("answers", "likelihood"))
-        parts = [(row.phase, row.part) for row in run.ledger.timings() if row.part != "sampling"]
-        once = {(PHASE, "adapting"), (PHASE, "answering"), (PHASE, "grading"), (likely(PHASE), "reading")}
-        assert set(parts) == once
-        trained, again = (run.ledger.adaptations(phase, 1) for phase in (PHASE, likely(PHASE)))
-        assert len(trained) == len(again) == 6
-        assert all(row.seconds > 0 for row in trained) and not any(row.seconds for row in again)
-        assert len(run.ledger.answers(PHASE, 1)) == len(run.ledger.answers(likely(PHASE), 1)) == 3 * 3 * 2
+        place = rl_place(1)
+        edits = sample(session, place, asked, 2)
+        planned = plan_trials(session, place, asked, edits, range(1))
+        run_trials(session, place, planned, ("answers", "likelihoods"))
+        timings = {row.part: row for row in run.ledger.timings() if row.part != "sampling"}
+        assert timings.keys() == {"adapting", "answering", "grading", "reading"}
+        trained = trainings_in(run.ledger, place)
+        assert len(trained) == timings["adapting"].count == 6 and all(row.seconds > 0 for row in trained)
+        assert len(answers_in(run.ledger, place)) == len(likelihoods_in(run.ledger, place)) == 3 * 3 * 2
 
 
 def test_rounds_by_proxy_run_no_inner_loop(lm: LanguageModel, tmp_path: Path) -> None:
@@ -113,8 +114,8 @@ def test_rounds_by_proxy_run_no_inner_loop(lm: LanguageModel, tmp_path: Path) ->
         session = session_in(tmp_path / "run", lm, settings)
         with session.run as run:
             train(session, contexts(3))
-            assert run.ledger.adaptations(PHASE, 1) == []
-            rows = run.ledger.rewards(PHASE, 1)
+            assert trainings_in(run.ledger, rl_place(1)) == []
+            rows = run.ledger.rewards(rl_place(1))
         assert len(rows) == 9
         assert all(row.accuracy in (0.2, 0.4, 0.6, 0.8, 1.0) and row.baseline == 0 for row in rows)
         assert sum(row.kept for row in rows) == 3

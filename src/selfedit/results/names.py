@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 METHOD_NAMES = {
     "base": "base: the model as it is",
@@ -23,9 +22,9 @@ METHOD_NAMES = {
 """Every method as a row of the table."""
 
 
-def method_name(results: Mapping[str, Any], method: str) -> str:
-    """A method as a run's results call it, else as all runs do; ``seal-2`` and ``own:rewrite`` are made of others."""
-    if named := results.get("names", {}).get(method):
+def method_name(names: Mapping[str, str], method: str) -> str:
+    """A method as a run's own ``names`` call it, else as all do; ``seal-2``, ``own:rewrite`` are made of others."""
+    if named := names.get(method):
         return named
     plain, _, format = method.partition(":")
     seal, _, number = plain.partition("-")

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from selfedit.errors import UsageError
-from selfedit.rl.evaluate import pool
+from selfedit.results.compare import compare, pool, pool_results
+from selfedit.results.results import Results
 
 RUNS = [
     {"own": {"x": 0.0, "y": 0.5}, "seal": {"x": 0.5, "y": 0.5}},
@@ -13,9 +14,13 @@ RUNS = [
 ]
 
 
+def as_dict(found):
+    """A comparison as results.json has it."""
+    return {"rows": [row.as_dict() for row in found.rows], "paired": [gap.as_dict() for gap in found.paired]}
+
+
 def test_pooled_by_hand():
-    found = pool(RUNS)
-    assert found["runs"] == 2
+    found = as_dict(pool(RUNS))
     own, seal = found["rows"]
     assert (own["accuracy"], seal["accuracy"]) == (pytest.approx(0.3), pytest.approx(0.675))
     (gap,) = found["paired"]
@@ -26,8 +31,22 @@ def test_pooled_by_hand():
     assert gap["se_runs"] == pytest.approx(0.125)
 
 
+def test_runs_with_their_names_as_one():
+    runs = []
+    for seed, scores in enumerate(RUNS):
+        rows = compare(scores).rows
+        runs.append(
+            (f"run-{seed}", Results(experiment="knowledge", rows=rows, contexts=scores, settings={"seed": seed}))
+        )
+    pooled = pool_results(runs)
+    assert pooled.runs == 2 and pooled.seeds == (0, 1)
+    assert as_dict(pooled) == as_dict(pool(RUNS))
+    with pytest.raises(UsageError, match="no table of methods"):
+        pool_results([*runs, ("run-2", Results(experiment="adapt"))])
+
+
 def test_only_shared_methods_and_equal_passages():
-    assert [row["method"] for row in pool([RUNS[0], {"seal": RUNS[1]["seal"]}])["rows"]] == ["seal"]
+    assert [row["method"] for row in as_dict(pool([RUNS[0], {"seal": RUNS[1]["seal"]}]))["rows"]] == ["seal"]
     with pytest.raises(UsageError, match="different passages"):
         pool([RUNS[0], {"own": {"z": 1.0}}])
     with pytest.raises(UsageError, match="no method in common"):

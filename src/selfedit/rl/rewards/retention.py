@@ -8,24 +8,60 @@ loop starts on top of that, and the questions of those passages are asked again 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, RunFolderError, UsageError
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.lora import Adapter
+from selfedit.rl.rewards.accuracy import Accuracy
+from selfedit.rl.rewards.base import ScoredRound, Value
 from selfedit.rl.sample import sample
-from selfedit.rl.score import accuracies
 from selfedit.rl.session import Session
-from selfedit.run.ledger import BASE, AnswerRow
+from selfedit.rl.trial import CandidateKey, accuracies, split_questions
+from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.storage.files import folder_atomic, hash_folder
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
-PHASE = "rl-earlier"
+
+class Retention(Accuracy):
+    """Accuracy on the passage less ``rl.reward.retention`` times the accuracy lost on the earlier ones."""
+
+    def check(self, plan: Sequence[Sequence[Context]], every: Sequence[Context]) -> None:
+        """See `Reward`; there have to be enough other passages."""
+        for number, chosen in enumerate(plan, start=1):
+            earlier_contexts(self.settings, number, every, chosen)
+
+    def prepare(
+        self,
+        session: Session[Any],
+        number: int,
+        contexts: Sequence[Context],
+        every: Sequence[Context],
+        policy: Adapter | None,
+    ) -> Sequence[Context]:
+        """See `Reward`; the earlier passages are learned, and their questions asked beside the passage's own."""
+        earlier = earlier_contexts(session.settings, number, every, contexts)
+        return learn_earlier(session, number, contexts, earlier, policy)
+
+    def values(self, session: Session[Any], scored: ScoredRound) -> Mapping[CandidateKey, Value]:
+        """See `Reward`."""
+        _, probes = split_questions(scored.trials, scored.contexts)
+        after = accuracies(probes)
+        values = dict(super().values(session, scored))
+        for key, share in after.items():
+            if key[1] is not None:
+                lost = after[key[0], None] - share
+                values[key] = replace(values[key], penalty=self.settings.rl.reward.retention * lost)
+        return values
+
+
+REWARD = Retention
 
 
 def earlier_contexts(
@@ -36,8 +72,8 @@ def earlier_contexts(
     Raises:
         DataError: there are too few others.
     """
-    own = {context.id for context in chosen}
-    others = [context for context in every if context.id not in own]
+    chosen_ids = {context.id for context in chosen}
+    others = [context for context in every if context.id not in chosen_ids]
     wanted = settings.rl.reward.earlier
     if len(others) < wanted:
         what = f"a reward with retention needs {wanted} passages beside a round's own, there are {len(others)}"
@@ -62,11 +98,12 @@ def _learned(session: Session, number: int, earlier: Sequence[Context], policy: 
     """One adapter on the earlier passages and a self-edit of each, trained once a round, and its files' hash."""
     ledger, folder, name = session.run.ledger, session.run.adapters / f"earlier-{number}", f"earlier-{number}"
     if (stored := ledger.step(name)) is None:
-        edits = {row.context_id: row.text for row in sample(session, PHASE, number, earlier, 1, policy)}
+        rows = sample(session, Place(Phase.RL_EARLIER, round=number), earlier, 1, policy)
+        edits = {row.context_id: row.text for row in rows}
         session.interrupt.check()
         task = _knowledge(session)
         sequences = [s for c in earlier for s in task.sequences(c, task.parse(edits[c.id]))]
-        seed = derive(session.settings.seed, "inner", PHASE, number)
+        seed = derive(session.settings.seed, "inner", Phase.RL_EARLIER.value, number)
         (adapter,) = adapt(session.lm, [AdaptJob(sequences, task.lora, task.optim, seed)])
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder_atomic(folder) as new:
@@ -84,17 +121,3 @@ def _knowledge(session: Session) -> KnowledgeTask:
         fix = "set rl.reward.retention = 0"
         raise UsageError("a reward with retention is for passages only", where="rl.reward.retention", fix=fix)
     return session.task
-
-
-def own_answers(rows: Iterable[AnswerRow], contexts: Sequence[Context]) -> list[AnswerRow]:
-    """The answers to the passages' own questions."""
-    own = {context.id: {question.id for question in context.questions} for context in contexts}
-    return [row for row in rows if row.question_id in own[row.context_id]]
-
-
-def lost(rows: Sequence[AnswerRow], contexts: Sequence[Context]) -> dict[tuple[str, int], float]:
-    """For each (context, candidate) the accuracy lost on earlier passages; nothing where there were none."""
-    own = {(row.context_id, row.candidate, row.repeat, row.question_id) for row in own_answers(rows, contexts)}
-    probes = [row for row in rows if (row.context_id, row.candidate, row.repeat, row.question_id) not in own]
-    after = accuracies(probes)
-    return {key: after[key[0], BASE] - value for key, value in after.items() if key[1] != BASE}

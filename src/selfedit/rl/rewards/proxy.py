@@ -1,6 +1,7 @@
 """A judge's marks for a self-edit's text: length, diversity, quality, correctness, 1 to 5 each.
 
-The paper's proxy reward (arXiv 2506.10943), the instruction in our words. No inner loop is run.
+The paper's proxy reward (arXiv 2506.10943), the instruction in our words. No inner loop is run. Marks are shares of the
+highest possible; the unadapted model has none, so every marked self-edit is above it.
 """
 
 from __future__ import annotations
@@ -8,13 +9,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from selfedit.config import JudgeSettings
 from selfedit.endpoint import ChatRequest, EndpointClient, ask
 from selfedit.errors import UsageError
-from selfedit.run.ledger import SelfEditRow
+from selfedit.rl.rewards.base import PlainReward, ScoredRound, Value
+from selfedit.rl.session import Session
+from selfedit.rl.trial import CandidateKey
+from selfedit.run.records import SelfEditRow
 from selfedit.tasks.task import Context
 
 ASPECTS = {
@@ -48,6 +53,29 @@ class Mark:
     share: float
     seconds: float
     cost: float | None
+
+
+class Proxy(PlainReward):
+    """The judge's marks."""
+
+    needs = ()
+
+    def check(self, plan: Sequence[Sequence[Context]], every: Sequence[Context]) -> None:
+        """See `Reward`; a judge is needed."""
+        check_judge(self.settings.judge)
+
+    def values(self, session: Session[Any], scored: ScoredRound) -> Mapping[CandidateKey, Value]:
+        """See `Reward`."""
+        judge = self.settings.judge
+        with EndpointClient(judge.endpoint) as client:
+            marks = proxy_marks(client, judge, scored.contexts, scored.edits, session.interrupt.check)
+        values: dict[CandidateKey, Value] = {(context.id, None): Value(0.0) for context in scored.contexts}
+        for row, mark in zip(scored.edits, marks, strict=True):
+            values[row.context_id, row.candidate] = Value(mark.share)
+        return values
+
+
+REWARD = Proxy
 
 
 def proxy_marks(
