@@ -1,4 +1,10 @@
-"""Every setting of a run as an option of a verb, made from the pydantic models: name, type, bounds, default."""
+"""Every setting of a run as an option of a verb, made from the pydantic models: name, type, bounds, default.
+
+cyclopts makes dotted options of a pydantic model by itself (``settings: Annotated[Settings, Parameter(name="*")]``).
+It cannot take this module's place, tried with cyclopts 5.4: it would check the options alone, before the recipe they
+change is read; ``--heldout none`` would be a file named "none"; ``--edit.passage false`` and ``a,b`` would not be
+understood; bounds would not be in ``--help``; and a verb could not leave out a group of settings that it does not use.
+"""
 
 from __future__ import annotations
 

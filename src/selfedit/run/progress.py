@@ -3,7 +3,8 @@
 The working code takes a `ProgressSink` (default `SILENT`) and writes
 ``with progress.task("adapting", total=120, unit="self-edits", done=40) as task: task.advance(3, note="context 7")``.
 Tasks nest. Rates and time left come from what this session did: `done`, what an earlier one did, counts for the bar
-only.
+only. Lines for a log are written here and not by tqdm, which redraws one line with carriage returns and knows neither
+nesting nor how a task ended.
 """
 
 from __future__ import annotations
