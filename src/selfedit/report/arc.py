@@ -27,12 +27,12 @@ def task_pictures(run: RunFolder) -> list[Path]:
     if run.kind != "few-shot":
         return []
     settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
-    rows = next((found for m in METHODS if (found := run.ledger.answers(f"eval:{m}", ROUND))), [])
-    shown = sorted({row.context_id for row in rows})[:MOST]
+    rows = next((answers for m in METHODS if (answers := run.ledger.answers(f"eval:{m}", ROUND))), [])
+    task_ids = sorted({row.context_id for row in rows})[:MOST]
     tasks = {task.id: task for task in _tasks(settings.arc)}
     seed = derive(settings.seed, "views")
     written = []
-    for name in shown:
+    for name in task_ids:
         context = arc_context(tasks[name], seed, settings.arc.answer)
         first = _first([row for row in rows if row.context_id == name])
         attempts: Sequence[Grid] = ballots(context, first, settings.arc.answer.attempts)[0].attempts

@@ -29,8 +29,8 @@ def _shapes(results: Mapping[str, Any]) -> dict[str, Any]:
     """What each policy's self-edits look like, as means over them."""
     names = {"tokens": ".0f", "facts": ".1f", "single_fact": ".2f", "diversity": ".2f", "compression": ".2f"}
     columns = ["self-edits", "n", "tokens", "lines", "lines with one fact", "lexical diversity", "compression ratio"]
-    rows = [
-        [s["policy"], s["n"], *["?" if s.get(key) is None else f"{s[key]:{form}}" for key, form in names.items()]]
-        for s in results.get("self_edits", [])
-    ]
+    rows = []
+    for shape in results.get("self_edits", []):
+        cells = ["?" if shape.get(key) is None else f"{shape[key]:{form}}" for key, form in names.items()]
+        rows.append([shape["policy"], shape["n"], *cells])
     return {"title": "What self-edits look like", "columns": columns, "rows": rows}

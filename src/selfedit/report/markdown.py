@@ -52,7 +52,7 @@ def rewrite(page: Path, name: str, text: str) -> None:
     if len(block.findall(before)) != 1:
         fix = f"put these two lines where the tables shall be:\n    {begin(name)}\n    {END}"
         raise DataError(f"the page has not one block of results named {name!r}", where=page, fix=fix)
-    write_atomic(page, block.sub(lambda found: f"{found[1]}\n{text}\n{found[2]}", before).encode())
+    write_atomic(page, block.sub(lambda match: f"{match[1]}\n{text}\n{match[2]}", before).encode())
 
 
 def _about(results: Mapping[str, Any]) -> str:
@@ -68,8 +68,8 @@ def _about(results: Mapping[str, Any]) -> str:
     published = results.get("published", {})
     beside = published.get("rows") or published.get("matrix")
     counted = results.get("title", "n counts passages, the standard error is over passages")
-    said = f"{', '.join(about)}. {_plain(counted)}."
-    return f"{said} Published: {_plain(published['source'])}." if beside and "source" in published else said
+    text = f"{', '.join(about)}. {_plain(counted)}."
+    return f"{text} Published: {_plain(published['source'])}." if beside and "source" in published else text
 
 
 def _rows(results: Mapping[str, Any], published: Mapping[str, Any]) -> str:
@@ -77,8 +77,8 @@ def _rows(results: Mapping[str, Any], published: Mapping[str, Any]) -> str:
     columns = ["method", "accuracy %", "se", "n", *(["published %", "se", "n"] if theirs else [])]
     rows = []
     for row in results["rows"]:
-        found = theirs.get(row["method"])
-        more = [] if not theirs else ["", "", ""] if found is None else _published(found)
+        other = theirs.get(row["method"])
+        more = [] if not theirs else ["", "", ""] if other is None else _published(other)
         rows.append(
             [method_name(results, row["method"]), _percent(row["accuracy"]), _percent(row["se"]), row["n"], *more]
         )
@@ -93,8 +93,8 @@ def _paired(results: Mapping[str, Any], published: Mapping[str, Any]) -> str:
     columns += [f"each of {results['runs']} runs", "se over runs"] if "runs" in results else []
     rows = []
     for gap in results["paired"]:
-        found = theirs.get((gap["b"], gap["a"]))
-        more = [] if not theirs else ["", "", ""] if found is None else _published(found, "+")
+        other = theirs.get((gap["b"], gap["a"]))
+        more = [] if not theirs else ["", "", ""] if other is None else _published(other, "+")
         if "runs" in results:
             more += [", ".join(_percent(one, "+") for one in gap["by_run"]), _percent(gap["se_runs"])]
         rows.append(
@@ -119,10 +119,10 @@ def _tasks(results: Mapping[str, Any]) -> str:
     if "tasks" not in results:
         return ""
     methods = [row["method"] for row in results["rows"]]
-    rows = [
-        [name, *(_percent(results["contexts"][method].get(name)) for method in methods)]
-        for name in results["tasks"]["heldout"]
-    ]
+    rows = []
+    for name in results["tasks"]["heldout"]:
+        shares = [_percent(results["contexts"][method].get(name)) for method in methods]
+        rows.append([name, *shares])
     table = _table(["held-out task, solved %", *methods], rows)
     return f"{table}\n\nRL learned on: {', '.join(map(_plain, results['tasks']['train'])) or 'none'}."
 
@@ -141,13 +141,13 @@ def _notes(results: Mapping[str, Any]) -> str:
     return "\n".join(f"- {_plain(note)}" for note in results.get("notes", []))
 
 
-def _published(found: Mapping[str, Any], sign: str = "") -> list[object]:
-    return [_percent(found["value"], sign), "" if found["se"] is None else _percent(found["se"]), found["n"]]
+def _published(figure: Mapping[str, Any], sign: str = "") -> list[object]:
+    return [_percent(figure["value"], sign), "" if figure["se"] is None else _percent(figure["se"]), figure["n"]]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
 
 
 def _plain(value: object) -> str:

@@ -94,12 +94,15 @@ def _times(timings: Iterable[TimingRow]) -> list[str]:
     if not seconds:
         return []
     parts = [part for part in PARTS if part in counts] + sorted(counts.keys() - PARTS.keys())
-    whole = {part: sum(of_phase.get(part, 0.0) for of_phase in seconds.values()) for part in parts}
-    total = sum(whole.values()) or 1.0
+    totals = dict.fromkeys(parts, 0.0)
+    for of_phase in seconds.values():
+        for part in parts:
+            totals[part] += of_phase.get(part, 0.0)
+    total = sum(totals.values()) or 1.0
     rows = [[name, *_seconds(of_phase, parts)] for name, of_phase in seconds.items()]
     rows += [
-        ["all", *_seconds(whole, parts)],
-        ["all, %", *(f"{100 * whole[part] / total:.0f}" for part in parts), "100"],
+        ["all", *_seconds(totals, parts)],
+        ["all, %", *(f"{100 * totals[part] / total:.0f}" for part in parts), "100"],
         ["how many", *(str(counts[part]) for part in parts), ""],
     ]
     return [
@@ -116,14 +119,17 @@ def _seconds(of_phase: Mapping[str, float], parts: Sequence[str]) -> list[str]:
 
 def _self_edits(run: RunFolder) -> list[str]:
     """The first candidate of a few passages, one column a policy, from before RL to the last round."""
-    found: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {}
+    edits: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {}
     for phase, number in run.ledger.rounds():
         for row in run.ledger.self_edits(phase, number):
             if row.candidate == 0:
-                found.setdefault(row.context_id, []).append((_column(phase, number), row))
-    most = sorted(found, key=lambda context: -len(found[context]))[:EXAMPLES]
-    columns = {c: [(name, row) for (_, name), row in sorted(found[c], key=lambda each: each[0])] for c in most}
-    return ["<h2>Self-edits</h2>" if most else "", *[_side_by_side(context, columns[context]) for context in most]]
+                edits.setdefault(row.context_id, []).append((_column(phase, number), row))
+    most = sorted(edits, key=lambda context: -len(edits[context]))[:EXAMPLES]
+    sections = ["<h2>Self-edits</h2>" if most else ""]
+    for context in most:
+        columns = sorted(edits[context], key=lambda each: each[0])
+        sections.append(_side_by_side(context, [(name, row) for (_, name), row in columns]))
+    return sections
 
 
 def _column(phase: str, number: int) -> tuple[int, str]:
@@ -154,8 +160,12 @@ def _text(text: str) -> str:
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>\n" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
     return f"<table>\n<tr>{head}</tr>\n{body}</table>"
+
+
+def _cell(value: object) -> str:
+    return f"<td>{escape(str(value))}</td>"
 
 
 def _share(value: float | None, sign: str = "") -> str:

@@ -121,7 +121,7 @@ class PlainProgress:
 class _PlainTask:
     def __init__(self, sink: PlainProgress, name: str, unit: str, pace: Pace) -> None:
         self._sink, self._name, self._unit, self._pace = sink, name, unit, pace
-        self._told = (0.0, pace.count)
+        self._last_line = (0.0, pace.count)
 
     def __enter__(self) -> _PlainTask:
         resumed = ", going on" if self._pace.count else ""
@@ -137,14 +137,15 @@ class _PlainTask:
     def advance(self, count: int = 1, *, note: str = "") -> None:
         pace = self._pace
         pace.advance(count)
-        then, told = self._told
-        tenth = pace.count - told >= pace.total / 10
+        last_time, last_count = self._last_line
+        tenth = pace.count - last_count >= pace.total / 10
         # Both bounds: a quick task must not flood the log by tenths, a long one must not be silent for a tenth of it.
-        due = pace.elapsed - then >= self._sink.seconds or (tenth and pace.elapsed - then >= self._sink.seconds / 10)
+        since = pace.elapsed - last_time
+        due = since >= self._sink.seconds or (tenth and since >= self._sink.seconds / 10)
         if due and pace.count < pace.total:
-            self._told = (pace.elapsed, pace.count)
-            said = [self._counted(), pace.describe(self._unit), printable(note)]
-            self._sink.write(f"{self._name}: {', '.join(filter(None, said))}")
+            self._last_line = (pace.elapsed, pace.count)
+            parts = [self._counted(), pace.describe(self._unit), printable(note)]
+            self._sink.write(f"{self._name}: {', '.join(filter(None, parts))}")
 
     def _counted(self) -> str:
         pace = self._pace
@@ -223,12 +224,12 @@ def progress_to(stream: TextIO, *, quiet: bool = False) -> ProgressSink:
 
 def duration(seconds: float) -> str:
     """Seconds in words a person reads: ``"12 s"``, ``"4 min 05 s"``, ``"2 h 10 min"``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"
 
 
 def printable(text: str, width: int = 60) -> str:

@@ -79,7 +79,7 @@ def _write_owner(descriptor: int) -> None:
 
 def _busy(path: Path) -> RunFolderError:
     owner = path.read_text(encoding="ascii", errors="replace").strip()
-    who = f"process {owner}" if owner.isdigit() else "another process"
+    holder = f"process {owner}" if owner.isdigit() else "another process"
     stop = f"kill -INT {owner or 'PID'}"
     fix = f"wait until it has ended, or end it ({stop}); reading the folder is always possible"
-    return RunFolderError(f"{who} is running in this folder", where=path.parent, fix=fix)
+    return RunFolderError(f"{holder} is running in this folder", where=path.parent, fix=fix)

@@ -49,7 +49,7 @@ def answered(context, said, score=1.0):
             phase="rl", round=1, context_id=context.id, candidate=0, repeat=0, question_id=q.id, tokens=1, seconds=0.0,
             text=said(asked.test_index, asked.view), score=score,
         )
-        for q, asked in zip(context.questions, context.asked, strict=True)
+        for q, asked in zip(context.questions, context.prompts, strict=True)
     ]  # fmt: skip
 
 
