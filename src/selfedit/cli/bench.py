@@ -189,11 +189,11 @@ def profile(
         from selfedit.cli.fetching import have_model
 
         have_model(model, quiet=quiet)
-        found = bench_profile(
+        results = bench_profile(
             settings, together=k, adapters=adapters, rows=rows, questions=questions, new_tokens=new_tokens,
             progress=progress,
         )  # fmt: skip
-    _show(found, json=json)
+    _show(results, json=json)
 
 
 @bench.command
@@ -224,10 +224,10 @@ def arithmetic(
     need_benchmarks()
     from benchmarks.arithmetic import arithmetic as table
 
-    found = table(
+    results = table(
         model, ks=_numbers(k or ""), tokens=tokens, rank=rank, width=width, tflops=tflops, bandwidth=bandwidth
     )
-    _show(found, json=json)
+    _show(results, json=json)
 
 
 @bench.command
@@ -254,8 +254,8 @@ def racing(
     need_benchmarks()
     from benchmarks.racing import bench_racing
 
-    found = bench_racing(runs, repeats=repeats, draws=draws, doubt=doubt, seed=seed)
-    _show(found, json=json)
+    results = bench_racing(runs, repeats=repeats, draws=draws, doubt=doubt, seed=seed)
+    _show(results, json=json)
 
 
 @bench.command

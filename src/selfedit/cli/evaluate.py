@@ -105,20 +105,20 @@ def _model(
         learned = None if adapter is None else Adapter.load(adapter)
         task = KnowledgeTask(load(name), settings)
         answers = ask_questions(task, contexts, judge, learned, progress=progress, interrupt=interrupt)
-    found = mean_se(accuracies(answers).values())
+    accuracy = mean_se(accuracies(answers).values())
     result: dict[str, Any] = {
         "model": name,
         "adapter": adapter,
         "grader": grader,
         "no_verdict": sum(answer.correct is None for answer in answers),
-        "accuracy": found.mean,
-        "se": found.se,
-        "n": found.n,
+        "accuracy": accuracy.mean,
+        "se": accuracy.se,
+        "n": accuracy.n,
         "questions": len(answers),
         "answers": answers,
     }
     if json:
         print_json(result)
         return
-    row = [name, percent(found.mean), percent(found.se), str(found.n), str(len(answers))]
+    row = [name, percent(accuracy.mean), percent(accuracy.se), str(accuracy.n), str(len(answers))]
     print_table(["model", "accuracy %", "se", "n (passages)", "questions"], [row])

@@ -19,8 +19,12 @@ def print_json(value: Any) -> None:
 
 def neutralised(text: str) -> str:
     """A model's text without anything that could steer a terminal; its line breaks stay."""
-    rows = text.splitlines() or [""]
-    return "\n".join("".join(c if c.isprintable() else "\ufffd" for c in row.replace("\t", "    ")) for row in rows)
+    lines = text.replace("\t", "    ").splitlines()
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:

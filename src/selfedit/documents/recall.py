@@ -42,18 +42,18 @@ def ask_questions(
     interrupt: Interrupt | None = None,
 ) -> list[Answered]:
     """Every question of the contexts, answered and graded; contexts without questions are passed over."""
-    asked = [context for context in contexts if context.questions]
-    found: list[Answered] = []
-    if not asked:
-        return found
-    with progress.task(name, total=sum(len(c.questions) for c in asked), unit="questions") as counter:
-        for start in range(0, len(asked), GROUP):
+    questioned = [context for context in contexts if context.questions]
+    answers: list[Answered] = []
+    if not questioned:
+        return answers
+    with progress.task(name, total=sum(len(c.questions) for c in questioned), unit="questions") as counter:
+        for start in range(0, len(questioned), GROUP):
             if interrupt is not None:
                 interrupt.check()
-            group = _answer(task, asked[start : start + GROUP], grader, adapter)
+            group = _answer(task, questioned[start : start + GROUP], grader, adapter)
             counter.advance(len(group))
-            found += group
-    return found
+            answers += group
+    return answers
 
 
 def _answer(
@@ -62,8 +62,8 @@ def _answer(
     pairs = [(context, question) for context in contexts for question in context.questions]
     prompts = [task.question(context, question) for context, question in pairs]
     limit = task.settings.answer.max_new_tokens
-    said = generate(task.lm, prompts, [adapter] * len(prompts), max_new_tokens=limit)
-    texts = [reply.text for reply in said]
+    replies = generate(task.lm, prompts, [adapter] * len(prompts), max_new_tokens=limit)
+    texts = [reply.text for reply in replies]
     grades = grader.grade_all([Reply(q.text, q.answers, text) for (_, q), text in zip(pairs, texts, strict=True)])
     return [Answered(c.id, q.id, text, grade.correct) for (c, q), text, grade in zip(pairs, texts, grades, strict=True)]
 

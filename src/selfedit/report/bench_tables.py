@@ -18,8 +18,8 @@ class BenchTable(NamedTuple):
 
 def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
     """The tables of any benchmark's results, and what it says of the figures this project sets itself."""
-    made = {"inner": _inner, "generate": _generate, "arithmetic": _arithmetic, "racing": _racing, "profile": _profile}
-    tables = made[results["benchmark"]](results)
+    makers = {"inner": _inner, "generate": _generate, "arithmetic": _arithmetic, "racing": _racing, "profile": _profile}
+    tables = makers[results["benchmark"]](results)
     targets = [
         [t["figure"], t["bound"], f"{t['measured']:.4g}", "yes" if t["met"] else "no"]
         for t in results.get("targets", ())

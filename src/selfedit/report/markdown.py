@@ -50,7 +50,7 @@ def rewrite(page: Path, name: str, text: str) -> None:
     if len(block.findall(before)) != 1:
         fix = f"put these two lines where the tables shall be:\n    {begin(name)}\n    {END}"
         raise DataError(f"the page has not one block of results named {name!r}", where=page, fix=fix)
-    write_atomic(page, block.sub(lambda found: f"{found[1]}\n{text}\n{found[2]}", before).encode())
+    write_atomic(page, block.sub(lambda match: f"{match[1]}\n{text}\n{match[2]}", before).encode())
 
 
 def _about(results: Results) -> str:

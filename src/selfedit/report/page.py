@@ -84,12 +84,15 @@ def _times(timings: Iterable[TimingRow]) -> list[str]:
     if not seconds:
         return []
     parts = [part for part in PARTS if part in counts] + sorted(counts.keys() - PARTS.keys())
-    whole = {part: sum(of_phase.get(part, 0.0) for of_phase in seconds.values()) for part in parts}
-    total = sum(whole.values()) or 1.0
+    totals = dict.fromkeys(parts, 0.0)
+    for of_phase in seconds.values():
+        for part in parts:
+            totals[part] += of_phase.get(part, 0.0)
+    total = sum(totals.values()) or 1.0
     rows = [[name, *_seconds(of_phase, parts)] for name, of_phase in seconds.items()]
     rows += [
-        ["all", *_seconds(whole, parts)],
-        ["all, %", *(f"{100 * whole[part] / total:.0f}" for part in parts), "100"],
+        ["all", *_seconds(totals, parts)],
+        ["all, %", *(f"{100 * totals[part] / total:.0f}" for part in parts), "100"],
         ["how many", *(str(counts[part]) for part in parts), ""],
     ]
     return [

@@ -25,11 +25,11 @@ class Verdict:
 
     Attributes:
         factor: what the adapter is multiplied by; 0 refuses it.
-        tried: for each factor tried, the rise of the loss on everyday text and, where there is any, on earlier edits.
+        attempts: for each factor tried, the rise of the loss on everyday text and, where there is any, on earlier edits.
     """
 
     factor: float
-    tried: tuple[tuple[float, float, float | None], ...]
+    attempts: tuple[tuple[float, float, float | None], ...]
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -53,16 +53,16 @@ def gate(
     earlier = [] if apart else [s.ids for s in draw(learner.earlier(), settings.probes, seed)]
     rows = [*everyday, *earlier]
     before = _losses(lm, rows, None if apart else learner.merged)
-    tried = []
+    attempts = []
     for halving in range(settings.halvings + 1):
         factor = 0.5**halving
         after = Learner().candidate(adapter, factor) if apart else learner.candidate(adapter, factor)
         rises = [a - b for a, b in zip(_losses(lm, rows, after), before, strict=True)]
         general, old = _mean(rises[: len(everyday)]), _mean(rises[len(everyday) :]) if earlier else None
-        tried.append((factor, general, old))
+        attempts.append((factor, general, old))
         if general <= settings.general and (old is None or old <= settings.earlier):
-            return Verdict(factor, tuple(tried))
-    return Verdict(0.0, tuple(tried))
+            return Verdict(factor, tuple(attempts))
+    return Verdict(0.0, tuple(attempts))
 
 
 def _losses(lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter | None) -> list[float]:

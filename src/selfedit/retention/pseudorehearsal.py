@@ -36,11 +36,13 @@ def write_own_texts(lm: LanguageModel, settings: PseudorehearsalSettings, seed: 
     """
     chats = settings.texts // 3 if lm.has_chat else 0
     plain = _sample(lm, [(lm.end_id,)] * (settings.texts - chats), settings.tokens, seed, "text")
-    texts: list[OwnText] = [([*said.ids, *[lm.end_id] * (said.finish == "stop")], 1) for said in plain]
+    texts: list[OwnText] = [
+        ([*completion.ids, *[lm.end_id] * (completion.finish == "stop")], 1) for completion in plain
+    ]
     openings = [user_opening(lm)] * chats if chats else []
-    asked = [said.text for said in _sample(lm, openings, settings.tokens, seed, "question")]
-    replies = _sample(lm, asked, settings.tokens, seed, "reply")
-    talks = [_held(*chat_turns(lm, [(q, said.text)])) for q, said in zip(asked, replies, strict=True)]
+    questions = [completion.text for completion in _sample(lm, openings, settings.tokens, seed, "question")]
+    replies = _sample(lm, questions, settings.tokens, seed, "reply")
+    talks = [_held(*chat_turns(lm, [(q, completion.text)])) for q, completion in zip(questions, replies, strict=True)]
     return [(ids, start) for ids, start in [*texts, *talks] if start < len(ids)]
 
 
@@ -53,11 +55,14 @@ def _sample(
 
 def _held(ids: Sequence[int], loss: Sequence[bool]) -> OwnText:
     """A finished turn from its beginning to the end of the reply."""
-    end = max(place for place, carries in enumerate(loss) if carries)
+    end = max(position for position, carries in enumerate(loss) if carries)
     return list(ids[: end + 1]), list(loss).index(True)
 
 
 def own_sequences(lm: LanguageModel, texts: Sequence[OwnText], weight: float) -> list[TrainSequence]:
     """The texts as training sequences whose only loss is the unedited model's, with this weight."""
-    bare = [TrainSequence(tuple(ids), tuple(place >= start for place in range(len(ids)))) for ids, start in texts]
+    bare = []
+    for ids, start in texts:
+        loss = tuple(position >= start for position in range(len(ids)))
+        bare.append(TrainSequence(tuple(ids), loss))
     return [replace(s, weight=0.0) for s in taught_by_itself(lm, bare, [None] * len(bare), weight)]

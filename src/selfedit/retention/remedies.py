@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from selfedit.config.retention import RetentionSettings
 from selfedit.errors import UsageError
@@ -72,12 +73,12 @@ class Remedies:
         """The inner loop of each edit; teachers of all edits are read together."""
         jobs = [self.task.job(e.context, e.edit, e.seed, e.order_seed) for e in edits]
         taught = self._taught(edits, [list(job.sequences) for job in jobs])
-        found = []
+        mixed = []
         for edit, job, sequences in zip(edits, jobs, taught, strict=True):
             start = self.start(edit.learner)
             outside = start if "orthogonal" in self.names else None
-            found.append(replace(job, sequences=sequences, start=start, outside=outside))
-        return found
+            mixed.append(replace(job, sequences=sequences, start=start, outside=outside))
+        return mixed
 
     def _taught(self, edits: Sequence[NewEdit], new: Sequence[Sequence]) -> list[list[TrainSequence]]:
         """New and replayed sequences of each edit, with their teachers."""
@@ -92,25 +93,25 @@ class Remedies:
             flat = [s for sequences, n in zip(new, written, strict=True) for s in sequences[:n]]
             contexts = [e.context for e, n in zip(edits, written, strict=True) for _ in range(n)]
             adapters = [start for start, n in zip(starts, written, strict=True) for _ in range(n)]
-            shown = iter(taught_with_passage(self.task.lm, flat, contexts, adapters, settings.distil.weight))
-            new = [[next(shown) for _ in range(n)] + s[n:] for s, n in zip(new, written, strict=True)]
-        own = [self._own(edit, len(sequences)) for edit, sequences in zip(edits, new, strict=True)]
-        return [[*fresh, *again, *mine] for fresh, again, mine in zip(new, old, own, strict=True)]
+            taught = iter(taught_with_passage(self.task.lm, flat, contexts, adapters, settings.distil.weight))
+            new = [[*islice(taught, n), *s[n:]] for s, n in zip(new, written, strict=True)]
+        rehearsed = [self._own(edit, len(sequences)) for edit, sequences in zip(edits, new, strict=True)]
+        return [[*fresh, *again, *mine] for fresh, again, mine in zip(new, old, rehearsed, strict=True)]
 
     def _own(self, edit: NewEdit, count: int) -> list[TrainSequence]:
         """The unedited model's own texts, as many as are mixed in with ``count`` new sequences."""
-        wanted = math.ceil(self.settings.pseudorehearsal.share * count) if self.own else 0
-        return draw(self.own, wanted, derive(edit.seed, "pseudorehearsal"))
+        number = math.ceil(self.settings.pseudorehearsal.share * count) if self.own else 0
+        return draw(self.own, number, derive(edit.seed, "pseudorehearsal"))
 
     def _replayed(self, edit: NewEdit, count: int) -> list[TrainSequence]:
         """Earlier sequences: with their own loss for replay, without any where only the teacher's is wanted."""
         replay, kl = self.settings.replay, self.settings.kl
         if self.apart or not self.names & {"replay", "kl"}:
             return []
-        held = reservoir(edit.learner.earlier(), replay.size, derive(edit.seed, "reservoir"))
+        stored = reservoir(edit.learner.earlier(), replay.size, derive(edit.seed, "reservoir"))
         if "replay" in self.names:
-            return draw(held, math.ceil(replay.share * count), derive(edit.seed, "replay"))
-        return [replace(s, weight=0.0) for s in draw(held, kl.prompts, derive(edit.seed, "replay"))]
+            return draw(stored, math.ceil(replay.share * count), derive(edit.seed, "replay"))
+        return [replace(s, weight=0.0) for s in draw(stored, kl.prompts, derive(edit.seed, "replay"))]
 
     def _by_itself(
         self, groups: Sequence[Sequence[TrainSequence]], starts: Sequence[Adapter | None], weight: float
@@ -118,7 +119,7 @@ class Remedies:
         flat = [s for sequences in groups for s in sequences]
         adapters = [start for sequences, start in zip(groups, starts, strict=True) for _ in sequences]
         taught = iter(taught_by_itself(self.task.lm, flat, adapters, weight))
-        return [[next(taught) for _ in sequences] for sequences in groups]
+        return [list(islice(taught, len(sequences))) for sequences in groups]
 
     def admit(self, edit: NewEdit, adapter: Adapter) -> Verdict:
         """By how much a trained edit is taken over."""
@@ -128,17 +129,17 @@ class Remedies:
         return gate(self.task.lm, edit.learner, adapter, self.settings.gate, seed=seed, apart=self.apart)
 
     def answering(
-        self, learner: Learner, asked: Sequence[tuple[str, str]]
+        self, learner: Learner, questions: Sequence[tuple[str, str]]
     ) -> tuple[list[Adapter | None], list[int | None]]:
         """The adapter that answers each question, given as (title, question), and the edit it was routed to.
 
         Merged edits all answer together: the second list then says None everywhere.
         """
         if not self.apart:
-            return [learner.merged] * len(asked), [None] * len(asked)
+            return [learner.merged] * len(questions), [None] * len(questions)
         edits = [edit for edit in learner.edits if edit.factor]
         adapters = [Learner.with_edits([edit]) for edit in edits]
-        routes = self._routes([edit.text for edit in edits], [a for a in adapters if a is not None], asked)
+        routes = self._routes([edit.text for edit in edits], [a for a in adapters if a is not None], questions)
         places = [learner.edits.index(edit) for edit in edits]
         return (
             [None if route is None else adapters[route] for route in routes],
@@ -146,12 +147,12 @@ class Remedies:
         )
 
     def _routes(
-        self, texts: Sequence[str], adapters: Sequence[Adapter], asked: Sequence[tuple[str, str]]
+        self, texts: Sequence[str], adapters: Sequence[Adapter], questions: Sequence[tuple[str, str]]
     ) -> list[int | None]:
         library = self.settings.library
-        seen = [f"{title}\n{question}" if title and library.title else question for title, question in asked]
+        queries = [f"{title}\n{question}" if title and library.title else question for title, question in questions]
         if library.route == "words":
             router = WordRouter(texts, library.least)
-            return [router.route(query) for query in seen]
+            return [router.route(query) for query in queries]
         lm = self.task.lm
-        return route_by_likelihood(lm, [(lm.end_id, *lm.encode(s)) for s in seen], adapters, library.margin)
+        return route_by_likelihood(lm, [(lm.end_id, *lm.encode(s)) for s in queries], adapters, library.margin)

@@ -20,12 +20,12 @@ def reservoir(items: Sequence[T], size: int, seed: int) -> list[T]:
     Depends on the items' order and the seed alone: a longer sequence that begins alike fills the same way up to there.
     """
     draw = random.Random(seed)
-    held = list(items[:size])
-    for place in range(size, len(items)):
-        slot = draw.randrange(place + 1)
+    sample = list(items[:size])
+    for index in range(size, len(items)):
+        slot = draw.randrange(index + 1)
         if slot < size:
-            held[slot] = items[place]
-    return held
+            sample[slot] = items[index]
+    return sample
 
 
 def draw(items: Sequence[T], count: int, seed: int) -> list[T]:

@@ -77,10 +77,14 @@ class FewShotTask:
         """What is asked for, how it was sampled, and for each reason how many tries were refused for it."""
         last = tries[-1]
         refused = Counter(str(reason) for edit in tries if isinstance(edit, Rejection) for reason in edit.reasons)
-        asked = {"constrained": self.grammar is not None, "tries": len(tries), "refused": dict(sorted(refused.items()))}
+        request = {
+            "constrained": self.grammar is not None,
+            "tries": len(tries),
+            "refused": dict(sorted(refused.items())),
+        }
         if isinstance(last, Rejection):
-            return Note(asked, str(last)[:500])
-        return Note(asked | {"self_edit": plain(last)})
+            return Note(request, str(last)[:500])
+        return Note(request | {"self_edit": plain(last)})
 
     def fixed(self, method: str, context: ArcContext) -> ArcSelfEdit:
         """The human-tuned recipe."""
@@ -130,9 +134,9 @@ class FewShotTask:
         return completion(self.lm, self.prompt(context), text)
 
     def _sequence(self, example: Example, edit: ArcSelfEdit) -> TrainSequence:
-        made = training_sequence(example.demonstrations, example.query, edit.loss_on)
-        loss = tuple(place >= max(1, made.loss_from) for place in range(len(made.symbols)))
-        return TrainSequence(tuple(self.tokens.to_ids(made.symbols)), loss)
+        sequence = training_sequence(example.demonstrations, example.query, edit.loss_on)
+        loss = tuple(position >= max(1, sequence.loss_from) for position in range(len(sequence.symbols)))
+        return TrainSequence(tuple(self.tokens.to_ids(sequence.symbols)), loss)
 
 
 def plain(edit: ArcSelfEdit) -> dict[str, object]:
