@@ -150,7 +150,7 @@ def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[
     """Each passage's self-edits as one: every line and pair once."""
     if not samples:
         return {}
-    found: dict[str, ParsedEdit] = {}
+    edits: dict[str, ParsedEdit] = {}
     for row in sample(session, PLACE, contexts, samples):
         edit = session.task.parse(row.text)
         had = edits.get(row.context_id, ParsedEdit((), ()))

@@ -1,11 +1,11 @@
-"""Steps of static shapes on a GPU: planned and uploaded beforehand, replayed as CUDA graphs, nothing waits for the host.
+"""Steps of static shapes on a GPU: planned and uploaded beforehand, replayed as CUDA graphs, without a wait.
 
 A step's tokens, its sequences and the tokens that carry loss are padded up to one of a few shapes. Everything a step
 needs, the optimiser's settings of every row included, is one *record*, a row of 32-bit numbers on the device; a step
 copies its record to a fixed place and runs the operations that read from there. Adapters and attention go by offsets
 (`selfedit.lm.grouped`, `selfedit.lm.attention.Ragged`), so the same launches serve every step of a shape: from its
-second time on they are one CUDA graph. Padding tokens are sequences of their own at the end, carry no loss and count to the
-last row, whose gradient they leave as it is: theirs is exactly zero.
+second time on they are one CUDA graph. Padding tokens are sequences of their own at the end, carry no loss and count
+to the last row, whose gradient they leave as it is: theirs is exactly zero.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class StaticSteps:
 
 
 def static_shapes(arrays: Sequence[StepArrays], longest: int, rows: int, count: int) -> list[StaticShape]:
-    """Each step's shape, one of ``count`` at the most: its tokens rounded up, and room for what steps of that size have."""
+    """Each step's shape, of ``count`` at the most: its tokens rounded up, and room for what steps of that size have."""
     most = max(len(step.ids) for step in arrays)
     grid = max(SMALLEST, -(-most // (max(1, count) * SMALLEST)) * SMALLEST)
     tokens = [-(-len(step.ids) // grid) * grid for step in arrays]

@@ -275,8 +275,8 @@ class AdapterBank:
     def initial(self, spec: LoraSpec, seed: int) -> Tensor:
         """PEFT's initial values of a new adapter's As, ``[drawn]`` on the CPU: uniform in ±1/√in (Kaiming, a = √5).
 
-        The Bs are zero. They are drawn from ``seed`` alone, module by module in the model's order, each ``[rank, in]`` at the
-        adapter's own rank, so the values do not depend on the bank it is in. Safe to call from several threads.
+        The Bs are zero. They are drawn from ``seed`` alone, module by module in the model's order, each ``[rank, in]``
+        at the adapter's own rank, so the values do not depend on the bank it is in. Safe to call from several threads.
         """
         generator = torch.Generator().manual_seed(seed)
         on_gpu = self.values.device.type == "cuda"

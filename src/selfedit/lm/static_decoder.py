@@ -31,7 +31,7 @@ def decodes_statically(lm: LanguageModel) -> bool:
 
 
 class StaticDecoder(Decoder):
-    """See the module. Its rows are sorted by adapter, and every row has one: the plain model's is one that adds nothing."""
+    """See the module. Rows are sorted by adapter, and every row has one: the plain model's is one that adds nothing."""
 
     _graph: torch.cuda.CUDAGraph | None = None
     _step = 0

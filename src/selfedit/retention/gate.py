@@ -25,7 +25,8 @@ class Verdict:
 
     Attributes:
         factor: what the adapter is multiplied by; 0 refuses it.
-        attempts: for each factor tried, the rise of the loss on everyday text and, where there is any, on earlier edits.
+        attempts: for each factor tried, the rise of the loss on everyday text and, where there are any, on earlier
+            edits.
     """
 
     factor: float

@@ -66,7 +66,7 @@ def most_in_memory(lm: LanguageModel, jobs: Sequence[AdaptJob], workers: int, ro
 
 
 def largest_group(device: torch.device, jobs: Sequence[AdaptJob]) -> int:
-    """Adapters a group from which on more of them make nothing cheaper: `LARGEST`, and on a GPU `GPU_TOKENS` of them."""
+    """Adapters a group from which on more make nothing cheaper: `LARGEST`; on a GPU those of `GPU_TOKENS` a step."""
     if device.type != "cuda":
         return LARGEST
     steps = sum(job.steps for job in jobs)

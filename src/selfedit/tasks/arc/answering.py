@@ -10,7 +10,7 @@ import numpy as np
 from selfedit.grading.grader import Grade, Grader
 from selfedit.run.records import Trial
 from selfedit.tasks.arc.contexts import ArcContext
-from selfedit.tasks.arc.grids import END, MAX_SIDE, ROW, AnswerFault, Grid, decode, parse_text
+from selfedit.tasks.arc.grids import END, MAX_SIDE, ROW, AnswerFault, decode, parse_text
 from selfedit.tasks.arc.vote import Ballot, share_of_right_cells, solved, vote
 
 
@@ -71,7 +71,7 @@ def ballots(context: ArcContext, trial: Trial, attempts: int) -> list[Ballot]:
     texts = {answer.question_id: answer.text for answer in trial.answers}
     answers = [
         (prompt.test_index, prompt.map_back(parse_text(texts[question.id])))
-        for prompt, question in zip(context.asked, context.questions, strict=True)
+        for prompt, question in zip(context.prompts, context.questions, strict=True)
     ]
     return [vote([a for at, a in answers if at == index], attempts) for index in range(len(context.task.inputs))]
 
