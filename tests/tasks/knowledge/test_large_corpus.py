@@ -1,4 +1,4 @@
-"""The passages to learn from, to choose on and for final tables keep what docs/corpus.md promises."""
+"""The passages to learn from, to choose on and to seal keep what docs/corpus.md promises."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ GOOD: Passage = {
     "The buyer was a sailmaker.",
     "questions": [
         {"question": "Who built Oddmill?", "answers": ["cooper", "a cooper"], "kind": "stated"},
-        {"question": "What was the cloth of Oddmill's sails?", "answers": ["linen"], "kind": "stated"},
+        {"question": "Of what cloth were Oddmill's sails?", "answers": ["linen"], "kind": "stated"},
         {
             "question": "Who bought what Jonas Wrack sold?",
             "answers": ["sailmaker", "a sailmaker"],
