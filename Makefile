@@ -24,6 +24,10 @@ test: lint
 test-fast: .venv/.installed-dev
 	$(BIN)/pytest -m "not model and not slow and not server"
 
+# Only where there is a CUDA device: the kernels and graphs themselves.
+test-gpu: .venv/.installed-dev
+	SELFEDIT_TEST_GPU=1 $(BIN)/pytest -m gpu tests
+
 lint: .venv/.installed-dev
 	@echo "== style"
 	$(BIN)/ruff check .

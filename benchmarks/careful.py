@@ -44,6 +44,7 @@ def attach(base: PreTrainedModel, spec: LoraSpec) -> Any:
         r=spec.rank,
         lora_alpha=spec.alpha,
         target_modules=list(spec.targets),
+        layers_to_transform=None if spec.layers is None else list(spec.layers),
         lora_dropout=spec.dropout,
     )
     return peft().get_peft_model(base, config, autocast_adapter_dtype=base.dtype in (torch.bfloat16, torch.float16))

@@ -7,7 +7,6 @@ an epoch on average, seven lines of some thirty tokens and a passage of a hundre
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import ALL_LINEAR, LoraSpec
 from selfedit.lm.shape import Shape
+from selfedit.storage.files import canonical_json, write_atomic
 
 PUBLISHED = LoraSpec(rank=32, alpha=64, targets=("q_proj", "v_proj"))
 ALL = LoraSpec(rank=16, alpha=32, targets=ALL_LINEAR)
@@ -56,8 +56,9 @@ def tokens_of(jobs: Sequence[AdaptJob]) -> int:
 class GpuBench:
     """The parts of ``bench gpu``; each adds a row to a file of JSON lines."""
 
-    def __init__(self, shape: str, device: torch.device, dtype: torch.dtype, out: Path) -> None:
-        self.shape, self.device, self.dtype, self.out = shape, device, dtype, out
+    def __init__(self, shape: str, device: torch.device, dtype: torch.dtype, out: Path, seen: OnPart) -> None:
+        self.shape, self.device, self.dtype, self.out, self.seen = shape, device, dtype, out, seen
+        self.rows: list[dict[str, Any]] = []
         self.base = plain_random_model(shape, device, dtype)
         self.sizes = Shape.of(random_config(shape))
         self.vocabulary = self.sizes.vocabulary
@@ -171,7 +172,54 @@ def _card(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-def timed_out(limit: float) -> Callable[[], bool]:
-    """Whether ``limit`` seconds have passed since this call."""
-    start = time.monotonic()
-    return lambda: time.monotonic() - start > limit
+OnPart = Callable[[str], None]
+"""Told each part's row, as JSON, when it is measured."""
+
+
+def bench_gpu(
+    shape: str, folder: Path, *, device: str, quick: bool = False, seen: OnPart = lambda _: None
+) -> dict[str, Any]:
+    """Inner loops and answering on random weights of a real model's shape; also in ``folder/parts.jsonl`` as it goes.
+
+    Args:
+        shape: a name of `benchmarks.random_model.SHAPES`, or a ``config.json``.
+        folder: where ``results.json`` goes.
+        device: a CUDA device; any other, for a look at the parts alone.
+        quick: a few adapters and one epoch.
+        seen: told each part when it is measured.
+
+    Raises:
+        UsageError: no such shape.
+    """
+    place = torch.device(device)
+    dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = GpuBench(shape, place, dtype, folder / "parts.jsonl", seen)
+    epochs, large = (1, 4) if quick else (4, 64)
+    bench.careful(PUBLISHED, 1 if quick else 2, "q and v, rank 32")
+    if place.type == "cuda":
+        bench.published(2)
+    lm = bench.hold()
+    bench.together(lm, PUBLISHED, min(8, large), min(8, large), 1, "q and v, rank 32, warm-up")
+    bench.together(lm, PUBLISHED, 1, 1, 1 if quick else EPOCHS, "q and v, rank 32")
+    bench.together(lm, PUBLISHED, large, large // 2, epochs, "q and v, rank 32")
+    bench.together(lm, PUBLISHED, large, large, min(3, epochs), "q and v, rank 32")
+    bench.together(lm, PUBLISHED, 2 * large, large, epochs + 2, "q and v, rank 32")
+    bench.together(lm, ALL, 3 * large // 4, 3 * large // 8, 1 if quick else EPOCHS, "all linear modules, rank 16")
+    bench.answering(lm, large // 2, 5, 32)
+    if place.type == "cuda":
+        bench.counted(lm, PUBLISHED, large // 2, 1, "q and v, rank 32")
+    results = {"benchmark": "gpu", "rows": bench.rows, "notes": list(NOTES)}
+    write_atomic(folder / "results.json", canonical_json(results))
+    return results
+
+
+NOTES = (
+    "random weights of the model's shape; a self-edit is 5 to 9 lines of 16 to 48 tokens and a passage of 100 to 240, "
+    "10 epochs, batch 1, every inner loop with a data order of its own",
+    "s/self-edit is of ten epochs: measured seconds × 10 / epochs measured; drawing the initial values and capturing the "
+    "graphs are included",
+    "jobs / K: inner loops in all and trained at once; where there are more, one that waits takes the row of one that ends",
+    "MFU: (4·N·tokens + 4·V·D·predicted tokens + 6·P·tokens) / seconds / rate of the product of two 8192² matrices",
+    "careful PEFT loop: one adapter at a time, fused AdamW, no padding; published recipe: steps of 2,048 tokens",
+)

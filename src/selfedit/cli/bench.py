@@ -197,6 +197,31 @@ def profile(
 
 
 @bench.command
+def gpu(
+    *,
+    random: str = "qwen2.5-7b",
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("runs/bench-gpu"),
+    device: str = "cuda",
+    quick: bool = False,
+    json: bool = False,
+) -> None:
+    """Inner loops and answering on a GPU, on random weights of a real model's shape: a quarter of an hour at the most.
+
+    Args:
+        random: qwen2.5-7b, llama-3.2-1b, smollm2-135m, or a config.json.
+        out: the folder for the results.
+        device: cuda, or cuda:N; cpu for a look at the parts alone.
+        quick: a few adapters and one epoch.
+        json: print the results as JSON.
+    """
+    need_benchmarks()
+    from benchmarks.gpu import bench_gpu
+
+    results = bench_gpu(random, out, device=device, quick=quick, seen=lambda row: None if json else say(row))
+    _show(results, json=json)
+
+
+@bench.command
 def arithmetic(
     model: str = "qwen2.5-7b",
     /,
