@@ -217,9 +217,9 @@ def bench_gpu(
 NOTES = (
     "random weights of the model's shape; a self-edit is 5 to 9 lines of 16 to 48 tokens and a passage of 100 to 240, "
     "10 epochs, batch 1, every inner loop with a data order of its own",
-    "s/self-edit is of ten epochs: measured seconds × 10 / epochs measured; drawing the initial values and capturing the "
-    "graphs are included",
-    "jobs / K: inner loops in all and trained at once; where there are more, one that waits takes the row of one that ends",
+    "s/self-edit is of ten epochs: measured seconds × 10 / epochs measured; drawing the initial values and capturing "
+    "the graphs are included",
+    "jobs / K: inner loops in all and trained at once; one that waits takes the row of one that ends",
     "MFU: (4·N·tokens + 4·V·D·predicted tokens + 6·P·tokens) / seconds / rate of the product of two 8192² matrices",
     "careful PEFT loop: one adapter at a time, fused AdamW, no padding; published recipe: steps of 2,048 tokens",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Tests compare to the last digits, on the CPU, in the dtype that `auto` comes to there. `make test-gpu` shows them the GPU.
+# Tests compare to the last digits, on the CPU, in the dtype that `auto` comes to there; `make test-gpu` uses the GPU.
 if not os.environ.get("SELFEDIT_TEST_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 

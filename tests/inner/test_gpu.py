@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.gpu import PUBLISHED, gpu_jobs
-from benchmarks.random_model import SHAPES, random_model
+from benchmarks.random_model import random_model
 from selfedit.inner import adapt as adapt_module
 from selfedit.inner import static
 from selfedit.inner.adapt import adapt
@@ -21,8 +21,7 @@ pytestmark = pytest.mark.gpu
 
 @pytest.fixture(scope="module")
 def lm() -> LanguageModel:
-    shape = SHAPES["smollm2-135m"]
-    return random_model("smollm2-135m", torch.device("cuda"), torch.bfloat16) if shape else pytest.skip("no shape")
+    return random_model("smollm2-135m", torch.device("cuda"), torch.bfloat16)
 
 
 def test_graphs_train_what_padded_blocks_train(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """AdamW over a bank's rows as one Triton kernel, for a GPU; the formula: `selfedit.inner.optimiser`'s.
 
 Operations of torch would read and write the ``[K, P]`` buffers some ten times; a step of 64 adapters on a 7B model
-moves 2.6 GB a buffer. Triton comes with torch wherever that has CUDA on Linux; this module is imported at its first use.
+moves 2.6 GB a buffer. Triton comes with torch wherever that has CUDA on Linux; this module is imported at its first
+use.
 """
 
 from __future__ import annotations
