@@ -189,6 +189,7 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
     grades = {method: _grades(ledger, method) for method in methods}
     scores = {m: {c: sum(of) / len(of) for c, of in found.items()} for m, found in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
+    found = results_of(KIND, session, scores, hashes, pairs=pairs_of(methods), published=published)
     every = {method: [right for of in found.values() for right in of] for method, found in grades.items()}
     texts = {m: ledger.self_edits(_written_at(m)) for m in methods}
     more = {
@@ -201,7 +202,7 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
         },
         "self_edits": [{"policy": m, **shape_of(rows, session.task)} for m, rows in texts.items() if rows],
     }
-    return results_of(KIND, session, scores, hashes, pairs=pairs_of(methods), published=published, more=more).as_dict()
+    return replace(found, more={**found.more, **more}).as_dict()
 
 
 def _written_at(method: str) -> Place:
