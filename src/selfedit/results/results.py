@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from selfedit.errors import FormatError
-from selfedit.results.table import Table
+from selfedit.results.tabular import Table
 
 
 @dataclass(frozen=True)

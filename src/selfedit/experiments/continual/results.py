@@ -18,7 +18,7 @@ from selfedit.grading.grader import NO_VERDICT
 from selfedit.grading.stats import mean_se
 from selfedit.results.compare import Scores, difference
 from selfedit.results.results import Difference, Published, Results, Row
-from selfedit.results.table import Cell, Column, Table
+from selfedit.results.tabular import Cell, Column, Table
 from selfedit.tasks.task import Context
 
 UNEDITED = "unedited"

@@ -72,7 +72,7 @@ class Table:
             forms: list[Form] = [column.form for column in self.columns]
             if self.row_forms:
                 forms = [self.row_forms[number]] * len(row)
-            lines.append([show(cell, form) for cell, form in zip(row, forms, strict=True)])
+            lines.append([show_cell(cell, form) for cell, form in zip(row, forms, strict=True)])
         return lines
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,13 +99,13 @@ class Table:
             raise FormatError(f"this is not a table of results: {error}", where="results.json") from error
 
 
-def show(cell: Cell, form: Form) -> str:
+def show_cell(cell: Cell, form: Form) -> str:
     """A cell as a person reads it; a mean with its standard error after it."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, tuple):
         mean, error = cell
-        return f"{show(mean, form)} ({show(error, 'percent' if form == 'points' else form)})"
+        return f"{show_cell(mean, form)} ({show_cell(error, 'percent' if form == 'points' else form)})"
     if cell is None:
         return UNKNOWN
     if form == "plain":
