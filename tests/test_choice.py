@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from selfedit.config import make_settings
+from selfedit.config import REMEDY_CHOICE, make_settings
 from selfedit.config.choice import Choice
 from selfedit.errors import UsageError
 from selfedit.rl.rewards.base import REWARDS, reward_of
@@ -15,7 +15,7 @@ from selfedit.rl.updates.base import UPDATES
 from selfedit.sampling.base import SAMPLERS
 
 
-@pytest.mark.parametrize("choice", [REWARDS, UPDATES, SAMPLERS], ids=lambda choice: choice.setting)
+@pytest.mark.parametrize("choice", [REWARDS, UPDATES, SAMPLERS, REMEDY_CHOICE], ids=lambda choice: choice.setting)
 def test_every_one_of_ours_can_be_loaded_by_its_name(choice: Choice) -> None:
     assert choice.names() and "base" not in choice.names()
     for name in choice.names():

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from selfedit.lm.lora import Adapter, LoraSpec
     from selfedit.lm.rules import Decoding, TokenRule
     from selfedit.results.results import Difference, Results, Row
-    from selfedit.results.table import Column, Table
+    from selfedit.results.tabular import Column, Table
     from selfedit.rl.evaluate import evaluate
     from selfedit.rl.rewards.base import PlainReward, Reward, ScoredRound, TrialReward, Value
     from selfedit.rl.session import Session
@@ -167,7 +167,7 @@ _MODULES = {
         "Results",
         "Row",
     ),
-    "results.table": (
+    "results.tabular": (
         "Column",
         "Table",
     ),

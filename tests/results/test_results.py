@@ -12,7 +12,7 @@ from selfedit.errors import FormatError
 from selfedit.results.layout import main_tables, more_tables
 from selfedit.results.render import as_html, as_markdown, as_text
 from selfedit.results.results import Difference, Published, Reference, Results, Row
-from selfedit.results.table import Column, Table, show
+from selfedit.results.tabular import Column, Table, show_cell
 from selfedit.storage.files import canonical_json
 
 TABLE = Table.make(
@@ -96,5 +96,5 @@ def test_what_is_no_table_is_refused(stored) -> None:
 
 
 def test_what_is_not_known_says_so() -> None:
-    assert show(None, "percent") == "?" and show((None, None), "number2") == "? (?)"
-    assert show(0.0712, "points") == "+7.1" and show(3, "plain") == "3"
+    assert show_cell(None, "percent") == "?" and show_cell((None, None), "number2") == "? (?)"
+    assert show_cell(0.0712, "points") == "+7.1" and show_cell(3, "plain") == "3"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from selfedit.results.table import Table
+    from selfedit.results.tabular import Table
 
 
 def print_json(value: Any) -> None:
@@ -29,7 +29,7 @@ def _printable(line: str) -> str:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """A table of text. Every column after the first is flush right."""
-    from selfedit.results.table import Table
+    from selfedit.results.tabular import Table
 
     _print(Table.make(title, columns, rows))
 

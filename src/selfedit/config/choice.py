@@ -6,7 +6,6 @@ Code is imported only because a run's own settings name it: nothing that a model
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -39,7 +38,7 @@ class Choice:
         found = iter_modules(spec.submodule_search_locations if spec else None)
         return sorted(module.name for module in found if module.name != "base")
 
-    def load(self, name: str) -> Callable[..., Any]:
+    def load(self, name: str) -> Any:
         """What ``name`` stands for, imported.
 
         Raises:
@@ -52,7 +51,7 @@ class Choice:
             raise UsageError(f"there is no {name!r}", where=self.setting, fix=fix)
         return self._load(f"{self.package}.{name}", self.attribute)
 
-    def _load(self, module: str, attribute: str) -> Callable[..., Any]:
+    def _load(self, module: str, attribute: str) -> Any:
         try:
             return getattr(import_module(module), attribute)
         except ImportError as error:

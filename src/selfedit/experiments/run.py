@@ -69,7 +69,7 @@ def open_run(
             engine.close()
 
 
-def results_of(
+def method_results(
     kind: str,
     session: Session[Any],
     scores: Mapping[str, Mapping[str, float]],

@@ -13,7 +13,7 @@ from selfedit.results.layout import HELD_OUT, main_tables, more_tables
 from selfedit.results.names import PARTS
 from selfedit.results.render import as_html
 from selfedit.results.results import Results
-from selfedit.results.table import Table
+from selfedit.results.tabular import Table
 from selfedit.run.folder import RunFolder
 from selfedit.run.records import Phase, Place, SelfEditRow, TimingRow
 

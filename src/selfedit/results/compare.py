@@ -58,7 +58,9 @@ def shares_right(verdicts: Mapping[str, Sequence[bool | None]]) -> dict[str, flo
 
 def on_shared(scores: Scores) -> dict[str, dict[str, float]]:
     """Each method's scores on the contexts that all methods have a score for, so that differences are paired."""
-    shared = set.intersection(*map(set, scores.values())) if scores else set[str]()
+    shared = {context for of_method in scores.values() for context in of_method}
+    for of_method in scores.values():
+        shared &= of_method.keys()
     kept: dict[str, dict[str, float]] = {}
     for method, of_method in scores.items():
         kept[method] = {context: score for context, score in of_method.items() if context in shared}

@@ -7,7 +7,7 @@ from typing import Any
 
 from selfedit.results.names import method_name
 from selfedit.results.results import Difference, Reference, Results
-from selfedit.results.table import Cell, Column, Table, show
+from selfedit.results.tabular import Cell, Column, Table, show_cell
 
 HELD_OUT = "Held-out passages (n counts passages)"
 _ABSENT: tuple[Cell, Cell, Cell] = ("", "", "")
@@ -55,7 +55,7 @@ def _paired(results: Results) -> Table:
 
 
 def _each_run(gap: Difference) -> str:
-    return ", ".join(show(one, "points") for one in gap.by_run)
+    return ", ".join(show_cell(one, "points") for one in gap.by_run)
 
 
 def _beside(reference: Reference | None) -> Sequence[Cell]:

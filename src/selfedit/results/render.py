@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from selfedit.results.table import Table
+from selfedit.results.tabular import Table
 
 
 def printable(text: str, instead: str) -> str:

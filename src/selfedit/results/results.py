@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from selfedit.errors import FormatError
-from selfedit.results.table import Table
+from selfedit.results.tabular import Table
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Row:
     accuracy: float | None
     se: float | None
     n: int
-    more: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def as_dict(self) -> dict[str, Any]:
         """As results.json keeps it."""
@@ -27,7 +27,7 @@ class Row:
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Row:
         """A row as `as_dict` gives it."""
-        known = {name: stored[name] for name in ("method", "accuracy", "se", "n")}
+        known: dict[str, Any] = {name: stored[name] for name in ("method", "accuracy", "se", "n")}
         return cls(**known, more={name: value for name, value in stored.items() if name not in known})
 
 
@@ -51,7 +51,8 @@ class Difference:
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Difference:
         """A difference as `as_dict` gives it."""
-        return cls(**{**stored, "by_run": tuple(stored.get("by_run", ()))})
+        gap: dict[str, Any] = {name: stored[name] for name in ("a", "b", "difference", "se", "n")}
+        return cls(**gap, by_run=tuple(stored.get("by_run", ())), se_runs=stored.get("se_runs"))
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ class Published:
     """
 
     source: str = ""
-    rows: Mapping[str, Reference] = field(default_factory=dict)
-    paired: Mapping[tuple[str, str], Reference] = field(default_factory=dict)
-    more: Mapping[str, Any] = field(default_factory=dict)
+    rows: Mapping[str, Reference] = field(default_factory=dict[str, Reference])
+    paired: Mapping[tuple[str, str], Reference] = field(default_factory=dict[tuple[str, str], Reference])
+    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def as_dict(self) -> dict[str, Any]:
         """As results.json keeps it."""
@@ -119,20 +120,20 @@ class Results:
 
     experiment: str
     title: str = ""
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
     rows: Sequence[Row] = ()
     paired: Sequence[Difference] = ()
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
     published: Published = Published()
-    contexts: Mapping[str, Any] = field(default_factory=dict)
-    model: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    model: Mapping[str, str] = field(default_factory=dict[str, str])
     grader: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     runs: int | None = None
     seeds: Sequence[int] = ()
-    more: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         for name in ("rows", "paired", "tables", "notes", "seeds"):  # so that equal results are equal

@@ -24,7 +24,7 @@ from selfedit.run.records import (
     TimingRow,
     Trial,
     TrialKey,
-    in_order,
+    answers_in_order,
 )
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.task import Context, Question
@@ -70,7 +70,7 @@ def _measure_group(
     new: list[KnownAnswer] = []
     if "answers" in needs:
         answers, new = _answers(session, place, group, timings)
-        trials = {name: replace(trial, answers=in_order(answers[name])) for name, trial in trials.items()}
+        trials = {name: replace(trial, answers=answers_in_order(answers[name])) for name, trial in trials.items()}
     if "likelihoods" in needs:
         read = _likelihoods(session, place, group, timings)
         trials = {name: replace(trial, likelihoods=read[name]) for name, trial in trials.items()}

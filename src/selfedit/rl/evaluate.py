@@ -39,7 +39,7 @@ def check_methods(methods: Sequence[str], known: Mapping[str, str] = METHODS) ->
         raise UsageError(f"unknown method {unknown[0]!r}", where="eval.methods", fix=f"choose among {', '.join(known)}")
 
 
-def evaluate(session: Session, method: str, contexts: Sequence[Context], policy: Adapter | None = None) -> None:
+def evaluate(session: Session[Any], method: str, contexts: Sequence[Context], policy: Adapter | None = None) -> None:
     """Answer the contexts' questions by one method; what the ledger has is not done again."""
     place = held_out(method)
     if method == "base":

@@ -24,7 +24,7 @@ from selfedit.run.records import (
     Training,
     Trial,
     TrialKey,
-    in_order,
+    answers_in_order,
 )
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.task import Context, Question
@@ -182,7 +182,7 @@ def _answered(session: Session, group: _Group, timings: list[TimingRow]) -> list
     with timed(timings, group.place, "grading", count):
         grades = session.grader.grade_all([Reply(q.text, q.answers, c.text) for q, c in pairs])
     graded = iter(graded_answer(q, c, grade, answering / count) for (q, c), grade in zip(pairs, grades, strict=True))
-    return [in_order([next(graded) for _ in planned.context.questions]) for planned in group.planned]
+    return [answers_in_order([next(graded) for _ in planned.context.questions]) for planned in group.planned]
 
 
 def graded_answer(question: Question, completion: Completion, grade: Grade, seconds: float) -> Answer:

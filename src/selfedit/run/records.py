@@ -170,7 +170,7 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def in_order(answers: list[Answer]) -> tuple[Answer, ...]:
+def answers_in_order(answers: list[Answer]) -> tuple[Answer, ...]:
     """Answers in the order that a `Trial` wants them in."""
     return tuple(sorted(answers, key=lambda answer: _utf8(answer.question_id)))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selfedit.config import REMEDIES, make_settings, read_settings
+from selfedit.config import REMEDY_CHOICE, make_settings, read_settings
 from selfedit.errors import DataError, Interrupted, RunFolderError, UsageError
 from selfedit.experiments.continual import run
 from selfedit.experiments.continual.plan import plan_sequences
@@ -70,7 +70,7 @@ def small(tmp_path: Path, small_folder: Path):
 
 
 def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> None:
-    ways = ["none", *REMEDIES, "replay+kl+distil+gate+orthogonal"]
+    ways = ["none", *REMEDY_CHOICE.names(), "replay+kl+distil+gate+orthogonal"]
     settings = small(continual={"sequences": 2, "steps": 2, "probes": 1, "compare": ways})
     found = run_continual(tmp_path / "run", settings, lm=small_lm)
     assert set(found["ways"]) == set(ways)

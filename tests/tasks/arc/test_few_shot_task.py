@@ -9,7 +9,7 @@ from selfedit.config import PrimeSettings
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import load
 from selfedit.rl.rounds import rl_place
-from selfedit.run.records import Answer, Trial, in_order
+from selfedit.run.records import Answer, Trial, answers_in_order
 from selfedit.tasks.arc.answering import GridGrader, GridStop, ballots, is_solved
 from selfedit.tasks.arc.contexts import arc_context
 from selfedit.tasks.arc.few_shot import FewShotTask
@@ -47,9 +47,9 @@ def answered(context, said, score=1.0):
     """A trial: ``said`` maps a test index and a view's name to the text."""
     answers = [
         Answer(question_id=q.id, tokens=1, seconds=0.0, text=said(asked.test_index, asked.view), score=score)
-        for q, asked in zip(context.questions, context.asked, strict=True)
+        for q, asked in zip(context.questions, context.prompts, strict=True)
     ]
-    return Trial(place=rl_place(1), context_id=context.id, answers=in_order(answers))
+    return Trial(place=rl_place(1), context_id=context.id, answers=answers_in_order(answers))
 
 
 def test_it_is_a_task(lm, small_folder):

@@ -12,7 +12,7 @@ from selfedit.experiments.arc.filter import filter_record
 from selfedit.experiments.arc.notes import notes
 from selfedit.results.compare import compare
 from selfedit.results.results import Results
-from selfedit.results.table import Cell, Column, Form, Table
+from selfedit.results.tabular import Cell, Column, Form, Table
 from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.rl.rounds import Round, rl_place
 from selfedit.rl.session import Session

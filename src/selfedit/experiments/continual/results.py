@@ -18,7 +18,7 @@ from selfedit.grading.grader import NO_VERDICT
 from selfedit.grading.stats import mean_se
 from selfedit.results.compare import Scores, difference
 from selfedit.results.results import Difference, Published, Results, Row
-from selfedit.results.table import Cell, Column, Table
+from selfedit.results.tabular import Cell, Column, Table
 from selfedit.tasks.task import Context
 
 UNEDITED = "unedited"
@@ -97,7 +97,7 @@ def _way(ids: Sequence[Sequence[str]], before: Mapping[str, Any], steps: Steps) 
         "never_edited": _never(ids, before, steps),
         "tokens": sum(step["tokens"] for s in steps for step in s),
     }
-    if any(step["gate"]["tried"] for s in steps for step in s):
+    if any(step["gate"]["attempts"] for s in steps for step in s):
         factors = [step["gate"]["factor"] for s in steps for step in s]
         found["gate"] = {
             "refused": factors.count(0.0),

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from selfedit.config import RetentionSettings, Settings, parse_remedies, remedies_name
+from selfedit.config import REMEDY_CHOICE, RetentionSettings, Settings, parse_remedies, remedies_name
 from selfedit.documents.recall import accuracies, ask_questions
 from selfedit.errors import UsageError
 from selfedit.experiments.continual.plan import plan_sequences
@@ -26,8 +26,8 @@ from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.perplexity import mean_losses
 from selfedit.retention.general import measured_texts
-from selfedit.retention.pseudorehearsal import OwnText, write_own_texts
-from selfedit.retention.remedies import Remedies
+from selfedit.retention.remedies.base import OwnText, Remedies
+from selfedit.retention.remedies.pseudorehearsal import write_own_texts
 from selfedit.rl.session import Session
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
@@ -88,7 +88,8 @@ def _way(task: KnowledgeTask, retention: RetentionSettings, name: str, own_texts
 def _own_texts(session: Session) -> list[OwnText]:
     """What the unedited model writes of its own accord, if a way asks for it: written once, then read."""
     settings, ledger = session.settings, session.run.ledger
-    if not any("pseudorehearsal" in parse_remedies(name) for name in _names(settings)):
+    used = {remedy for name in _names(settings) for remedy in parse_remedies(name)}
+    if not any(REMEDY_CHOICE.load(name).wants_own_texts for name in used):
         return []
     if (stored := ledger.step("own texts")) is None:
         stored = {"texts": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)}

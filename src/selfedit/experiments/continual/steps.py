@@ -20,7 +20,7 @@ from selfedit.lm.perplexity import mean_losses
 from selfedit.results.compare import shares_right
 from selfedit.retention.general import measured_texts
 from selfedit.retention.learner import Edit, Learner
-from selfedit.retention.remedies import NewEdit, Remedies
+from selfedit.retention.remedies.base import NewEdit, Remedies
 from selfedit.rl.sample import sampled, written_row
 from selfedit.rl.session import Session
 from selfedit.run.progress import Task

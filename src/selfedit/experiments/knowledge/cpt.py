@@ -22,7 +22,7 @@ from selfedit.experiments.knowledge.external import check_external, write_extern
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.training_documents import documents_of
 from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa
-from selfedit.experiments.run import open_run, results_of
+from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel, load_weights
 from selfedit.models.names import model_path
@@ -189,6 +189,7 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
     grades = {method: _grades(ledger, method) for method in methods}
     scores = {m: {c: sum(of) / len(of) for c, of in found.items()} for m, found in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
+    found = method_results(KIND, session, scores, hashes, pairs=pairs_of(methods), published=published)
     every = {method: [right for of in found.values() for right in of] for method, found in grades.items()}
     texts = {m: ledger.self_edits(_written_at(m)) for m in methods}
     more = {
@@ -201,7 +202,7 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
         },
         "self_edits": [{"policy": m, **shape_of(rows, session.task)} for m, rows in texts.items() if rows],
     }
-    return results_of(KIND, session, scores, hashes, pairs=pairs_of(methods), published=published, more=more).as_dict()
+    return replace(found, more={**found.more, **more}).as_dict()
 
 
 def _written_at(method: str) -> Place:

@@ -16,7 +16,7 @@ from selfedit.config import Settings
 from selfedit.errors import DataError
 from selfedit.experiments.knowledge.methods import by_seed, measure, measure_written
 from selfedit.experiments.knowledge.shapes import shape_of
-from selfedit.experiments.run import open_run, results_of
+from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.results.results import Difference
@@ -89,7 +89,7 @@ def run_replay(
         scores = {row: context_scores(ledger, row) for row in ROWS}
         held: Any = {"pairs": PAIRS, "published": REPLAY, "published_pairs": REPLAY_PAIRED}
         edits = {row: ledger.self_edits(held_out(row)) for row in WRITERS}
-        found = results_of(KIND, session, scores, hashes, **held)
+        found = method_results(KIND, session, scores, hashes, **held)
         more = {
             **found.more,
             "by_seed": {row: by_seed(ledger, row) for row in ROWS},

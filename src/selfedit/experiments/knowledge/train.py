@@ -20,7 +20,7 @@ from selfedit.experiments.knowledge.methods import (
 )
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.writing import costs
-from selfedit.experiments.run import open_run, results_of
+from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
@@ -131,7 +131,9 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
         "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
     }
     published = single_passage(settings.edit.format)
-    return results_of(KIND, session, scores, hashes, pairs=pairs_of(measured), published=published, more=more).as_dict()
+    return method_results(
+        KIND, session, scores, hashes, pairs=pairs_of(measured), published=published, more=more
+    ).as_dict()
 
 
 def self_edit_shapes(ledger: Ledger, task: KnowledgeTask, rounds: int, methods: Sequence[str]) -> list[dict[str, Any]]:

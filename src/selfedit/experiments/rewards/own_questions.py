@@ -22,7 +22,7 @@ from selfedit.grading.stats import mean_se, spearman
 from selfedit.lm.load import LanguageModel
 from selfedit.results.compare import compare
 from selfedit.results.results import Results
-from selfedit.results.table import Cell, Column, Table
+from selfedit.results.tabular import Cell, Column, Table
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.own_questions import survivors, with_own_questions
 from selfedit.rl.sample import sample

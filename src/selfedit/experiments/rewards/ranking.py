@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from selfedit.grading.stats import Estimate, mean_se, spearman
 from selfedit.results.compare import difference
 from selfedit.results.results import Difference, Row
-from selfedit.results.table import Cell, Column, Table
+from selfedit.results.tabular import Cell, Column, Table
 
 Rewards = Mapping[str, Sequence[float]]
 """A reward of every self-edit: for each context, by candidate."""

@@ -7,8 +7,6 @@ everyday text and on what earlier edits were trained on; neither is what the exp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from selfedit.config.retention import GateSettings
 from selfedit.lm.load import LanguageModel
@@ -16,25 +14,9 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import token_losses
 from selfedit.retention.general import gate_texts
 from selfedit.retention.learner import Learner
-from selfedit.retention.replay import draw
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the gate found.
-
-    Attributes:
-        factor: what the adapter is multiplied by; 0 refuses it.
-        attempts: for each factor tried, the rise of the loss on everyday text and, where there are any, on earlier
-            edits.
-    """
-
-    factor: float
-    attempts: tuple[tuple[float, float, float | None], ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+from selfedit.retention.remedies.base import NewEdit, Remedy, Verdict
+from selfedit.retention.remedies.replay import draw
+from selfedit.run.seeds import derive
 
 
 def gate(
@@ -72,3 +54,17 @@ def _losses(lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter |
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+class Gate(Remedy):
+    """A trained edit is taken over at the largest scale at which it does no more harm than ``retention.gate`` says."""
+
+    turn = 70
+
+    def admit(self, edit: NewEdit, adapter: Adapter, *, apart: bool) -> Verdict:
+        """See `Remedy`."""
+        seed = derive(edit.seed, "gate")
+        return gate(self.task.lm, edit.learner, adapter, self.settings.gate, seed=seed, apart=apart)
+
+
+REMEDY = Gate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from selfedit.errors import FormatError
 
@@ -67,12 +67,12 @@ class Table:
 
     def shown(self) -> list[list[str]]:
         """Every row as text."""
-        lines = []
+        lines: list[list[str]] = []
         for number, row in enumerate(self.rows):
             forms: list[Form] = [column.form for column in self.columns]
             if self.row_forms:
                 forms = [self.row_forms[number]] * len(row)
-            lines.append([show(cell, form) for cell, form in zip(row, forms, strict=True)])
+            lines.append([show_cell(cell, form) for cell, form in zip(row, forms, strict=True)])
         return lines
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,13 +99,13 @@ class Table:
             raise FormatError(f"this is not a table of results: {error}", where="results.json") from error
 
 
-def show(cell: Cell, form: Form) -> str:
+def show_cell(cell: Cell, form: Form) -> str:
     """A cell as a person reads it; a mean with its standard error after it."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, tuple):
         mean, error = cell
-        return f"{show(mean, form)} ({show(error, 'percent' if form == 'points' else form)})"
+        return f"{show_cell(mean, form)} ({show_cell(error, 'percent' if form == 'points' else form)})"
     if cell is None:
         return UNKNOWN
     if form == "plain":
@@ -117,16 +117,15 @@ def show(cell: Cell, form: Form) -> str:
 def _column(stored: object) -> Column:
     if isinstance(stored, str):
         return Column(stored)
-    assert isinstance(stored, Mapping)
-    form = stored["form"]
-    if form != "plain" and form not in _SPEC:
-        raise ValueError(f"there is no form {form!r}")
-    return Column(str(stored["name"]), form)
+    named = cast("Mapping[str, Any]", stored)
+    if named["form"] != "plain" and named["form"] not in _SPEC:
+        raise ValueError(f"there is no form {named['form']!r}")
+    return Column(str(named["name"]), named["form"])
 
 
 def _cell(stored: object) -> Cell:
     if isinstance(stored, list):
-        mean, error = stored
+        mean, error = cast("list[Number]", stored)
         return mean, error
     if stored is None or isinstance(stored, str | int | float):
         return stored

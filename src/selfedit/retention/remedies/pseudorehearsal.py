@@ -12,19 +12,21 @@ not to be learned by heart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from selfedit.config.retention import PseudorehearsalSettings
+from selfedit.errors import UsageError
 from selfedit.inner.job import TrainSequence
 from selfedit.lm.chat import chat_turns, user_opening
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.load import LanguageModel
+from selfedit.retention.remedies.base import EditBatch, OwnText, Remedy, Setup
+from selfedit.retention.remedies.replay import draw
 from selfedit.retention.teachers import taught_by_itself
 from selfedit.run.seeds import derive
-
-OwnText = tuple[Sequence[int], int]
-"""Token ids, and the place from which on the model's predictions of them are held."""
 
 TOP_P = 0.95
 
@@ -66,3 +68,33 @@ def own_sequences(lm: LanguageModel, texts: Sequence[OwnText], weight: float) ->
         loss = tuple(position >= start for position in range(len(ids)))
         bare.append(TrainSequence(tuple(ids), loss))
     return [replace(s, weight=0.0) for s in taught_by_itself(lm, bare, [None] * len(bare), weight)]
+
+
+class Pseudorehearsal(Remedy):
+    """The own texts are mixed in, ``retention.pseudorehearsal.share`` of them for each new sequence.
+
+    Raises:
+        UsageError: there are no own texts.
+    """
+
+    turn = 40
+    wants_own_texts = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        if not self.own_texts:
+            raise UsageError("pseudorehearsal needs texts of the unedited model", fix="give write_own_texts(…)")
+
+    @cached_property
+    def rehearsed(self) -> list[TrainSequence]:
+        """The own texts with their teacher; read by the model at the first edit, not where all edits are stored."""
+        return own_sequences(self.task.lm, self.own_texts, self.settings.pseudorehearsal.weight)
+
+    def change(self, batch: EditBatch) -> None:
+        """See `Remedy`."""
+        for number, edit in enumerate(batch.edits):
+            wanted = math.ceil(self.settings.pseudorehearsal.share * len(batch.new[number]))
+            batch.mixed[number] += draw(self.rehearsed, wanted, derive(edit.seed, "pseudorehearsal"))
+
+
+REMEDY = Pseudorehearsal
