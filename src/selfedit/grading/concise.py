@@ -5,6 +5,7 @@ Here an answer that states a gold answer (:mod:`selfedit.grading.statement`) is 
 
 - *long*: up to the end of that sentence it has more than a few content words that neither the question nor a gold
   answer has; a sentence that takes up words of the question may say more than one that does not;
+- *heaped*: long, and not even a sentence;
 - *second*: another gold answer of the passage is offered, as an item of its own or in words that do not take up the
   question;
 - *listed*: the gold answer is an item of a list, or ``or`` stands between it and something else;
@@ -19,12 +20,12 @@ length alone. Words that deny, doubt and join are English; the other rules hold 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from selfedit.grading.case import Case
 from selfedit.grading.grader import Grade, Grader, Reply
 from selfedit.grading.lexicon import NEGATIONS, word_set
-from selfedit.grading.rivals import stands_alone
+from selfedit.grading.rivals import CLAUSE, stands_alone
 from selfedit.grading.statement import answer_text, content_words, find_statement, states, words_of
 from selfedit.grading.text import contains_gold, usable_golds
 
@@ -40,7 +41,7 @@ _DENIALS = re.compile(
     r"\b(?:rather than|instead of|other than|anything but|apart from|except(?: for)?|unlike|opposed to|far from|"
     r"(?:wrong|false|untrue|incorrect)(?: that| to)?|not true)\b[^,;]*$"
 )
-_AFFIRMED = re.compile(r"\bnot (?:only|until|just|merely|simply|before)\b")
+_AFFIRMED = re.compile(r"\bnot (?:only|until|just|merely|simply|before|\w+ until)\b")
 _TAKEN_BACK = NEGATIONS | word_set("wrong false untrue incorrect mistaken")
 _DOUBTS = re.compile(
     r"\b(?:maybe|perhaps|possibly|presumably|guess|unsure|uncertain|unclear|unknown|not sure|dont know|do not know|"
@@ -50,6 +51,11 @@ _DOUBTS = re.compile(
 
 def _long(case: Case) -> bool:
     return len(case.new) > (FEW * (1 + case.taken_up) if case.taken_up else FEW_ALONE)
+
+
+def _heaped(case: Case) -> bool:
+    """Long, and no sentence: words one after another."""
+    return not case.taken_up and _long(case) and not CLAUSE.intersection(words_of(case.said.beside))
 
 
 def _second(case: Case) -> bool:
@@ -101,7 +107,7 @@ def _taken_back(after: Sequence[str]) -> bool:
 def _doubted(case: Case) -> bool:
     said, question = case.said, " ".join(words_of(case.reply.question))
     near = " ".join(words_of(" ".join([said.lead, *said.before, *said.hit, *said.after[:5]])))
-    asks = "?" in " ".join([*said.hit, *said.after])
+    asks = "?" in " ".join([*said.hit, *said.after]) and "?" not in case.gold
     return asks or any(found[0] not in question for found in _DOUBTS.finditer(near))
 
 
@@ -119,6 +125,7 @@ def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
 
 
 RULES: dict[str, Callable[[Case], bool]] = {
+    "heaped": _heaped,
     "long": _long,
     "second": _second,
     "listed": _listed,
@@ -127,17 +134,21 @@ RULES: dict[str, Callable[[Case], bool]] = {
     "recited": _recited,
 }
 """Why an answer that states a gold answer is refused, in the order in which it is asked."""
+AT_ANY_LENGTH = {name: rule for name, rule in RULES.items() if rule is not _long}
+"""The rules for graders that let an answer be as long as it likes."""
 
 
-def refusal(reply: Reply) -> str | None:
-    """Why the answer is not right: ``missing`` (it states no gold answer) or the name of one of `RULES`; None if it is.
+def refusal(reply: Reply, rules: Mapping[str, Callable[[Case], bool]] = RULES) -> str | None:
+    """Why the answer is not right: ``missing`` (it states no gold answer) or the name of one of the rules; else None.
 
     Raises:
         DataError: there is no gold answer.
     """
     found = {gold: find_statement(reply.answer, gold) for gold in usable_golds(reply.golds)}
     stated = {gold: said for gold, said in found.items() if said is not None}
-    reasons = [_reason(Case(reply, gold, said)) for gold, said in stated.items() if not _in_another(gold, stated)]
+    reasons = [
+        _reason(Case(reply, gold, said), rules) for gold, said in stated.items() if not _in_another(gold, stated)
+    ]
     if not reasons:
         return "missing"
     return None if None in reasons else reasons[0]
@@ -148,8 +159,8 @@ def _in_another(gold: str, stated: Iterable[str]) -> bool:
     return any(states(longer, gold) and not states(gold, longer) for longer in stated if longer != gold)
 
 
-def _reason(case: Case) -> str | None:
-    return next((name for name, rule in RULES.items() if rule(case)), None)
+def _reason(case: Case, rules: Mapping[str, Callable[[Case], bool]]) -> str | None:
+    return next((name for name, rule in rules.items() if rule(case)), None)
 
 
 class ConciseGrader(Grader):

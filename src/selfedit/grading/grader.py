@@ -1,8 +1,8 @@
 """Graders: from a question, its gold answers and a reply to a verdict.
 
-Those here need no model, no key and no data file, nor does ``concise`` (:mod:`selfedit.grading.concise`), the default for
-rewards and tables, which is hard to talk into a yes. ``calibrated`` (:mod:`selfedit.grading.calibrated`) is fitted on
-GPT-4.1's verdicts and is the default where numbers are held against published ones; ``judge``
+Those here need no model, no key and no data file, nor does ``concise`` (:mod:`selfedit.grading.concise`), the default
+for rewards and tables, which is hard to talk into a yes. ``calibrated`` (:mod:`selfedit.grading.calibrated`) is fitted
+on GPT-4.1's verdicts and is the default where numbers are held against published ones; ``judge``
 (:mod:`selfedit.grading.judge`) asks a language model at an endpoint.
 """
 

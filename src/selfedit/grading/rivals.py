@@ -20,7 +20,8 @@ _OF_CLAUSES = (
     "am has had have having do does did which who whom whose where when while because since after before until if "
     "can should shall must we you i not including such so thus"
 )
-_CLAUSE = _PRONOUNS | _COPULAS | word_set(_OF_CLAUSES)
+CLAUSE = _PRONOUNS | _COPULAS | word_set(_OF_CLAUSES)
+"""Words of which a sentence has one or more, and an item of a list none."""
 _OF_DETAILS = (
     "in on at by with from for of to as during near under over between among through into about around within via per "
     "than like against across along behind beyond toward towards"
@@ -65,12 +66,13 @@ def find_rivals(said: Statement, asked: frozenset[str], known: frozenset[str]) -
     rows = []
     if rest[-1] == GOLD:
         rows.append(list(_items(after, asked, known, gold)))
-    if rest[0] == GOLD:
+    bare = tuple(word for word in rest if word == GOLD or content_words(word))
+    if bare[0] == GOLD:
         row = list(_items(before, asked, known, gold))
-        rows.append(row if rest == (GOLD,) else row[:1])
+        rows.append(row if bare == (GOLD,) else row[:1])
     choice = any(row and _CHOICES & row[0].near for row in rows)
     beside = [side[0] for side in (before, after) if side]
-    alike = rest == (GOLD,) and bool(_COPULAS.intersection(lead_in))
+    alike = bare == (GOLD,) and bool(_COPULAS.intersection(lead_in))
     again = alike and any(_split(each.piece.words)[0] == lead_in for each in beside)
     return Rivals(tuple(" ".join(sorted(each.near)) for row in rows for each in row), choice or again)
 
@@ -108,7 +110,7 @@ def _items(
             continue
         words = words_of(" ".join(_split(each.piece.words)[1]))
         content = set(content_words(" ".join(words)))
-        if _CLAUSE.intersection(words) or len(words) > (2 * _LONGEST_ITEM if chosen else _LONGEST_ITEM):
+        if CLAUSE.intersection(words) or len(words) > (2 * _LONGEST_ITEM if chosen else _LONGEST_ITEM):
             return
         if not chosen and (not words or content & asked or not _can_follow(each, words, gold)):
             return
