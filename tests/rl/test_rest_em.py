@@ -201,14 +201,14 @@ def test_other_decoding_or_another_grader_is_asked_anew(session):
     at = session(tiny_settings())
     passage = contexts(1)[0]
     prompt, question = at.task.question(passage, passage.questions[0]), passage.questions[0]
-    first = question_key(at, prompt, question)
+    first = question_key(at, prompt, question, passage)
     decoding = at.task.decoding
     at.task.decoding = replace(decoding, max_new_tokens=4)
-    assert question_key(at, prompt, question) != first
+    assert question_key(at, prompt, question, passage) != first
     at.task.decoding, at.settings = decoding, tiny_settings(answer__grader="exact")
-    assert question_key(at, prompt, question) != first
+    assert question_key(at, prompt, question, passage) != first
     at.settings = tiny_settings()
-    assert question_key(at, prompt, question) == first != question_key(at, (*prompt, 1), question)
+    assert question_key(at, prompt, question, passage) == first != question_key(at, (*prompt, 1), question, passage)
 
 
 def test_nothing_kept_leaves_the_policy_as_it_was(session):

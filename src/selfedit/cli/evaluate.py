@@ -32,8 +32,8 @@ def evaluate(
         more: further runs with the same held-out passages: one table of all.
         data: a JSON file with passages and questions, or corpus:heldout; needed for a model.
         adapter: the folder of an adapter for the model.
-        grader: contains, exact, f1, calibrated or judge; a run's stored answers are graded again, the run is left
-            as it is.
+        grader: concise, contains, exact, f1, calibrated or judge; a run's stored answers are graded again, the run is
+            left as it is.
         json: print JSON.
         quiet: no progress.
     """
@@ -47,7 +47,7 @@ def evaluate(
     if data is None:
         fix = "name questions with --data FILE, or give a run's folder"
         raise UsageError("this is not a run's folder, and a model needs questions", where=run_or_model, fix=fix)
-    _model(run_or_model, data, adapter, grader or "contains", judge, json, quiet)
+    _model(run_or_model, data, adapter, grader, judge, json, quiet)
 
 
 def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: bool) -> None:
@@ -83,7 +83,7 @@ def _table(folder: Path, grader: str | None, judge: dict[str, Any]) -> dict[str,
 
 
 def _model(
-    name: str, data: str, adapter: Path | None, grader: str, overrides: dict[str, Any], json: bool, quiet: bool
+    name: str, data: str, adapter: Path | None, grader: str | None, overrides: dict[str, Any], json: bool, quiet: bool
 ) -> None:
     from selfedit.config import read_settings
     from selfedit.grading.grader import get_grader
@@ -91,6 +91,7 @@ def _model(
 
     contexts = load_contexts(data, require_questions=True)
     settings = read_settings(overrides=overrides)
+    grader = grader or settings.answer.grader
     judge = get_grader(grader, settings.judge)
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model

@@ -77,4 +77,4 @@ class AnswerSettings(Group):
 
     system: str | None = Field(default="", description="system message of a chat model; absent: its template's own")
     max_new_tokens: int = Field(default=24, ge=1)
-    grader: str = "contains"
+    grader: str = "concise"

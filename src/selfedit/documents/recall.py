@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from selfedit.grading.grader import Grader, Reply
+from selfedit.grading.grader import Grader
 from selfedit.grading.stats import share_right
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
@@ -15,7 +15,7 @@ from selfedit.lm.perplexity import mean_losses
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.task import KnowledgeTask
-from selfedit.tasks.task import Context
+from selfedit.tasks.task import Context, reply_to
 
 GROUP = 8
 """Passages whose questions are answered together, and between which the user can stop."""
@@ -64,7 +64,7 @@ def _answer(
     limit = task.settings.answer.max_new_tokens
     replies = generate(task.lm, prompts, [adapter] * len(prompts), max_new_tokens=limit)
     texts = [reply.text for reply in replies]
-    grades = grader.grade_all([Reply(q.text, q.answers, text) for (_, q), text in zip(pairs, texts, strict=True)])
+    grades = grader.grade_all([reply_to(*pair, text) for pair, text in zip(pairs, texts, strict=True)])
     return [Answered(c.id, q.id, text, grade.correct) for (c, q), text, grade in zip(pairs, texts, grades, strict=True)]
 
 

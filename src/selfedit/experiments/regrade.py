@@ -19,7 +19,7 @@ from selfedit.rl.evaluate import no_verdicts, trials_of
 from selfedit.run.folder import RunFolder
 from selfedit.run.records import Answer, Trial
 from selfedit.tasks.knowledge.contexts import data_hash
-from selfedit.tasks.task import Context, Question
+from selfedit.tasks.task import Context, Question, reply_to
 
 Trials = Mapping[str, Sequence[Trial]]
 """For each method, its held-out trials."""
@@ -116,17 +116,16 @@ def _answers(trials: Sequence[Trial]) -> list[Answer]:
     return [answer for trial in trials for answer in trial.answers]
 
 
-def _questions(run: RunFolder, settings: Settings, asked: _Asked) -> dict[str, Question]:
+def _questions(run: RunFolder, settings: Settings, asked: _Asked) -> dict[str, tuple[Context, Question]]:
     contexts = asked.contexts(settings)
     if data_hash(contexts) != run.settings["data"][asked.hash_of]:
         fix = "put the file back that the run was started with"
         raise DataError("the passages asked about have changed since the run", where=asked.source, fix=fix)
-    return {question.id: question for context in contexts for question in context.questions}
+    return {question.id: (context, question) for context in contexts for question in context.questions}
 
 
-def _reply(answer: Answer, questions: Mapping[str, Question]) -> Reply:
-    question = questions[answer.question_id]
-    return Reply(question.text, question.answers, answer.text)
+def _reply(answer: Answer, questions: Mapping[str, tuple[Context, Question]]) -> Reply:
+    return reply_to(*questions[answer.question_id], answer.text)
 
 
 def _by_context(trials: Sequence[Trial], verdicts: Sequence[bool | None]) -> dict[str, list[bool | None]]:

@@ -21,7 +21,8 @@ def main_tables(results: Results, title: str = "") -> list[Table]:
 
 def more_tables(results: Results) -> list[Table]:
     """All other tables that the results hold something for, in order."""
-    made = [_training(results), _tasks(results), *results.tables, _order(results), _shapes(results)]
+    made = [_training(results), _tasks(results), *results.tables, _canary(results), _words(results)]
+    made += [_order(results), _shapes(results)]
     return [table for table in made if table is not None and table.rows]
 
 
@@ -84,6 +85,25 @@ def _tasks(results: Results) -> Table | None:
     for name in results.more["tasks"]["heldout"]:
         rows.append([name, *(results.contexts[method].get(name) for method in methods)])
     return Table.make("", ["held-out task, solved %", *(Column(method, "percent") for method in methods)], rows)
+
+
+def _canary(results: Results) -> Table:
+    """What answers score that are the same for every question of a passage."""
+    names = {
+        "constant-list": "the list of the passage's gold answers",
+        "constant-best": "the best single gold answer of the passage",
+    }
+    rows: list[list[Cell]] = []
+    for row in results.more.get("canary", ()):
+        rows.append([names[row["method"]], row["accuracy"], row["se"], row["n"]])
+    columns = ["answer to every question", Column("accuracy %", "percent"), Column("se", "percent"), "n"]
+    return Table.make("What a constant answer scores", columns, rows)
+
+
+def _words(results: Results) -> Table:
+    """How long each method's answers are."""
+    rows: list[list[Cell]] = [[method, words] for method, words in results.more.get("answer_words", {}).items()]
+    return Table.make("How long the answers are", ["method", Column("words an answer", "number1")], rows)
 
 
 def _order(results: Results) -> Table:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from selfedit.grading.grader import Reply
 from selfedit.lm.generate import Completion
 from selfedit.rl.scoring import gold_text, graded_answer, read_golds
 from selfedit.rl.session import Session, timed
@@ -27,13 +26,13 @@ from selfedit.run.records import (
     answers_in_order,
 )
 from selfedit.storage.files import fingerprint
-from selfedit.tasks.task import Context, Question
+from selfedit.tasks.task import Context, Question, reply_to
 
 BASE_GROUP = 8
 """Contexts the unadapted model answers together."""
 
-Asked = tuple[tuple[int, ...], Question]
-"""A prompt's ids and the question that its answer is graded by."""
+Asked = tuple[tuple[int, ...], Question, Context]
+"""A prompt's ids, the question that its answer is graded by, and that question's context."""
 
 
 def measure_base(
@@ -82,8 +81,8 @@ def _answers(
 ) -> tuple[dict[str, list[Answer]], list[KnownAnswer]]:
     """Every context's answers, from what is known and from the model; and those that were not known before."""
     pairs = [(context, question) for context in group for question in context.questions]
-    asked = [(session.task.question(context, question), question) for context, question in pairs]
-    keys = [question_key(session, prompt, question) for prompt, question in asked]
+    asked = [(session.task.question(context, question), question, context) for context, question in pairs]
+    keys = [question_key(session, *each) for each in asked]
     known = session.run.ledger.known(session.base)
     missing = [number for number, key in enumerate(keys) if key not in known]
     new: dict[str, KnownAnswer] = {}
@@ -103,31 +102,31 @@ def _answers(
     return answers, list(new.values())
 
 
-def question_key(session: Session, prompt: Sequence[int], question: Question) -> str:
+def question_key(session: Session, prompt: Sequence[int], question: Question, context: Context) -> str:
     """A hash of all that an answer and its grade depend on, the weights apart."""
     decoding, stop = session.task.decoding, session.task.decoding.stop
     ends = "" if stop is None else f"{type(stop).__qualname__} {stop!r}"
     decoded = [list(prompt), decoding.max_new_tokens, decoding.alphabet, ends, str(session.lm.dtype)]
-    return fingerprint([decoded, question.text, list(question.answers), session.settings.answer.grader])
+    return fingerprint([decoded, list(reply_to(context, question, "")), session.settings.answer.grader])
 
 
 def _ask(session: Session, asked: Sequence[Asked]) -> list[Completion]:
     """The unadapted model's answers, equal prompts asked once."""
-    prompts = list(dict.fromkeys(prompt for prompt, _ in asked))
+    prompts = list(dict.fromkeys(prompt for prompt, _, _ in asked))
     under = None if session.start is None else [session.start] * len(prompts)
     completions = session.sampler.generate(prompts, under, **vars(session.task.decoding))
     by_prompt = dict(zip(prompts, completions, strict=True))
-    return [by_prompt[prompt] for prompt, _ in asked]
+    return [by_prompt[prompt] for prompt, _, _ in asked]
 
 
 def _graded(
     session: Session, asked: Sequence[Asked], completions: Sequence[Completion], seconds: float
 ) -> list[Answer]:
-    replies = [Reply(q.text, q.answers, c.text) for (_, q), c in zip(asked, completions, strict=True)]
+    replies = [reply_to(context, q, c.text) for (_, q, context), c in zip(asked, completions, strict=True)]
     grades = session.grader.grade_all(replies)
     return [
         graded_answer(question, completion, grade, seconds)
-        for (_, question), completion, grade in zip(asked, completions, grades, strict=True)
+        for (_, question, _), completion, grade in zip(asked, completions, grades, strict=True)
     ]
 
 

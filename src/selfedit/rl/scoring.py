@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from selfedit.engine.base import Done, Trained, TrialBatch
-from selfedit.grading.grader import Grade, Reply
+from selfedit.grading.grader import Grade
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
@@ -27,7 +27,7 @@ from selfedit.run.records import (
     answers_in_order,
 )
 from selfedit.storage.files import fingerprint
-from selfedit.tasks.task import Context, Question
+from selfedit.tasks.task import Context, Question, reply_to
 
 Jobs = Mapping[TrialKey, AdaptJob | None]
 
@@ -172,7 +172,7 @@ def _training(planned: PlannedTrial, job: AdaptJob | None, trained: Trained, sec
 def _answered(session: Session, group: _Group, timings: list[TimingRow]) -> list[tuple[Answer, ...]]:
     """Each trial's graded answers."""
     pairs = [
-        (question, completion)
+        (planned.context, question, completion)
         for planned, trained in zip(group.planned, group.result.loops, strict=True)
         for question, completion in zip(planned.context.questions, trained.answers, strict=True)
     ]
@@ -180,8 +180,8 @@ def _answered(session: Session, group: _Group, timings: list[TimingRow]) -> list
     wall = answering / session.settings.workers
     timings.append(TimingRow(place=group.place, part="answering", seconds=wall, count=count))
     with timed(timings, group.place, "grading", count):
-        grades = session.grader.grade_all([Reply(q.text, q.answers, c.text) for q, c in pairs])
-    graded = iter(graded_answer(q, c, grade, answering / count) for (q, c), grade in zip(pairs, grades, strict=True))
+        grades = session.grader.grade_all([reply_to(context, q, c.text) for context, q, c in pairs])
+    graded = iter(graded_answer(q, c, grade, answering / count) for (_, q, c), grade in zip(pairs, grades, strict=True))
     return [answers_in_order([next(graded) for _ in planned.context.questions]) for planned in group.planned]
 
 

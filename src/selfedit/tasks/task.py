@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from selfedit.errors import UsageError
+from selfedit.grading.grader import Reply
 
 if TYPE_CHECKING:  # the nouns alone load no torch
     from selfedit.inner.job import AdaptJob, TrainSequence
@@ -52,6 +53,12 @@ class Context:
     title: str
     text: str
     questions: tuple[Question, ...] = ()
+
+
+def reply_to(context: Context, question: Question, text: str) -> Reply:
+    """An answer as graders take it: with the gold answers to the context's other questions, and its text."""
+    others = tuple(gold for other in context.questions if other.id != question.id for gold in other.answers)
+    return Reply(question.text, question.answers, text, others, context.text)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import RunFolderError
-from selfedit.grading.grader import Reply
 from selfedit.inner.adapt import adapt
 from selfedit.lm.generate import generate
 from selfedit.lm.lora import Adapter
@@ -28,7 +27,7 @@ from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.storage.files import folder_atomic, hash_folder, remove
 from selfedit.tasks.knowledge.edits import ParsedEdit
-from selfedit.tasks.task import Context, Question
+from selfedit.tasks.task import Context, Question, reply_to
 
 KIND = "continual"
 
@@ -178,7 +177,7 @@ def _asked(
     found = []
     for number, pairs, routed in zip(group, asked, routes, strict=True):
         answers = [next(said).text for _ in pairs]
-        replies = [Reply(q.text, q.answers, text) for (_, q), text in zip(pairs, answers, strict=True)]
+        replies = [reply_to(*pair, text) for pair, text in zip(pairs, answers, strict=True)]
         grades: dict[str, list[bool | None]] = {}
         for (context, _), grade in zip(pairs, session.grader.grade_all(replies), strict=True):
             grades.setdefault(context.id, []).append(grade.correct)

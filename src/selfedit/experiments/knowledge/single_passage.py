@@ -108,6 +108,7 @@ def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict
             for format, part in parts.items()
             for shape in part["self_edits"]
         ],
+        "canary": first["canary"],
     }
     return Results(
         experiment=KIND,

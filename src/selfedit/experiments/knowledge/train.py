@@ -24,7 +24,7 @@ from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.rl.evaluate import context_scores, held_out
+from selfedit.rl.evaluate import context_scores, held_out, trials_of
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import train
 from selfedit.rl.rounds import Round, rl_place
@@ -32,6 +32,7 @@ from selfedit.rl.session import Session
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import Ledger
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.tasks.knowledge.canary import answer_words, canary_rows
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import single_passage
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -129,6 +130,8 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
         "costs": costs(ledger),
         "rounds": [asdict(r) for r in rounds],
         "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
+        "canary": canary_rows(asked_of(settings), session.grader),
+        "answer_words": answer_words(trials_of(ledger, measured)),
     }
     published = single_passage(settings.edit.format)
     return method_results(
