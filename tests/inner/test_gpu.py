@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from test_adapt import sequence
 
 from benchmarks.gpu import PUBLISHED, gpu_jobs
 from benchmarks.random_model import random_model
 from selfedit.inner import adapt as adapt_module
 from selfedit.inner import static
 from selfedit.inner.adapt import adapt
+from selfedit.inner.job import AdaptJob
 from selfedit.lm import generate as generate_module
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
@@ -39,8 +41,20 @@ def test_graphs_train_what_padded_blocks_train(lm: LanguageModel, monkeypatch: p
         assert sum(adapter.losses[-8:]) == pytest.approx(sum(blocks.losses[-8:]), rel=2e-2)
 
 
-def test_the_same_seed_twice_is_the_same_bytes(lm: LanguageModel) -> None:
-    jobs = gpu_jobs(5, PUBLISHED, 2, 49152)
+def test_the_same_seed_twice_is_the_same_bytes(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With deterministic kernels, as ``load(deterministic=True)`` asks for them: long sequences too."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    random = torch.Generator().manual_seed(1)
+    long = [sequence(n, int(torch.randint(400, 700, (), generator=random))) for n in range(5)]
+    jobs = [replace(job, sequences=[long[n], *job.sequences]) for n, job in enumerate(gpu_jobs(5, PUBLISHED, 2, 300))]
+    torch.use_deterministic_algorithms(True)
+    try:
+        same_bytes(lm, jobs)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def same_bytes(lm: LanguageModel, jobs: list[AdaptJob]) -> None:
     first, second = adapt(lm, jobs), adapt(lm, jobs)
     assert [a.losses for a in first] == [a.losses for a in second]
     for one, other in zip(first, second, strict=True):

@@ -29,6 +29,10 @@ class Settings(Group):
     model: str = "smollm2-135m"
     device: str = "auto"
     dtype: str = "auto"
+    deterministic: bool = Field(
+        default=False,
+        description="equal bytes for equal seeds on a GPU too, by slower kernels; on a CPU they are anyway",
+    )
     workers: int = Field(
         default=1, ge=1, le=256, description="processes that inner loops run in, each with its own model"
     )

@@ -87,7 +87,9 @@ def adapt_documents(
         if (results := run.results()) is not None:
             _saved(run)
             return results
-        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+        lm = lm or load(
+            settings.model, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic
+        )
         grader = get_grader(settings.answer.grader, settings.judge)
         task = KnowledgeTask(lm, settings)
         session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt())

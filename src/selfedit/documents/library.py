@@ -109,7 +109,9 @@ def adapt_library(
             known = by_version.get(document.version)
             if known is None:
                 interrupt.check()
-                lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+                lm = lm or load(
+                    settings.model, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic
+                )
                 entries[document.name] = _learn(
                     run.path / document.folder,
                     document,

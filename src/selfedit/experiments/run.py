@@ -60,7 +60,7 @@ def open_run(
     with RunFolder.open(folder, frozen, kind=kind) as run:
         run.record_environment(environment(dict(hashes)))
         name = settings.model if model is None else model()
-        lm = lm or load(name, device=settings.device, dtype=settings.dtype)
+        lm = lm or load(name, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic)
         engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
         try:
             task = make_task(lm, settings)

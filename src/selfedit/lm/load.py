@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,7 @@ def load(
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     on_progress: Progress | None = None,
+    deterministic: bool = False,
 ) -> LanguageModel:
     """Load a model, fetching it first where it is not on this machine: only safetensors, and no code of the model's.
 
@@ -117,6 +119,8 @@ def load(
             that has it, else float32.
         revision: a branch, tag or commit of a hub id.
         on_progress: called with the bytes fetched and the bytes in all.
+        deterministic: on a CUDA device, let torch use only kernels that give equal bytes each time, in this process
+            from here on. Without it the sums of long sequences' gradients may differ in their last bits.
 
     Raises:
         UsageError: no such alias, device or dtype.
@@ -124,6 +128,9 @@ def load(
         ModelFileError: its files are missing, altered, cut short, or pickled.
     """
     place = _device(device)
+    if deterministic and place.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for
+        torch.use_deterministic_algorithms(True)
     kind = _dtype(dtype, place)
     folder = model_path(name, on_progress=on_progress, revision=revision)
     model = _read_model(folder, kind).to(place)  # pyright: ignore[reportArgumentType]

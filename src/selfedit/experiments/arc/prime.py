@@ -40,7 +40,7 @@ def primed_model(
         progress: where progress goes.
         interrupt: how the user stops it.
     """
-    lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+    lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic)
     job = priming_job(settings.arc.prime, GridTokens.of(lm.tokenizer), alphabet=settings.arc.alphabet)
     key = fingerprint([lm.fingerprint, str(lm.dtype), job])
     folder = cache_dir() / "primed" / key[:32]
