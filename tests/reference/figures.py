@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 RECORD = HERE / "figures.json"
 RECIPES = HERE.parents[1] / "recipes"
 PUBLISHED = HERE.parents[2] / "shared" / "data" / "published"
-SHORT = {"edit.max_new_tokens": 24, "answer.max_new_tokens": 4, "device": "cpu"}
+SHORT = {"edit.max_new_tokens": 24, "answer.max_new_tokens": 4, "answer.grader": "contains", "device": "cpu"}
 RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "arc": ("few-shot", "arc-smoke", {"edit.max_new_tokens": 300, "arc.answer.max_new_tokens": 24}),
     "continual": ("continual", "continual-smoke", {"continual.compare": ["none", "replay+kl+gate", "library"]}),
