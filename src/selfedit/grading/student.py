@@ -13,7 +13,12 @@ def t_tail(value: float, df: float) -> float:
     Half the regularised incomplete beta function ``I(df/2, 1/2)`` at ``df / (df + value²)`` (Abramowitz and Stegun
     1964, 26.7.1).
     """
-    return 0.0 if math.isinf(value) else 0.5 * _beta_share(df / (df + value * value), df / 2, 0.5)
+    if math.isinf(value):
+        return 0.0
+    whole = df + value * value
+    if value < 1:  # the share of df would round to 1
+        return 0.5 - 0.5 * _beta_share(value * value / whole, 0.5, df / 2)
+    return 0.5 * _beta_share(df / whole, df / 2, 0.5)
 
 
 def t_quantile(share: float, df: float) -> float:
