@@ -67,8 +67,9 @@ class GpuBench:
 
     def note(self, part: str, **row: Any) -> None:
         """Write a row and show it."""
-        text = json.dumps({"part": part, **row})
-        print(text, flush=True)
+        self.rows.append({"part": part, **row})
+        text = json.dumps(self.rows[-1])
+        self.seen(text)
         with self.out.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 

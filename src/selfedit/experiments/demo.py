@@ -72,6 +72,7 @@ LADDER = (
 
 SETTINGS: dict[str, Any] = {
     "workers": 2,
+    "answer.grader": "contains",  # what the figures on the recipe's page were graded by
     "edit.format": "implications",
     "edit.temperature": 0.8,
     "edit.max_new_tokens": 200,

@@ -142,7 +142,7 @@ def _train(
     tokens = [job.optim.epochs * sum(of_job) for job, of_job in zip(jobs, lengths, strict=True)]
     static = can_be_static(lm, jobs)
     steps = list(schedule(jobs, lengths, rows, aligned=not static))
-    bank = AdapterBank(lm.model, [job.lora for job in jobs], rows=rows, train=True)
+    bank = AdapterBank(lm.model, [job.lora for job in jobs], rows=rows, train=True, narrow_gradients=static)
     frozen = frozen_bank(lm.model, bank, [job.start for job in jobs])
     lower, placed = lower_outputs(lm, jobs, data)
     training = Training(lm, bank, BankAdamW(bank), jobs, placed, lower, head, steps)

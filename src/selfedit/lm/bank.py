@@ -208,6 +208,7 @@ class AdapterBank:
         specs: one `LoraSpec` an adapter.
         rows: adapters at once, where fewer than ``specs`` fit and the others take a row later; one a spec if not given.
         train: keep master values and gradients.
+        narrow_gradients: keep the gradients in the dtype that the products made them in: half the memory on a GPU.
         masters: keep the values in float32 or wider even where the model computes in less; not needed to answer only.
 
     Attributes:
@@ -224,6 +225,7 @@ class AdapterBank:
         rows: int | None = None,
         train: bool = False,
         masters: bool = True,
+        narrow_gradients: bool = False,
     ) -> None:
         self.specs = list(specs[:rows])
         modules = {name: m for name, m in model.named_modules() if isinstance(m, BankLinear)}
@@ -240,8 +242,7 @@ class AdapterBank:
         dtype = torch.promote_types(weight.dtype, torch.float32) if train or masters else weight.dtype
         self.values = torch.zeros(len(self.specs), count, device=weight.device, dtype=dtype)
         self.computed = self.values if dtype == weight.dtype else self.values.to(weight.dtype)
-        # On a GPU the gradients stay as the products made them: half the memory to write, and Adam's own are wider.
-        grads = weight.dtype if weight.device.type == "cuda" else dtype
+        grads = weight.dtype if narrow_gradients else dtype
         self.grads = torch.zeros(self.values.shape, device=weight.device, dtype=grads) if train else None
         self.scale = torch.tensor([spec.scale for spec in self.specs], device=weight.device, dtype=dtype)[:, None, None]
         self.slots = dict(self._slots())
