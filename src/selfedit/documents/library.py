@@ -8,11 +8,12 @@ to a document's adapter by their words; see `selfedit.retention.library` for wha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
@@ -24,6 +25,7 @@ from selfedit.retention.library import WordRouter
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import canonical_json, remove, write_atomic
 from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, documents_in, load_contexts, slug
 from selfedit.tasks.task import Context
@@ -65,6 +67,24 @@ class Entry:
     adapter: str
     passages: int
     recall: dict[str, Any]
+
+
+class _State(BaseModel):
+    """What ``library.json`` holds."""
+
+    documents: list[Entry]
+
+
+_STATE = BoundedReader(
+    "the library's state",
+    error=ModelFileError,
+    fix="remove it: the next `selfedit adapt --library` makes it anew from the documents",
+)
+_WORDS = BoundedReader(
+    "what a document says",
+    error=ModelFileError,
+    fix="bring the library up to date: the same `selfedit adapt --library` again",
+)
 
 
 def adapt_library(
@@ -174,11 +194,7 @@ def read_library(folder: str | Path) -> list[Entry]:
         ModelFileError: ``library.json`` cannot be read.
     """
     path = Path(folder) / STATE
-    try:
-        return [Entry(**values) for values in json.loads(path.read_text("utf-8"))["documents"]] if path.exists() else []
-    except (ValueError, KeyError, TypeError) as error:
-        fix = "remove it: the next `selfedit adapt --library` makes it anew from the documents"
-        raise ModelFileError(f"the library's state cannot be read: {error}", where=path, fix=fix) from error
+    return _STATE.shape(_STATE.json(path), _State, path).documents if path.exists() else []
 
 
 def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
@@ -226,12 +242,11 @@ class Library:
         """What an adapter was made from: the document's passages and the model's self-edits of them."""
         path = self.folder / entry.adapter
         try:
-            words = json.loads((path / TEXTS).read_text("utf-8"))
+            words = _WORDS.shape(_WORDS.json(path / TEXTS), list[str], path / TEXTS)
             with RunFolder.read(path) as run:
                 return "\n".join([*words, *[row.text for row in run.ledger.self_edits(PHASE, 0)]])
-        except (OSError, ValueError) as error:
-            fix = "bring the library up to date: the same `selfedit adapt --library` again"
-            raise ModelFileError(f"what a document says cannot be read: {error}", where=path, fix=fix) from error
+        except OSError as error:
+            raise _WORDS.refused(str(error), path) from error
 
 
 def is_library(folder: str | Path) -> bool:

@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from selfedit.config import ALL_LINEAR
 from selfedit.errors import ModelFileError, UsageError
+from selfedit.storage.bounded import BoundedReader
 
+_FIX = "give the folder that `selfedit adapt -o` or peft's save_pretrained wrote"
+_CONFIG = BoundedReader("adapter_config.json", error=ModelFileError, fix=_FIX, max_bytes=2**22)
 _PREFIX = "base_model.model."
 _UNSUPPORTED = (
     "use_dora",
@@ -122,37 +126,42 @@ class Adapter:
         """
         folder = Path(folder)
         config = _read_config(folder)
-        tensors = _read_tensors(folder, config["r"])
+        tensors = _read_tensors(folder, config.r)
         spec = LoraSpec(
-            rank=config["r"],
-            alpha=config["lora_alpha"] * (math.sqrt(config["r"]) if config.get("use_rslora") else 1.0),
+            rank=config.r,
+            alpha=config.lora_alpha * (math.sqrt(config.r) if config.use_rslora else 1.0),
             # Not the file's target_modules, which may be a pattern, "all-linear", or whole names.
             targets=tuple(sorted({name.rsplit(".", 1)[-1] for name in tensors})),
-            dropout=config.get("lora_dropout") or 0.0,
+            dropout=config.lora_dropout or 0.0,
         )
-        return Adapter(spec, tensors, base=config.get("base_model_name_or_path") or "")
+        return Adapter(spec, tensors, base=config.base_model_name_or_path or "")
 
 
-def _read_config(folder: Path) -> dict:
+class _Config(BaseModel):
+    """What is needed of PEFT's ``adapter_config.json``; its other entries change nothing, or are refused below."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    peft_type: str
+    r: int = Field(ge=1, le=2**16)
+    lora_alpha: float = Field(gt=0, le=1e9, allow_inf_nan=False)
+    lora_dropout: float | None = Field(None, ge=0, lt=1)
+    use_rslora: bool | None = None
+    base_model_name_or_path: str | None = None
+    bias: str | None = None
+
+
+def _read_config(folder: Path) -> _Config:
     path = folder / "adapter_config.json"
-    fix = "give the folder that `selfedit adapt -o` or peft's save_pretrained wrote"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        kind = config["peft_type"]
-        LoraSpec(config["r"], config["lora_alpha"], dropout=config.get("lora_dropout") or 0.0)
-    except FileNotFoundError:
-        raise ModelFileError("no adapter here: adapter_config.json is missing", where=folder, fix=fix) from None
-    except KeyError as error:
-        raise ModelFileError(f"adapter_config.json has no entry {error}", where=path, fix=fix) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"adapter_config.json cannot be read: {error}", where=path, fix=fix) from error
-    except UsageError as error:
-        raise ModelFileError(f"adapter_config.json is altered: {error.what}", where=path, fix=fix) from error
-    extras = [key for key in _UNSUPPORTED if config.get(key)]
-    if config.get("bias", "none") != "none":
+    if not path.exists():
+        raise ModelFileError("no adapter here: adapter_config.json is missing", where=folder, fix=_FIX)
+    config = _CONFIG.shape(_CONFIG.json(path), _Config, path)
+    others = config.model_extra or {}
+    extras = [key for key in _UNSUPPORTED if others.get(key)]
+    if config.bias not in (None, "none"):
         extras.append("bias")
-    if kind != "LORA" or extras:
-        what = f"only plain LoRA adapters can be loaded, not {kind}{' with ' if extras else ''}{', '.join(extras)}"
+    if config.peft_type != "LORA" or extras:
+        listed = f" with {', '.join(extras)}" if extras else ""
+        what = f"only plain LoRA adapters can be loaded, not {config.peft_type[:40]}{listed}"
         raise ModelFileError(what, where=path)
     return config
 

@@ -5,7 +5,6 @@ A place to fill is ``<!-- bench NAME -->`` … ``<!-- end -->``, each on a line 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from selfedit.errors import DataError, FormatError
 from selfedit.report.bench_tables import BenchTable, bench_tables
+from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import write_atomic
 
 _PLACE = re.compile(r"(?P<start><!-- bench (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
@@ -69,11 +69,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     file = path / "results.json" if path.is_dir() else path
-    try:
-        results = json.loads(file.read_bytes())
-        return str(results["benchmark"]), results
-    except OSError as error:
-        fix = "let the benchmark finish first"
-        raise DataError(f"the results cannot be read: {error.strerror}", where=file, fix=fix) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError("this is no benchmark's result", where=file) from error
+    results = BoundedReader("the benchmark's result", fix="let the benchmark finish first").json(file)
+    if not isinstance(results, dict) or "benchmark" not in results:
+        raise FormatError("this is no benchmark's result", where=file)
+    return str(results["benchmark"]), results

@@ -15,6 +15,7 @@ from selfedit.config import JudgeSettings
 from selfedit.endpoint import ChatRequest, EndpointClient, ask
 from selfedit.errors import UsageError
 from selfedit.run.ledger import SelfEditRow
+from selfedit.storage.bounded import Unreadable, json_value
 from selfedit.tasks.task import Context
 
 ASPECTS = {
@@ -91,8 +92,8 @@ def read_marks(text: str) -> float:
     """The marks' share of the highest possible; NaN unless the last JSON object holds all four as whole numbers."""
     for found in reversed(_OBJECT.findall(text)):
         try:
-            marks = json.loads(found)
-        except ValueError:
+            marks = json_value(found)
+        except Unreadable:
             continue
         given = [marks.get(name) for name in ASPECTS]
         if all(type(mark) is int and 1 <= mark <= HIGHEST for mark in given):

