@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from selfedit.documents.adapt import read_about
-from selfedit.documents.library import read_library
 
 from selfedit.config import read_settings
+from selfedit.documents.adapt import read_about
+from selfedit.documents.library import read_library
 from selfedit.errors import DataError
 from selfedit.grading.labels import Label, read_labels
 from selfedit.lm.lora import Adapter

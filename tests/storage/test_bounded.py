@@ -58,7 +58,7 @@ def test_json_over_a_bound_is_refused(tmp_path: Path, text: str, reason: str) ->
     path.write_text(text)
     with pytest.raises(ModelFileError) as caught:
         BoundedReader("the list", error=ModelFileError, fix="write it anew").json(path)
-    assert reason in caught.value.what and caught.value.where.startswith(str(path))
+    assert reason in caught.value.what and str(caught.value.where).startswith(str(path))
     assert caught.value.fix == "write it anew"
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from selfedit.storage.neutral import in_line, in_lines
+
 
 def print_json(value: Any) -> None:
     """Plain data as JSON, keys sorted, NaN as null."""
@@ -14,25 +16,25 @@ def print_json(value: Any) -> None:
     sys.stdout.write(canonical_json(value).decode())
 
 
-def neutralised(text: str) -> str:
-    """A model's text without anything that could steer a terminal; its line breaks stay."""
-    rows = text.splitlines() or [""]
-    return "\n".join("".join(c if c.isprintable() else "\ufffd" for c in row.replace("\t", "    ")) for row in rows)
+def write(text: object = "") -> None:
+    """Text on stdout, its line breaks kept, without anything that could steer a terminal."""
+    sys.stdout.write(in_lines(text) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """A table: drawn on a terminal, aligned text elsewhere. Every column after the first is flush right."""
+    columns, rows, title = [*map(in_line, columns)], [[*map(in_line, row)] for row in rows], in_line(title)
     if sys.stdout.isatty():
         _print_rich(columns, rows, title)
         return
     widths = [max(len(row[place]) for row in (columns, *rows)) for place in range(len(columns))]
     if title:
-        print(title)
+        write(title)
     for row in (columns, ["-" * width for width in widths], *rows):
         first, *rest = zip(row, widths, strict=True)
         cells = [first[0].ljust(first[1]), *[cell.rjust(width) for cell, width in rest]]
-        print("  ".join(cells).rstrip())
-    print()
+        write("  ".join(cells).rstrip())
+    write()
 
 
 def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
@@ -40,9 +42,9 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=Text(title) if title else None, title_justify="left")
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left")
+        table.add_column(Text(column), justify="right" if place else "left")
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
     Console().print(table)
@@ -68,9 +70,9 @@ def print_results(results: dict[str, Any]) -> None:
             row.append(str(r["trials"]))
     print_table(columns, rows, title=results.get("title", "Held-out passages (n counts passages)"))
     for note in results.get("notes", []):
-        print(neutralised(note))
+        write(note)
     if results.get("notes"):
-        print()
+        write()
     gaps = [
         [f"{p['a']} − {p['b']}", percent(p["difference"], signed=True), percent(p["se"]), str(p["n"])]
         for p in results["paired"]
@@ -83,5 +85,4 @@ def print_results(results: dict[str, Any]) -> None:
     if gaps:
         print_table(columns, gaps)
     for table in results.get("tables", []):
-        cells = [[neutralised(cell) for cell in row] for row in table["rows"]]
-        print_table(table["columns"], cells, title=table["title"])
+        print_table(table["columns"], table["rows"], title=table["title"])

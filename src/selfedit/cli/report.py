@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.cli.command import say
-from selfedit.cli.output import print_json
+from selfedit.cli.output import print_json, write
 
 
 def report(
@@ -47,7 +47,7 @@ def report(
         print_json({"page": written[0], "pictures": written[1:]})
         return
     for path in written:
-        print(path)
+        write(path)
 
 
 def _markdown(runs: list[Path], into: Path | None, block: str) -> None:

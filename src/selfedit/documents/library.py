@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, StringConstraints
 
 from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
@@ -27,7 +27,8 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import canonical_json, remove, write_atomic
-from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, documents_in, load_contexts, slug
+from selfedit.storage.neutral import slug
+from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, documents_in, load_contexts
 from selfedit.tasks.task import Context
 
 KIND, STATE, TEXTS = "library", "library.json", "passages.json"
@@ -46,7 +47,7 @@ class Document:
     @property
     def folder(self) -> str:
         """Where its adapter is, within the library."""
-        return f"documents/{slug(Path(self.name).stem)}-{self.version[:12]}"
+        return f"documents/{slug(Path(self.name).stem, 'passage')}-{self.version[:12]}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Entry:
 
     name: str
     version: str
-    adapter: str
+    adapter: Annotated[str, StringConstraints(pattern=r"^documents/[a-z0-9-]+$")]
     passages: int
     recall: dict[str, Any]
 

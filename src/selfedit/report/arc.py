@@ -10,6 +10,7 @@ from selfedit.rl.evaluate import ROUND
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import AnswerRow, InnerKey
 from selfedit.run.seeds import derive
+from selfedit.storage.neutral import file_name
 from selfedit.tasks.arc.answering import ballots
 from selfedit.tasks.arc.contexts import FROM_TRAIN, arc_context, read_tasks
 from selfedit.tasks.arc.grids import Grid
@@ -36,7 +37,7 @@ def task_pictures(run: RunFolder) -> list[Path]:
         context = arc_context(tasks[name], seed, settings.arc.answer)
         first = _first([row for row in rows if row.context_id == name])
         attempts: Sequence[Grid] = ballots(context, first, settings.arc.answer.attempts)[0].attempts
-        written.append(save_picture(context.task, run.report / f"task-{name}.png", attempts))
+        written.append(save_picture(context.task, run.report / file_name(name, before="task-", after=".png"), attempts))
     return written
 
 

@@ -14,6 +14,7 @@ from selfedit.errors import DataError
 from selfedit.report.further import further_tables
 from selfedit.report.words import method_name
 from selfedit.storage.files import write_atomic
+from selfedit.storage.neutral import in_line, in_markdown
 
 END = "<!-- end of results -->"
 
@@ -68,8 +69,8 @@ def _about(results: Mapping[str, Any]) -> str:
     published = results.get("published", {})
     beside = published.get("rows") or published.get("matrix")
     counted = results.get("title", "n counts passages, the standard error is over passages")
-    said = f"{', '.join(about)}. {_plain(counted)}."
-    return f"{said} Published: {_plain(published['source'])}." if beside and "source" in published else said
+    said = f"{', '.join(about)}. {in_markdown(counted)}."
+    return f"{said} Published: {in_markdown(published['source'])}." if beside and "source" in published else said
 
 
 def _rows(results: Mapping[str, Any], published: Mapping[str, Any]) -> str:
@@ -124,7 +125,7 @@ def _tasks(results: Mapping[str, Any]) -> str:
         for name in results["tasks"]["heldout"]
     ]
     table = _table(["held-out task, solved %", *methods], rows)
-    return f"{table}\n\nRL learned on: {', '.join(map(_plain, results['tasks']['train'])) or 'none'}."
+    return f"{table}\n\nRL learned on: {', '.join(map(in_markdown, results['tasks']['train'])) or 'none'}."
 
 
 def _more(results: Mapping[str, Any]) -> list[str]:
@@ -134,11 +135,11 @@ def _more(results: Mapping[str, Any]) -> list[str]:
 
 def _lead(title: str) -> str:
     """A title as the words before a table."""
-    return _plain(title if title.endswith("?") else f"{title}:")
+    return in_markdown(title if title.endswith("?") else f"{title}:", starts_line=True)
 
 
 def _notes(results: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {_plain(note)}" for note in results.get("notes", []))
+    return "\n".join(f"- {in_markdown(note, starts_line=True)}" for note in results.get("notes", []))
 
 
 def _published(found: Mapping[str, Any], sign: str = "") -> list[object]:
@@ -147,16 +148,11 @@ def _published(found: Mapping[str, Any], sign: str = "") -> list[object]:
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
-
-
-def _plain(value: object) -> str:
-    """Text that stays in its cell."""
-    return "".join(c if c.isprintable() else " " for c in str(value)).replace("|", "\\|").replace("<", "&lt;")
+    return "\n".join(f"| {' | '.join(in_markdown(cell) for cell in line)} |" for line in lines)
 
 
 def _code(value: object) -> str:
-    return f"`{_plain(value).replace('`', '')}`"
+    return f"`{in_line(value).replace('`', '').replace('|', '/')}`"
 
 
 def _percent(share: float | None, sign: str = "") -> str:

@@ -6,7 +6,6 @@ What a model or a document wrote is escaped, and the page forbids scripts altoge
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from selfedit.report.further import further_tables
 from selfedit.report.words import PARTS, method_name
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import SelfEditRow, TimingRow
+from selfedit.storage.neutral import in_html
 
 EXAMPLES = 3
 """Passages whose self-edits are shown side by side."""
@@ -50,10 +50,10 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
         pictures: files beside the page.
     """
     parts = [
-        _HEAD.format(title=escape(f"selfedit: {run.path.name}")),
-        f"<h1>{escape(run.path.name)}</h1>",
+        _HEAD.format(title=in_html(f"selfedit: {run.path.name}")),
+        f"<h1>{in_html(run.path.name)}</h1>",
         *_tables(results),
-        *[f'<p><img src="{escape(p.name)}" alt="{escape(p.stem.replace("-", " "))}"></p>' for p in pictures],
+        *[f'<p><img src="{in_html(p.name)}" alt="{in_html(p.stem.replace("-", " "))}"></p>' for p in pictures],
         *_titled(further_tables(results)),
         *_times(run.ledger.timings()),
         *_self_edits(run),
@@ -70,16 +70,16 @@ def _tables(results: Mapping[str, Any]) -> list[str]:
     ]
     gaps = [[f"{p['a']} − {p['b']}", _share(p["difference"], "+"), _share(p["se"]), p["n"]] for p in results["paired"]]
     return [
-        f"<h2>{escape(results.get('title', 'Held-out passages (n counts passages)'))}</h2>",
+        f"<h2>{in_html(results.get('title', 'Held-out passages (n counts passages)'))}</h2>",
         _table(["method", "accuracy %", "standard error", "n"], rows),
-        *[f"<p>{escape(note)}</p>" for note in results.get("notes", [])],
+        *[f"<p>{in_html(note)}</p>" for note in results.get("notes", [])],
         _table(["paired difference", "points", "standard error", "n"], gaps),
         *_titled(results.get("tables", [])),
     ]
 
 
 def _titled(tables: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [f"<h2>{escape(t['title'])}</h2>\n{_table(t['columns'], t['rows'])}" for t in tables]
+    return [f"<h2>{in_html(t['title'])}</h2>\n{_table(t['columns'], t['rows'])}" for t in tables]
 
 
 def _times(timings: Iterable[TimingRow]) -> list[str]:
@@ -141,20 +141,15 @@ def _column(phase: str, number: int) -> tuple[int, str]:
 
 def _side_by_side(context: str, edits: Sequence[tuple[str, SelfEditRow]]) -> str:
     columns = "".join(
-        f"<figure><figcaption>{escape(name)}, {row.tokens} tokens</figcaption><pre>{_text(row.text)}</pre></figure>"
+        f"<figure><figcaption>{in_html(name)}, {row.tokens} tokens</figcaption><pre>{in_html(row.text)}</pre></figure>"
         for name, row in edits
     )
-    return f'<h3>{escape(context)}</h3>\n<div class="side">{columns}</div>'
-
-
-def _text(text: str) -> str:
-    """A model's text: escaped, and without control characters or halves of characters."""
-    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
+    return f'<h3>{in_html(context)}</h3>\n<div class="side">{columns}</div>'
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>\n" for row in rows)
+    head = "".join(f"<th>{in_html(column)}</th>" for column in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{in_html(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
     return f"<table>\n<tr>{head}</tr>\n{body}</table>"
 
 

@@ -22,7 +22,7 @@ from selfedit.errors import RunFolderError
 from selfedit.run.ledger import Ledger
 from selfedit.run.metrics import Metrics
 from selfedit.run.settings import check_unchanged, described, frozen, read_settings, write_settings
-from selfedit.storage.bounded import BoundedReader
+from selfedit.storage.bounded import BoundedReader, is_there
 from selfedit.storage.files import canonical_json, folder_atomic, is_temporary, storage_errors, sweep, write_atomic
 from selfedit.storage.lock import FolderLock
 
@@ -219,4 +219,4 @@ def _check_marker(path: Path, kind: str | None) -> str:
 
 
 def _read_json(path: Path) -> Any | None:
-    return _READER.json(path) if path.exists() else None
+    return _READER.json(path) if is_there(path) else None

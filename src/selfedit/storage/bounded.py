@@ -135,6 +135,14 @@ class BoundedReader:
         return self.error(f"{self.noun} cannot be read: {reason}", where=where, fix=self.fix)
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that no file can have is no error."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def decoded(data: bytes) -> str:
     """The text of bytes, by their byte order mark or else as UTF-8.
 

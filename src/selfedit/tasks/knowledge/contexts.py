@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +34,7 @@ from pydantic_core import ErrorDetails
 from selfedit.errors import DataError, DocumentError, FormatError, UsageError
 from selfedit.storage.bounded import MAX_BYTES as MAX_DATA_BYTES
 from selfedit.storage.bounded import BoundedReader, Unreadable, json_value
+from selfedit.storage.neutral import slug
 from selfedit.tasks.knowledge import corpus
 from selfedit.tasks.knowledge.documents import MAX_BYTES, MAX_WORDS, read_document, split_document
 from selfedit.tasks.task import Context, Question
@@ -300,7 +300,7 @@ def _with_ids(passages: list[_PassageForm]) -> list[Context]:
     used_by_questions: set[str] = set()
     for form in passages:
         digest = hashlib.sha256(form.context.encode()).hexdigest()[:8]
-        name = _unused(form.id or f"{slug(form.title)}-{digest}", used)
+        name = _unused(form.id or f"{slug(form.title, 'passage')}-{digest}", used)
         questions = tuple(
             Question(_unused(each.id or f"{name}/q{number}", used_by_questions), each.question, each.answers)
             for number, each in enumerate(form.questions, 1)
@@ -317,9 +317,3 @@ def _unused(name: str, used: set[str]) -> str:
         free = f"{name}-{number}"
     used.add(free)
     return free
-
-
-def slug(title: str) -> str:
-    """A short ASCII name that is safe in file names: "Mount Kérrigal" to "mount-kerrigal"."""
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or "passage"
