@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from selfedit.config.arc import ArcSettings
 from selfedit.config.continual import ContinualSettings
@@ -77,9 +78,15 @@ def make_settings(
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (it is {e['input']!r})" for e in error.errors()]
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_shown(e)}" for e in error.errors()]
         fix = "`selfedit train --help` lists every setting with its bounds"
         raise UsageError("these settings cannot be used:\n  " + "\n  ".join(lines), where=where, fix=fix) from None
+
+
+def _shown(error: ErrorDetails) -> str:
+    """The wrong value, unless it may be a key or hold a login."""
+    name = str(error["loc"][-1]) if error["loc"] else ""
+    return "" if name in ("key_env", "url") else f" (it is {error['input']!r:.200})"
 
 
 def _set(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
