@@ -8,6 +8,7 @@ to a document's adapter by their words; see `selfedit.retention.library` for wha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,17 +19,17 @@ from pydantic import BaseModel, StringConstraints
 from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
 from selfedit.documents.adapt import PHASE, adapt_documents
-from selfedit.errors import ModelFileError, UsageError
+from selfedit.errors import DocumentError, ModelFileError, UsageError
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter
 from selfedit.retention.library import WordRouter
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
-from selfedit.storage.bounded import BoundedReader
+from selfedit.storage.bounded import BoundedReader, is_there
 from selfedit.storage.files import canonical_json, remove, write_atomic
-from selfedit.storage.neutral import slug
-from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, documents_in, load_contexts
+from selfedit.storage.neutral import in_line, slug
+from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, documents_in, is_blank, load_contexts, readable
 from selfedit.tasks.task import Context
 
 KIND, STATE, TEXTS = "library", "library.json", "passages.json"
@@ -76,6 +77,7 @@ class _State(BaseModel):
     documents: list[Entry]
 
 
+_LOG = logging.getLogger(__name__)
 _STATE = BoundedReader(
     "the library's state",
     error=ModelFileError,
@@ -156,26 +158,45 @@ def read_documents(sources: Sequence[str | Path]) -> list[Document]:
     """Every document of the sources with its name: a file's own, or its path within the folder it was found in.
 
     Raises:
-        UsageError: two documents have one name, or say the same.
+        UsageError: two documents have one name.
     """
     found: list[Document] = []
     for source in sources:
         path = Path(source)
-        if not str(source).startswith(CORPUS_PREFIX) and path.is_dir():
-            inside = [(each.relative_to(path).as_posix(), str(each)) for each in documents_in(path)]
+        if not str(source).startswith(CORPUS_PREFIX) and is_there(path) and path.is_dir():
+            inside = [(readable(each.relative_to(path).as_posix()), str(each)) for each in _filled(path)]
         else:
             inside = [(path.name, str(source))]
         for name, place in inside:
             contexts = tuple(load_contexts(place))
             found.append(Document(name, place, contexts, data_hash(contexts)))
-    for key, what in (("name", "have one name"), ("version", "say the same")):
-        seen: dict[str, Document] = {}
-        for document in found:
-            other = seen.setdefault(getattr(document, key), document)
-            if other is not document:
-                fix = "rename one, or give each once"
-                raise UsageError(f"two documents {what}: {other.source}", where=document.source, fix=fix)
-    return found
+    by_name: dict[str, Document] = {}
+    for document in found:
+        if (other := by_name.setdefault(document.name, document)) is not document:
+            fix = "rename one, or give each once"
+            raise UsageError(f"two documents have one name: {other.source}", where=document.source, fix=fix)
+    return _different(found)
+
+
+def _filled(folder: Path) -> list[Path]:
+    """The folder's documents; an empty one is named and left out."""
+    documents = documents_in(folder)
+    for path in documents:
+        if is_blank(path):
+            _LOG.warning("left out, it is empty: %s", in_line(path))
+    filled = [path for path in documents if not is_blank(path)]
+    if not filled:
+        raise DocumentError("every document of the folder is empty", where=folder, fix="put text in them")
+    return filled
+
+
+def _different(documents: Sequence[Document]) -> list[Document]:
+    """Each text once: a copy (the same licence in two folders) is named and left out."""
+    by_version: dict[str, Document] = {}
+    for document in documents:
+        if (other := by_version.setdefault(document.version, document)) is not document:
+            _LOG.warning("left out, it says the same as %s: %s", in_line(other.source), in_line(document.source))
+    return list(by_version.values())
 
 
 def _entry(document: Document, found: Mapping[str, Any]) -> Entry:

@@ -113,7 +113,7 @@ def test_all_bad_records_are_found_in_one_pass(write):
     bad = [
         {**RECORD, "context": 5, "title": " "},
         {"title": "x", "questions": []},
-        {**RECORD, "questions": [QUESTION, {"question": "Why?"}, {"question": "Who?", "answers": ["he", 3]}]},
+        {**RECORD, "questions": [QUESTION, {"question": "Why?"}, {"question": "Who?", "answers": ["he", None]}]},
         "text",
         {**RECORD, "questions": "none"},
         {**RECORD, "title": "\ud800"},
