@@ -1,15 +1,18 @@
 # make demo   sets up .venv and runs the demo: about 20 minutes on 2 cores
 # make test   sets up .venv with the tools for developers and runs every check
 # make lint / make format
+# make fuzz   a million mutated inputs through every reader of files, replies and texts: about an hour on one core
+# make cases  small inputs that people and hostile files bring, each with what is right
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 MINUTES ?= 20
+INPUTS ?= 1000000
 OUT ?= runs/demo
 
-.PHONY: demo test lint format setup dev
+.PHONY: demo test lint format setup dev fuzz cases
 
 demo: .venv/.installed
 	@echo "== the demo: $(MINUTES) minutes planned, everything it makes goes to $(OUT)"
@@ -33,6 +36,12 @@ lint: .venv/.installed-dev
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: .venv/.installed-dev
+	$(BIN)/python tests/fuzz/campaign.py $(INPUTS)
+
+cases: .venv/.installed-dev
+	$(BIN)/pytest tests/cases
 
 setup: .venv/.installed
 dev: .venv/.installed-dev

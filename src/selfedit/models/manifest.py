@@ -60,8 +60,9 @@ def read(folder: Path, *, fix: str) -> Manifest:
         raise ModelFileError("The model's list of files is missing", where=path, fix=fix)
     reader = BoundedReader("The model's list of files", error=ModelFileError, fix=fix, max_bytes=2**24)
     manifest = reader.shape(reader.json(path), Manifest, path)
-    if outside := [name for name in manifest.files if Path(name).is_absolute() or ".." in Path(name).parts]:
-        raise reader.refused(f"it names a file outside the folder, {outside[0][:80]}", path)
+    for name in manifest.files:
+        if Path(name).is_absolute() or ".." in Path(name).parts or not name.isprintable():
+            raise reader.refused(f"it names a file outside the folder, {name[:80]!r}", path)
     return manifest
 
 
