@@ -75,7 +75,7 @@ def check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     Raises:
         ModelFileError: names the token.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = _rows(model)
     token, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1], default=("", -1))
     if number >= rows:
         what = f"the tokenizer has ids the model has no row for: {token[:40]!r} is {number}, the model has {rows} rows"
@@ -92,7 +92,7 @@ def comparison(model: PreTrainedModel, folder: Path) -> Callable[[], None]:
     """
     if model.config.model_type in COMPARED:
         return lambda: None
-    ids = torch.arange(_TOKENS, device=model.device) * 7 % model.get_input_embeddings().weight.shape[0]
+    ids = torch.arange(_TOKENS, device=model.device) * 7 % _rows(model)
     expected = _tried(model, folder, lambda: _own_logits(model, ids))
 
     def compare() -> None:
@@ -102,6 +102,12 @@ def comparison(model: PreTrainedModel, folder: Path) -> Callable[[], None]:
             raise _refused(model, folder, "its logits come out otherwise than transformers computes them")
 
     return compare
+
+
+def _rows(model: PreTrainedModel) -> int:
+    """How many tokens the model has a row for."""
+    embedding: Any = model.get_input_embeddings()
+    return int(embedding.weight.shape[0])
 
 
 def _unsupported(model: PreTrainedModel) -> Iterator[str]:

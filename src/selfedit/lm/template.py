@@ -128,7 +128,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
             if getattr(function, "__name__", "") == "join":
                 return self._join(*values, subject)
             _check_arguments((subject, *values, *named.values()))
-        return self.weighed(super().call(context, function, *values, **named))
+        return self.weighed(super().call(context, function, *values, **named))  # pyright: ignore[reportCallIssue]
 
     def wrap_str_format(self, value: Any) -> Any:
         """``str.format`` as the sandbox has it."""

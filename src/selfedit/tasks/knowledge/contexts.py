@@ -6,7 +6,9 @@ Accepted sources:
 - a ``.json`` file: a list of ``{"title", "context", "questions": [{"question", "answer" or "answers"}]}``, one such
   record by itself, or SQuAD's nested form ``{"data": [{"title", "paragraphs": [{"context", "qas": [...]}]}]}``
   (questions that SQuAD 2 marks ``is_impossible`` are left out);
-- a ``.jsonl`` file with one such record a line;
+- a ``.jsonl`` file with one such record a line, or rows of one question each (``{"title", "context", "question",
+  "answers": {"text": [...]}}``, as the `datasets` library has SQuAD), put together where the passage is the same; lines
+  under the name ``.json`` are read too;
 - a text or Markdown document (.txt, .rst, .md, .markdown), or a folder of them, which gives passages without questions.
 """
 
