@@ -1,8 +1,9 @@
 # make demo   sets up .venv and runs the demo: about 20 minutes on 2 cores
 # make test   sets up .venv with the tools for developers and runs every check
-# make lint / make format
+# make test-fast   tests without the model and without servers, under five minutes
 # make fuzz   a million mutated inputs through every reader of files, replies and texts: about an hour on one core
 # make cases  small inputs that people and hostile files bring, each with what is right
+# make lint / make format   every check that runs nothing: style, types, imports, the house
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,26 +13,34 @@ MINUTES ?= 20
 INPUTS ?= 1000000
 OUT ?= runs/demo
 
-.PHONY: demo test lint format setup dev fuzz cases
+.PHONY: demo test test-fast lint format setup dev fuzz cases
 
 demo: .venv/.installed
 	@echo "== the demo: $(MINUTES) minutes planned, everything it makes goes to $(OUT)"
 	$(BIN)/selfedit demo --minutes $(MINUTES) --out $(OUT)
 
-test: .venv/.installed-dev
+test: lint
+	@echo "== tests"
+	$(BIN)/pytest
+
+# Without the real model, without servers and whole runs: what to run between two edits.
+test-fast: .venv/.installed-dev
+	$(BIN)/pytest -m "not model and not slow and not server"
+
+# Only where there is a CUDA device: the kernels and graphs themselves.
+test-gpu: .venv/.installed-dev
+	SELFEDIT_TEST_GPU=1 $(BIN)/pytest -m gpu tests
+
+lint: .venv/.installed-dev
 	@echo "== style"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@echo "== types"
 	$(BIN)/pyright
-	@echo "== imports go down only"
+	@echo "== who imports whom"
 	$(BIN)/lint-imports
-	@echo "== tests"
-	$(BIN)/pytest
-
-lint: .venv/.installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	@echo "== the house"
+	$(BIN)/python tools/house.py
 
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .

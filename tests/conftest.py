@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Tests compare to the last digits, on the CPU, in the dtype that `auto` comes to there; `make test-gpu` uses the GPU.
+if not os.environ.get("SELFEDIT_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import pytest
 import torch
@@ -19,6 +24,8 @@ SUBSETS = Path(__file__).resolve().parents[2] / "shared" / "data" / "arc" / "tas
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Small products are no quicker on several threads, and on a busy machine far slower."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device; make test-gpu on a machine with one")
     torch.set_num_threads(1 if item.get_closest_marker("model") is None else THREADS)
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from selfedit._version import __version__
 
 if TYPE_CHECKING:
-    from selfedit.config import Settings, read_settings
+    from selfedit.config import Settings, make_settings, read_settings
+    from selfedit.documents.adapt import adapt_documents
+    from selfedit.documents.library import Library
     from selfedit.errors import (
         DataError,
         DocumentError,
@@ -24,56 +26,182 @@ if TYPE_CHECKING:
         UsageError,
     )
     from selfedit.experiments.knowledge.train import run_knowledge
+    from selfedit.experiments.train import results_of, train
+    from selfedit.grading.grader import Grade, Grader, get_grader
     from selfedit.inner.adapt import adapt
     from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
+    from selfedit.lm.chat import chat_prompt, chat_turns
     from selfedit.lm.generate import Completion, generate
     from selfedit.lm.load import LanguageModel, load
     from selfedit.lm.lora import Adapter, LoraSpec
+    from selfedit.lm.rules import Decoding, TokenRule
+    from selfedit.results.results import Difference, Results, Row
+    from selfedit.results.tabular import Column, Table
+    from selfedit.rl.evaluate import evaluate
+    from selfedit.rl.rewards.base import PlainReward, Reward, ScoredRound, TrialReward, Value
+    from selfedit.rl.session import Session
+    from selfedit.rl.updates.base import ScoredEdits, Update
+    from selfedit.run.folder import RunFolder
+    from selfedit.run.records import Answer, Phase, Place, Trial
+    from selfedit.run.seeds import derive
+    from selfedit.sampling.base import Sampler
     from selfedit.tasks.knowledge.contexts import load_contexts
-    from selfedit.tasks.task import Context, Question
+    from selfedit.tasks.knowledge.task import KnowledgeTask
+    from selfedit.tasks.task import Context, Note, Question, Task, split_contexts
 
 __all__ = [
     "AdaptJob",
     "Adapter",
+    "Answer",
+    "Column",
     "Completion",
     "Context",
     "DataError",
+    "Decoding",
+    "Difference",
     "DocumentError",
     "FormatError",
+    "Grade",
+    "Grader",
     "Interrupted",
+    "KnowledgeTask",
     "LanguageModel",
+    "Library",
     "LoraSpec",
     "ModelFileError",
     "ModelUnavailable",
+    "Note",
     "OptimSpec",
+    "Phase",
+    "Place",
+    "PlainReward",
     "Question",
+    "Results",
+    "Reward",
+    "Row",
+    "RunFolder",
     "RunFolderError",
+    "Sampler",
+    "ScoredEdits",
+    "ScoredRound",
     "SelfEditError",
+    "Session",
     "Settings",
     "SettingsChanged",
     "StorageFull",
+    "Table",
+    "Task",
+    "TokenRule",
     "TrainSequence",
+    "Trial",
+    "TrialReward",
     "Unavailable",
+    "Update",
     "UsageError",
+    "Value",
     "__version__",
     "adapt",
+    "adapt_documents",
+    "chat_prompt",
+    "chat_turns",
+    "derive",
+    "evaluate",
     "generate",
+    "get_grader",
     "load",
     "load_contexts",
+    "make_settings",
     "read_settings",
+    "results_of",
     "run_knowledge",
+    "split_contexts",
+    "train",
 ]
 
 _MODULES = {
-    "config": ("Settings", "read_settings"),
+    "config": (
+        "Settings",
+        "make_settings",
+        "read_settings",
+    ),
+    "documents.adapt": ("adapt_documents",),
+    "documents.library": ("Library",),
     "experiments.knowledge.train": ("run_knowledge",),
+    "experiments.train": (
+        "results_of",
+        "train",
+    ),
+    "grading.grader": (
+        "Grade",
+        "Grader",
+        "get_grader",
+    ),
     "inner.adapt": ("adapt",),
-    "inner.job": ("AdaptJob", "OptimSpec", "TrainSequence"),
-    "lm.generate": ("Completion", "generate"),
-    "lm.load": ("LanguageModel", "load"),
-    "lm.lora": ("Adapter", "LoraSpec"),
+    "inner.job": (
+        "AdaptJob",
+        "OptimSpec",
+        "TrainSequence",
+    ),
+    "lm.chat": (
+        "chat_prompt",
+        "chat_turns",
+    ),
+    "lm.generate": (
+        "Completion",
+        "generate",
+    ),
+    "lm.load": (
+        "LanguageModel",
+        "load",
+    ),
+    "lm.lora": (
+        "Adapter",
+        "LoraSpec",
+    ),
+    "lm.rules": (
+        "Decoding",
+        "TokenRule",
+    ),
+    "results.results": (
+        "Difference",
+        "Results",
+        "Row",
+    ),
+    "results.tabular": (
+        "Column",
+        "Table",
+    ),
+    "rl.evaluate": ("evaluate",),
+    "rl.rewards.base": (
+        "PlainReward",
+        "Reward",
+        "ScoredRound",
+        "TrialReward",
+        "Value",
+    ),
+    "rl.session": ("Session",),
+    "rl.updates.base": (
+        "ScoredEdits",
+        "Update",
+    ),
+    "run.folder": ("RunFolder",),
+    "run.records": (
+        "Answer",
+        "Phase",
+        "Place",
+        "Trial",
+    ),
+    "run.seeds": ("derive",),
+    "sampling.base": ("Sampler",),
     "tasks.knowledge.contexts": ("load_contexts",),
-    "tasks.task": ("Context", "Question"),
+    "tasks.knowledge.task": ("KnowledgeTask",),
+    "tasks.task": (
+        "Context",
+        "Note",
+        "Question",
+        "Task",
+        "split_contexts",
+    ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from selfedit.benchmarks import generate, inner
-from selfedit.benchmarks.contestants import ACTIONS, Contestant
+from benchmarks import generate, inner
+from benchmarks.contestants import ACTIONS, Contestant
 
 
 class Here:

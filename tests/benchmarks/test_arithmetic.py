@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selfedit.benchmarks.arithmetic import arithmetic
+from benchmarks.arithmetic import arithmetic
 from selfedit.errors import UsageError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from selfedit.benchmarks.generate import QUICK, bench_generate
+from benchmarks.generate import QUICK, bench_generate
 from selfedit.config import read_settings
 from selfedit.errors import Unavailable, UsageError
 

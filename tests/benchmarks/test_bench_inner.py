@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from selfedit.benchmarks.children import all_at_once, children
-from selfedit.benchmarks.inner import QUICK, bench_inner, cells
-from selfedit.benchmarks.work import make_work, read_work
+from benchmarks.children import all_at_once, children
+from benchmarks.inner import QUICK, bench_inner, cells
+from benchmarks.work import make_work, read_work
 from selfedit.config import ALL_LINEAR, read_settings
 from selfedit.errors import Interrupted, Unavailable, UsageError
 from selfedit.lm.bank import AdapterBank

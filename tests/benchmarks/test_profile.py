@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfedit.benchmarks.memory import peak_allocated
-from selfedit.benchmarks.profile import KINDS, PYTHON, REST, WEIGHTS, _kind, _profiled, bench_profile
+from benchmarks.memory import peak_allocated
+from benchmarks.profile import KINDS, PYTHON, REST, WEIGHTS, _kind, _profiled, bench_profile
 from selfedit.config import read_settings
 from selfedit.report.bench_tables import bench_tables
 

@@ -116,7 +116,7 @@ def test_arc_show(shown: Shown, name: str, tmp_path: Path, everything: Callable[
 def test_arc_filter(shown: Shown, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     filtered = {"filter": {name: True}, "kept": [name], "notes": [name]}
     monkeypatch.setattr("selfedit.cli.fetching.have_model", lambda *_, **__: None)
-    monkeypatch.setattr("selfedit.experiments.arc_verbs.run_filter", lambda *_, **__: filtered)
+    monkeypatch.setattr("selfedit.experiments.arc.verbs.run_filter", lambda *_, **__: filtered)
     shown("arc", "filter")
 
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import selfedit
 
 
 def test_arithmetic_goes_into_a_page(run, tmp_path: Path) -> None:
@@ -35,3 +41,17 @@ def test_help_names_every_benchmark(run) -> None:
     out = run("bench", "--help").out
     assert all(name in out for name in ("inner", "generate", "profile", "arithmetic", "racing", "page"))
     assert "--inner.lora.rank" in run("bench", "inner", "--help").out
+
+
+def test_an_installed_package_says_where_the_benchmarks_are(tmp_path: Path) -> None:
+    shutil.copytree(Path(selfedit.__file__).parent, tmp_path / "site" / "selfedit")
+    done = subprocess.run(
+        [sys.executable, "-m", "selfedit", "bench", "arithmetic"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "come with the source checkout" in done.stderr and "to fix: install selfedit from" in done.stderr

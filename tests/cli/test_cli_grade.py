@@ -9,7 +9,9 @@ import pytest
 
 from fake_endpoint import FakeEndpoint, last_message
 from selfedit.grading.text import normalise
+from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
+from trials import answers_in
 
 ROWS = [
     {"question": "Where?", "gold": "Paris", "pred": "In Paris.", "votes_yes": 2, "votes": 3},
@@ -91,7 +93,7 @@ def test_a_finished_run_is_graded_again_by_a_judge_without_a_model(
         assert json.loads(run(*words).out)["rows"] == found["rows"]
         assert len(server.asked) == asked > 0
     with RunFolder.read(finished) as folder:
-        rows = {method: folder.ledger.answers(f"eval:{method}", 0) for method in found["contexts"]}
+        rows = {method: answers_in(folder.ledger, held_out(method)) for method in found["contexts"]}
     assert len(rows) == 5
     for method, answers in rows.items():
         right: dict[str, list[bool]] = {}

@@ -14,6 +14,7 @@ from selfedit.errors import Interrupted
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
 from selfedit.run.folder import RunFolder
+from selfedit.run.records import Phase, Place
 from stopping import Stop
 
 TEXT = "# Vell\nThe harbour of Vell was built in 1412.\n\n# Tarn\nTarn is a lake with nine islands.\n"
@@ -45,7 +46,7 @@ def test_self_edits_are_kept_in_the_ledger(given, tiny_lm, tmp_path: Path) -> No
     documents, settings = given
     results = adapt_documents(tmp_path / "run", documents, settings, samples=2, lm=tiny_lm)
     with RunFolder.read(tmp_path / "run") as run:
-        assert len(run.ledger.self_edits("adapt", 0)) == 2 * results["passages"]
+        assert len(run.ledger.self_edits(Place(Phase.ADAPT))) == 2 * results["passages"]
 
 
 def test_loss_falls_on_what_was_trained(given, tiny_lm, tmp_path: Path) -> None:

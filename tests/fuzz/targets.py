@@ -19,7 +19,7 @@ from selfedit.grading.labels import read_labels
 from selfedit.lm.lora import Adapter
 from selfedit.models import manifest
 from selfedit.models.config import check_tables, read_config, shards
-from selfedit.rl.proxy import read_marks
+from selfedit.rl.rewards.proxy import read_marks
 from selfedit.run.folder import RunFolder
 from selfedit.storage.neutral import file_name, in_csv, in_html, in_lines, in_markdown, in_picture
 from selfedit.tasks.arc.dataset import load_tasks

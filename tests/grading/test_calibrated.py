@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tricks import FORMS, of_passages
 
 from selfedit.errors import DataError, FormatError, Unavailable
 from selfedit.grading import fit
 from selfedit.grading.agreement import agreement, question_groups
-from selfedit.grading.calibrated import CalibratedGrader, Forest
+from selfedit.grading.calibrated import CalibratedGrader, Forest, known_questions
 from selfedit.grading.grader import ContainsGrader, Reply, get_grader
 from selfedit.grading.labels import Label, read_labels
 from selfedit.grading.text import normalise
@@ -59,7 +60,7 @@ def test_a_surname_is_enough(grader: CalibratedGrader) -> None:
 
 def test_a_batch_is_graded_as_one_by_one(grader: CalibratedGrader) -> None:
     replies = [Reply(question, (gold,), answer) for question, gold, answer, _ in CASES] * 40
-    assert grader.grade_all(replies)[: len(CASES)] == [grader.grade(*reply) for reply in replies[: len(CASES)]]
+    assert grader.grade_all(replies)[: len(CASES)] == [grader.grade(*reply[:3]) for reply in replies[: len(CASES)]]
     assert grader.grade_all([]) == []
 
 
@@ -169,3 +170,23 @@ def test_target_on_questions_it_has_not_seen() -> None:
     assert abs(got.bias) < 0.01 + 2 * got.bias_se, got
     assert got.kappa > 0.75, got
     assert got.agreement > plain.agreement + 0.03, (got, plain)
+
+
+@pytest.mark.parametrize("kind", list(FORMS))
+def test_known_tricks_are_wrong(grader: CalibratedGrader, kind: str) -> None:
+    tricks = list(of_passages({kind: FORMS[kind]}))
+    grades = grader.grade_all([trick.reply for trick in tricks])
+    passed = [trick.reply.answer for trick, grade in zip(tricks, grades, strict=True) if grade.correct]
+    assert len(passed) <= 0.02 * len(tricks), passed[:5]
+
+
+def test_tricks_are_refused_without_the_passage_too(grader: CalibratedGrader) -> None:
+    for answer in ("silver or iron", "iron, silver, gold, tin", "It was not silver.", "Maybe silver.", "silver?"):
+        assert grader.grade("What metal was used?", ["silver"], answer).score == 0
+
+
+def test_questions_it_was_fitted_on_are_told(grader: CalibratedGrader) -> None:
+    seen = "What metal was used in Inalchuq's execution?"
+    questions = [seen, "What is dropped into the jars?", seen.upper(), seen]
+    assert known_questions(grader, questions) == [seen, seen.upper()]
+    assert known_questions(ContainsGrader(), questions) == []

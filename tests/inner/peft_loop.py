@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from selfedit.benchmarks.careful import train_with_peft
+from benchmarks.careful import train_with_peft
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel

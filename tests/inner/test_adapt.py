@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from selfedit.errors import DataError, UsageError
 from selfedit.inner import adapt as adapt_module
+from selfedit.inner import packed
 from selfedit.inner.adapt import adapt, tokenise
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.load import LanguageModel, load
@@ -251,7 +252,7 @@ def test_padding_to_a_common_length_changes_nothing(
         for n in (15, 16)
     ]
     together = adapt(small64, jobs)
-    monkeypatch.setattr(adapt_module, "MAX_PADDING", 0.0)
+    monkeypatch.setattr(packed, "MAX_PADDING", 0.0)
     for job, adapter in zip(jobs, together, strict=True):
         assert_same(adapter, adapt(small64, [job])[0], 1e-7)
     for ours, theirs in zip(together, adapt(small64, jobs), strict=True):
@@ -304,3 +305,37 @@ def test_unknown_targets_are_named(small64: LanguageModel) -> None:
 
 def test_no_jobs_no_adapters(small64: LanguageModel) -> None:
     assert adapt(small64, []) == []
+
+
+def test_a_group_larger_than_the_bank_refills_its_rows(small64: LanguageModel) -> None:
+    jobs = three_jobs() + [replace(job, seed=job.seed + 50) for job in three_jobs()]
+    for rows in (1, 2, 4):
+        for job, adapter in zip(jobs, adapt(small64, jobs, rows=rows), strict=True):
+            assert_same(adapter, adapt(small64, [job])[0], 1e-7)
+
+
+@peft_warns
+def test_adapters_in_some_layers_are_pefts(small64: LanguageModel, small_folder: Path) -> None:
+    """The lower layers' outputs are computed once; what is trained is what PEFT's layers_to_transform trains."""
+    jobs = [replace(job, lora=replace(job.lora, layers=(1,))) for job in three_jobs()]
+    every = [replace(job, lora=replace(job.lora, layers=(0, 1))) for job in three_jobs()]
+    base = AutoModelForCausalLM.from_pretrained(small_folder, dtype=torch.float64)
+    for job, adapter in zip(jobs, adapt(small64, jobs), strict=True):
+        assert {name.split(".")[2] for name in adapter.tensors} == {"1"}
+        deltas, losses = train_with_peft(base, job, initial_values(small64, job))
+        assert max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= NORMS
+        assert adapter.losses == pytest.approx(losses, rel=NORMS)
+    mixed = adapt(small64, [jobs[0], every[1]])  # the lowest adapter of the group decides
+    assert_same(mixed[0], adapt(small64, [jobs[0]])[0], 1e-7)
+    assert_same(mixed[1], adapt(small64, [three_jobs()[1]])[0], 1e-7)
+
+
+def test_layers_that_a_model_lacks_are_named(small64: LanguageModel) -> None:
+    with pytest.raises(UsageError, match="no layer 7"):
+        adapt(small64, [AdaptJob([sequence(1, 5)], LoraSpec(2, layers=(1, 7)))])
+
+
+def test_float16_is_refused(small_folder: Path) -> None:
+    lm = load(str(small_folder), device="cpu", dtype="float16")
+    with pytest.raises(UsageError, match="float16 loses small gradients"):
+        adapt(lm, [AdaptJob([sequence(1, 5)], LoraSpec(2))])

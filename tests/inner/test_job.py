@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import get_scheduler
 
-from selfedit.benchmarks.careful import SCHEDULERS
+from benchmarks.careful import SCHEDULERS
 from selfedit.errors import UsageError
 from selfedit.inner.job import OptimSpec, Schedule
 from selfedit.lm.lora import LoraSpec

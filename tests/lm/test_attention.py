@@ -78,7 +78,7 @@ def test_prefill_and_decode_go_on_as_one_long_text(lm: LanguageModel, reference:
     slots = [slot for p in owner for slot in range(len(spans[p]))]
     source = [token for p in owner for token in spans[p]]
     plan = Prefill(
-        make_segments(spans, dtype=torch.float64),
+        Packed(make_segments(spans, dtype=torch.float64)),
         torch.tensor(rows),
         torch.tensor(slots),
         torch.tensor(source),

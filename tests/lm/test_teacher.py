@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from selfedit.lm import teacher as teacher_module
+from selfedit.lm import loss as loss_module
 from selfedit.lm.teacher import teach, teacher_loss
 
 
@@ -20,7 +20,7 @@ def case(tokens: int = 5):
 @pytest.mark.parametrize("rows", [1, 2, 100])
 def test_loss_and_gradient_are_torchs(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden, head, teacher, weights = case()
-    monkeypatch.setattr(teacher_module, "CHUNK_BYTES", rows * head.shape[0] * head.element_size())
+    monkeypatch.setattr(loss_module, "CHUNK_BYTES", rows * head.shape[0] * head.element_size())
     ours, theirs = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
     total, divergences = teacher_loss(ours, head, teacher, weights)
     own, wanted = F.log_softmax(theirs @ head.T, 1), F.log_softmax(teacher @ head.T, 1)

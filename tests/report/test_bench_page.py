@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from selfedit.benchmarks.arithmetic import arithmetic
+from benchmarks.arithmetic import arithmetic
 from selfedit.errors import DataError, FormatError
 from selfedit.report.bench import draw_generate, draw_inner
 from selfedit.report.bench_page import fill_page, markdown

@@ -9,6 +9,12 @@ import pytest
 
 from selfedit.errors import DataError
 from selfedit.report.markdown import markdown, rewrite
+from selfedit.results.results import Results
+
+
+def shown(stored: dict[str, Any]) -> str:
+    return markdown(Results.read(stored))
+
 
 RESULTS: dict[str, Any] = {
     "experiment": "replay",
@@ -31,7 +37,7 @@ RESULTS: dict[str, Any] = {
 
 
 def test_ours_and_the_published_side_by_side() -> None:
-    text = markdown(RESULTS)
+    text = shown(RESULTS)
     assert "| base: the model as it is | 10.0 | 2.0 | 32 | 32.7 | 1.9 | 200 |" in text
     assert "after round 2 of RL (SEAL) [rewrite] | 25.0 | ? | 32 |  |  |  |" in text
     assert "| seal-2:rewrite − base | +15.0 | 3.0 | 32 | +7.3 | 2.4 | 200 |" in text
@@ -41,7 +47,7 @@ def test_ours_and_the_published_side_by_side() -> None:
 
 
 def test_tasks_by_name_and_what_else_was_found() -> None:
-    text = markdown({
+    text = shown({
         "experiment": "few-shot",
         "title": "tasks solved (n counts tasks)",
         "names": {"base": "in context", "own": "after training"},
@@ -68,10 +74,10 @@ def test_the_published_order_and_what_self_edits_are_like() -> None:
         {"from": "base", "to": "passage", "holds": True, "z": 2.04},
         {"from": "passage", "to": "no-rl", "holds": False, "z": None},
     ]
-    text = markdown({**RESULTS, "order": steps, "self_edits": [{**shape, "compression": None}]})
+    text = shown({**RESULTS, "order": steps, "self_edits": [{**shape, "compression": None}]})
     assert "| base &lt; passage | yes | +2.0 |" in text and "| passage &lt; no-rl | no | ? |" in text
     assert "| round-1 | 4 | 102 | 7.2 | 0.50 | 0.78 | ? |" in text
-    assert "published order" not in markdown(RESULTS)
+    assert "published order" not in shown(RESULTS)
 
 
 def test_only_the_block_is_rewritten(tmp_path: Path) -> None:
@@ -96,7 +102,7 @@ def test_a_page_without_the_block_says_what_to_put_there(tmp_path: Path) -> None
 
 def test_results_without_a_table_are_refused() -> None:
     with pytest.raises(DataError, match="no table"):
-        markdown({"experiment": "adapt"})
+        shown({"experiment": "adapt"})
 
 
 def test_an_empty_block_before_another_is_filled(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from selfedit.report.folder import write_report
+from selfedit.rl.rounds import rl_place
 from selfedit.run.folder import RunFolder
-from selfedit.run.ledger import SelfEditRow, TimingRow
+from selfedit.run.records import SelfEditRow, TimingRow
 
 EVIL = "</pre><script>alert(1)</script>\x1b[2J <img src=x onerror=alert(2)>\ud800"
 
@@ -29,11 +30,11 @@ class Tags(HTMLParser):
 def run_folder(tmp_path: Path) -> Path:
     path = tmp_path / "<b>run"
     row = SelfEditRow(
-        phase="rl", round=1, context_id="<i>vell", candidate=0, text=EVIL, prompt_hash="", seed=1, tokens=9,
+        place=rl_place(1), context_id="<i>vell", candidate=0, text=EVIL, prompt_hash="", seed=1, tokens=9,
         seconds=1.0, finish="stop",
     )  # fmt: skip
     with RunFolder.open(path, {"seed": 0}, kind="knowledge") as run:
-        run.ledger.add_self_edits([row], [TimingRow(phase="rl", round=1, part="sampling", seconds=2.5, count=1)])
+        run.ledger.add_self_edits([row], [TimingRow(place=rl_place(1), part="sampling", seconds=2.5, count=1)])
         numbers = {"baseline": 0.1, "accuracy": 0.2, "best": 0.3}
         run.ledger.finish_step("round-1", {"round": 1, **numbers})
     return path
@@ -73,7 +74,7 @@ def test_reporting_twice_is_fine(run_folder: Path) -> None:
 def test_an_e_step_is_split_into_its_parts(run_folder: Path) -> None:
     parts = {"sampling": 2.5, "adapting": 40.0, "answering": 8.0, "grading": 0.5, "waiting": 3.0}
     with RunFolder.open(run_folder, {"seed": 0}, kind="knowledge") as run:
-        rows = [TimingRow(phase="rl", round=2, part=p, seconds=s, count=6) for p, s in parts.items()]
+        rows = [TimingRow(place=rl_place(2), part=p, seconds=s, count=6) for p, s in parts.items()]
         run.ledger.add_timings(rows)
     text = write_report(run_folder)[0].read_text("utf-8")
     (line,) = [line for line in text.splitlines() if "E-step of round 2" in line]

@@ -18,13 +18,13 @@ from selfedit.lm.chat import user_opening
 from selfedit.lm.load import load
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.perplexity import token_losses
-from selfedit.retention.gate import gate
 from selfedit.retention.general import gate_texts, measured_texts
 from selfedit.retention.learner import Edit, Learner
 from selfedit.retention.library import WordRouter, route_by_likelihood
-from selfedit.retention.pseudorehearsal import write_own_texts
-from selfedit.retention.remedies import NewEdit, Remedies
-from selfedit.retention.replay import draw, reservoir
+from selfedit.retention.remedies.base import NewEdit, Remedies
+from selfedit.retention.remedies.gate import gate
+from selfedit.retention.remedies.pseudorehearsal import write_own_texts
+from selfedit.retention.remedies.replay import draw, reservoir
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -181,17 +181,17 @@ def test_distillation_is_on_the_written_lines_only(task, learner) -> None:
 def test_the_gate_lets_through_scales_down_or_refuses(lm, task, learner) -> None:
     (adapter,) = adapt(lm, remedies(task).jobs([new_edit(learner)]))
     loose = gate(lm, learner, adapter, GateSettings(general=9, earlier=9), seed=1)
-    assert loose.factor == 1 and len(loose.tried) == 1
-    _, _, earlier = loose.tried[0]
+    assert loose.factor == 1 and len(loose.attempts) == 1
+    _, _, earlier = loose.attempts[0]
     assert earlier is not None
     wild = replace(adapter, spec=replace(adapter.spec, alpha=adapter.spec.alpha * 300))
     refused = gate(lm, learner, wild, GateSettings(general=0.001, earlier=0.001, halvings=1), seed=1)
-    assert refused.factor == 0 and [f for f, _, _ in refused.tried] == [1.0, 0.5]
+    assert refused.factor == 0 and [f for f, _, _ in refused.attempts] == [1.0, 0.5]
     found = gate(lm, learner, wild, GateSettings(general=99, earlier=99, halvings=9), seed=1)
-    bound = (loose.tried[0][1] + found.tried[0][1]) / 2
+    bound = (loose.attempts[0][1] + found.attempts[0][1]) / 2
     scaled = gate(lm, learner, wild, GateSettings(general=max(bound, 0.01), earlier=99, halvings=12), seed=1)
     assert 0 < scaled.factor < 1
-    assert scaled.tried[-1][1] <= bound < scaled.tried[0][1]
+    assert scaled.attempts[-1][1] <= bound < scaled.attempts[0][1]
 
 
 def test_a_refused_edit_changes_nothing(task) -> None:

@@ -38,7 +38,7 @@ def test_what_is_chosen_fits_and_the_next_size_would_not(lm: LanguageModel, work
     jobs = [job([50]), job([200])]
     weights = sum(p.numel() * 4 for p in lm.model.parameters()) if workers > 1 else 0
     each = bytes_per_adapter(lm, jobs[1])
-    for wanted in SIZES:
+    for wanted in [size for size in SIZES if size <= LARGEST]:
         room = (wanted * each + 2 * CHUNK_BYTES + weights) * workers
         assert most_in_memory(lm, jobs, workers, room) == wanted
         assert most_in_memory(lm, jobs, workers, room - workers) == max([s for s in SIZES if s < wanted], default=1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
 import pytest
 
-from selfedit.benchmarks.racing import _race, bench_racing
+from benchmarks.racing import _race, bench_racing
 from selfedit.config import RewardSettings
 from selfedit.errors import RunFolderError, UsageError
 from selfedit.grading.grader import Grade, Grader
@@ -16,8 +15,10 @@ from selfedit.lm.load import load
 from selfedit.rl import racing
 from selfedit.rl.racing import Race, Spread, advance, raced_rewards, spread
 from selfedit.rl.rest_em import train
+from selfedit.rl.rounds import rl_place
 from selfedit.rl.selection import rewards
 from tiny_run import contexts, session_in, tiny_settings
+from trials import trainings_in
 
 BEST = RewardSettings(rule="best-of-m")
 EVERY = frozenset(range(3))
@@ -103,10 +104,10 @@ def test_a_raced_round_runs_fewer_loops_and_goes_on_after_a_stop(settings, small
     whole = session_in(tmp_path / "whole", load(str(small_folder), device="cpu"), settings)
     rounds, _ = train(whole, contexts(3))
     ledger = whole.run.ledger
-    ran = [row.key for row in ledger.adaptations("rl", 1)]
+    ran = [row.key for row in trainings_in(ledger, rl_place(1))]
     assert 9 <= len(ran) < 27
     decided = ledger.step("race rl 1 1")["contexts"]
-    for row in ledger.rewards("rl", 1):
+    for row in ledger.rewards(rl_place(1)):
         assert not row.kept or row.candidate in decided[row.context_id]["alive"]
     for key in ran:
         assert key.repeat < 2 or key.candidate in decided[key.context_id]["running"]
@@ -115,7 +116,7 @@ def test_a_raced_round_runs_fewer_loops_and_goes_on_after_a_stop(settings, small
     first = {key for key in ran if key.repeat == 0}
 
     def stop() -> None:
-        if len(stopped.run.ledger.adaptations("rl", 1)) > len(first):
+        if len(trainings_in(stopped.run.ledger, rl_place(1))) > len(first):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(stopped.interrupt, "check", stop)
@@ -124,8 +125,8 @@ def test_a_raced_round_runs_fewer_loops_and_goes_on_after_a_stop(settings, small
     stopped.run.close()
     again = session_in(tmp_path / "stopped", load(str(small_folder), device="cpu"), settings)
     assert train(again, contexts(3))[0] == rounds
-    rows = [replace(row, seconds=0) for row in again.run.ledger.adaptations("rl", 1)]
-    assert rows == [replace(row, seconds=0) for row in ledger.adaptations("rl", 1)]
+    trained = [{**vars(row), "seconds": 0} for row in trainings_in(again.run.ledger, rl_place(1))]
+    assert trained == [{**vars(row), "seconds": 0} for row in trainings_in(ledger, rl_place(1))]
     for at in (whole, again):
         at.run.close()
 
@@ -145,9 +146,9 @@ def test_nothing_is_decided_where_a_judge_gave_no_verdict(small_folder, tmp_path
 
     at.grader = Mumbling()
     train(at, passages)
-    ran = [row.context_id for row in at.run.ledger.adaptations("rl", 1)]
+    ran = [row.context_id for row in trainings_in(at.run.ledger, rl_place(1))]
     assert ran.count(passages[1].id) == 9 and len(ran) < 27
-    rewarded = at.run.ledger.rewards("rl", 1)
+    rewarded = at.run.ledger.rewards(rl_place(1))
     assert not any(row.kept for row in rewarded if row.context_id == passages[1].id)
     at.run.close()
     found = bench_racing([tmp_path / "run"], repeats=3, draws=5)

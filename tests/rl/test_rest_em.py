@@ -13,12 +13,16 @@ from selfedit.errors import DataError, RunFolderError
 from selfedit.lm.generate import generate
 from selfedit.lm.load import load, load_weights
 from selfedit.lm.lora import Adapter
-from selfedit.rl import known, rest_em, sample
-from selfedit.rl.rest_em import plan_rounds, train
-from selfedit.rl.score import answer_base
-from selfedit.run.ledger import BASE
+from selfedit.rl.base_answers import measure_base, question_key
+from selfedit.rl.evaluate import held_out
+from selfedit.rl.plan import plan_rounds
+from selfedit.rl.rest_em import train
+from selfedit.rl.rounds import rl_place
+from selfedit.rl.updates import filtered_sft
+from selfedit.sampling import local as sampler
 from selfedit.storage.files import hash_folder
 from tiny_run import context, contexts, session_in, tiny_settings
+from trials import answers_in, trainings_in
 
 
 @pytest.fixture
@@ -42,11 +46,12 @@ def asked(monkeypatch):
     calls = []
 
     def counted(lm, prompts, adapters=None, **options):
-        assert adapters is None
-        calls.append(list(prompts))
+        if not options["temperature"]:  # self-edits are sampled, answers are not
+            assert adapters is None
+            calls.append(list(prompts))
         return generate(lm, prompts, adapters, **options)
 
-    monkeypatch.setattr(known, "generate", counted)
+    monkeypatch.setattr(sampler, "generate", counted)
     return calls
 
 
@@ -62,13 +67,13 @@ def test_two_rounds(session, small_folder, merge, fresh):
     passages = contexts(6)
     rounds, policy = train(at, passages)
     ledger = at.run.ledger
-    first, second = (context_ids(ledger.self_edits("rl", number)) for number in (1, 2))
+    first, second = (context_ids(ledger.self_edits(rl_place(number))) for number in (1, 2))
     assert len(first) == 3 and (first.isdisjoint(second) if fresh else first == second)
     for number, done in enumerate(rounds, 1):
-        rows = ledger.rewards("rl", number)
+        rows = ledger.rewards(rl_place(number))
         assert (done.round, done.contexts, done.self_edits, done.kept) == (number, 3, 9, 3)
         assert Counter(row.context_id for row in rows if row.kept) == dict.fromkeys(context_ids(rows), 1)
-        assert len(ledger.adaptations("rl", number)) == 18
+        assert len(trainings_in(ledger, rl_place(number))) == 18
         assert done.policy == hash_folder(at.run.policy(number))
         assert done.accuracy == pytest.approx(sum(row.accuracy for row in rows) / 9)
         check_rewards(ledger, number, rows)
@@ -80,11 +85,11 @@ def test_two_rounds(session, small_folder, merge, fresh):
 
 def check_rewards(ledger, number, rows):
     """Accuracies and baselines, from the answers by hand."""
-    answers = ledger.answers("rl", number)
+    answers = answers_in(ledger, rl_place(number))
     assert len(answers) == 3 * 3 + 18 * 3
     for row in rows:
         of_context = [a for a in answers if a.context_id == row.context_id]
-        base = [a.correct for a in of_context if a.candidate == BASE]
+        base = [a.correct for a in of_context if a.candidate is None]
         own = [a.correct for a in of_context if a.candidate == row.candidate]
         assert (len(base), len(own)) == (3, 6)
         assert row.baseline == pytest.approx(sum(base) / 3) and row.accuracy == pytest.approx(sum(own) / 6)
@@ -94,7 +99,7 @@ def check_rewards(ledger, number, rows):
 
 def check_on_policy(at, small_folder, passages, merge):
     """The second round's self-edits are what the first round's saved policy writes, and not what the base writes."""
-    one, two = (at.run.ledger.self_edits("rl", number) for number in (1, 2))
+    one, two = (at.run.ledger.self_edits(rl_place(number)) for number in (1, 2))
     assert not {row.seed for row in one} & {row.seed for row in two}
     by_id = {passage.id: passage for passage in passages}
     order = {passage.id: place for place, passage in enumerate(plan_rounds(at.settings, passages)[1])}
@@ -128,11 +133,10 @@ def test_a_finished_run_does_nothing_again(session, monkeypatch, merge):
         raise AssertionError("done again")
 
     for module, name in [
-        (known, "generate"),
-        (sample, "generate"),
+        (sampler, "generate"),
         (local, "adapt"),
         (local, "generate"),
-        (rest_em, "adapt"),
+        (filtered_sft, "adapt"),
     ]:
         monkeypatch.setattr(module, name, forbidden)
     again = session(settings)
@@ -174,8 +178,8 @@ def test_the_base_answers_a_question_once_for_all_rounds_with_the_same_weights(s
     at = session(tiny_settings(rl__repeats=2, **changed))
     rounds, _ = train(at, contexts(3))
     assert [len(prompts) for prompts in asked] == expected and all(len(set(p)) == len(p) for p in asked)
-    both = [at.run.ledger.answers("rl", number) for number in (1, 2)]
-    base = [{row.question_id: row.text for row in rows if row.candidate == BASE} for rows in both]
+    both = [answers_in(at.run.ledger, rl_place(number)) for number in (1, 2)]
+    base = [{row.question_id: row.text for row in rows if row.candidate is None} for rows in both]
     assert len(base[0]) == len(base[1]) == 9
     if len(expected) == 1:
         assert base[0] == base[1] and rounds[0].baseline == rounds[1].baseline
@@ -184,12 +188,12 @@ def test_the_base_answers_a_question_once_for_all_rounds_with_the_same_weights(s
 def test_what_the_evaluation_asked_the_rounds_need_not_ask(session, asked):
     at = session(tiny_settings(rl__rounds=1, rl__mstep__merge=False))
     passages = contexts(3)
-    answer_base(at, "eval:base", 0, passages[:2])
+    measure_base(at, held_out("base"), passages[:2])
     assert [len(prompts) for prompts in asked] == [6]
     train(at, passages)
     assert [len(prompts) for prompts in asked] == [6, 3]
     again = session(at.settings)
-    answer_base(again, "eval:later", 0, passages)
+    measure_base(again, held_out("later"), passages)
     assert len(asked) == 2
 
 
@@ -197,14 +201,14 @@ def test_other_decoding_or_another_grader_is_asked_anew(session):
     at = session(tiny_settings())
     passage = contexts(1)[0]
     prompt, question = at.task.question(passage, passage.questions[0]), passage.questions[0]
-    first = known.key(at, prompt, question)
+    first = question_key(at, prompt, question, passage)
     decoding = at.task.decoding
     at.task.decoding = replace(decoding, max_new_tokens=4)
-    assert known.key(at, prompt, question) != first
+    assert question_key(at, prompt, question, passage) != first
     at.task.decoding, at.settings = decoding, tiny_settings(answer__grader="exact")
-    assert known.key(at, prompt, question) != first
+    assert question_key(at, prompt, question, passage) != first
     at.settings = tiny_settings()
-    assert known.key(at, prompt, question) == first != known.key(at, (*prompt, 1), question)
+    assert question_key(at, prompt, question, passage) == first != question_key(at, (*prompt, 1), question, passage)
 
 
 def test_nothing_kept_leaves_the_policy_as_it_was(session):
@@ -222,12 +226,12 @@ def test_an_empty_self_edit_without_its_passage_is_scored_as_the_model_itself(se
     monkeypatch.setattr(at.task, "parse", lambda text: read("" if hash_of(text) % 2 else "One fact.\nTwo facts."))
     rounds, _ = train(at, contexts(3))
     ledger = at.run.ledger
-    empty = {(r.context_id, r.candidate) for r in ledger.self_edits("rl", 1) if r.rejected}
+    empty = {(r.context_id, r.candidate) for r in ledger.self_edits(rl_place(1)) if r.rejected}
     assert 0 < len(empty) < 9 and rounds[0].self_edits == 9
-    for row in ledger.adaptations("rl", 1):
+    for row in trainings_in(ledger, rl_place(1)):
         untrained = (row.context_id, row.candidate) in empty
         assert (row.steps == 0) == (row.tokens == 0) == math.isnan(row.final_loss) == untrained
-    for reward in ledger.rewards("rl", 1):
+    for reward in ledger.rewards(rl_place(1)):
         if (reward.context_id, reward.candidate) in empty:
             assert reward.accuracy == reward.baseline
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from selfedit.engine.local import LocalEngine
 from selfedit.lm.load import load
-from selfedit.rl import score
+from selfedit.rl import scoring
 from selfedit.rl.groups import form_groups, group_size
 from selfedit.rl.rest_em import train
+from selfedit.rl.rounds import rl_place
 from tiny_run import contexts, session_in, tiny_settings
 
 
@@ -35,8 +36,8 @@ def test_bounded_and_even(loops, most, workers):
 def test_waiting_is_the_time_that_workers_stood_still(monkeypatch):
     """Two workers of ten seconds, busy for eight and six of them: three seconds of the run."""
     clock = iter([100.0, 106.5, 110.0])
-    monkeypatch.setattr(score.time, "perf_counter", lambda: next(clock))
-    idle = score.Idle(2)
+    monkeypatch.setattr(scoring.time, "perf_counter", lambda: next(clock))
+    idle = scoring.Idle(2)
     assert idle.after(6.0) == 6.5 - 3.0
     assert idle.after(8.0) == 3.5 - 4.0
     # together 10 − 14 / 2
@@ -47,7 +48,7 @@ def test_a_runs_workers_leave_their_waiting_in_the_ledger(small_folder, tmp_path
     session = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
     monkeypatch.setattr(session, "engine", LocalEngine(session.lm))  # one worker does it all: the other waits
     train(session, contexts(3))
-    parts = {row.part: row for row in session.run.ledger.timings() if row.phase == "rl"}
+    parts = {row.part: row for row in session.run.ledger.timings() if row.place == rl_place(1)}
     session.run.close()
     assert parts.keys() == {"sampling", "adapting", "answering", "grading", "waiting"}
     assert parts["waiting"].count == parts["adapting"].count == 9

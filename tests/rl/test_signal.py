@@ -4,16 +4,18 @@ from dataclasses import replace
 
 import pytest
 
+from selfedit.rl.rounds import rl_place
 from selfedit.rl.signal import reward_signal
-from selfedit.run.ledger import BASE, AnswerRow
+from selfedit.run.records import Answer, Training, Trial
 
 
 def rows(context, marks):
-    """``marks[candidate][repeat]`` as answers, one each."""
+    """``marks[candidate][repeat]`` as trials, with one answer each."""
+    training = Training(seed=0, steps=1, tokens=1, final_loss=0.0, seconds=0.0, settings_hash="")
     return [
-        AnswerRow(
-            phase="rl", round=1, context_id=context, candidate=candidate, repeat=repeat, question_id="q", text="",
-            tokens=1, correct=bool(mark), score=None, grader="", seconds=0.0,
+        Trial(
+            place=rl_place(1), context_id=context, candidate=candidate, repeat=repeat, training=training,
+            answers=(Answer(question_id="q", text="", tokens=1, correct=bool(mark), grader="", seconds=0.0),),
         )
         for candidate, of in enumerate(marks)
         for repeat, mark in enumerate(of)
@@ -36,7 +38,7 @@ def test_by_hand():
 
 
 def test_the_unadapted_model_is_no_candidate_and_one_seed_says_nothing():
-    base = [replace(rows("a", [[1]])[0], candidate=BASE)]
+    base = [replace(rows("a", [[1]])[0], candidate=None, training=None)]
     assert reward_signal(base + rows("a", [[1], [0]])) == {"gain": None, "n": 0, "undecided": 0, "reliability": None}
 
 

@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from run_rows import adaptation, answer, base_answer, reward, self_edit
+from run_rows import answer, base_trial, reward, rl, self_edit, training, trial
 
 from selfedit.errors import SelfEditError
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.ledger import BASE, TimingRow
+from selfedit.run.records import TimingRow
 from selfedit.run.seeds import derive
 from selfedit.storage.files import folder_atomic, hash_folder
 
@@ -46,76 +46,65 @@ class SmallRun:
         self.run.write_results(self.results())
 
     def sample(self, round: int) -> None:
-        there = {row.context_id for row in self.ledger.self_edits("rl", round)}
+        there = {row.context_id for row in self.ledger.self_edits(rl(round))}
         for context in sorted({f"c{i}" for i in range(CONTEXTS)} - there):
             self.step()
             self.say("begin", "sample", round, context)
-            edits = [self_edit(context, i, round=round, text="x\n" * (40 + i)) for i in range(CANDIDATES)]
+            edits = [self_edit(context, i, place=rl(round), text="x\n" * (40 + i)) for i in range(CANDIDATES)]
             self.ledger.add_self_edits(edits)
             self.say("stored", "sample", round, context)
 
     def answer_base(self, round: int) -> None:
-        done = self.ledger.done("rl", round)
+        done = self.ledger.done(rl(round))
         for context in (f"c{i}" for i in range(CONTEXTS)):
-            if (context, BASE, 0) not in done:
+            if (context, None, 0) not in done:
                 self.step()
                 self.say("begin", "base", round, context)
-                self.ledger.add_results(
-                    [], [self.graded(base_answer, round, context, BASE, q) for q in range(QUESTIONS)]
-                )
+                answers = self.answers(round, context, -1)
+                self.ledger.add_trials([base_trial(context, place=rl(round), answers=answers)])
                 self.say("stored", "base", round, context)
 
     def adapt(self, round: int) -> None:
-        done = self.ledger.done("rl", round)
-        edits = self.ledger.self_edits("rl", round)
+        done = self.ledger.done(rl(round))
+        edits = self.ledger.self_edits(rl(round))
         todo = [row for row in edits if (row.context_id, row.candidate, 0) not in done]
         for start in range(0, len(todo), BATCH):
             self.step()
             batch = todo[start : start + BATCH]
             for row in batch:
                 self.say("begin", "inner", round, row.context_id, row.candidate)
-            loss = [derive(5, "inner", round, row.context_id, row.candidate) / 2**63 for row in batch]
-            self.ledger.add_results(
-                [
-                    adaptation(row.context_id, row.candidate, round=round, final_loss=loss)
-                    for row, loss in zip(batch, loss, strict=True)
-                ],
-                [
-                    self.graded(answer, round, row.context_id, row.candidate, question)
-                    for row in batch
-                    for question in range(QUESTIONS)
-                ],
-                [TimingRow(phase="rl", round=round, part="adapting", seconds=1.0, count=len(batch))],
+            self.ledger.add_trials(
+                [self.trial(round, row.context_id, row.candidate) for row in batch],
+                [TimingRow(place=rl(round), part="adapting", seconds=1.0, count=len(batch))],
             )
             for row in batch:
                 self.say("stored", "inner", round, row.context_id, row.candidate)
 
-    def graded(self, make, round: int, context: str, candidate: int, question: int):
-        score = derive(5, "grade", round, context, candidate, question) / 2**63
-        place = {} if candidate == BASE else {"candidate": candidate}
-        return make(
-            f"q{question}",
-            context,
-            round=round,
-            **place,
-            correct=score > 0.5,
-            score=score,
-            grader="hash",
-            text="y" * 300,
-        )
+    def trial(self, round: int, context: str, candidate: int):
+        loss = derive(5, "inner", round, context, candidate) / 2**63
+        trained = training(context, candidate, place=rl(round), final_loss=loss)
+        answers = self.answers(round, context, candidate)
+        return trial(context, candidate, place=rl(round), answers=answers, trained=trained)
+
+    def answers(self, round: int, context: str, candidate: int):
+        scores = [derive(5, "grade", round, context, candidate, q) / 2**63 for q in range(QUESTIONS)]
+        return [
+            answer(f"q{q}", "y" * 300, correct=score > 0.5, score=score, grader="hash")
+            for q, score in enumerate(scores)
+        ]
 
     def select(self, round: int) -> None:
         if self.ledger.step(f"selection/{round}") is not None:
             return
         self.step()
         self.say("begin", "select", round)
-        answers = self.ledger.answers("rl", round)
+        trials = {trial.key[:2]: trial for trial in self.ledger.trials(rl(round))}
         with self.ledger.transaction():
-            for row in self.ledger.self_edits("rl", round):
-                scores = [a.score for a in answers if a.key[:2] == (row.context_id, row.candidate)]
+            for row in self.ledger.self_edits(rl(round)):
+                scores = [a.score for a in trials[row.context_id, row.candidate].answers]
                 mean = sum(score or 0.0 for score in scores) / len(scores)
                 self.ledger.add_rewards(
-                    [reward(row.context_id, row.candidate, round=round, reward=mean, kept=mean > 0.5)]
+                    [reward(row.context_id, row.candidate, place=rl(round), reward=mean, kept=mean > 0.5)]
                 )
             self.ledger.finish_step(f"selection/{round}", {})
         self.say("stored", "select", round)
@@ -130,13 +119,13 @@ class SmallRun:
                     (new / f"shard-{shard}").write_text(f"{derive(5, 'policy', round, shard)}\n" * 200)
             self.ledger.finish_step(name, {"path": f"policy/round-{round}", "sha256": hash_folder(policy)})
             self.say("stored", "learn", round)
-        self.run.append_metric({"round": round, "rewards": len(self.ledger.rewards("rl", round))}, once=name)
+        self.run.append_metric({"round": round, "rewards": len(self.ledger.rewards(rl(round)))}, once=name)
 
     def results(self) -> dict[str, object]:
         rounds = {}
         for round in range(ROUNDS):
-            rewards = [row.reward for row in self.ledger.rewards("rl", round)]
-            losses = [row.final_loss for row in self.ledger.adaptations("rl", round)]
+            rewards = [row.reward for row in self.ledger.rewards(rl(round))]
+            losses = [t.training.final_loss for t in self.ledger.trials(rl(round)) if t.training]
             rounds[round] = {"reward": sum(rewards) / len(rewards), "loss": sum(losses) / len(losses)}
         return {"rounds": rounds, "policy": self.ledger.step(f"policy/{ROUNDS - 1}")}
 

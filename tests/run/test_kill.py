@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from killable_run import ROUNDS, SETTINGS
+from run_rows import rl
 
 from selfedit.errors import RunFolderError
 from selfedit.run.folder import RunFolder
@@ -31,20 +32,19 @@ def finish(folder, *options):
 def content(folder):
     """All that a run has to show for itself, but its times."""
     with RunFolder.read(folder) as run:
-        rounds = run.ledger.rounds()
-        kinds = ("self_edits", "adaptations", "answers", "rewards")
-        tables = {kind: [getattr(run.ledger, kind)(*place) for place in rounds] for kind in kinds}
+        places = run.ledger.places()
+        kinds = ("self_edits", "trials", "rewards")
+        tables = {kind: [getattr(run.ledger, kind)(place) for place in places] for kind in kinds}
         steps = {row.name: row.payload_json for row in run.ledger.steps()}
         return tables, steps, run.ledger.timings(), run.metrics()
 
 
 def check_no_inner_loop_is_partial(folder):
     with RunFolder.read(folder) as run:
-        for place in run.ledger.rounds():
-            answers = [row.key for row in run.ledger.answers(*place)]
-            adapted = {row.key for row in run.ledger.adaptations(*place)}
-            assert {key for key in answers if key.candidate >= 0} == adapted
-            assert all(answers.count(key) == 3 for key in answers)
+        for place in run.ledger.places():
+            for trial in run.ledger.trials(place):
+                assert (trial.training is None) == (trial.candidate is None)
+                assert len(trial.answers) == 3
 
 
 def check_nothing_stored_was_begun_again(log):
@@ -166,7 +166,7 @@ def test_the_folder_of_a_running_run_is_refused_and_free_after_its_death(tmp_pat
         with pytest.raises(RunFolderError, match=f"process {process.pid} is running in this folder"):
             RunFolder.open(folder, SETTINGS, kind="rl")
         with RunFolder.read(folder) as run:
-            assert run.ledger.rounds() == [("rl", 0)]
+            assert run.ledger.places() == [rl(0)]
     finally:
         process.kill()
         process.communicate()

@@ -203,4 +203,4 @@ def test_two_starts_at_once_make_one_run(tmp_path):
     with RunFolder.read(path) as run:
         assert run.settings == winners[0]
     with Ledger(path / "ledger.sqlite") as ledger:
-        assert ledger.rounds() == []
+        assert ledger.places() == []

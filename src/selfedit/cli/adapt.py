@@ -60,8 +60,8 @@ def adapt(
         from selfedit.documents.library import adapt_library
 
         make = adapt_library if library else adapt_documents
-        told: Any = {"samples": samples, "own_questions": own_questions, "progress": progress, "interrupt": interrupt}
-        results = make(out, documents, settings, **told)
+        shared: Any = {"samples": samples, "own_questions": own_questions, "progress": progress, "interrupt": interrupt}
+        results = make(out, documents, settings, **shared)
     if json:
         print_json(results)
         return
@@ -107,10 +107,10 @@ def print_recall(results: dict[str, Any]) -> None:
     print_table(["recalled", "before", "after", "difference", "se", "n"], rows)
 
 
-def _row(name: str, found: dict[str, Any], share: bool) -> list[str]:
-    gap = found["paired"]
+def _row(name: str, result: dict[str, Any], share: bool) -> list[str]:
+    gap = result["paired"]
     if share:
-        cells = [percent(found["before"]["mean"]), percent(found["after"]["mean"])]
+        cells = [percent(result["before"]["mean"]), percent(result["after"]["mean"])]
         return [name, *cells, percent(gap["difference"], signed=True), percent(gap["se"]), str(gap["n"])]
-    cells = [f"{found['before']['mean']:.3f}", f"{found['after']['mean']:.3f}", f"{gap['difference']:+.3f}"]
+    cells = [f"{result['before']['mean']:.3f}", f"{result['after']['mean']:.3f}", f"{gap['difference']:+.3f}"]
     return [name, *cells, "?" if gap["se"] is None else f"{gap['se']:.3f}", str(gap["n"])]

@@ -36,10 +36,10 @@ def show(task: str, /, *, source: str = "arc1:training", picture: Path | None = 
     from selfedit.tasks.arc.contexts import read_tasks
     from selfedit.tasks.arc.render import save_picture, task_table
 
-    found = read_tasks(source, (task,), ArcSettings())[0]
-    Console().print(task_table(found))
+    arc_task = read_tasks(source, (task,), ArcSettings())[0]
+    Console().print(task_table(arc_task))
     if picture is not None:
-        say(f"picture: {save_picture(found, picture)}")
+        say(f"picture: {save_picture(arc_task, picture)}")
 
 
 @arc.command

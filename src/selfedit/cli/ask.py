@@ -55,14 +55,14 @@ def ask(
         elif adapter is not None:
             under = [Adapter.load(adapter)] * len(questions)
         lm = load(model)
-        asked = [question_prompt(title, q, lm.has_chat) if title else _bare(q, lm.has_chat) for q in questions]
-        prompts = [chat_prompt(lm, text, "" if lm.has_chat else None) for text in asked]
+        texts = [question_prompt(title, q, lm.has_chat) if title else _bare(q, lm.has_chat) for q in questions]
+        prompts = [chat_prompt(lm, text, "" if lm.has_chat else None) for text in texts]
         answers = generate(lm, prompts, under, max_new_tokens=max_new_tokens)
     if json:
-        said = [{"question": q, "answer": a.text} for q, a in zip(questions, answers, strict=True)]
+        replies = [{"question": q, "answer": a.text} for q, a in zip(questions, answers, strict=True)]
         if documents is not None:
-            said = [{**each, "document": name} for each, name in zip(said, documents, strict=True)]
-        print_json(said)
+            replies = [{**each, "document": name} for each, name in zip(replies, documents, strict=True)]
+        print_json(replies)
         return
     for question, answer in zip(questions, answers, strict=True):
         if len(questions) > 1:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from selfedit.cli.checkout import need_benchmarks
 from selfedit.cli.command import say, working
 from selfedit.cli.output import print_json, print_table, write
 from selfedit.cli.setting_options import overrides_from, with_settings
@@ -59,9 +60,10 @@ def inner(
         json: print the results as JSON.
         quiet: no progress.
     """
+    need_benchmarks()
     from dataclasses import replace
 
-    from selfedit.benchmarks.inner import QUICK, InnerSize, bench_inner
+    from benchmarks.inner import QUICK, InnerSize, bench_inner
     from selfedit.config import read_settings
 
     ks = None if k is None else _numbers(k)
@@ -123,9 +125,10 @@ def generate(
         json: print the results as JSON.
         quiet: no progress.
     """
+    need_benchmarks()
     from dataclasses import replace
 
-    from selfedit.benchmarks.generate import QUICK, GenerateSize, bench_generate
+    from benchmarks.generate import QUICK, GenerateSize, bench_generate
     from selfedit.config import read_settings
 
     changed = {
@@ -177,7 +180,8 @@ def profile(
         json: print the results as JSON.
         quiet: no progress.
     """
-    from selfedit.benchmarks.profile import bench_profile
+    need_benchmarks()
+    from benchmarks.profile import bench_profile
     from selfedit.config import read_settings
 
     settings = read_settings(overrides={"model": model} | overrides_from(overrides))
@@ -185,11 +189,36 @@ def profile(
         from selfedit.cli.fetching import have_model
 
         have_model(model, quiet=quiet)
-        found = bench_profile(
+        results = bench_profile(
             settings, together=k, adapters=adapters, rows=rows, questions=questions, new_tokens=new_tokens,
             progress=progress,
         )  # fmt: skip
-    _show(found, json=json)
+    _show(results, json=json)
+
+
+@bench.command
+def gpu(
+    *,
+    random: str = "qwen2.5-7b",
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("runs/bench-gpu"),
+    device: str = "cuda",
+    quick: bool = False,
+    json: bool = False,
+) -> None:
+    """Inner loops and answering on a GPU, on random weights of a real model's shape: a quarter of an hour at the most.
+
+    Args:
+        random: qwen2.5-7b, llama-3.2-1b, smollm2-135m, or a config.json.
+        out: the folder for the results.
+        device: cuda, or cuda:N; cpu for a look at the parts alone.
+        quick: a few adapters and one epoch.
+        json: print the results as JSON.
+    """
+    need_benchmarks()
+    from benchmarks.gpu import bench_gpu
+
+    results = bench_gpu(random, out, device=device, quick=quick, seen=lambda row: None if json else say(row))
+    _show(results, json=json)
 
 
 @bench.command
@@ -217,12 +246,13 @@ def arithmetic(
         bandwidth: of its memory, 10⁹ bytes a second.
         json: print JSON.
     """
-    from selfedit.benchmarks.arithmetic import arithmetic as table
+    need_benchmarks()
+    from benchmarks.arithmetic import arithmetic as table
 
-    found = table(
+    results = table(
         model, ks=_numbers(k or ""), tokens=tokens, rank=rank, width=width, tflops=tflops, bandwidth=bandwidth
     )
-    _show(found, json=json)
+    _show(results, json=json)
 
 
 @bench.command
@@ -246,10 +276,11 @@ def racing(
         seed: of the simulation.
         json: print JSON.
     """
-    from selfedit.benchmarks.racing import bench_racing
+    need_benchmarks()
+    from benchmarks.racing import bench_racing
 
-    found = bench_racing(runs, repeats=repeats, draws=draws, doubt=doubt, seed=seed)
-    _show(found, json=json)
+    results = bench_racing(runs, repeats=repeats, draws=draws, doubt=doubt, seed=seed)
+    _show(results, json=json)
 
 
 @bench.command

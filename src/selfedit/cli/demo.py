@@ -63,11 +63,12 @@ def demo(
 
 def _print_edits(folder: Path) -> None:
     """The first held-out passage's self-edit before and after RL."""
+    from selfedit.rl.evaluate import held_out
     from selfedit.run.folder import RunFolder
 
     with RunFolder.read(folder) as run:
-        for phase, name in (("eval:own", "before RL"), ("eval:seal", "after RL")):
-            if rows := run.ledger.self_edits(phase, 0):
+        for method, name in (("own", "before RL"), ("seal", "after RL")):
+            if rows := run.ledger.self_edits(held_out(method)):
                 write(f"A self-edit {name} ({rows[0].context_id}):")
                 write("\n".join(f"    {line}" for line in rows[0].text.splitlines()))
                 write()

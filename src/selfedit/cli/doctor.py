@@ -25,7 +25,7 @@ class Check:
 
     name: str
     ok: bool
-    found: str
+    finding: str
     fix: str = ""
 
 
@@ -40,7 +40,7 @@ def doctor(*, json: bool = False) -> int:
         print_json({"ok": all(check.ok for check in checks), "checks": checks})
     else:
         for check in checks:
-            write(f"{'ok     ' if check.ok else 'problem'}  {check.name}: {check.found}")
+            write(f"{'ok     ' if check.ok else 'problem'}  {check.name}: {check.finding}")
             if not check.ok:
                 write(f"         to fix: {check.fix}")
     return 0 if all(check.ok for check in checks) else 4
@@ -72,9 +72,9 @@ def _threads() -> Check:
         import torch
     except ImportError as error:
         return Check("torch threads", False, f"torch cannot be imported: {error}", "install torch again")
-    place = "CUDA" if torch.cuda.is_available() else "CPU"
+    device = "CUDA" if torch.cuda.is_available() else "CPU"
     return Check(
-        "torch threads", True, f"{torch.get_num_threads()} on {os.cpu_count()} cores, computing on the {place}"
+        "torch threads", True, f"{torch.get_num_threads()} on {os.cpu_count()} cores, computing on the {device}"
     )
 
 
@@ -91,8 +91,8 @@ def _existing(path: Path) -> Path:
 
 
 def _writable(cache: Path) -> Check:
-    place = _existing(cache)
-    usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    folder = _existing(cache)
+    usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
     fix = "set SELFEDIT_CACHE to a folder you may write to"
     return Check("cache", usable, f"{cache} {'can' if usable else 'cannot'} be written", fix)
 

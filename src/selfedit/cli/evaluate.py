@@ -33,8 +33,8 @@ def evaluate(
         more: further runs with the same held-out passages: one table of all.
         data: a JSON file with passages and questions, or corpus:heldout; needed for a model.
         adapter: the folder of an adapter for the model.
-        grader: contains, exact, f1, calibrated or judge; a run's stored answers are graded again, the run is left
-            as it is.
+        grader: concise, contains, exact, f1, calibrated or judge; a run's stored answers are graded again, the run is
+            left as it is.
         json: print JSON.
         quiet: no progress.
     """
@@ -48,16 +48,17 @@ def evaluate(
     if data is None:
         fix = "name questions with --data FILE, or give a run's folder"
         raise UsageError("this is not a run's folder, and a model needs questions", where=run_or_model, fix=fix)
-    _model(run_or_model, data, adapter, grader or "contains", judge, json, quiet)
+    _model(run_or_model, data, adapter, grader, judge, json, quiet)
 
 
 def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: bool) -> None:
     tables = [(str(folder), _table(folder, grader, judge)) for folder in folders]
     results = tables[0][1]
     if len(tables) > 1:
-        from selfedit.rl.evaluate import pool_results
+        from selfedit.results.compare import pool_results
+        from selfedit.results.results import Results
 
-        results = pool_results(tables)
+        results = pool_results([(name, Results.read(table)) for name, table in tables]).as_dict()
     if json:
         print_json(results)
     elif "rows" in results:
@@ -83,7 +84,7 @@ def _table(folder: Path, grader: str | None, judge: dict[str, Any]) -> dict[str,
 
 
 def _model(
-    name: str, data: str, adapter: Path | None, grader: str, overrides: dict[str, Any], json: bool, quiet: bool
+    name: str, data: str, adapter: Path | None, grader: str | None, overrides: dict[str, Any], json: bool, quiet: bool
 ) -> None:
     from selfedit.config import read_settings
     from selfedit.grading.grader import get_grader
@@ -91,6 +92,7 @@ def _model(
 
     contexts = load_contexts(data, require_questions=True)
     settings = read_settings(overrides=overrides)
+    grader = grader or settings.answer.grader
     judge = get_grader(grader, settings.judge)
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
@@ -105,20 +107,20 @@ def _model(
         learned = None if adapter is None else Adapter.load(adapter)
         task = KnowledgeTask(load(name), settings)
         answers = ask_questions(task, contexts, judge, learned, progress=progress, interrupt=interrupt)
-    found = mean_se(accuracies(answers).values())
+    accuracy = mean_se(accuracies(answers).values())
     result: dict[str, Any] = {
         "model": name,
         "adapter": adapter,
         "grader": grader,
         "no_verdict": sum(answer.correct is None for answer in answers),
-        "accuracy": found.mean,
-        "se": found.se,
-        "n": found.n,
+        "accuracy": accuracy.mean,
+        "se": accuracy.se,
+        "n": accuracy.n,
         "questions": len(answers),
         "answers": answers,
     }
     if json:
         print_json(result)
         return
-    row = [name, percent(found.mean), percent(found.se), str(found.n), str(len(answers))]
+    row = [name, percent(accuracy.mean), percent(accuracy.se), str(accuracy.n), str(len(answers))]
     print_table(["model", "accuracy %", "se", "n (passages)", "questions"], [row])

@@ -58,13 +58,13 @@ def _bar(name: str) -> Iterator[OnBytes]:
 
 
 def _lines(name: str) -> OnBytes:
-    told = 0
+    reported = 0
 
     def on_bytes(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal reported
         quarter = 4 * done // total if total else 0
-        if quarter > told:
-            told = quarter
+        if quarter > reported:
+            reported = quarter
             say(f"fetching {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
     return on_bytes

@@ -21,7 +21,7 @@ def grade(
 
     Args:
         file: JSON lines or an array (.gz too): question, gold, prediction, and votes_yes with votes, or label.
-        grader: calibrated, contains, exact, f1 or judge.
+        grader: calibrated, concise, contains, exact, f1 or judge.
         folds: calibrated: fit on the file in so many folds; 0 takes the grader that comes with selfedit as it is.
         json: print JSON.
     """

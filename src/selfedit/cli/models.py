@@ -45,9 +45,9 @@ def models(
 def _list(json: bool) -> None:
     from selfedit.models.names import list_models
 
-    found = list_models()
+    infos = list_models()
     if json:
-        print_json(found)
+        print_json(infos)
         return
-    rows = [[m.alias, f"{m.size / 1e6:.0f}", "yes" if m.cached else "no", m.licence, m.source] for m in found]
+    rows = [[m.alias, f"{m.size / 1e6:.0f}", "yes" if m.cached else "no", m.licence, m.source] for m in infos]
     print_table(["model", "MB", "here", "licence", "source"], rows)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfedit.storage.neutral import in_line, in_lines
+
+if TYPE_CHECKING:
+    from selfedit.results.tabular import Table
 
 
 def print_json(value: Any) -> None:
@@ -22,32 +25,24 @@ def write(text: object = "") -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """A table: drawn on a terminal, aligned text elsewhere. Every column after the first is flush right."""
-    columns, rows, title = [*map(in_line, columns)], [[*map(in_line, row)] for row in rows], in_line(title)
-    if sys.stdout.isatty():
-        _print_rich(columns, rows, title)
-        return
-    widths = [max(len(row[place]) for row in (columns, *rows)) for place in range(len(columns))]
-    if title:
-        write(title)
-    for row in (columns, ["-" * width for width in widths], *rows):
-        first, *rest = zip(row, widths, strict=True)
-        cells = [first[0].ljust(first[1]), *[cell.rjust(width) for cell, width in rest]]
-        write("  ".join(cells).rstrip())
-    write()
+    """A table of text. Every column after the first is flush right."""
+    from selfedit.results.tabular import Table
+
+    _print(Table.make(title, columns, rows))
 
 
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+def _print_rich(table: Table) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as RichTable
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left")
-    for place, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if place else "left")
-    for row in rows:
-        table.add_row(*[Text(cell) for cell in row])
-    Console().print(table)
+    title = Text(in_line(table.title)) if table.title else None
+    drawn = RichTable(title=title, title_justify="left")
+    for number, column in enumerate(table.columns):
+        drawn.add_column(Text(in_line(column.name)), justify="right" if number else "left")
+    for row in table.shown():
+        drawn.add_row(*[Text(in_line(cell)) for cell in row])
+    Console().print(drawn)
 
 
 def percent(share: float | None, *, signed: bool = False) -> str:
@@ -55,34 +50,28 @@ def percent(share: float | None, *, signed: bool = False) -> str:
     return "?" if share is None else f"{100 * share:{'+' if signed else ''}.1f}"
 
 
-def print_results(results: dict[str, Any]) -> None:
-    """A run's table, what must be said of it, the paired differences of neighbouring methods, what else it found."""
-    from selfedit.report.words import method_name
+def print_results(stored: dict[str, Any]) -> None:
+    """A run's rows, what must be said of them, the paired differences, what else it found."""
+    from selfedit.results.layout import HELD_OUT, main_tables, more_tables
+    from selfedit.results.results import Results
 
-    columns = ["method", "accuracy %", "se", "n"]
-    rows = [
-        [method_name(results, r["method"]), percent(r["accuracy"]), percent(r["se"]), str(r["n"])]
-        for r in results["rows"]
-    ]
-    if results["rows"] and all("trials" in r for r in results["rows"]):
-        columns.append("trials")
-        for row, r in zip(rows, results["rows"], strict=True):
-            row.append(str(r["trials"]))
-    print_table(columns, rows, title=results.get("title", "Held-out passages (n counts passages)"))
-    for note in results.get("notes", []):
+    results = Results.read(stored)
+    rows, *others = main_tables(results, results.title or HELD_OUT)
+    _print(rows)
+    for note in results.notes:
         write(note)
-    if results.get("notes"):
+    if results.notes:
         write()
-    gaps = [
-        [f"{p['a']} − {p['b']}", percent(p["difference"], signed=True), percent(p["se"]), str(p["n"])]
-        for p in results["paired"]
-    ]
-    columns = ["paired difference", "points", "se", "n"]
-    if "runs" in results:
-        columns += [f"each of {results['runs']} runs", "se over runs"]
-        for gap, p in zip(gaps, results["paired"], strict=True):
-            gap += [", ".join(percent(d, signed=True) for d in p["by_run"]), percent(p["se_runs"])]
-    if gaps:
-        print_table(columns, gaps)
-    for table in results.get("tables", []):
-        print_table(table["columns"], table["rows"], title=table["title"])
+    for table in [*others, *more_tables(results)]:
+        _print(table)
+
+
+def _print(table: Table) -> None:
+    """A table: drawn on a terminal, aligned text elsewhere."""
+    from selfedit.results.render import as_text
+
+    if sys.stdout.isatty():
+        _print_rich(table)
+    else:
+        write(as_text(table))
+        write()

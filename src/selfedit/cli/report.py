@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from selfedit.cli.command import say
 from selfedit.cli.output import print_json, write
+
+if TYPE_CHECKING:
+    from selfedit.results.results import Results
 
 
 def report(
@@ -52,7 +55,7 @@ def report(
 
 def _markdown(runs: list[Path], into: Path | None, block: str) -> None:
     from selfedit.report.markdown import markdown, rewrite
-    from selfedit.rl.evaluate import pool_results
+    from selfedit.results.compare import pool_results
 
     results = [(str(run), _results(run)) for run in runs]
     text = markdown(results[0][1] if len(runs) == 1 else pool_results(results))
@@ -63,12 +66,13 @@ def _markdown(runs: list[Path], into: Path | None, block: str) -> None:
     say(f"the block {block!r} of {into} holds the tables of {', '.join(map(str, runs))}")
 
 
-def _results(run: Path) -> dict[str, Any]:
+def _results(run: Path) -> Results:
     from selfedit.errors import RunFolderError
+    from selfedit.results.results import Results
     from selfedit.run.folder import RunFolder
 
     with RunFolder.read(run) as opened:
         results = opened.results()
     if results is None:
         raise RunFolderError("the run is not finished: it has no results yet", where=run, fix="let it go on first")
-    return results
+    return Results.read(results)

@@ -1,4 +1,10 @@
-"""Every setting of a run as an option of a verb, made from the pydantic models: name, type, bounds, default."""
+"""Every setting of a run as an option of a verb, made from the pydantic models: name, type, bounds, default.
+
+cyclopts makes dotted options of a pydantic model by itself (``settings: Annotated[Settings, Parameter(name="*")]``).
+It cannot take this module's place, tried with cyclopts 5.4: it would check the options alone, before the recipe they
+change is read; ``--heldout none`` would be a file named "none"; ``--edit.passage false`` and ``a,b`` would not be
+understood; bounds would not be in ``--help``; and a verb could not leave out a group of settings that it does not use.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +32,13 @@ def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
 
     def decorate(verb: F) -> F:
         signature = inspect.signature(verb)
-        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        fixed = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
         options = [
             _option(dotted, field)
             for dotted, field in leaves(Settings)
             if not {dotted, dotted.partition(".")[0]} & set(but) and (not parts or dotted.partition(".")[0] in parts)
         ]
-        verb.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        verb.__signature__ = signature.replace(parameters=[*fixed, *options])  # type: ignore[attr-defined]
         return verb
 
     return decorate
@@ -45,8 +51,8 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for dotted, leaf in leaves(kind, f"{prefix}{name}."):
                 # A group's own default (`optim: OptimSettings = OptimSettings(lr=3e-4)`) is what holds.
-                given = getattr(field.default, dotted.removeprefix(f"{prefix}{name}."), leaf.default)
-                yield dotted, _with_default(leaf, given)
+                default = getattr(field.default, dotted.removeprefix(f"{prefix}{name}."), leaf.default)
+                yield dotted, _with_default(leaf, default)
         else:
             yield f"{prefix}{name}", field
 
@@ -62,8 +68,8 @@ def _with_default(field: FieldInfo, default: Any) -> FieldInfo:
 def overrides_from(options: dict[str, str | None]) -> dict[str, Any]:
     """The options that were given, as dotted overrides for `read_settings`, which checks them."""
     kinds = dict(leaves(Settings))
-    found = {name.replace("__", "."): value for name, value in options.items() if value is not None}
-    return {dotted: _value(text, kinds[dotted].annotation) for dotted, text in found.items()}
+    values = {name.replace("__", "."): value for name, value in options.items() if value is not None}
+    return {dotted: _value(text, kinds[dotted].annotation) for dotted, text in values.items()}
 
 
 def _value(text: str, annotation: Any) -> Any:
@@ -100,8 +106,8 @@ def describe(field: FieldInfo) -> str:
     ]
     choices = _choices(field.annotation)
     default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    said = [field.description or "", " | ".join(choices), " and ".join(bounds), f"default {default!s}"]
-    return "; ".join(part for part in said if part)
+    parts = [field.description or "", " | ".join(choices), " and ".join(bounds), f"default {default!s}"]
+    return "; ".join(part for part in parts if part)
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -19,7 +19,7 @@ from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, Optim
 from selfedit.config.judge import JudgeSettings
 from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
 from selfedit.config.own import OwnQuestionSettings
-from selfedit.config.retention import REMEDIES, Remedy, RetentionSettings, parse_remedies, remedies_name
+from selfedit.config.retention import REMEDY_CHOICE, RetentionSettings, parse_remedies, remedies_name
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
 from selfedit.config.settings import Settings, make_settings, read_settings
 from selfedit.config.tables import CptSettings, ExternalSettings, FullSettings, ReplaySettings, SingleSettings
@@ -27,7 +27,7 @@ from selfedit.config.tables import CptSettings, ExternalSettings, FullSettings, 
 __all__ = [
     "ALL_LINEAR",
     "FORMATS",
-    "REMEDIES",
+    "REMEDY_CHOICE",
     "AnswerSettings",
     "ArcAnswerSettings",
     "ArcSettings",
@@ -49,7 +49,6 @@ __all__ = [
     "OwnQuestionSettings",
     "PrimeSettings",
     "RLSettings",
-    "Remedy",
     "ReplaySettings",
     "RetentionSettings",
     "RewardSettings",

@@ -19,6 +19,10 @@ class LoraSettings(Group):
     alpha: float = Field(default=32, gt=0)
     targets: tuple[str, ...] = Field(default=ALL_LINEAR, min_length=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    layers: tuple[int, ...] | None = Field(
+        default=None,
+        description="decoder layers with an adapter, from 0; all if left out; the lower ones are then computed once",
+    )
 
 
 class OptimSettings(Group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator
@@ -40,6 +41,11 @@ class EditSettings(Group):
     """How a self-edit is asked for, and how it becomes training sequences."""
 
     format: Format = "implications"
+    prompt: str | None = Field(
+        default=None,
+        description="what asks for a self-edit, with {passage} and, if you like, {title} in it, or @FILE that holds "
+        "it; absent: the format's own. The format still says how what is written is read",
+    )
     system: str | None = Field(default=None, description="system message of a chat model; absent: its template's own")
     temperature: float = Field(default=1.0, ge=0, le=5)
     top_p: float = Field(default=0.95, gt=0, le=1)
@@ -52,10 +58,23 @@ class EditSettings(Group):
     )
     directives: DirectiveSettings = DirectiveSettings()
 
+    @field_validator("prompt")
+    @classmethod
+    def _template(cls, prompt: str | None) -> str | None:
+        """The template itself: a run's frozen settings must not change with a file."""
+        if prompt is not None and prompt.startswith("@"):
+            try:
+                prompt = Path(prompt[1:]).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"the template cannot be read: {error}") from None
+        if prompt is not None and "{passage}" not in prompt:
+            raise ValueError("the template has no {passage} in it")
+        return prompt
+
 
 class AnswerSettings(Group):
     """How questions are asked and graded."""
 
     system: str | None = Field(default="", description="system message of a chat model; absent: its template's own")
     max_new_tokens: int = Field(default=24, ge=1)
-    grader: str = "contains"
+    grader: str = "concise"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field, field_validator
 
+from selfedit.config.choice import Choice, check_name
 from selfedit.config.group import Group
 
-Remedy = Literal["replay", "kl", "pseudorehearsal", "distil", "gate", "orthogonal", "library"]
-REMEDIES: tuple[Remedy, ...] = get_args(Remedy)
+REMEDY_CHOICE = Choice("retention.remedies", "selfedit.retention.remedies", "REMEDY")
+"""A remedy's module holds its class as ``REMEDY``; see `selfedit.retention.remedies.base`."""
 
 
 class ReplaySettings(Group):
@@ -66,7 +67,7 @@ class LibrarySettings(Group):
 class RetentionSettings(Group):
     """What is done against forgetting: any of the remedies, together where that makes sense."""
 
-    remedies: tuple[Remedy, ...] = ()
+    remedies: tuple[str, ...] = Field(default=(), description="any of ours by name, or your own as package.module:Name")
     replay: ReplaySettings = ReplaySettings()
     kl: KLSettings = KLSettings()
     pseudorehearsal: PseudorehearsalSettings = PseudorehearsalSettings()
@@ -76,7 +77,11 @@ class RetentionSettings(Group):
 
     @field_validator("remedies")
     @classmethod
-    def _together(cls, remedies: tuple[Remedy, ...]) -> tuple[Remedy, ...]:
+    def _together(cls, remedies: tuple[str, ...]) -> tuple[str, ...]:
+        known = REMEDY_CHOICE.names()
+        for name in remedies:
+            if ":" not in check_name(name) and name not in known:
+                raise ValueError(f"there is no remedy {name!r}: choose among {', '.join(known)}")
         if len(set(remedies)) < len(remedies):
             raise ValueError("a remedy is named twice")
         if "library" in remedies and (alone := sorted({"replay", "orthogonal"} & set(remedies))):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from selfedit.config.choice import check_name
 from selfedit.config.group import Group
 from selfedit.config.inner import LoraSettings, OptimSettings
 from selfedit.config.own import OwnQuestionSettings
@@ -23,10 +24,11 @@ class RewardSettings(Group):
     other passages, every inner loop starts on top of them, and their questions are asked again after it.
     """
 
-    signal: Literal["accuracy", "loglik", "proxy"] = Field(
+    signal: Annotated[str, AfterValidator(check_name)] = Field(
         default="accuracy",
-        description="what a self-edit is rewarded for: right answers after the inner loop; how likely the gold answers "
-        "are after it (nothing is decoded); or a judge's marks for its text, with no inner loop",
+        description="what a self-edit is rewarded for: accuracy (right answers after the inner loop), loglik (how "
+        "likely the gold answers are after it; nothing is decoded), proxy (a judge's marks for its text, with no inner "
+        "loop), or a reward of your own as package.module:Name",
     )
     rule: Literal["best-of-m", "improves", "solved"] = "best-of-m"
     threshold: float = Field(
@@ -64,6 +66,11 @@ class RLSettings(Group):
     )
     own: OwnQuestionSettings = OwnQuestionSettings()
     reward: RewardSettings = RewardSettings()
+    update: Annotated[str, AfterValidator(check_name)] = Field(
+        default="filtered_sft",
+        description="how the policy learns from a round: filtered_sft (it imitates the self-edits that were kept), or "
+        "an update of your own as package.module:Name",
+    )
     mstep: MStepSettings = MStepSettings()
 
     @model_validator(mode="after")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from selfedit.config.arc import ArcSettings
+from selfedit.config.choice import check_name
 from selfedit.config.continual import ContinualSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
@@ -31,8 +32,15 @@ class Settings(Group):
     model: str = "smollm2-135m"
     device: str = "auto"
     dtype: str = "auto"
+    deterministic: bool = Field(
+        default=False,
+        description="equal bytes for equal seeds on a GPU too, by slower kernels; on a CPU they are anyway",
+    )
     workers: int = Field(
         default=1, ge=1, le=256, description="processes that inner loops run in, each with its own model"
+    )
+    sampler: Annotated[str, AfterValidator(check_name)] = Field(
+        default="local", description="what writes self-edits: local (this process), or your own as package.module:Name"
     )
     seed: int = Field(default=0, ge=0)
     train: str = "corpus:train"

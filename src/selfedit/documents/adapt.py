@@ -27,7 +27,8 @@ from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.progress import SILENT, ProgressSink, count_up
+from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import canonical_json, folder_atomic, hash_file, write_atomic
@@ -36,7 +37,8 @@ from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
-KIND = PHASE = "adapt"
+KIND = "adapt"
+PLACE = Place(Phase.ADAPT)
 GENERAL = "corpus:heldout"
 """The text whose loss shows damage."""
 _USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
@@ -78,21 +80,23 @@ def adapt_documents(
     contexts = load_contexts(list(documents))
     hashes = {"documents": data_hash(contexts)}
     used = {name: value for name, value in settings.model_dump(mode="json").items() if name in _USED}
-    own = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
-    with RunFolder.open(folder, {**used, **own, "samples": samples, "data": hashes}, kind=KIND) as run:
+    extra = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
+    with RunFolder.open(folder, {**used, **extra, "samples": samples, "data": hashes}, kind=KIND) as run:
         record = environment(hashes)
         run.record_environment(record)
         if (results := run.results()) is not None:
             _saved(run)
             return results
-        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+        lm = lm or load(
+            settings.model, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic
+        )
         grader = get_grader(settings.answer.grader, settings.judge)
         task = KnowledgeTask(lm, settings)
         session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt())
-        asked = _asked(session, contexts) if own_questions else contexts
-        before = _measured(session, "before", asked, None)
+        probes = _asked(session, contexts) if own_questions else contexts
+        before = _measured(session, "before", probes, None)
         adapter = _adapter(session, contexts, samples)
-        after = _measured(session, "after", asked, adapter)
+        after = _measured(session, "after", probes, adapter)
         results = _results(session, contexts, before, after) | {"data": hashes, "settings": used}
         about = {"base": {"name": lm.name, "fingerprint": lm.fingerprint}, "samples": samples, "settings": used}
         write_atomic(run.path / "selfedit.json", canonical_json({**about, "environment": record}))
@@ -102,8 +106,9 @@ def adapt_documents(
 
 def _asked(session: Session, contexts: Sequence[Context]) -> list[Context]:
     """The passages, those without questions with the model's own."""
-    own = {c.id: c for c in with_own_questions(session, [c for c in contexts if not c.questions])}
-    return [own.get(context.id, context) for context in contexts]
+    without = [context for context in contexts if not context.questions]
+    questioned = {context.id: context for context in with_own_questions(session, without)}
+    return [questioned.get(context.id, context) for context in contexts]
 
 
 def _measured(session: Session, name: str, contexts: Sequence[Context], adapter: Adapter | None) -> dict[str, Any]:
@@ -113,8 +118,8 @@ def _measured(session: Session, name: str, contexts: Sequence[Context], adapter:
         return stored
     session.interrupt.check()
     say = f"what it recalls {name}"
-    told = {"progress": session.progress, "interrupt": session.interrupt}
-    answers = ask_questions(session.task, contexts, session.grader, adapter, name=say, **told)
+    reporting = {"progress": session.progress, "interrupt": session.interrupt}
+    answers = ask_questions(session.task, contexts, session.grader, adapter, name=say, **reporting)
     payload = {
         "answers": [asdict(answer) for answer in answers],
         "accuracy": accuracies(answers),
@@ -147,29 +152,21 @@ def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[
     """Each passage's self-edits as one: every line and pair once."""
     if not samples:
         return {}
-    found: dict[str, ParsedEdit] = {}
-    for row in sample(session, PHASE, 0, contexts, samples):
+    edits: dict[str, ParsedEdit] = {}
+    for row in sample(session, PLACE, contexts, samples):
         edit = session.task.parse(row.text)
-        had = found.get(row.context_id, ParsedEdit((), ()))
+        had = edits.get(row.context_id, ParsedEdit((), ()))
         lines, pairs = (tuple(dict.fromkeys(a + b)) for a, b in ((had.lines, edit.lines), (had.pairs, edit.pairs)))
-        found[row.context_id] = replace(edit, lines=lines, pairs=pairs)
-    return found
+        edits[row.context_id] = replace(edit, lines=lines, pairs=pairs)
+    return edits
 
 
 def _train(session: Session, sequences: Sequence[TrainSequence]) -> Adapter:
     task = session.task
-    job = AdaptJob(sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PHASE))
+    job = AdaptJob(sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value))
     total = task.optim.epochs * sum(len(s.ids) for s in sequences)
     with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
-        seen = 0
-
-        def on_step(tokens: int, _: int) -> None:
-            nonlocal seen
-            session.interrupt.check()
-            counter.advance(tokens - seen)
-            seen = tokens
-
-        return adapt(session.lm, [job], on_step)[0]
+        return adapt(session.lm, [job], count_up(counter, session.interrupt.check))[0]
 
 
 def _saved(run: RunFolder) -> Adapter:

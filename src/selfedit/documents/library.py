@@ -18,7 +18,7 @@ from pydantic import BaseModel, StringConstraints
 
 from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
-from selfedit.documents.adapt import PHASE, adapt_documents
+from selfedit.documents.adapt import PLACE, adapt_documents
 from selfedit.errors import DocumentError, ModelFileError, UsageError
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter
@@ -121,37 +121,58 @@ def adapt_library(
     """
     documents = read_documents(sources)
     used = {name: value for name, value in settings.model_dump(mode="json").items() if name in _USED}
-    own = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
+    extra = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
     interrupt = interrupt or Interrupt()
-    with RunFolder.open(folder, {**used, **own, "samples": samples}, kind=KIND) as run:
+    with RunFolder.open(folder, {**used, **extra, "samples": samples}, kind=KIND) as run:
         before = {entry.name: entry for entry in read_library(run.path)}
         by_version = {entry.version: entry for entry in before.values()}
         entries: dict[str, Entry] = {}
         done: dict[str, list[str]] = {name: [] for name in ("added", "changed", "moved", "unchanged", "removed")}
-        gone = [name for name in before if name not in {document.name for document in documents}]
         for document in documents:
             known = by_version.get(document.version)
             if known is None:
                 interrupt.check()
-                lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-                told: Any = {"samples": samples, "own_questions": own_questions, "progress": progress}
-                place = run.path / document.folder
-                place.parent.mkdir(exist_ok=True)
-                found = adapt_documents(place, [document.source], settings, interrupt=interrupt, lm=lm, **told)
-                write_atomic(place / TEXTS, canonical_json([f"{c.title}\n{c.text}" for c in document.contexts]))
-                entries[document.name] = _entry(document, found)
+                lm = lm or load(
+                    settings.model, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic
+                )
+                entries[document.name] = _learn(
+                    run.path / document.folder,
+                    document,
+                    settings,
+                    samples=samples,
+                    own_questions=own_questions,
+                    progress=progress,
+                    interrupt=interrupt,
+                    lm=lm,
+                )
                 # What is finished is in the library at once, beside what there was before.
                 _write(run, {**before, **entries})
                 done["changed" if document.name in before else "added"].append(document.name)
             else:
                 entries[document.name] = replace(known, name=document.name)
                 done["unchanged" if document.name in before else "moved"].append(document.name)
-        done["removed"] = [name for name in gone if before[name].version not in {d.version for d in documents}]
+        done["removed"] = _removed(before, documents)
         _write(run, entries)
         _sweep(run, entries)
         results = _results(run, documents, entries, done, settings)
         run.write_results(results)
     return results
+
+
+def _learn(folder: Path, document: Document, settings: Settings, **options: Any) -> Entry:
+    """Train a document's adapter, and keep its passages beside it for the router."""
+    folder.parent.mkdir(exist_ok=True)
+    results = adapt_documents(folder, [document.source], settings, **options)
+    texts = [f"{context.title}\n{context.text}" for context in document.contexts]
+    write_atomic(folder / TEXTS, canonical_json(texts))
+    return _entry(document, results)
+
+
+def _removed(before: Mapping[str, Entry], documents: Sequence[Document]) -> list[str]:
+    """Documents that are gone; one that has only another name is not."""
+    names = {document.name for document in documents}
+    versions = {document.version for document in documents}
+    return [name for name, entry in before.items() if name not in names and entry.version not in versions]
 
 
 def read_documents(sources: Sequence[str | Path]) -> list[Document]:
@@ -160,22 +181,22 @@ def read_documents(sources: Sequence[str | Path]) -> list[Document]:
     Raises:
         UsageError: two documents have one name.
     """
-    found: list[Document] = []
+    documents: list[Document] = []
     for source in sources:
         path = Path(source)
         if not str(source).startswith(CORPUS_PREFIX) and is_there(path) and path.is_dir():
             inside = [(readable(each.relative_to(path).as_posix()), str(each)) for each in _filled(path)]
         else:
             inside = [(path.name, str(source))]
-        for name, place in inside:
-            contexts = tuple(load_contexts(place))
-            found.append(Document(name, place, contexts, data_hash(contexts)))
+        for name, file in inside:
+            contexts = tuple(load_contexts(file))
+            documents.append(Document(name, file, contexts, data_hash(contexts)))
     by_name: dict[str, Document] = {}
-    for document in found:
+    for document in documents:
         if (other := by_name.setdefault(document.name, document)) is not document:
             fix = "rename one, or give each once"
             raise UsageError(f"two documents have one name: {other.source}", where=document.source, fix=fix)
-    return _different(found)
+    return _different(documents)
 
 
 def _filled(folder: Path) -> list[Path]:
@@ -199,8 +220,8 @@ def _different(documents: Sequence[Document]) -> list[Document]:
     return list(by_version.values())
 
 
-def _entry(document: Document, found: Mapping[str, Any]) -> Entry:
-    recall = {name: found[name] for name in ("accuracy", "loss", "general_loss") if name in found}
+def _entry(document: Document, results: Mapping[str, Any]) -> Entry:
+    recall = {name: results[name] for name in ("accuracy", "loss", "general_loss") if name in results}
     return Entry(document.name, document.version, document.folder, len(document.contexts), recall)
 
 
@@ -221,9 +242,9 @@ def read_library(folder: str | Path) -> list[Entry]:
 
 def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
     """Remove the folders of documents that are gone or have another version by now."""
-    wanted = {run.path / entry.adapter for entry in entries.values()}
+    used_folders = {run.path / entry.adapter for entry in entries.values()}
     for folder in sorted((run.path / "documents").glob("*")):
-        if folder not in wanted:
+        if folder not in used_folders:
             remove(folder)
 
 
@@ -250,15 +271,15 @@ class Library:
 
     def route(self, question: str, title: str = "") -> Entry | None:
         """The document a question goes to, from its words and its topic line alone; None for none."""
-        place = self._router.route(f"{title}\n{question}" if title and self.settings.title else question)
-        return None if place is None else self.entries[place]
+        index = self._router.route(f"{title}\n{question}" if title and self.settings.title else question)
+        return None if index is None else self.entries[index]
 
     def adapter(self, entry: Entry) -> Adapter:
         """A document's adapter, loaded once."""
-        place = self.entries.index(entry)
-        if place not in self._adapters:
-            self._adapters[place] = Adapter.load(self.folder / entry.adapter)
-        return self._adapters[place]
+        index = self.entries.index(entry)
+        if index not in self._adapters:
+            self._adapters[index] = Adapter.load(self.folder / entry.adapter)
+        return self._adapters[index]
 
     def _text(self, entry: Entry) -> str:
         """What an adapter was made from: the document's passages and the model's self-edits of them."""
@@ -266,7 +287,7 @@ class Library:
         try:
             words = _WORDS.shape(_WORDS.json(path / TEXTS), list[str], path / TEXTS)
             with RunFolder.read(path) as run:
-                return "\n".join([*words, *[row.text for row in run.ledger.self_edits(PHASE, 0)]])
+                return "\n".join([*words, *[row.text for row in run.ledger.self_edits(PLACE)]])
         except OSError as error:
             raise _WORDS.refused(str(error), path) from error
 
@@ -287,11 +308,11 @@ def _results(
     library = Library(run.path, settings.retention.library)
     routed = {}
     for document in documents:
-        asked = [(c.title, q.text) for c in document.contexts for q in c.questions]
-        if asked:
-            found = [library.route(question, title) for title, question in asked]
-            right = sum(entry is not None and entry.name == document.name for entry in found)
-            routed[document.name] = {"right": right, "questions": len(asked)}
+        queries = [(c.title, q.text) for c in document.contexts for q in c.questions]
+        if queries:
+            routes = [library.route(question, title) for title, question in queries]
+            right = sum(entry is not None and entry.name == document.name for entry in routes)
+            routed[document.name] = {"right": right, "questions": len(queries)}
     return {
         "experiment": KIND,
         "documents": [asdict(entry) for _, entry in sorted(entries.items())],

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from selfedit.grading.grader import Grader, Reply
+from selfedit.grading.grader import Grader
 from selfedit.grading.stats import share_right
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
@@ -15,7 +15,7 @@ from selfedit.lm.perplexity import mean_losses
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.task import KnowledgeTask
-from selfedit.tasks.task import Context
+from selfedit.tasks.task import Context, reply_to
 
 GROUP = 8
 """Passages whose questions are answered together, and between which the user can stop."""
@@ -42,18 +42,18 @@ def ask_questions(
     interrupt: Interrupt | None = None,
 ) -> list[Answered]:
     """Every question of the contexts, answered and graded; contexts without questions are passed over."""
-    asked = [context for context in contexts if context.questions]
-    found: list[Answered] = []
-    if not asked:
-        return found
-    with progress.task(name, total=sum(len(c.questions) for c in asked), unit="questions") as counter:
-        for start in range(0, len(asked), GROUP):
+    questioned = [context for context in contexts if context.questions]
+    answers: list[Answered] = []
+    if not questioned:
+        return answers
+    with progress.task(name, total=sum(len(c.questions) for c in questioned), unit="questions") as counter:
+        for start in range(0, len(questioned), GROUP):
             if interrupt is not None:
                 interrupt.check()
-            group = _answer(task, asked[start : start + GROUP], grader, adapter)
+            group = _answer(task, questioned[start : start + GROUP], grader, adapter)
             counter.advance(len(group))
-            found += group
-    return found
+            answers += group
+    return answers
 
 
 def _answer(
@@ -62,9 +62,9 @@ def _answer(
     pairs = [(context, question) for context in contexts for question in context.questions]
     prompts = [task.question(context, question) for context, question in pairs]
     limit = task.settings.answer.max_new_tokens
-    said = generate(task.lm, prompts, [adapter] * len(prompts), max_new_tokens=limit)
-    texts = [reply.text for reply in said]
-    grades = grader.grade_all([Reply(q.text, q.answers, text) for (_, q), text in zip(pairs, texts, strict=True)])
+    replies = generate(task.lm, prompts, [adapter] * len(prompts), max_new_tokens=limit)
+    texts = [reply.text for reply in replies]
+    grades = grader.grade_all([reply_to(*pair, text) for pair, text in zip(pairs, texts, strict=True)])
     return [Answered(c.id, q.id, text, grade.correct) for (c, q), text, grade in zip(pairs, texts, grades, strict=True)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from selfedit.lm.generate import generate
 from selfedit.lm.likelihood import answer_losses
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.stack import on_top
+
+_LOG = logging.getLogger(__name__)
 
 
 def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
@@ -24,7 +27,8 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
         seen = tokens
 
     start = time.perf_counter()
-    trained = iter(adapt(lm, [job for job in work.jobs if job is not None], on_step))
+    jobs = [job for job in work.jobs if job is not None]
+    trained = iter(adapt(lm, jobs, on_step, on_device=True, on_halved=_say_halved))
     adapters = [None if job is None else on_top(job.start, next(trained)) for job in work.jobs]
     middle = time.perf_counter()
     asked = [(prompt, adapter) for adapter, own in zip(adapters, work.prompts, strict=True) for prompt in own]
@@ -44,6 +48,10 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
         for adapter, own, gold in zip(adapters, work.prompts, golds, strict=True)
     )
     return Done(loops, middle - start, answered - middle, time.perf_counter() - answered)
+
+
+def _say_halved(rows: int) -> None:
+    _LOG.warning("memory ran out: from here on this group trains %d adapters at once", rows)
 
 
 class LocalEngine:

@@ -34,19 +34,20 @@ class Processes:
         model: name or folder they load.
         device: where they load it.
         dtype: in what.
+        deterministic: see `selfedit.load`.
 
     Raises:
         Unavailable: a worker died (out of memory, most likely).
     """
 
-    def __init__(self, count: int, model: str, device: str, dtype: str) -> None:
+    def __init__(self, count: int, model: str, device: str, dtype: str, deterministic: bool = False) -> None:
         threads = max(1, (os.cpu_count() or 1) // count)
         context = multiprocessing.get_context("spawn")
         self._links: list[Connection] = []
         self._workers: list[Any] = []
         for number in range(count):
             here, there = context.Pipe()
-            arguments = (there, model, device, dtype, threads)
+            arguments = (there, model, _device(device, number), dtype, deterministic, threads)
             worker = context.Process(target=_worker, args=arguments, daemon=True, name=f"selfedit-worker-{number}")
             worker.start()
             there.close()
@@ -117,11 +118,20 @@ class Processes:
         return kind, payload
 
 
+def _device(device: str, number: int) -> str:
+    """Worker ``number``'s device: with several GPUs, one of its own as long as there are as many."""
+    import torch
+
+    if device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return device
+    return f"cuda:{number % torch.cuda.device_count()}"
+
+
 def engine_for(lm: LanguageModel, settings: Settings, model: str | None = None) -> Engine:
     """This process, or as many worker processes as the settings ask for; they load ``model`` if it is another one."""
     if settings.workers == 1:
         return LocalEngine(lm)
-    return Processes(settings.workers, model or settings.model, settings.device, settings.dtype)
+    return Processes(settings.workers, model or settings.model, settings.device, settings.dtype, settings.deterministic)
 
 
 def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
@@ -137,7 +147,7 @@ def _died() -> Unavailable:
     return Unavailable("a worker process died", where="workers", fix=fix)
 
 
-def _worker(link: Connection, model: str, device: str, dtype: str, threads: int) -> None:
+def _worker(link: Connection, model: str, device: str, dtype: str, deterministic: bool, threads: int) -> None:
     """A worker's life: load the model, then do what is sent until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked to stop, and stops us
     import torch
@@ -149,7 +159,7 @@ def _worker(link: Connection, model: str, device: str, dtype: str, threads: int)
     torch.set_num_threads(threads)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            lm = load(model, device=device, dtype=dtype)
+            lm = load(model, device=device, dtype=dtype, deterministic=deterministic)
             while True:
                 link.send(_answer(lm, link, *link.recv()))
         except SelfEditError as error:

@@ -108,4 +108,11 @@ def demo_settings(size: Size, *, seed: int = 0, model: str = "smollm2-135m") -> 
         "rl.candidates": size.candidates,
         "rl.repeats": size.repeats,
     }
-    return read_settings(overrides=SETTINGS | sized)
+    return read_settings(overrides=SETTINGS | sized | _on_gpus())
+
+
+def _on_gpus() -> dict[str, Any]:
+    """On GPUs one worker each, and as many inner loops together as are worth it."""
+    import torch
+
+    return {"workers": torch.cuda.device_count(), "inner.group": "auto"} if torch.cuda.is_available() else {}

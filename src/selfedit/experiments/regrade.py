@@ -13,11 +13,16 @@ from selfedit.experiments.knowledge import cpt, replay, train
 from selfedit.experiments.knowledge.methods import measured_methods, pairs_of
 from selfedit.grading.grade_file import judge_report
 from selfedit.grading.grader import Reply, get_grader
-from selfedit.rl.evaluate import ROUND, answers_of, no_verdicts, on_shared, shares_right, table
+from selfedit.results.compare import compare, on_shared, shares_right
+from selfedit.results.results import Results
+from selfedit.rl.evaluate import no_verdicts, trials_of
 from selfedit.run.folder import RunFolder
-from selfedit.run.ledger import AnswerRow
+from selfedit.run.records import Answer, Trial
 from selfedit.tasks.knowledge.contexts import data_hash
-from selfedit.tasks.task import Context, Question
+from selfedit.tasks.task import Context, Question, reply_to
+
+Trials = Mapping[str, Sequence[Trial]]
+"""For each method, its held-out trials."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,6 @@ class _Asked:
         contexts: reads the passages asked about.
         hash_of: what the hash of these is called in the run's settings.
         source: where they are from.
-        rounds: of the ledger, where its answers are.
     """
 
     methods: Sequence[str]
@@ -38,7 +42,6 @@ class _Asked:
     contexts: Callable[[Settings], list[Context]]
     hash_of: str
     source: object
-    rounds: Sequence[int] = (ROUND,)
 
 
 def _asked(run: RunFolder, settings: Settings) -> _Asked:
@@ -48,8 +51,8 @@ def _asked(run: RunFolder, settings: Settings) -> _Asked:
     if run.kind == replay.KIND:
         return _Asked(replay.ROWS, replay.pairs_of, replay.asked_of, "heldout", settings.replay.folder)
     if run.kind == cpt.KIND:
-        source, rounds = ", ".join(settings.cpt.sources) or settings.heldout, range(settings.eval.repeats)
-        return _Asked(settings.cpt.methods, cpt.pairs_of, cpt.asked_of, "asked", source, rounds)
+        source = ", ".join(settings.cpt.sources) or settings.heldout
+        return _Asked(settings.cpt.methods, cpt.pairs_of, cpt.asked_of, "asked", source)
     raise RunFolderError(f"a run of kind {run.kind!r} has no such table", where=run.path)
 
 
@@ -72,53 +75,62 @@ def run_table(run: RunFolder, grader: str | None = None, overrides: Mapping[str,
     """
     settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, run.path, overrides)
     asked = _asked(run, settings)
-    found = answers_of(run.ledger, asked.methods, asked.rounds)
-    answers = {method: rows for method, rows in found.items() if rows}
-    if not answers:
+    trials = {method: stored for method, stored in trials_of(run.ledger, asked.methods).items() if stored}
+    if not trials:
         raise RunFolderError("no held-out passage is answered yet", where=run.path, fix="let the run go on first")
-    most = max(len({row.context_id for row in rows}) for rows in answers.values())
-    whole = {method: rows for method, rows in answers.items() if len({row.context_id for row in rows}) == most}
+    counts = {method: len({trial.context_id for trial in stored}) for method, stored in trials.items()}
+    whole = {method: stored for method, stored in trials.items() if counts[method] == max(counts.values())}
     graded, more = _stored(whole) if grader is None else _again(run, settings, asked, whole, grader)
     scores = {method: shares_right(_by_context(whole[method], graded[method])) for method in whole}
-    shown = table(on_shared(scores), asked.pairs(list(scores)))
-    return {**shown, "contexts": scores, "grader": grader or settings.answer.grader, **more}
+    compared = compare(on_shared(scores), asked.pairs(list(scores)))
+    return Results(
+        experiment=run.kind,
+        rows=compared.rows,
+        paired=compared.paired,
+        contexts=scores,
+        grader=grader or settings.answer.grader,
+        more=more,
+    ).as_dict()
 
 
-def _stored(
-    answers: Mapping[str, Sequence[AnswerRow]],
-) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:
-    verdicts = {method: [row.correct for row in rows] for method, rows in answers.items()}
-    return verdicts, {"no_verdict": no_verdicts(answers)}
+def _stored(trials: Trials) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:
+    verdicts = {method: [a.correct for a in _answers(stored)] for method, stored in trials.items()}
+    return verdicts, {"no_verdict": no_verdicts(trials)}
 
 
 def _again(
-    run: RunFolder, settings: Settings, asked: _Asked, answers: Mapping[str, Sequence[AnswerRow]], name: str
+    run: RunFolder, settings: Settings, asked: _Asked, trials: Trials, name: str
 ) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:
     """Grade every answer with another grader, all at once; and what is to be said of it."""
     grader = get_grader(name, settings.judge)
     questions = _questions(run, settings, asked)
-    said = {method: [_reply(row, questions) for row in rows] for method, rows in answers.items()}
-    grades = iter(grader.grade_all([reply for replies in said.values() for reply in replies]))
-    verdicts = {method: [next(grades).correct for _ in replies] for method, replies in said.items()}
-    missing = {method: of.count(None) for method, of in verdicts.items() if None in of}
+    replies = {method: [_reply(answer, questions) for answer in _answers(of)] for method, of in trials.items()}
+    every = [reply for of_method in replies.values() for reply in of_method]
+    grades = iter(grader.grade_all(every))
+    verdicts = {method: [next(grades).correct for _ in of_method] for method, of_method in replies.items()}
+    missing = {method: given.count(None) for method, given in verdicts.items() if None in given}
     return verdicts, {"no_verdict": missing} | judge_report(grader)
 
 
-def _questions(run: RunFolder, settings: Settings, asked: _Asked) -> dict[str, Question]:
+def _answers(trials: Sequence[Trial]) -> list[Answer]:
+    return [answer for trial in trials for answer in trial.answers]
+
+
+def _questions(run: RunFolder, settings: Settings, asked: _Asked) -> dict[str, tuple[Context, Question]]:
     contexts = asked.contexts(settings)
     if data_hash(contexts) != run.settings["data"][asked.hash_of]:
         fix = "put the file back that the run was started with"
         raise DataError("the passages asked about have changed since the run", where=asked.source, fix=fix)
-    return {question.id: question for context in contexts for question in context.questions}
+    return {question.id: (context, question) for context in contexts for question in context.questions}
 
 
-def _reply(row: AnswerRow, questions: Mapping[str, Question]) -> Reply:
-    question = questions[row.question_id]
-    return Reply(question.text, question.answers, row.text)
+def _reply(answer: Answer, questions: Mapping[str, tuple[Context, Question]]) -> Reply:
+    return reply_to(*questions[answer.question_id], answer.text)
 
 
-def _by_context(rows: Sequence[AnswerRow], verdicts: Sequence[bool | None]) -> dict[str, list[bool | None]]:
+def _by_context(trials: Sequence[Trial], verdicts: Sequence[bool | None]) -> dict[str, list[bool | None]]:
     grouped: dict[str, list[bool | None]] = defaultdict(list)
-    for row, verdict in zip(rows, verdicts, strict=True):
-        grouped[row.context_id].append(verdict)
+    remaining = iter(verdicts)
+    for trial in trials:
+        grouped[trial.context_id] += [next(remaining) for _ in trial.answers]
     return grouped

@@ -2,25 +2,27 @@
 
 What it was fitted on, and how far it agreed with the judge on questions it had not seen, is in its data file
 (:attr:`CalibratedGrader.about`). It was fitted on English; replies in other languages are judged by the same overlaps,
-and an answer equal to a gold one is right in any. Like every text measure it can be talked into a yes: it is made
-for scoring models, not for adversaries.
+and an answer equal to a gold one is right in any. No labelled reply tries to talk its way into a yes, so no tree
+learned to refuse one: an answer that ``concise`` refuses for more than its length (a list, two alternatives, a
+negation, a doubt, a recital) is wrong before the trees are asked.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from math import log
+from math import exp, inf, log
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from selfedit.errors import FormatError
+from selfedit.grading.concise import AT_ANY_LENGTH, refusal
 from selfedit.grading.features import VERSION, features
 from selfedit.grading.grader import Grade, Grader, Reply
 from selfedit.grading.text import exact_match, normalise, usable_golds
@@ -142,19 +144,36 @@ class CalibratedGrader(Grader):
         odds = self._forest.log_odds(np.array(rows, dtype=np.float64).reshape(len(rows), len(self._names)))
         best = [0.0] * len(replies)
         for (at, reply, gold), value in zip(pairs, odds, strict=True):
-            best[at] = max(best[at], self._probability(reply, gold, float(value)))
+            best[at] = max(best[at], 1 / (1 + exp(-settled(reply, gold, float(value)))))
+        refused = [is_refused(reply) for reply in replies]
+        best = [0.0 if wrong else score for wrong, score in zip(refused, best, strict=True)]
         return [Grade(score >= self.threshold, score, self.name) for score in best]
 
     def _row(self, question: str, gold: str, answer: str) -> list[float]:
         values = features(question, gold, answer, self.stems.rarity)
         return [values[name] for name in self._names]
 
-    def _probability(self, reply: Reply, gold: str, log_odds: float) -> float:
-        if not normalise(reply.answer):
-            return 0.0
-        if exact_match(reply.answer, [gold]):
-            return 1.0  # certain, in any language
-        return float(1 / (1 + np.exp(-log_odds)))
+
+def known_questions(grader: Grader, questions: Iterable[str]) -> list[str]:
+    """The questions whose verdicts a grader was fitted on, each once; none for a grader that is not fitted.
+
+    A table says how many there are, or leaves them out: how well the grader does on them says nothing about others.
+    """
+    if not isinstance(grader, CalibratedGrader):
+        return []
+    return [question for question in dict.fromkeys(questions) if grader.knows(question)]
+
+
+def is_refused(reply: Reply) -> bool:
+    """Whether the answer is wrong whatever the trees say: it states a gold answer, and offers or denies it too."""
+    return refusal(reply, AT_ANY_LENGTH) not in (None, "missing")
+
+
+def settled(reply: Reply, gold: str, log_odds: float) -> float:
+    """The log-odds, unless no model is needed: silence is wrong, a gold answer itself is right in any language."""
+    if not normalise(reply.answer):
+        return -inf
+    return inf if exact_match(reply.answer, [gold]) else log_odds
 
 
 def question_mark(question: str) -> str:

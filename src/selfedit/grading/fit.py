@@ -21,12 +21,10 @@ import numpy as np
 
 from selfedit.errors import DataError, SelfEditError, Unavailable
 from selfedit.grading.agreement import agreement, question_groups
-from selfedit.grading.calibrated import FORMAT, Forest, StemCounts, question_mark
+from selfedit.grading.calibrated import FORMAT, Forest, StemCounts, is_refused, question_mark, settled
 from selfedit.grading.features import VERSION, features
-from selfedit.grading.grader import Reply
 from selfedit.grading.labels import Label, read_labels
 from selfedit.grading.stats import mean_se
-from selfedit.grading.text import exact_match, normalise
 from selfedit.grading.view import view
 
 _ALL_ROUNDS: Any = False  # typed as a string in scikit-learn, documented as "auto" or a bool
@@ -208,14 +206,13 @@ def _unseen_odds(labels: Sequence[Label], rows: _Rows, settings: FitSettings) ->
     for at in np.unique(fold):
         base, trees = fit_trees(rows.values[fold != at], rows.correct[fold != at], rows.group[fold != at], settings)
         odds[fold == at] = Forest(trees, base).log_odds(rows.values[fold == at])
-    return np.array([settled(label.reply, float(value)) for label, value in zip(labels, odds, strict=True)]), fold
+    return np.array([_settled(label, float(value)) for label, value in zip(labels, odds, strict=True)]), fold
 
 
-def settled(reply: Reply, log_odds: float) -> float:
-    """The log-odds, unless no model is needed: silence is wrong, a gold answer itself is right."""
-    if not normalise(reply.answer):
+def _settled(label: Label, log_odds: float) -> float:
+    if is_refused(label.reply):
         return -math.inf
-    return math.inf if exact_match(reply.answer, reply.golds) else log_odds
+    return max(settled(label.reply, gold, log_odds) for gold in label.golds)
 
 
 def _cut_elsewhere(odds: np.ndarray, correct: np.ndarray, fold: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Graders: from a question, its gold answers and a reply to a verdict.
 
-Those here need no model, no key and no data file. ``calibrated`` (:mod:`selfedit.grading.calibrated`) is fitted on
-GPT-4.1's verdicts and is the default where numbers are held against published ones; ``judge``
+Those here need no model, no key and no data file, nor does ``concise`` (:mod:`selfedit.grading.concise`), the default
+for rewards and tables, which is hard to talk into a yes. ``calibrated`` (:mod:`selfedit.grading.calibrated`) is fitted
+on GPT-4.1's verdicts and is the default where numbers are held against published ones; ``judge``
 (:mod:`selfedit.grading.judge`) asks a language model at an endpoint.
 """
 
@@ -17,11 +18,21 @@ from selfedit.grading.text import contains_gold, exact_match, token_f1
 
 
 class Reply(NamedTuple):
-    """One answer to grade: the question, every acceptable gold answer, and what was answered."""
+    """One answer to grade.
+
+    Attributes:
+        question: what was asked.
+        golds: every acceptable gold answer.
+        answer: what was answered.
+        others: gold answers to the other questions of the passage, if it is known.
+        passage: the passage, if it is known.
+    """
 
     question: str
     golds: Sequence[str]
     answer: str
+    others: Sequence[str] = ()
+    passage: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class Grader(Protocol):
 
     def grade_all(self, replies: Sequence[Reply]) -> list[Grade]:
         """Grade many answers, in their order."""
-        return [self.grade(*reply) for reply in replies]
+        return [self.grade(reply.question, reply.golds, reply.answer) for reply in replies]
 
 
 class ExactGrader(Grader):
@@ -107,7 +118,7 @@ class F1Grader(Grader):
 
 NO_VERDICT = "see what the grader replied, and start again in a new folder with another answer.grader"
 """What to do where no answer, or too few of them, got a verdict."""
-GRADERS = ("contains", "exact", "f1", "calibrated", "judge")
+GRADERS = ("concise", "contains", "exact", "f1", "calibrated", "judge")
 """Every grader's name."""
 
 
@@ -121,6 +132,10 @@ def get_grader(name: str, judge: JudgeSettings | None = None) -> Grader:
     Raises:
         UsageError: there is none of that name (the message lists those there are), or no model to judge is named.
     """
+    if name == "concise":
+        from selfedit.grading.concise import ConciseGrader  # imports this module
+
+        return ConciseGrader()
     if name == "calibrated":
         from selfedit.grading.calibrated import CalibratedGrader  # reads its data file: only when asked for
 

@@ -9,6 +9,12 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.resources import files
 
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text, each once."""
+    return frozenset(text.split())
+
+
 _STOP = """
 a an the and or but nor so yet if then than that this these those it its they them their he him his she her we us
 our you your i me my mine who whom whose which what when where why how is are was were be been being am do does did
@@ -18,7 +24,7 @@ not no also very just only such both each every any some all most more many much
 because while until against within upon toward towards across along around behind beyond near since throughout it's
 e.g i.e etc called known named considered
 """
-STOP_WORDS = frozenset(_STOP.split())
+STOP_WORDS = word_set(_STOP)
 """Words that carry little of an answer."""
 
 _NEGATIONS = "not no never none neither nor without cannot cant dont doesnt didnt isnt arent wasnt werent wont wouldnt"

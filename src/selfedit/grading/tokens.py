@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
@@ -69,7 +69,7 @@ def _kind(char: str) -> str:
         return "mark"
     if char == "%":
         return "percent"
-    if _UNSPACED.match(char):
+    if UNSPACED.match(char):
         return "character"
     return "hangul" if _HANGUL.match(char) else "spaced"
 

@@ -24,13 +24,14 @@ class Outside:
 
     def __init__(self, bank: AdapterBank, k: int, earlier: Adapter) -> None:
         self._fences: list[tuple[Tensor, Tensor]] = []
+        self._row = bank.values[k], bank.computed[k]
         for name, (a, _) in earlier.tensors.items():
             if name not in bank.slots:
                 continue
             if earlier.spec.rank >= a.shape[1]:
                 what = f"earlier adapters of rank {earlier.spec.rank} span all {a.shape[1]} inputs of {name}"
                 raise UsageError(what, where="lora.rank", fix="lower inner.lora.rank, or make fewer edits")
-            row = bank.slots[name].a[k]  # [r, in]
+            row = bank.matrices(name, bank.values[k])[0]  # [r, in]
             basis = _basis(a).to(row)  # [in, R]
             self._fences.append((row, basis))
         self.project()
@@ -39,6 +40,9 @@ class Outside:
         """Take the part in the span out of A, in place."""
         for a, basis in self._fences:
             a.sub_((a @ basis) @ basis.T)
+        values, computed = self._row
+        if values.data_ptr() != computed.data_ptr():
+            computed.copy_(values)
 
 
 def _basis(a: Tensor) -> Tensor:

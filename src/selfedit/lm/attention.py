@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
-from selfedit.lm.segments import Pad, Segments, Unpad
+from selfedit.lm.segments import IntArray, Pad, Segments, Unpad, segments_of
 
 NAME = "selfedit"
+MAX_BUCKETS = 4
+"""Buckets of one pass's sequences at the most: each is a call of its own for every layer."""
 
 
 class Plan(Protocol):
@@ -59,6 +62,33 @@ class Packed:
         return Pad.apply(packed, self.segments)
 
 
+class Ragged:
+    """Causal attention within each sequence of a packed batch by offsets: nothing is padded. For a GPU, in 16 bits.
+
+    Attributes:
+        ends: where sequences end, after a leading 0, ``[S + 1]`` int32; a sequence may have no token.
+        longest: no sequence has more tokens.
+    """
+
+    def __init__(self, ends: Tensor, longest: int) -> None:
+        self.ends, self.longest = ends, longest
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        """See `Plan`."""
+        # The operator itself, not torch.nn.attention.varlen: that one's arguments differ between torch 2.10 and 2.13.
+        return torch.ops.aten._flash_attention_forward(
+            q, k, v, self.ends, self.ends, self.longest, self.longest, 0.0, True, False, scale=scale
+        )[0]
+
+
+def packed_attention(lengths: IntArray, device: torch.device, dtype: torch.dtype) -> Packed | Ragged:
+    """Attention within sequences laid end to end, the way the device does it best."""
+    if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16):
+        ends = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+        return Ragged(torch.from_numpy(ends).to(device), int(lengths.max()))
+    return Packed(segments_of(np.arange(int(lengths.sum())), lengths, device, dtype, most=MAX_BUCKETS))
+
+
 class KeyValueCache:
     """Keys and values of R rows, preallocated for the longest row: ``[R, Hkv, S, D]`` a layer.
 
@@ -70,6 +100,11 @@ class KeyValueCache:
         make = lambda: torch.zeros(rows, heads, slots, size, device=like.device, dtype=like.dtype)  # noqa: E731
         self.keys = [make() for _ in range(layers)]
         self.values = [make() for _ in range(layers)]
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone, in this order, ``[n]``."""
+        self.keys = [store.index_select(0, rows) for store in self.keys]
+        self.values = [store.index_select(0, rows) for store in self.values]
 
     def move(self, target: int, source: int) -> None:
         """Copy row ``source`` over row ``target``."""
@@ -83,8 +118,10 @@ class Prefill:
     A prompt that several rows share is read once and written to each of them.
     """
 
-    def __init__(self, segments: Segments, rows: Tensor, slots: Tensor, source: Tensor, cache: KeyValueCache) -> None:
-        self.packed = Packed(segments)
+    def __init__(
+        self, packed: Packed | Ragged, rows: Tensor, slots: Tensor, source: Tensor, cache: KeyValueCache
+    ) -> None:
+        self.packed = packed
         self.rows, self.slots, self.source, self.cache = rows, slots, source, cache
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
@@ -102,10 +139,11 @@ class Decode:
         mask: 0 where a slot may be seen and −inf where not, ``[R, 1, 1, S]``, S the longest row with its new token.
     """
 
-    def __init__(self, cache: KeyValueCache, lengths: Tensor) -> None:
+    def __init__(self, cache: KeyValueCache, lengths: Tensor, span: int | None = None) -> None:
+        """``span``: slots that are looked at, where the host is not to ask the device for the longest row."""
         self.cache, self.lengths = cache, lengths
         self.rows = torch.arange(lengths.numel(), device=lengths.device)
-        self.span = int(lengths.max()) + 1
+        self.span = int(lengths.max()) + 1 if span is None else span
         visible = torch.arange(self.span, device=lengths.device)[None] <= lengths[:, None]
         like = cache.keys[0]
         self.mask = torch.zeros(visible.shape, device=like.device, dtype=like.dtype).masked_fill_(~visible, -torch.inf)

@@ -9,17 +9,22 @@ training: the gradient of a zero row of A is a product with the zero column of B
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from selfedit.errors import UsageError
+from selfedit.lm.grouped import Offsets, grouped_product
 from selfedit.lm.lora import Adapter, LoraSpec
+from selfedit.lm.memory import keep_memory
 from selfedit.lm.segments import Bucket, Segments
+
+Route = Segments | Offsets
+"""Which packed tokens go through which adapter: as padded buckets, or as offsets of tokens in the adapters' order."""
 
 
 class BankLinear(nn.Linear):
@@ -48,12 +53,15 @@ def shared_product(x: Tensor, modules: tuple[BankLinear, ...]) -> tuple[Tensor, 
     Together they pad the input once, and their gradients meet in one buffer.
     """
     slots = [module.slot for module in modules if module.slot is not None]
-    segments = slots[0].segments if slots else None
-    if segments is None or not segments.buckets:
+    route = slots[0].route if slots else None
+    if route is None or (isinstance(route, Segments) and not route.buckets):
         return tuple(F.linear(x, module.weight, module.bias) for module in modules)
-    outs: tuple[Tensor, ...] = _BankProduct.apply(x, slots[0].anchor, segments, modules)  # pyright: ignore[reportAssignmentType]
+    if isinstance(route, Offsets):
+        outs = grouped_product(x, slots[0].anchor, route, modules)
+    else:
+        outs: tuple[Tensor, ...] = _BankProduct.apply(x, slots[0].anchor, route, modules)  # pyright: ignore[reportAssignmentType]
     below = [None if module.slot is None else module.slot.below for module in modules]
-    return tuple(out if add is None else out + add(x, segments) for out, add in zip(outs, below, strict=True))
+    return tuple(out if add is None else out + add(x, route) for out, add in zip(outs, below, strict=True))
 
 
 class BankSlot:
@@ -62,12 +70,12 @@ class BankSlot:
     def __init__(
         self, a: Tensor, b: Tensor, grad_a: Tensor, grad_b: Tensor, scale: Tensor, anchor: Tensor | None
     ) -> None:
-        self.a, self.b = a, b  # [K, r, in], [K, out, r]
+        self.a, self.b = a, b  # [K, r, in], [K, out, r], in the dtype that the model computes in
         self.grad_a, self.grad_b = grad_a, grad_b
         self.scale = scale  # [K, 1, 1]
         self.anchor = anchor  # requires grad in training, so that autograd calls our backward even in the lowest layer
-        self.segments: Segments | None = None
-        self.below: Callable[[Tensor, Segments], Tensor] | None = None  # frozen adapters: `selfedit.lm.below`
+        self.route: Route | None = None
+        self.below: Callable[[Tensor, Route], Tensor] | None = None  # frozen adapters: `selfedit.lm.below`
         self.dropout: Tensor | None = None  # [T, in], this step's mask, already divided by the share kept
 
     def pick(self, bucket: Bucket, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -185,86 +193,165 @@ def _put(grads: Tensor, bucket: Bucket, part: Tensor) -> None:
         grads.index_copy_(0, bucket.segments, part.to(grads.dtype))
 
 
+class Part(NamedTuple):
+    """Where a module's A ``[r, in]`` and B ``[out, r]`` lie in a row of the bank: all the As first, then all the Bs."""
+
+    a: slice
+    b: slice
+
+
 class AdapterBank:
-    """K adapters of possibly different rank, alpha and targets on one model.
+    """K adapters of possibly different rank, alpha, targets and layers on one model.
 
     Args:
         model: a transformers model whose linear modules are `BankLinear` (`selfedit.load` sees to it).
         specs: one `LoraSpec` an adapter.
+        rows: adapters at once, where fewer than ``specs`` fit and the others take a row later; one a spec if not given.
+        train: keep master values and gradients.
+        masters: keep the values in float32 or wider even where the model computes in less; not needed to answer only.
 
     Attributes:
-        values: all parameters, ``[K, P]``, float32 (float64 for a float64 model); row k is adapter k.
-        grads: their gradients, same shape; None unless the bank is for training.
+        values: all parameters, ``[K, P]``, never below float32 in training; row k is adapter k.
+        computed: the same in the dtype that the model computes in, what products read; ``values`` itself where equal.
+        grads: gradients, ``[K, P]``; None unless the bank is for training.
     """
 
-    def __init__(self, model: nn.Module, specs: Sequence[LoraSpec], *, train: bool = False) -> None:
-        self.specs = list(specs)
-        self.rank = max(spec.rank for spec in specs)
+    def __init__(
+        self,
+        model: nn.Module,
+        specs: Sequence[LoraSpec],
+        *,
+        rows: int | None = None,
+        train: bool = False,
+        masters: bool = True,
+    ) -> None:
+        self.specs = list(specs[:rows])
         modules = {name: m for name, m in model.named_modules() if isinstance(m, BankLinear)}
-        wanted = {target for spec in specs for target in spec.targets}
-        self.modules = {name: m for name, m in modules.items() if name.rsplit(".", 1)[-1] in wanted}
-        _check_targets(wanted, self.modules, modules)
+        targets = {target for spec in specs for target in spec.targets}
+        _check_targets(targets, {n: m for n, m in modules.items() if leaf(n) in targets}, modules)
+        _check_layers(specs, modules)
+        self.modules = {name: m for name, m in modules.items() if any(adapts(spec, name) for spec in specs)}
         weight = next(iter(self.modules.values())).weight
-        count = sum(self.rank * (m.in_features + m.out_features) for m in self.modules.values())
-        # Master weights: never below float32, whatever the model computes in.
-        dtype = torch.promote_types(weight.dtype, torch.float32)
+        if weight.device.type == "cpu":
+            keep_memory()
+        self.rank = _padded_rank(max(spec.rank for spec in specs), weight)
+        self.parts = dict(self._parts())
+        count = max(part.b.stop for part in self.parts.values())
+        dtype = torch.promote_types(weight.dtype, torch.float32) if train or masters else weight.dtype
         self.values = torch.zeros(len(self.specs), count, device=weight.device, dtype=dtype)
-        self.grads = torch.zeros_like(self.values) if train else None
-        scale = torch.tensor([spec.scale for spec in specs], device=weight.device, dtype=dtype)[:, None, None]
-        self.slots = dict(self._slots(scale))
+        self.computed = self.values if dtype == weight.dtype else self.values.to(weight.dtype)
+        # On a GPU the gradients stay as the products made them: half the memory to write, and Adam's own are wider.
+        grads = weight.dtype if weight.device.type == "cuda" else dtype
+        self.grads = torch.zeros(self.values.shape, device=weight.device, dtype=grads) if train else None
+        self.scale = torch.tensor([spec.scale for spec in self.specs], device=weight.device, dtype=dtype)[:, None, None]
+        self.slots = dict(self._slots())
 
-    def _slots(self, scale: Tensor) -> Iterator[tuple[str, BankSlot]]:
-        start, k, r = 0, len(self.specs), self.rank
-        anchor = None if self.grads is None else torch.zeros(0, device=self.values.device, requires_grad=True)
-        grads = self.values if self.grads is None else self.grads
+    def _parts(self) -> Iterator[tuple[str, Part]]:
+        start_a, start_b = 0, self.rank * sum(module.in_features for module in self.modules.values())
         for name, module in self.modules.items():
-            middle = start + r * module.in_features
-            end = middle + r * module.out_features
-            a, grad_a = (source[:, start:middle].view(k, r, module.in_features) for source in (self.values, grads))
-            b, grad_b = (source[:, middle:end].view(k, module.out_features, r) for source in (self.values, grads))
-            yield name, BankSlot(a, b, grad_a, grad_b, scale, anchor)
-            start = end
+            end_a = start_a + self.rank * module.in_features
+            end_b = start_b + self.rank * module.out_features
+            yield name, Part(slice(start_a, end_a), slice(start_b, end_b))
+            start_a, start_b = end_a, end_b
+
+    def _slots(self) -> Iterator[tuple[str, BankSlot]]:
+        anchor = None if self.grads is None else torch.zeros(0, device=self.values.device, requires_grad=True)
+        grads = self.computed if self.grads is None else self.grads
+        for name in self.modules:
+            yield name, BankSlot(*self.matrices(name, self.computed), *self.matrices(name, grads), self.scale, anchor)
+
+    def matrices(self, name: str, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """A module's A ``[…, r, in]`` and B ``[…, out, r]`` as views of rows like the bank's, ``[…, P]``."""
+        part, module = self.parts[name], self.modules[name]
+        a = rows[..., part.a].view(*rows.shape[:-1], self.rank, module.in_features)
+        b = rows[..., part.b].view(*rows.shape[:-1], module.out_features, self.rank)
+        return a, b
+
+    @property
+    def drawn(self) -> int:
+        """Numbers of a row that are drawn at random for a new adapter: those of the As."""
+        return min(part.b.start for part in self.parts.values())
+
+    def initial(self, spec: LoraSpec, seed: int) -> Tensor:
+        """PEFT's initial values of a new adapter's As, ``[drawn]`` on the CPU: uniform in ±1/√in (Kaiming, a = √5).
+
+        The Bs are zero. They are drawn from ``seed`` alone, module by module in the model's order, each ``[rank, in]``
+        at the adapter's own rank, so the values do not depend on the bank it is in. Safe to call from several threads.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        on_gpu = self.values.device.type == "cuda"
+        row = torch.empty(self.drawn, pin_memory=on_gpu)  # float32, whatever is computed in
+        for name, module in self.modules.items():
+            a = row[self.parts[name].a].view(self.rank, module.in_features)
+            rank = spec.rank if adapts(spec, name) else 0
+            if rank:
+                bound = 1 / math.sqrt(module.in_features)
+                a[:rank].uniform_(-bound, bound, generator=generator)
+            a[rank:].zero_()
+        return row
+
+    def begin(self, k: int, spec: LoraSpec, initial: Tensor) -> None:
+        """Make row k a new adapter of this kind with these `initial` values, ``[drawn]``."""
+        self.specs[k] = spec
+        self.scale[k] = spec.scale
+        self.values[k, : self.drawn].copy_(initial, non_blocking=True)
+        self.values[k, self.drawn :].zero_()
+        if self.computed is not self.values:
+            self.computed[k].copy_(self.values[k])
 
     def initialise(self, k: int, seed: int) -> None:
-        """Give adapter k PEFT's initial values: A uniform in ±1/√in (Kaiming, a = √5), B zero.
-
-        They are drawn from ``seed`` alone, module by module in the model's order, each ``[rank, in]`` at the adapter's
-        own rank, so the values do not depend on the bank it is in.
-        """
-        spec = self.specs[k]
-        generator = torch.Generator().manual_seed(seed)
-        for name, slot in self.slots.items():
-            slot.a[k].zero_()
-            slot.b[k].zero_()
-            if name.rsplit(".", 1)[-1] in spec.targets:
-                bound = 1 / math.sqrt(slot.a.shape[-1])
-                drawn = torch.empty(spec.rank, slot.a.shape[-1]).uniform_(-bound, bound, generator=generator)
-                slot.a[k, : spec.rank].copy_(drawn)
+        """Give adapter k its `initial` values."""
+        self.begin(k, self.specs[k], self.initial(self.specs[k], seed))
 
     def put(self, k: int, adapter: Adapter) -> None:
         """Load a trained adapter into row k."""
+        self.specs[k] = adapter.spec
+        self.scale[k] = adapter.spec.scale
         self.values[k].zero_()
         missing = sorted(set(adapter.tensors) - set(self.slots))
         if missing:
             fix = "use the model the adapter was trained on"
             raise UsageError(f"the model has no module {missing[0]}", where=adapter.base, fix=fix)
+        if self._is_row(adapter):
+            parts = [adapter.tensors[name][half].flatten() for half in (0, 1) for name in self.modules]
+            self.values[k].copy_(torch.cat(parts))  # one copy for hundreds
+            if self.computed is not self.values:
+                self.computed[k].copy_(self.values[k])
+            return
         for name, (a, b) in adapter.tensors.items():
-            slot = self.slots[name]
-            if a.shape[1] != slot.a.shape[2] or b.shape[0] != slot.b.shape[1]:
-                shapes = f"{b.shape[0]}×{a.shape[1]}, the model's {slot.b.shape[1]}×{slot.a.shape[2]}"
+            into_a, into_b = self.matrices(name, self.values[k])
+            if a.shape[1] != into_a.shape[1] or b.shape[0] != into_b.shape[0]:
+                shapes = f"{b.shape[0]}×{a.shape[1]}, the model's {into_b.shape[0]}×{into_a.shape[1]}"
                 what = f"the adapter's {name} is {shapes}"
                 raise UsageError(what, where=adapter.base, fix="use the model the adapter was trained on")
-            slot.a[k, : a.shape[0]].copy_(a)
-            slot.b[k, :, : a.shape[0]].copy_(b)
+            into_a[: a.shape[0]].copy_(a)
+            into_b[:, : a.shape[0]].copy_(b)
+        if self.computed is not self.values:
+            self.computed[k].copy_(self.values[k])
 
-    def take(self, k: int) -> dict[str, tuple[Tensor, Tensor]]:
-        """A copy of adapter k's matrices at its own rank, on the CPU in the bank's dtype."""
-        spec = self.specs[k]
-        return {
-            name: (slot.a[k, : spec.rank].detach().cpu().clone(), slot.b[k, :, : spec.rank].detach().cpu().clone())
-            for name, slot in self.slots.items()
-            if name.rsplit(".", 1)[-1] in spec.targets
-        }
+    def _is_row(self, adapter: Adapter) -> bool:
+        """Whether an adapter's matrices end to end are a row: all modules, at the bank's rank and the model's sizes."""
+        return adapter.tensors.keys() == self.modules.keys() and all(
+            adapter.tensors[name][0].shape == (self.rank, module.in_features)
+            and adapter.tensors[name][1].shape == (module.out_features, self.rank)
+            for name, module in self.modules.items()
+        )
+
+    def clear(self, k: int) -> None:
+        """Make row k an adapter that adds nothing."""
+        self.values[k].zero_()
+        self.computed[k].zero_()
+
+    def take(self, k: int, *, on_device: bool = False) -> dict[str, tuple[Tensor, Tensor]]:
+        """A copy of adapter k's matrices at its own rank in the values' dtype, on the CPU unless told otherwise."""
+        spec, row = self.specs[k], self.values[k].detach()
+        row = row.clone() if on_device or row.device.type == "cpu" else row.cpu()
+        taken = {}
+        for name in self.modules:
+            if adapts(spec, name):
+                a, b = self.matrices(name, row)
+                taken[name] = (a[: spec.rank].clone(), b[:, : spec.rank].clone())
+        return taken
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -277,10 +364,10 @@ class AdapterBank:
             for module in self.modules.values():
                 module.slot = None
 
-    def assign(self, segments: Segments | None) -> None:
+    def assign(self, route: Route | None) -> None:
         """Say which packed tokens go through which adapter from now on; None means through none."""
         for slot in self.slots.values():
-            slot.segments = segments
+            slot.route = route
 
     def draw_dropout(self, owners: Sequence[tuple[int, int, torch.Generator]], total: int) -> None:
         """Draw this step's dropout masks: (adapter, tokens, its own generator) in packed order, ``total`` tokens.
@@ -294,16 +381,44 @@ class AdapterBank:
     def _mask(
         self, name: str, slot: BankSlot, owners: Sequence[tuple[int, int, torch.Generator]], total: int
     ) -> Tensor:
-        weight, leaf = self.modules[name].weight, name.rsplit(".", 1)[-1]
+        weight = self.modules[name].weight
         mask = torch.ones(total, slot.a.shape[-1], device=weight.device, dtype=weight.dtype)
         start = 0
         for k, count, generator in owners:
             keep = 1 - self.specs[k].dropout
-            if keep < 1 and leaf in self.specs[k].targets:
+            if keep < 1 and adapts(self.specs[k], name):
                 drawn = torch.empty(count, slot.a.shape[-1]).bernoulli_(keep, generator=generator)
                 mask[start : start + count].copy_(drawn).div_(keep)
             start += count
         return mask
+
+
+def leaf(name: str) -> str:
+    """The last part of a module's name: ``q_proj``."""
+    return name.rsplit(".", 1)[-1]
+
+
+def layer_of(name: str) -> int | None:
+    """The decoder layer in a module's name (``model.layers.3.mlp.up_proj``: 3); None where it is in none."""
+    return next((int(part) for part in name.split(".") if part.isdecimal()), None)
+
+
+def adapts(spec: LoraSpec, name: str) -> bool:
+    """Whether an adapter of this kind has matrices for the module of this name."""
+    return leaf(name) in spec.targets and (spec.layers is None or layer_of(name) in spec.layers)
+
+
+def _padded_rank(rank: int, weight: Tensor) -> int:
+    """Grouped products on a GPU want rows of whole 16 bytes."""
+    return rank if weight.device.type == "cpu" else -(-rank // 8) * 8
+
+
+def _check_layers(specs: Sequence[LoraSpec], modules: Iterable[str]) -> None:
+    layers = {layer for name in modules if (layer := layer_of(name)) is not None}
+    unknown = {layer for spec in specs for layer in spec.layers or ()} - layers
+    if unknown:
+        what = f"the model has no layer {min(unknown)}: its layers are 0 to {max(layers, default=0)}"
+        raise UsageError(what, where="lora.layers", fix="name layers that it has")
 
 
 def _check_targets(wanted: set[str], found: dict[str, BankLinear], modules: dict[str, BankLinear]) -> None:

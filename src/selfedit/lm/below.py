@@ -7,14 +7,14 @@ through it to what lies below; it has none of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from selfedit.errors import UsageError
-from selfedit.lm.bank import AdapterBank, BankSlot
+from selfedit.lm.bank import AdapterBank, BankSlot, Route
+from selfedit.lm.grouped import FrozenGrouped, Offsets
 from selfedit.lm.lora import Adapter
 from selfedit.lm.segments import Segments
 
@@ -25,9 +25,14 @@ class Below:
     def __init__(self, slot: BankSlot) -> None:
         self.slot = slot
 
-    def __call__(self, packed: Tensor, segments: Segments) -> Tensor:
+    def __call__(self, packed: Tensor, route: Route) -> Tensor:
         """Packed inputs ``[T, in]`` to the frozen updates ``[T, out]``."""
-        return _FrozenProduct.apply(packed, self.slot, segments)
+        if isinstance(route, Offsets):
+            scale = self.slot.scale.flatten().to(packed.dtype)
+            spans = route.ends.diff(prepend=route.ends.new_zeros(1)).long()
+            per_token = scale.repeat_interleave(spans, output_size=len(packed))[:, None]
+            return FrozenGrouped.apply(packed, self.slot, route.ends, per_token)  # pyright: ignore[reportReturnType]
+        return _FrozenProduct.apply(packed, self.slot, route)
 
 
 class _FrozenProduct(torch.autograd.Function):
@@ -54,22 +59,39 @@ class _FrozenProduct(torch.autograd.Function):
         return ctx.segments.unpad(parts), None, None
 
 
-def stand_on(model: nn.Module, bank: AdapterBank, starts: Sequence[Adapter | None]) -> None:
-    """Let adapter k of a bank train on top of ``starts[k]``, frozen; None is the base alone.
+class FrozenBank:
+    """The frozen adapters under a bank's rows."""
+
+    def __init__(self, bank: AdapterBank) -> None:
+        self._bank = bank
+
+    def put_or_clear(self, k: int, start: Adapter | None) -> None:
+        """Let row k train on top of an adapter, or of the base alone."""
+        if start is None:
+            self._bank.clear(k)
+        else:
+            self._bank.put(k, start)
+
+
+def frozen_bank(model: nn.Module, bank: AdapterBank, starts: Sequence[Adapter | None]) -> FrozenBank | None:
+    """Put frozen adapters under a bank's rows; None where no job has one.
+
+    Args:
+        model: the bank's.
+        bank: the adapters in training.
+        starts: of every job that will have a row.
 
     Raises:
         UsageError: a start adapts a module that no adapter of the bank does.
     """
-    given = [start for start in starts if start is not None]
-    if not given:
-        return
-    nothing = replace(given[0].spec, rank=1)
-    frozen = AdapterBank(model, [nothing if start is None else start.spec for start in starts])
+    specs = [start.spec for start in starts if start is not None]
+    if not specs:
+        return None
+    rows = len(bank.specs)
+    frozen = AdapterBank(model, specs * rows, rows=rows)
     if alone := sorted(set(frozen.slots) - set(bank.slots)):
         fix = "give the new adapter all modules that the one below it has"
         raise UsageError(f"the adapter below adapts {alone[0]}, the new one does not", where="lora.targets", fix=fix)
-    for k, start in enumerate(starts):
-        if start is not None:
-            frozen.put(k, start)
     for name, slot in frozen.slots.items():
         bank.slots[name].below = Below(slot)
+    return FrozenBank(frozen)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import SiLUActivation
 
-from selfedit.lm.attention import plan_in
+from selfedit.lm.attention import Plan, plan_in
 from selfedit.lm.bank import shared_product
 
 ATTENTION = ("LlamaAttention", "MistralAttention", "Qwen2Attention")
@@ -24,6 +24,8 @@ MLP = ("LlamaMLP", "MistralMLP", "Qwen2MLP")
 """transformers' classes that are down(act(gate(x)) · up(x)) and nothing else."""
 SILU = (nn.SiLU, SiLUActivation)
 """The two forms silu has in transformers."""
+DECODER = ("LlamaModel", "MistralModel", "Qwen2Model")
+"""transformers' classes that are embeddings, such layers one after another with their sums, and a final norm."""
 NORM = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm")
 """transformers' classes that are weight · x / √(mean x² + ε), the division in float32."""
 
@@ -91,27 +93,43 @@ class _GatedUnit(torch.autograd.Function):
 
 
 def _norm(self: Any, hidden_states: Tensor) -> Tensor:
+    if hidden_states.device.type == "cuda":  # one kernel each way
+        return F.rms_norm(hidden_states, self.weight.shape, self.weight, self.variance_epsilon)
     return _RMSNorm.apply(hidden_states, self.weight, self.variance_epsilon)  # pyright: ignore[reportReturnType]
 
 
-def _mlp(self: Any, x: Tensor) -> Tensor:
-    gate, up = shared_product(x.flatten(0, -2), (self.gate_proj, self.up_proj))
+def _gated(self: Any, x: Tensor) -> Tensor:
+    """The gated layer of packed tokens, ``[T, D]`` to ``[T, D]``."""
+    gate, up = shared_product(x, (self.gate_proj, self.up_proj))
     if isinstance(self.act_fn, SILU):
         inner: Tensor = _GatedUnit.apply(gate, up)  # pyright: ignore[reportAssignmentType]
     else:
         inner = self.act_fn(gate) * up
-    return self.down_proj(inner.view(*x.shape[:-1], -1))
+    return self.down_proj(inner)
+
+
+def _mlp(self: Any, x: Tensor) -> Tensor:
+    return _gated(self, x.flatten(0, -2)).view(x.shape)
+
+
+def _attend(self: Any, x: Tensor, cos: Tensor, sin: Tensor, plan: Plan) -> Tensor:
+    """Attention of packed tokens, ``[T, D]`` to ``[T, D]``; cos and sin ``[T, 1, D/2]``."""
+    q, k, v = shared_product(x, (self.q_proj, self.k_proj, self.v_proj))
+    q, k, v = (t.view(len(x), -1, self.head_dim) for t in (q, k, v))  # [T, H, D]
+    out = plan.attend(self.layer_idx, _rotary(q, cos, sin), _rotary(k, cos, sin), v, self.scaling)
+    return self.o_proj(out.reshape(len(x), -1))
+
+
+def _turns(self: Any, embeddings: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    cos, sin = (p[0, :, None, : self.head_dim // 2] for p in embeddings)  # its two halves are equal
+    return cos, sin
 
 
 def _attention(
     self: Any, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], *_: Any, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    x = hidden_states[0]  # [T, hidden]: one row of packed tokens
-    cos, sin = (p[0, :, None, : self.head_dim // 2] for p in position_embeddings)  # its two halves are equal
-    q, k, v = shared_product(x, (self.q_proj, self.k_proj, self.v_proj))
-    q, k, v = (t.view(len(x), -1, self.head_dim) for t in (q, k, v))  # [T, H, D]
-    out = plan_in(kwargs).attend(self.layer_idx, _rotary(q, cos, sin), _rotary(k, cos, sin), v, self.scaling)
-    return self.o_proj(out.reshape(1, len(x), -1)), None
+    cos, sin = _turns(self, position_embeddings)
+    return _attend(self, hidden_states[0], cos, sin, plan_in(kwargs))[None], None
 
 
 def _rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -124,3 +142,59 @@ def install_blocks(model: nn.Module) -> None:
         for names, forward in ((ATTENTION, _attention), (MLP, _mlp), (NORM, _norm)):
             if type(module).__name__ in names:
                 module.forward = MethodType(forward, module)
+
+
+def is_known(model: Any) -> bool:
+    """Whether the whole decoder is of parts whose arithmetic is known, so that `run_layers` computes it."""
+    decoder = getattr(model, "base_model", None)
+    layers = getattr(decoder, "layers", None)
+    if type(decoder).__name__ not in DECODER or layers is None:
+        return False
+    return all(
+        type(layer.self_attn).__name__ in ATTENTION
+        and type(layer.mlp).__name__ in MLP
+        and type(layer.input_layernorm).__name__ in NORM
+        and type(layer.post_attention_layernorm).__name__ in NORM
+        for layer in layers
+    )
+
+
+def run_layers(
+    model: Any, x: Tensor, positions: Tensor, plan: Plan, *, first: int = 0, stop: int | None = None
+) -> Tensor:
+    """Decoder layers ``first`` to ``stop`` (all that follow) on packed tokens; the final norm after the last.
+
+    Args:
+        model: one that `is_known`.
+        x: what goes into layer ``first``, ``[T, D]``: the embeddings for 0.
+        positions: of the tokens in their sequences, ``[T]``.
+        plan: what attention does.
+        first: the first layer to run.
+        stop: the layer before which to stop.
+
+    Returns:
+        ``[T, D]``: the last hidden states, or what would go into layer ``stop``.
+    """
+    decoder = model.base_model
+    cos, sin = _turns(decoder.layers[0].self_attn, decoder.rotary_emb(x[None], position_ids=positions[None]))
+    for layer in decoder.layers[first:stop]:
+        x = x + _attend(layer.self_attn, layer.input_layernorm(x), cos, sin, plan)
+        x = x + _gated(layer.mlp, layer.post_attention_layernorm(x))
+    return decoder.norm(x) if stop is None else x
+
+
+def last_hidden(model: Any, ids: Tensor, positions: Tensor, plan: Plan, *, known: bool) -> Tensor:
+    """Last hidden states, after the final norm, of packed tokens: ``[T]`` and ``[T]`` to ``[T, D]``.
+
+    Args:
+        model: one that the parts above are installed in.
+        ids: the tokens.
+        positions: of the tokens in their sequences.
+        plan: what attention does.
+        known: the model is one that `is_known`, and `run_layers` computes it.
+    """
+    decoder = model.base_model
+    if known:
+        return run_layers(model, decoder.embed_tokens(ids), positions, plan)
+    out = decoder(input_ids=ids[None], position_ids=positions[None], use_cache=False, plan=plan)
+    return out.last_hidden_state[0]

@@ -12,15 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfedit.lm.attention import Decode, KeyValueCache, Prefill
+from selfedit.lm.attention import Decode, KeyValueCache, Prefill, packed_attention
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.rules import Stop, TokenRule
 from selfedit.lm.sampling import next_tokens
-from selfedit.lm.segments import consecutive, make_segments
+from selfedit.lm.segments import make_segments
 
 PREFILL_TOKENS = 4096
 """Prompt tokens read in one pass at the most."""
+GPU_PREFILL_TOKENS = 16384
+"""The same on a GPU."""
 DROP_SHARE = 1 / 8
 """Finished rows are dropped once they are this share of the batch: dropping one means copying another's cache."""
 
@@ -61,6 +63,11 @@ class Row:
     uniforms: Tensor
     made: list[int]
     rule: TokenRule | None = None
+
+
+def prefill_tokens(device: torch.device) -> int:
+    """Prompt tokens read in one pass at the most."""
+    return PREFILL_TOKENS if device.type == "cpu" else GPU_PREFILL_TOKENS
 
 
 def heads_of(lm: LanguageModel) -> tuple[int, int, int]:
@@ -118,8 +125,9 @@ class Decoder:
             copies.setdefault((row.adapter, row.prompt), []).append(place)
         out = self.lm.head.new_empty(len(self.rows), self.lm.head.shape[1])
         chunk: list[_Prompt] = []
+        room = prefill_tokens(self.lm.device)
         for key in copies:
-            if chunk and sum(len(prompt) for _, prompt in chunk) + len(key[1]) > PREFILL_TOKENS:
+            if chunk and sum(len(prompt) for _, prompt in chunk) + len(key[1]) > room:
                 self._read(chunk, copies, out)
                 chunk = []
             chunk.append(key)
@@ -128,20 +136,21 @@ class Decoder:
 
     def _read(self, chunk: Sequence[_Prompt], copies: Mapping[_Prompt, list[int]], out: Tensor) -> None:
         device = self.lm.device
-        spans = consecutive([len(prompt) for _, prompt in chunk])
-        rows, slots, source = [], [], []
-        for key, span in zip(chunk, spans, strict=True):
-            for place in copies[key]:
-                rows += [place] * len(span)
-                slots += range(len(span))
-                source += span
-        to, at, token = (torch.tensor(index, device=device) for index in (rows, slots, source))
-        plan = Prefill(make_segments(spans, device, self.lm.dtype), to, at, token, self.cache)
-        self._assign([adapter for adapter, prompt in chunk for _ in prompt])
-        ids = [token for _, prompt in chunk for token in prompt]
-        hidden = self.lm.hidden(ids, [t for span in spans for t in range(len(span))], plan)
-        for key, span in zip(chunk, spans, strict=True):
-            out[copies[key]] = hidden[span[-1]]
+        lengths = np.array([len(prompt) for _, prompt in chunk])
+        begins = np.cumsum(lengths) - lengths
+        within = np.arange(int(lengths.sum())) - np.repeat(begins, lengths)
+        times = np.array([len(copies[key]) for key in chunk])
+        rows = np.array([row for key in chunk for row in copies[key]])
+        of_row = np.repeat(np.arange(len(chunk)), times)  # each row's prompt
+        source = np.concatenate([np.arange(begins[n], begins[n] + lengths[n]) for n in of_row])
+        to = np.repeat(rows, lengths[of_row])
+        indices = (to, within[source], source, rows, (begins + lengths - 1)[of_row])
+        to, at, token, into, last = (torch.from_numpy(index).to(device) for index in indices)
+        plan = Prefill(packed_attention(lengths, device, self.lm.dtype), to, at, token, self.cache)
+        self._assign(np.repeat([adapter for adapter, _ in chunk], lengths).tolist())
+        ids = np.concatenate([np.asarray(prompt) for _, prompt in chunk])
+        hidden = self.lm.hidden(torch.from_numpy(ids), torch.from_numpy(within), plan)
+        out.index_copy_(0, into, hidden.index_select(0, last))
 
     def _assign(self, owners: Sequence[int], together: float = 1.0) -> None:
         """Say which adapter each packed token goes through."""
@@ -162,11 +171,18 @@ class Decoder:
 
     def _take(self, hidden: Tensor) -> None:
         """Choose every row's next token and let finished rows go."""
-        logits = hidden @ self.head.T  # [R, V]
+        self._continue(hidden @ self.head.T)
+
+    def _continue(self, logits: Tensor) -> None:
+        """The same from every row's logits, ``[R, V]``."""
         self._forbid(logits)
         step = [row.uniforms[len(row.made)] if self.temperature else row.uniforms.new_zeros(()) for row in self.rows]
         chosen = next_tokens(logits, self.temperature, self.top_p, torch.stack(step))
-        tokens = (chosen if self.alphabet is None else self.alphabet[chosen]).tolist()
+        chosen = chosen if self.alphabet is None else self.alphabet[chosen]
+        self._chosen(chosen)
+
+    def _chosen(self, chosen: Tensor) -> None:
+        tokens = chosen.tolist()  # the one wait of a step: who has ended?
         for row, token in zip(self.rows, tokens, strict=True):
             if self.done[row.place] is None:
                 self._add(row, token)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from selfedit.errors import DataError, UsageError
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.chat import chat_prompt
 from selfedit.lm.decoder import Completion, Decoder, OnToken, Row, heads_of
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
+from selfedit.lm.memory import memory_bytes
 from selfedit.lm.rules import Stop, TokenRule
 from selfedit.lm.sampling import draw_uniforms
+from selfedit.lm.static_decoder import StaticDecoder, decodes_statically
 
 MAX_ROWS = 96
 """Rows decoded at once: beyond this a step's time grows as fast as its rows."""
 CACHE_BYTES = 2 * 2**30
 """Keys and values of one batch at the most."""
+GPU_ROWS = 1024
+"""The same on a GPU, where the weights are read once a token for all."""
+GPU_CACHE_SHARE = 0.4
+"""Keys and values of one batch on a GPU at the most, as a share of the memory that is free."""
 
 
 def generate(
@@ -64,12 +72,18 @@ def generate(
         for i, (prompt, a) in enumerate(zip(ids, chosen, strict=True))
     ]
     done: list[Completion | None] = [None] * len(rows)
+    static = decodes_statically(lm)
     for batch in _batches(lm, rows, max_new_tokens):
-        used = sorted({row.adapter for row in batch} - {-1})
-        bank = _bank(lm, [distinct[k] for k in used])
+        used = sorted({row.adapter for row in batch})
+        if used[0] < 0 and not (static and len(used) > 1):
+            used = used[
+                1:
+            ]  # rows without an adapter are in no segment; among others, offsets want one that adds nothing
+        bank = _bank(lm, [None if k < 0 else distinct[k] for k in used])
         for row in batch:
-            row.adapter = used.index(row.adapter) if row.adapter >= 0 else -1
-        decoder = Decoder(lm, bank, batch, max_new_tokens, temperature, top_p, done, on_token)
+            row.adapter = used.index(row.adapter) if row.adapter in used else -1
+        kind = StaticDecoder if static else Decoder
+        decoder = kind(lm, bank, batch, max_new_tokens, temperature, top_p, done, on_token)
         decoder.restrict(alphabet, stop)
         decoder.run()
     return [completion for completion in done if completion is not None]
@@ -120,13 +134,14 @@ def _batches(lm: LanguageModel, rows: list[Row], new_tokens: int) -> list[list[R
     """Rows of one adapter and of like length side by side, as many as the cache may hold."""
     rows = sorted(rows, key=lambda row: (row.adapter, len(row.prompt), row.place))
     layers, heads, size = heads_of(lm)
+    most, cache = _room(lm.device)
     batches: list[list[Row]] = []
     longest = 0
     for row in rows:
         longest = max(longest, len(row.prompt) + new_tokens)
         count = len(batches[-1]) + 1 if batches else 1
-        room = 2 * layers * heads * size * longest * count * lm.head.element_size() <= CACHE_BYTES
-        if batches and count <= MAX_ROWS and room:
+        room = 2 * layers * heads * size * longest * count * lm.head.element_size() <= cache
+        if batches and count <= most and room:
             batches[-1].append(row)
         else:
             batches.append([row])
@@ -134,10 +149,20 @@ def _batches(lm: LanguageModel, rows: list[Row], new_tokens: int) -> list[list[R
     return batches
 
 
-def _bank(lm: LanguageModel, adapters: Sequence[Adapter]) -> AdapterBank | None:
+def _room(device: torch.device) -> tuple[int, float]:
+    """Rows and bytes of cache of one batch."""
+    if device.type != "cuda":
+        return MAX_ROWS, CACHE_BYTES
+    return GPU_ROWS, GPU_CACHE_SHARE * memory_bytes(device)[1]
+
+
+def _bank(lm: LanguageModel, adapters: Sequence[Adapter | None]) -> AdapterBank | None:
     if not adapters:
         return None
-    bank = AdapterBank(lm.model, [adapter.spec for adapter in adapters])
+    some = next(adapter for adapter in adapters if adapter is not None)
+    specs = [some.spec if adapter is None else adapter.spec for adapter in adapters]
+    bank = AdapterBank(lm.model, specs, masters=lm.device.type == "cpu")
     for k, adapter in enumerate(adapters):
-        bank.put(k, adapter)
+        if adapter is not None:
+            bank.put(k, adapter)
     return bank

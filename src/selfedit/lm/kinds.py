@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from selfedit.errors import ModelFileError
 from selfedit.lm.attention import NAME, Packed
+from selfedit.lm.block import is_known, last_hidden
 from selfedit.lm.segments import make_segments
 
 COMPARED = frozenset({"llama", "qwen2", "qwen3", "mistral"})
@@ -140,8 +141,7 @@ def _own_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
 def _our_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
     plan = Packed(make_segments([range(len(ids))], model.device, model.dtype))
     positions = torch.arange(len(ids), device=ids.device)
-    decoder: Any = model.base_model
-    hidden = decoder(input_ids=ids[None], position_ids=positions[None], use_cache=False, plan=plan).last_hidden_state[0]
+    hidden = last_hidden(model, ids, positions, plan, known=is_known(model))
     head: Any = model.get_output_embeddings()
     return (hidden @ head.weight.T).float()  # [T, V]
 

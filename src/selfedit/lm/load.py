@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from selfedit.errors import ModelFileError, UsageError
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
-from selfedit.lm.block import install_blocks
+from selfedit.lm.block import install_blocks, is_known, last_hidden
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
 from selfedit.lm.kinds import check_kind, check_loaded, check_tokenizer, check_weight_types, comparison
 from selfedit.models import manifest
@@ -47,6 +48,7 @@ class LanguageModel:
         has_chat: whether its tokenizer has a chat template.
         eos_ids: every token that ends an answer.
         pad_id: the token to pad with; always masked.
+        known: the decoder is of parts whose arithmetic this library has of its own (`selfedit.lm.block`).
     """
 
     name: str
@@ -58,6 +60,7 @@ class LanguageModel:
     has_chat: bool
     eos_ids: frozenset[int]
     pad_id: int
+    known: bool = False
 
     @property
     def head(self) -> Tensor:
@@ -84,12 +87,16 @@ class LanguageModel:
         """The text of token ids, special tokens left out."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
+    def embed(self, ids: Tensor) -> Tensor:
+        """What goes into the first layer, ``[T]`` to ``[T, D]``."""
+        decoder: Any = self.model.base_model
+        return decoder.embed_tokens(ids)
+
     def hidden(self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan) -> Tensor:
         """Last hidden states, after the final norm, of packed tokens: ``[T]`` and ``[T]`` to ``[T, D]``."""
-        packed = torch.as_tensor(ids, device=self.device)[None]  # [1, T]
-        places = torch.as_tensor(positions, device=self.device)[None]
-        decoder: Any = self.model.base_model
-        return decoder(input_ids=packed, position_ids=places, use_cache=False, plan=plan).last_hidden_state[0]
+        packed = torch.as_tensor(ids, device=self.device)
+        places = torch.as_tensor(positions, device=self.device)
+        return last_hidden(self.model, packed, places, plan, known=self.known)
 
 
 def load(
@@ -99,6 +106,7 @@ def load(
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     on_progress: Progress | None = None,
+    deterministic: bool = False,
 ) -> LanguageModel:
     """Load a model, fetching it first where it is not on this machine: only safetensors, and no code of the model's.
 
@@ -109,6 +117,8 @@ def load(
             that has it, else float32.
         revision: a branch, tag or commit of a hub id.
         on_progress: called with the bytes fetched and the bytes in all.
+        deterministic: on a CUDA device, let torch use only kernels that give equal bytes each time, in this process
+            from here on. Without it the sums of long sequences' gradients may differ in their last bits.
 
     Raises:
         UsageError: no such alias, device or dtype.
@@ -116,6 +126,9 @@ def load(
         ModelFileError: its files are missing, altered, cut short, or pickled.
     """
     place = _device(device)
+    if deterministic and place.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for
+        torch.use_deterministic_algorithms(True)
     kind = _dtype(dtype, place)
     folder = model_path(name, on_progress=on_progress, revision=revision)
     model = _read_model(folder, kind).to(place)  # pyright: ignore[reportArgumentType]
@@ -130,7 +143,9 @@ def load(
     eos_ids = _eos_ids(model, tokenizer, folder)
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
     has_chat = tokenizer.chat_template is not None
-    return LanguageModel(name, model, tokenizer, place, kind, fingerprint(folder), has_chat, eos_ids, pad_id)
+    return LanguageModel(
+        name, model, tokenizer, place, kind, fingerprint(folder), has_chat, eos_ids, pad_id, is_known(model)
+    )
 
 
 def load_weights(lm: LanguageModel, folder: Path) -> None:

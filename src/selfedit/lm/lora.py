@@ -9,6 +9,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,14 +46,22 @@ class LoraSpec:
         alpha: the update is scaled by alpha / rank.
         targets: last parts of the names of the linear modules that get an adapter.
         dropout: share of an adapter's inputs set to zero in training, in [0, 1).
+        layers: numbers of the decoder layers that get an adapter; None for all. What lies below the lowest of them is
+            the base's own, and is computed once for a sequence, not once an epoch.
     """
 
     rank: int = 16
     alpha: float = 32
     targets: tuple[str, ...] = ALL_LINEAR
     dropout: float = 0.0
+    layers: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.layers is not None:
+            object.__setattr__(self, "layers", tuple(sorted(set(self.layers))))
+            if not self.layers or self.layers[0] < 0:
+                what = "LoRA needs at least one layer, numbered from 0"
+                raise UsageError(what, where="lora.layers", fix="leave it out (None) for all layers")
         object.__setattr__(self, "targets", (self.targets,) if isinstance(self.targets, str) else tuple(self.targets))
         if not isinstance(self.rank, int) or self.rank < 1:
             raise UsageError(f"LoRA rank must be a whole number of at least 1, not {self.rank}", where="lora.rank")
@@ -114,6 +123,8 @@ class Adapter:
             "bias": "none",
             "inference_mode": True,
         }
+        if self.spec.layers is not None:
+            config["layers_to_transform"] = list(self.spec.layers)
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         return folder
 
@@ -127,14 +138,20 @@ class Adapter:
         folder = Path(folder)
         config = _read_config(folder)
         tensors = _read_tensors(folder, config.r)
+        layers = config.layers_to_transform
         spec = LoraSpec(
             rank=config.r,
             alpha=config.lora_alpha * (math.sqrt(config.r) if config.use_rslora else 1.0),
             # Not the file's target_modules, which may be a pattern, "all-linear", or whole names.
             targets=tuple(sorted({name.rsplit(".", 1)[-1] for name in tensors})),
             dropout=config.lora_dropout or 0.0,
+            # PEFT takes an empty list for every layer.
+            layers=None if layers is None else tuple([layers] if isinstance(layers, int) else layers) or None,
         )
         return Adapter(spec, tensors, base=config.base_model_name_or_path or "")
+
+
+_Layer = Annotated[int, Field(ge=0, le=2**16)]
 
 
 class _Config(BaseModel):
@@ -148,6 +165,7 @@ class _Config(BaseModel):
     use_rslora: bool | None = None
     base_model_name_or_path: str | None = None
     bias: str | None = None
+    layers_to_transform: _Layer | list[_Layer] | None = None
 
 
 def _read_config(folder: Path) -> _Config:

@@ -14,6 +14,18 @@ from torch import Tensor
 
 CHUNK_BYTES = 16 * 2**20
 """Logits of one chunk: small enough for a shared cache, large enough for an efficient product."""
+GPU_CHUNK_BYTES = 256 * 2**20
+"""The same on a GPU, where the output matrix is read again for each chunk."""
+
+
+def chunk_bytes(device: torch.device) -> int:
+    """Logits of one chunk on this device."""
+    return CHUNK_BYTES if device.type == "cpu" else GPU_CHUNK_BYTES
+
+
+def chunk_rows(head: Tensor) -> int:
+    """Tokens whose logits are formed at once, at least 1; ``head`` is the output matrix, ``[V, D]``."""
+    return max(1, chunk_bytes(head.device) // (head.shape[0] * head.element_size()))
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -23,7 +35,7 @@ class _HeadLoss(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         losses = torch.empty(len(hidden), device=hidden.device, dtype=weights.dtype)
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        step = max(1, CHUNK_BYTES // (head.shape[0] * head.element_size()))
+        step = chunk_rows(head)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         buffer = hidden.new_empty(min(step, len(hidden)), head.shape[0])
         for start in range(0, len(hidden), step):

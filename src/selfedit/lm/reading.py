@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from selfedit.lm.attention import Packed
+from selfedit.lm.attention import packed_attention
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
@@ -62,5 +63,5 @@ def _read(lm: LanguageModel, rows: Sequence[Sequence[int]], adapters: Sequence[A
                 for adapter in distinct
             ]
             bank.assign(make_segments(owned, lm.device, lm.dtype, total=len(ids)))
-        plan = Packed(make_segments(spans, lm.device, lm.dtype))
+        plan = packed_attention(np.array([len(row) for row in rows]), lm.device, lm.dtype)
         return lm.hidden(ids, [place for span in spans for place in range(len(span))], plan)  # [T, D]

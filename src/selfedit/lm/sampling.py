@@ -33,6 +33,10 @@ def next_tokens(logits: Tensor, temperature: float, top_p: float, uniforms: Tens
     uniforms = uniforms.to(probs)
     if top_p >= 1:
         return _drawn(probs, uniforms)
+    if probs.device.type == "cuda":  # sorting all is cheaper there than asking which rows need how much
+        top, ids = probs.sort(dim=1, descending=True)
+        place = _drawn(top.masked_fill(top.cumsum(1) - top >= top_p, 0.0), uniforms)
+        return ids.gather(1, place[:, None]).squeeze(1)
     chosen = torch.empty(len(probs), dtype=torch.long, device=probs.device)
     rows, k = torch.arange(len(probs), device=probs.device), min(FIRST_K, probs.shape[1])
     while len(rows):  # those still without a token; probs and uniforms are theirs

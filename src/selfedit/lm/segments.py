@@ -12,8 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+IntArray = NDArray[np.int64]
 
 MAX_PAD_RATIO = 1.25
 """A bucket's longest segment over its shortest. Smaller: less padding, more calls."""
@@ -88,6 +92,7 @@ def make_segments(
     total: int | None = None,
     *,
     together: float = 1.0,
+    most: int | None = None,
 ) -> Segments:
     """Divide packed rows into segments.
 
@@ -97,54 +102,79 @@ def make_segments(
         dtype: of the tensors that will be packed.
         total: packed rows in all, if some are in no segment; those read the zero row past the last bucket.
         together: all segments, empty ones too, become one bucket where its slots are at most this many times the rows.
+        most: buckets at the most; None for as many as keep padding small.
     """
-    covered = sum(len(r) for r in rows)
-    if covered and len(rows) * max(map(len, rows)) <= together * covered:
-        groups = [list(range(len(rows)))]
+    lengths = np.fromiter((len(r) for r in rows), dtype=np.int64, count=len(rows))
+    flat = np.concatenate([_as_array(r) for r in rows]) if len(rows) else np.empty(0, np.int64)
+    return segments_of(flat, lengths, device, dtype, total, together=together, most=most)
+
+
+def segments_of(
+    flat: IntArray,
+    lengths: IntArray,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    total: int | None = None,
+    *,
+    together: float = 1.0,
+    most: int | None = None,
+) -> Segments:
+    """The same from arrays: the packed rows of all segments end to end, and how many each has."""
+    covered = int(lengths.sum())
+    if covered and len(lengths) * int(lengths.max()) <= together * covered:
+        groups = [np.arange(len(lengths))]
     else:
-        groups = _alike(rows)
+        groups = _alike(lengths, most)
     total = covered if total is None else total
-    slots = sum(len(group) * max(len(rows[i]) for i in group) for group in groups)
-    unpad = [slots] * total
-    buckets, start = [], 0
+    begins = np.cumsum(lengths) - lengths
+    unpad = np.full(total, sum(len(group) * int(lengths[group].max()) for group in groups), np.int64)
+    buckets, base = [], 0
     for group in groups:
-        group.sort()
-        length = max(len(rows[i]) for i in group)
-        for slot, i in enumerate(group):
-            base = start + slot * length
-            for offset, row in enumerate(rows[i]):
-                unpad[row] = base + offset
-        start += len(group) * length
-        buckets.append(_bucket(rows, group, length, total, device, dtype))
-    return Segments(tuple(buckets), torch.tensor(unpad, device=device), covered < total)
+        length = int(lengths[group].max())
+        slot = np.arange(length)
+        real = slot < lengths[group][:, None]  # [n, L]
+        places = np.minimum(begins[group][:, None] + slot, max(0, covered - 1))
+        index = np.where(real, flat[places], 0)
+        unpad[index[real]] = (base + np.arange(real.size).reshape(real.shape))[real]
+        base += real.size
+        buckets.append(_bucket(group, index, real, total, device, dtype))
+    return Segments(tuple(buckets), torch.from_numpy(unpad).to(device), covered < total)
 
 
-def _alike(rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Segments that have rows, grouped by like length."""
+def _as_array(rows: Sequence[int]) -> IntArray:
+    if isinstance(rows, range):
+        return np.arange(rows.start, rows.stop, dtype=np.int64)
+    return np.asarray(rows, dtype=np.int64)
+
+
+def _alike(lengths: IntArray, most: int | None) -> list[IntArray]:
+    """Segments that have rows, grouped by like length; neighbours are joined, the cheapest first, down to ``most``."""
+    ordered = np.argsort(-lengths, kind="stable")
     groups: list[list[int]] = []
-    for i in sorted((i for i in range(len(rows)) if len(rows[i])), key=lambda i: -len(rows[i])):
-        if groups and len(rows[groups[-1][0]]) <= MAX_PAD_RATIO * len(rows[i]):
+    for i in ordered[: np.count_nonzero(lengths)].tolist():
+        if groups and lengths[groups[-1][0]] <= MAX_PAD_RATIO * lengths[i]:
             groups[-1].append(i)
         else:
             groups.append([i])
-    return groups
+    while most is not None and len(groups) > most:
+        longest = [int(lengths[group[0]]) for group in groups]
+        added = [(longest[n] - longest[n + 1]) * len(groups[n + 1]) for n in range(len(groups) - 1)]
+        first = added.index(min(added))
+        groups[first : first + 2] = [groups[first] + groups[first + 1]]
+    return [np.sort(np.asarray(group)) for group in groups]
 
 
 def _bucket(
-    rows: Sequence[Sequence[int]], group: list[int], length: int, total: int, device: Any, dtype: torch.dtype
+    group: IntArray, index: IntArray, real: NDArray[np.bool_], total: int, device: Any, dtype: torch.dtype
 ) -> Bucket:
-    flat = [row for i in group for row in (*rows[i], *([0] * (length - len(rows[i]))))]
-    real = sum(len(rows[i]) for i in group)
-    keep = None
-    if real < len(flat):
-        mask = [float(slot < len(rows[i])) for i in group for slot in range(length)]
-        keep = torch.tensor(mask, device=device, dtype=dtype)[:, None]
+    keep = None if real.all() else torch.from_numpy(real.reshape(-1, 1)).to(device, dtype)
+    first, last = int(group[0]), int(group[-1])
     return Bucket(
-        segments=torch.tensor(group, device=device),
-        run=slice(group[0], group[-1] + 1) if group[-1] - group[0] + 1 == len(group) else None,
-        index=torch.tensor(flat, device=device).view(len(group), length),
+        segments=torch.from_numpy(group).to(device),
+        run=slice(first, last + 1) if last - first + 1 == len(group) else None,
+        index=torch.from_numpy(index).to(device),
         keep=keep,
-        whole=flat == list(range(total)),
+        whole=index.size == total and bool((index.reshape(-1) == np.arange(total)).all()),
     )
 
 

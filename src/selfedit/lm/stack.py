@@ -39,7 +39,9 @@ def stack(adapters: Sequence[Adapter], factors: Sequence[float] | None = None) -
     names = list(dict.fromkeys(name for adapter in adapters for name in adapter.tensors))
     targets = tuple(dict.fromkeys(target for adapter in adapters for target in adapter.spec.targets))
     tensors = {name: _joined(name, adapters, factors) for name in names}
-    return Adapter(LoraSpec(rank=rank, alpha=rank, targets=targets), tensors, adapters[0].base)
+    each = [adapter.spec.layers for adapter in adapters]
+    layers = None if None in each else tuple({layer for numbers in each for layer in numbers or ()})
+    return Adapter(LoraSpec(rank=rank, alpha=rank, targets=targets, layers=layers), tensors, adapters[0].base)
 
 
 def on_top(start: Adapter | None, adapter: Adapter) -> Adapter:

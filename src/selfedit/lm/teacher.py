@@ -16,7 +16,7 @@ from torch import Tensor
 
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.lm.loss import CHUNK_BYTES
+from selfedit.lm.loss import chunk_rows
 from selfedit.lm.reading import hidden_states
 
 
@@ -40,7 +40,7 @@ class _TeacherLoss(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         divergences = torch.empty(len(hidden), device=hidden.device, dtype=weights.dtype)
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        step = max(1, CHUNK_BYTES // (head.shape[0] * head.element_size()))
+        step = chunk_rows(head)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         for start in range(0, len(hidden), step):
             rows = slice(start, start + step)

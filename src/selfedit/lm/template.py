@@ -125,8 +125,8 @@ class _Bounded(ImmutableSandboxedEnvironment):
         self.step()
         subject = getattr(function, "__self__", None)
         if isinstance(subject, str):
-            if getattr(function, "__name__", "") == "join":
-                return self._join(*values, subject)
+            if len(values) == 1 and getattr(function, "__name__", "") == "join":
+                return self._join(values[0], subject)
             _check_arguments((subject, *values, *named.values()))
         return self.weighed(super().call(context, function, *values, **named))  # pyright: ignore[reportCallIssue]
 

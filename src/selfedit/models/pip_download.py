@@ -60,8 +60,8 @@ def downloaded(partial: Path) -> int:
 
 def _environment(scratch: Path) -> dict[str, str]:
     # Variables, not options: a pip before 25.1 ignores the retries it does not know, and the user's own choice wins.
-    wanted = {"PIP_RESUME_RETRIES": "5", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    return {**wanted, **os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
+    defaults = {"PIP_RESUME_RETRIES": "5", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {**defaults, **os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
 
 
 def _running(process: subprocess.Popen[bytes], seconds: float = 0.2) -> bool:

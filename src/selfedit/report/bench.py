@@ -50,5 +50,5 @@ def draw_generate(results: Mapping[str, Any], folder: Path) -> Path:
 def _adapter(lora: str, results: Mapping[str, Any]) -> str:
     if lora == "published":
         return "rank 32 on q, v"
-    own = results["settings"]["inner"]["lora"]
-    return f"rank {own['rank']} on {len(own['targets'])} modules"
+    spec = results["settings"]["inner"]["lora"]
+    return f"rank {spec['rank']} on {len(spec['targets'])} modules"

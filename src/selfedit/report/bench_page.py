@@ -34,18 +34,18 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
         text = page.read_text("utf-8")
     except OSError as error:
         raise DataError(f"the page cannot be read: {error.strerror}", where=page) from error
-    found = dict(_read(path) for path in results)
+    results_by_name = dict(_read(path) for path in results)
     places = [match["name"] for match in _PLACE.finditer(text)]
-    if missing := sorted(found.keys() - set(places)):
+    if missing := sorted(results_by_name.keys() - set(places)):
         fix = f"add the lines <!-- bench {missing[0]} --> and <!-- end -->"
         raise DataError(f"the page has no place for the benchmark {missing[0]!r}", where=page, fix=fix)
 
     def filled(match: re.Match[str]) -> str:
         name = match["name"]
-        return match["start"] + markdown(found[name]) + match["end"] if name in found else match[0]
+        return match["start"] + markdown(results_by_name[name]) + match["end"] if name in results_by_name else match[0]
 
     write_atomic(page, _PLACE.sub(filled, text).encode())
-    return [name for name in places if name in found]
+    return [name for name in places if name in results_by_name]
 
 
 def markdown(results: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from selfedit.report.bench_gpu import gpu_tables
+
 CONTESTANTS = {"published": "published recipe (a)", "careful": "careful loop (b)", "together": "ours (c)"}
 
 
@@ -18,8 +20,15 @@ class BenchTable(NamedTuple):
 
 def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
     """The tables of any benchmark's results, and what it says of the figures this project sets itself."""
-    made = {"inner": _inner, "generate": _generate, "arithmetic": _arithmetic, "racing": _racing, "profile": _profile}
-    tables = made[results["benchmark"]](results)
+    makers = {
+        "inner": _inner,
+        "generate": _generate,
+        "arithmetic": _arithmetic,
+        "racing": _racing,
+        "profile": _profile,
+        "gpu": _gpu,
+    }
+    tables = makers[results["benchmark"]](results)
     targets = [
         [t["figure"], t["bound"], f"{t['measured']:.4g}", "yes" if t["met"] else "no"]
         for t in results.get("targets", ())
@@ -27,6 +36,10 @@ def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
     if targets:
         tables.append(BenchTable("", ["figure", "asked", "measured", "met"], targets))
     return tables
+
+
+def _gpu(results: Mapping[str, Any]) -> list[BenchTable]:
+    return [BenchTable(*table) for table in gpu_tables(results["rows"])]
 
 
 def _profile(results: Mapping[str, Any]) -> list[BenchTable]:

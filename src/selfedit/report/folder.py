@@ -8,6 +8,7 @@ from typing import Any
 from selfedit.report.arc import task_pictures
 from selfedit.report.page import write_page
 from selfedit.report.pictures import draw
+from selfedit.results.results import Results
 from selfedit.run.folder import RunFolder
 from selfedit.storage.files import write_atomic
 
@@ -23,7 +24,7 @@ def write_report(folder: str | Path) -> list[Path]:
         results = run.results() or _so_far(run)
         pictures = [*draw(results, run.report), *task_pictures(run)]
         page = run.report / "index.html"
-        write_atomic(page, write_page(run, results, pictures).encode("utf-8", "replace"))
+        write_atomic(page, write_page(run, Results.read(results), pictures).encode("utf-8", "replace"))
     return [page, *pictures]
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from selfedit.report.further import further_tables
-from selfedit.report.words import PARTS, method_name
+from selfedit.results.layout import HELD_OUT, main_tables, more_tables
+from selfedit.results.names import PARTS
+from selfedit.results.render import as_html
+from selfedit.results.results import Results
+from selfedit.results.tabular import Table
 from selfedit.run.folder import RunFolder
-from selfedit.run.ledger import SelfEditRow, TimingRow
+from selfedit.run.records import Phase, Place, SelfEditRow, TimingRow
 from selfedit.storage.neutral import in_html
 
 EXAMPLES = 3
@@ -41,7 +43,7 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f6; padd
 """
 
 
-def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Path]) -> str:
+def write_page(run: RunFolder, results: Results, pictures: Sequence[Path]) -> str:
     """The page's HTML.
 
     Args:
@@ -54,7 +56,7 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
         f"<h1>{in_html(run.path.name)}</h1>",
         *_tables(results),
         *[f'<p><img src="{in_html(p.name)}" alt="{in_html(p.stem.replace("-", " "))}"></p>' for p in pictures],
-        *_titled(further_tables(results)),
+        *map(as_html, more_tables(results)),
         *_times(run.ledger.timings()),
         *_self_edits(run),
         "</body>\n</html>\n",
@@ -62,49 +64,40 @@ def write_page(run: RunFolder, results: Mapping[str, Any], pictures: Sequence[Pa
     return "\n".join(parts)
 
 
-def _tables(results: Mapping[str, Any]) -> list[str]:
-    if not results.get("rows"):
+def _tables(results: Results) -> list[str]:
+    if not results.rows:
         return ["<p>No held-out results: the run is not finished, or has none.</p>"]
-    rows = [
-        [method_name(results, r["method"]), _share(r["accuracy"]), _share(r["se"]), r["n"]] for r in results["rows"]
-    ]
-    gaps = [[f"{p['a']} − {p['b']}", _share(p["difference"], "+"), _share(p["se"]), p["n"]] for p in results["paired"]]
-    return [
-        f"<h2>{in_html(results.get('title', 'Held-out passages (n counts passages)'))}</h2>",
-        _table(["method", "accuracy %", "standard error", "n"], rows),
-        *[f"<p>{in_html(note)}</p>" for note in results.get("notes", [])],
-        _table(["paired difference", "points", "standard error", "n"], gaps),
-        *_titled(results.get("tables", [])),
-    ]
-
-
-def _titled(tables: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [f"<h2>{in_html(t['title'])}</h2>\n{_table(t['columns'], t['rows'])}" for t in tables]
+    notes = [f"<p>{in_html(note)}</p>" for note in results.notes]
+    rows, *others = main_tables(results, results.title or HELD_OUT)
+    return [as_html(rows), *notes, *map(as_html, others)]
 
 
 def _times(timings: Iterable[TimingRow]) -> list[str]:
-    """Seconds of every part, a line a phase: an E-step is the phase of its round."""
+    """Seconds of every part, a line a place: an E-step is its round."""
     seconds: dict[str, dict[str, float]] = {}
     counts: dict[str, int] = {}
     for row in timings:
-        name = f"E-step of round {row.round}" if row.phase == "rl" else f"held-out: {row.phase.removeprefix('eval:')}"
+        name = _stage(row.place)
         of_phase = seconds.setdefault(name, {})
         of_phase[row.part] = of_phase.get(row.part, 0.0) + row.seconds
         counts[row.part] = counts.get(row.part, 0) + row.count
     if not seconds:
         return []
     parts = [part for part in PARTS if part in counts] + sorted(counts.keys() - PARTS.keys())
-    whole = {part: sum(of_phase.get(part, 0.0) for of_phase in seconds.values()) for part in parts}
-    total = sum(whole.values()) or 1.0
+    totals = dict.fromkeys(parts, 0.0)
+    for of_phase in seconds.values():
+        for part in parts:
+            totals[part] += of_phase.get(part, 0.0)
+    total = sum(totals.values()) or 1.0
     rows = [[name, *_seconds(of_phase, parts)] for name, of_phase in seconds.items()]
     rows += [
-        ["all", *_seconds(whole, parts)],
-        ["all, %", *(f"{100 * whole[part] / total:.0f}" for part in parts), "100"],
+        ["all", *_seconds(totals, parts)],
+        ["all, %", *(f"{100 * totals[part] / total:.0f}" for part in parts), "100"],
         ["how many", *(str(counts[part]) for part in parts), ""],
     ]
     return [
         "<h2>Where the time went</h2>",
-        _table(["seconds", *(PARTS.get(part, part) for part in parts), "together"], rows),
+        as_html(Table.make("", ["seconds", *(PARTS.get(part, part) for part in parts), "together"], rows)),
         "<p>Wall time of the run: of what its workers do side by side, their mean. Waiting is what a worker stood "
         "still while others worked, the loading of its model included; it counts the inner loops done.</p>",
     ]
@@ -117,20 +110,27 @@ def _seconds(of_phase: Mapping[str, float], parts: Sequence[str]) -> list[str]:
 def _self_edits(run: RunFolder) -> list[str]:
     """The first candidate of a few passages, one column a policy, from before RL to the last round."""
     found: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {}
-    for phase, number in run.ledger.rounds():
-        for row in run.ledger.self_edits(phase, number):
+    for place in run.ledger.places():
+        for row in run.ledger.self_edits(place):
             if row.candidate == 0:
-                found.setdefault(row.context_id, []).append((_column(phase, number), row))
+                found.setdefault(row.context_id, []).append((_column(place), row))
     most = sorted(found, key=lambda context: -len(found[context]))[:EXAMPLES]
     columns = {c: [(name, row) for (_, name), row in sorted(found[c], key=lambda each: each[0])] for c in most}
     return ["<h2>Self-edits</h2>" if most else "", *[_side_by_side(context, columns[context]) for context in most]]
 
 
-def _column(phase: str, number: int) -> tuple[int, str]:
+def _stage(place: Place) -> str:
+    """What a run did at a place, for people."""
+    if place.phase is Phase.RL:
+        return f"E-step of round {place.round}"
+    return f"held-out: {place.method}" if place.phase is Phase.EVAL else str(place)
+
+
+def _column(place: Place) -> tuple[int, str]:
     """Where a policy's column stands, and its name: before RL, after each round, then what others wrote."""
-    if phase == "rl":
-        return number, f"round {number}"
-    method = phase.partition(":")[2] or phase
+    if place.phase is Phase.RL:
+        return place.round or 0, f"round {place.round}"
+    method = place.method or str(place.phase)
     seal, _, round = method.partition("-")
     if method == "own":
         return 0, "before RL"
@@ -145,13 +145,3 @@ def _side_by_side(context: str, edits: Sequence[tuple[str, SelfEditRow]]) -> str
         for name, row in edits
     )
     return f'<h3>{in_html(context)}</h3>\n<div class="side">{columns}</div>'
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th>{in_html(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{in_html(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
-    return f"<table>\n<tr>{head}</tr>\n{body}</table>"
-
-
-def _share(value: float | None, sign: str = "") -> str:
-    return "?" if value is None else f"{100 * value:{sign}.1f}"

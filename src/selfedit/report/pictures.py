@@ -51,14 +51,14 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def matrices(results: Mapping[str, Any]) -> Figure:
     """Accuracy on each passage by number of edits, as a heat map for each way, and the published one beside them."""
-    shown = {name: way["matrix"] for name, way in results["ways"].items()}
-    shown["published (SEAL, Qwen2.5-7B)"] = results["published"]["matrix"]
-    columns = min(3, len(shown))
-    lines = math.ceil(len(shown) / columns)
+    panels = {name: way["matrix"] for name, way in results["ways"].items()}
+    panels["published (SEAL, Qwen2.5-7B)"] = results["published"]["matrix"]
+    columns = min(3, len(panels))
+    lines = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(4.2 * columns, 3.8 * lines), layout="constrained")
-    highest = max(value for matrix in shown.values() for row in matrix for value in row) or 1.0
-    for place, (name, matrix) in enumerate(shown.items(), start=1):
-        _heat(figure.add_subplot(lines, columns, place), name, matrix, highest)
+    highest = max(value for matrix in panels.values() for row in matrix for value in row) or 1.0
+    for position, (name, matrix) in enumerate(panels.items(), start=1):
+        _heat(figure.add_subplot(lines, columns, position), name, matrix, highest)
     return figure
 
 
@@ -93,15 +93,15 @@ def accuracies(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Fi
     """Accuracy on held-out passages by round, with standard errors; rows that know no round are lines across."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    for name, of in by_round.items():
-        errors = [100 * (row["se"] or 0.0) for row in of]
-        heights = [100 * row["accuracy"] for row in of]
-        axes.errorbar(range(len(of)), heights, errors, marker="o", capsize=3, label=in_picture(name))
+    for name, rounds in by_round.items():
+        errors = [100 * (row["se"] or 0.0) for row in rounds]
+        heights = [100 * row["accuracy"] for row in rounds]
+        axes.errorbar(range(len(rounds)), heights, errors, marker="o", capsize=3, label=in_picture(name))
     for number, row in enumerate(row for row in rows if not _round_of(row)):
         style = ("--", ":", "-.")[number % 3]
         name = in_picture(row["method"])
         axes.axhline(100 * row["accuracy"], linestyle=style, color=f"C{9 - number % 5}", label=name)
-    most = max(len(of) for of in by_round.values())
+    most = max(len(rounds) for rounds in by_round.values())
     axes.set(xlabel="round of ReST-EM", ylabel="accuracy, %", title="Held-out accuracy by round")
     axes.set_xticks(range(most), ["before RL", *[str(number) for number in range(1, most)]])
     axes.set_ylim(bottom=0)
@@ -111,11 +111,13 @@ def accuracies(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Fi
 
 def _by_round(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows before RL and after each round, in order, by format where there are several; only where RL was done."""
-    found: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row]] = {}
     for row in rows:
         if name := _round_of(row):
-            found.setdefault(name, []).append(row)
-    return {name: of for name, of in found.items() if len(of) > 1 and of[0]["method"].startswith("own")}
+            groups.setdefault(name, []).append(row)
+    return {
+        name: rounds for name, rounds in groups.items() if len(rounds) > 1 and rounds[0]["method"].startswith("own")
+    }
 
 
 def _round_of(row: Row) -> str:
@@ -126,11 +128,12 @@ def _round_of(row: Row) -> str:
 
 def shapes(self_edits: Sequence[Mapping[str, Any]]) -> Figure:
     """Each policy's self-edits: length, lines, lines with one fact, lexical diversity, compression, as means."""
-    panels = [(key, name) for key, name in _PANELS.items() if any(s.get(key) is not None for s in self_edits)]
+    measured = {key for shape in self_edits for key, value in shape.items() if value is not None}
+    panels = [(key, name) for key, name in _PANELS.items() if key in measured]
     figure = Figure(figsize=(4 * len(panels), 4.5), layout="constrained")
     names = [in_picture(s["policy"]) for s in self_edits]
-    for place, (key, name) in enumerate(panels, 1):
-        axes = figure.add_subplot(1, len(panels), place)
+    for position, (key, name) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), position)
         axes.bar(range(len(names)), [s.get(key) or 0.0 for s in self_edits])
         axes.set_title(name, fontsize="medium")
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize="small")

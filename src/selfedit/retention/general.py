@@ -13,7 +13,7 @@ GATE_EVERY = 3
 
 def measured_texts() -> list[str]:
     """The texts that general loss is reported on."""
-    return [text for place, text in enumerate(_texts()) if place % GATE_EVERY != GATE_EVERY - 1]
+    return [text for number, text in enumerate(_texts()) if number % GATE_EVERY != GATE_EVERY - 1]
 
 
 def gate_texts() -> list[str]:
@@ -22,5 +22,5 @@ def gate_texts() -> list[str]:
 
 
 def _texts() -> list[str]:
-    whole = Path(__file__).with_name("general.txt").read_text(encoding="utf-8")
-    return [" ".join(block.split()) for block in whole.split("\n\n") if block.strip()]
+    text = Path(__file__).with_name("general.txt").read_text(encoding="utf-8")
+    return [" ".join(block.split()) for block in text.split("\n\n") if block.strip()]

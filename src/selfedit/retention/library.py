@@ -46,11 +46,11 @@ class WordRouter:
 
     def route(self, query: str) -> int | None:
         """The entry a query goes to; of equals the first."""
-        asked = words(query)
-        whole = sum(map(self._weight, asked))
-        if not whole or not self.entries:
+        query_words = words(query)
+        total = sum(map(self._weight, query_words))
+        if not total or not self.entries:
             return None
-        shares = [sum(map(self._weight, asked & entry)) / whole for entry in self.entries]
+        shares = [sum(map(self._weight, query_words & entry)) / total for entry in self.entries]
         best = max(range(len(shares)), key=shares.__getitem__)
         return best if shares[best] >= self.least and shares[best] > 0 else None
 
@@ -70,11 +70,14 @@ def route_by_likelihood(
         margin: nats a token.
     """
     base = _means(lm, prompts, None)
-    gains = [[b - a for b, a in zip(base, _means(lm, prompts, adapter), strict=True)] for adapter in adapters]
+    gains = []  # [adapters][prompts]
+    for adapter in adapters:
+        losses = _means(lm, prompts, adapter)
+        gains.append([before - after for before, after in zip(base, losses, strict=True)])
     chosen: list[int | None] = []
-    for place in range(len(prompts)):
-        best = max(range(len(adapters)), key=lambda k: gains[k][place], default=None)
-        chosen.append(best if best is not None and gains[best][place] > margin else None)
+    for number in range(len(prompts)):
+        best = max(range(len(adapters)), key=lambda k: gains[k][number], default=None)
+        chosen.append(best if best is not None and gains[best][number] > margin else None)
     return chosen
 
 

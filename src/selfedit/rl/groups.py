@@ -10,9 +10,11 @@ import math
 from collections.abc import Sequence
 from typing import TypeVar
 
+import torch
+
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.load import LanguageModel
-from selfedit.lm.loss import CHUNK_BYTES
+from selfedit.lm.loss import chunk_bytes
 from selfedit.lm.memory import memory_bytes
 from selfedit.lm.shape import Shape
 from selfedit.rl.session import Session
@@ -22,7 +24,9 @@ T = TypeVar("T")
 LARGEST = 32
 """Adapters a group at the most: what many adapters share is spread over all of them by then, and a larger group only
 loses more to a kill (`selfedit bench inner` shows the cost against K)."""
-SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, LARGEST)
+GPU_TOKENS = 16384
+"""Tokens of a step on a GPU at the most: its products are as fast as they get long before, and memory is for more."""
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, LARGEST, 48, 64, 96, 128, 192, 256)
 """What is chosen among: a little more or less free memory at the start of a run should not make another number."""
 SHARE, LEFT = 0.5, 0.9
 """What is given out: this share of the machine's memory, or of what is free of it if that is less. The first does not
@@ -52,11 +56,22 @@ def most_in_memory(lm: LanguageModel, jobs: Sequence[AdaptJob], workers: int, ro
     """
     if not jobs:
         return LARGEST
+    largest = largest_group(lm.device, jobs)
     each = max(bytes_per_adapter(lm, job) for job in jobs)
-    fixed = 2 * CHUNK_BYTES
+    fixed = 2 * chunk_bytes(lm.device)
     if workers > 1:
         fixed += sum(p.numel() * p.element_size() for p in lm.model.parameters())
-    return max((size for size in SIZES if size * each <= room / workers - fixed), default=1)
+    fitting = [size for size in SIZES if size <= largest and size * each <= room / workers - fixed]
+    return max(fitting, default=1)
+
+
+def largest_group(device: torch.device, jobs: Sequence[AdaptJob]) -> int:
+    """Adapters a group from which on more make nothing cheaper: `LARGEST`; on a GPU those of `GPU_TOKENS` a step."""
+    if device.type != "cuda":
+        return LARGEST
+    steps = sum(job.steps for job in jobs)
+    tokens = sum(job.optim.epochs * len(s.ids) for job in jobs for s in job.sequences if not isinstance(s, str))
+    return max(LARGEST, int(GPU_TOKENS * steps / max(1, tokens)))
 
 
 def bytes_per_adapter(lm: LanguageModel, job: AdaptJob) -> int:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from selfedit.errors import DataError, UsageError
-from selfedit.lm.generate import generate
 from selfedit.rl.sample import sampled, written_row
 from selfedit.rl.session import Session
-from selfedit.run.ledger import SelfEditRow
+from selfedit.run.records import Phase, Place, SelfEditRow
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.own_questions import (
     OwnQuestion,
@@ -24,7 +23,7 @@ from selfedit.tasks.knowledge.own_questions import (
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, Question
 
-PHASE = "own-questions"
+PLACE = Place(Phase.OWN_QUESTIONS)
 GROUP = 4
 """Contexts whose questions are written and answered together, and stored together."""
 
@@ -91,7 +90,7 @@ def survivors(session: Session, contexts: Sequence[Context]) -> dict[str, Any]:
 
 
 def _name(context: Context) -> str:
-    return f"{PHASE}/{context.id}"
+    return f"{PLACE}/{context.id}"
 
 
 def _stored(session: Session, context: Context) -> list[OwnQuestion]:
@@ -130,7 +129,7 @@ def _quizzes(session: Session, group: Sequence[Context]) -> tuple[list[SelfEditR
     """The quizzes of each context as they go into the ledger, and their different questions."""
     count = session.settings.rl.own.quizzes
     places = [(context, number) for context in group for number in range(count)]
-    seeds = [derive(session.settings.seed, PHASE, context.id, number) for context, number in places]
+    seeds = [derive(session.settings.seed, PLACE.phase.value, context.id, number) for context, number in places]
     prompts = [quiz_prompt(session.task, context) for context, _ in places]
     written = sampled(session, prompts, seeds)
     rows, pairs = [], {context.id: {} for context in group}
@@ -139,19 +138,18 @@ def _quizzes(session: Session, group: Sequence[Context]) -> tuple[list[SelfEditR
         for question, answer in found:
             pairs[context.id].setdefault(question, answer)
         rejected = None if found else "no question with an answer"
-        rows.append(written_row(PHASE, 0, context, number, prompt, seed, said, rejected))
+        rows.append(written_row(PLACE, context, number, prompt, seed, said, rejected))
     return rows, [list(pairs[context.id].items()) for context in group]
 
 
 def _answers(session: Session, asked: Sequence[tuple[Context, str, str]], make: Any, name: str) -> list[list[str]]:
     """Several sampled answers to each question, with the prompt that ``make`` makes."""
-    own, seed = session.settings.rl.own, session.settings.seed
+    own, seed, purpose = session.settings.rl.own, session.settings.seed, PLACE.phase.value
     if not asked:
         return []
     prompts = [make(session.task, context, question) for context, question, _ in asked for _ in range(own.votes)]
-    seeds = [derive(seed, PHASE, name, c.id, question, vote) for c, question, _ in asked for vote in range(own.votes)]
-    said = generate(
-        session.lm,
+    seeds = [derive(seed, purpose, name, c.id, question, vote) for c, question, _ in asked for vote in range(own.votes)]
+    said = session.sampler.generate(
         prompts,
         max_new_tokens=session.settings.answer.max_new_tokens,
         temperature=own.temperature,

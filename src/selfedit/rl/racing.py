@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
 from selfedit.config import RewardSettings
-from selfedit.rl.loops import InnerLoop
-from selfedit.rl.score import marks_of, score
+from selfedit.rl.scoring import run_trials
 from selfedit.rl.selection import rewards
 from selfedit.rl.session import Session
-from selfedit.run.ledger import BASE, InnerKey
+from selfedit.rl.trial import PlannedTrial, marks_of
+from selfedit.run.records import Place, TrialKey
 
 Repeats = Mapping[int, Sequence[float]]
 """Of one context: each candidate's accuracy in each repeat that it has run."""
@@ -178,33 +178,33 @@ def next_stage(
 
 
 def run_race(
-    session: Session, phase: str, number: int, loops: Callable[[int], Sequence[InnerLoop]]
+    session: Session, place: Place, plan: Callable[[int], Sequence[PlannedTrial]]
 ) -> dict[str, frozenset[int]]:
     """Score a round's candidates repeat by repeat; what is decided after each is stored before the next begins.
 
     Args:
         session: the run; the base's answers are in its ledger.
-        phase, number: where the round is.
-        loops: the inner loops of one repeat, of all candidates.
+        place: where the round is.
+        plan: the trials of one repeat, of all candidates.
 
     Returns:
         For each context the candidates that were in the race at its end.
     """
     rl, ledger = session.settings.rl, session.run.ledger
 
-    def marks(before: int) -> dict[InnerKey, list[float]]:
+    def marks(before: int) -> dict[TrialKey, list[float]]:
         """A run stopped within a repeat has some of its answers already: they have no say in what is decided before."""
-        rows = [row for row in ledger.answers(phase, number) if row.candidate == BASE or row.repeat < before]
-        return marks_of(rows, session.task, graded=True)
+        trials = [trial for trial in ledger.trials(place) if trial.candidate is None or trial.repeat < before]
+        return marks_of(trials, session.task, graded=True)
 
-    unread = {loop.context.id: (math.nan, len(loop.context.questions)) for loop in loops(0)}
+    unread = {trial.context.id: (math.nan, len(trial.context.questions)) for trial in plan(0)}
     races = start(unread | _baselines(marks(0)), rl.candidates)
     for repeat in range(rl.repeats):
-        wanted = [loop for loop in loops(repeat) if loop.candidate in races[loop.context.id].running]
-        score(session, phase, number, wanted)
+        wanted = [trial for trial in plan(repeat) if trial.candidate in races[trial.context.id].running]
+        run_trials(session, place, wanted)
         if repeat + 1 == rl.repeats:
             break
-        name = f"race {phase} {number} {repeat}"
+        name = f"race {place} {repeat}"
         races = next_stage(races, accuracies_by_repeat(marks(repeat + 1)), rl.repeats, rl.reward, rl.racing_doubt)
         if ledger.step(name) is None:
             decided = {c: {"alive": sorted(r.alive), "running": sorted(r.running)} for c, r in races.items()}
@@ -212,14 +212,14 @@ def run_race(
     return {name: race.alive for name, race in races.items()}
 
 
-def _baselines(marks: Mapping[InnerKey, Sequence[float]]) -> dict[str, tuple[float, int]]:
-    return {key.context_id: (fmean(own), len(own)) for key, own in marks.items() if key.candidate == BASE}
+def _baselines(marks: Mapping[TrialKey, Sequence[float]]) -> dict[str, tuple[float, int]]:
+    return {key.context_id: (fmean(own), len(own)) for key, own in marks.items() if key.candidate is None}
 
 
-def accuracies_by_repeat(marks: Mapping[InnerKey, Sequence[float]]) -> dict[str, dict[int, list[float]]]:
+def accuracies_by_repeat(marks: Mapping[TrialKey, Sequence[float]]) -> dict[str, dict[int, list[float]]]:
     """For each context and candidate, the accuracy in each repeat it has run, in their order; see `marks_of`."""
     found: dict[str, dict[int, list[float]]] = {}
-    for key in sorted(marks):
-        if key.candidate != BASE:
-            found.setdefault(key.context_id, {}).setdefault(key.candidate, []).append(fmean(marks[key]))
+    for key, counted in sorted((key, of_key) for key, of_key in marks.items() if key.candidate is not None):
+        if key.candidate is not None:
+            found.setdefault(key.context_id, {}).setdefault(key.candidate, []).append(fmean(counted))
     return found

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from selfedit.lm.generate import Completion, generate
+from selfedit.lm.generate import Completion
 from selfedit.lm.lora import Adapter
 from selfedit.lm.rules import TokenRule
 from selfedit.rl.session import Session, timed
-from selfedit.run.ledger import SelfEditRow, TimingRow
+from selfedit.rl.trial import seed_parts
+from selfedit.run.records import Place, SelfEditRow, TimingRow
 from selfedit.run.seeds import derive
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.task import Context, Note
@@ -21,8 +22,7 @@ ROWS = 64
 
 def sample(
     session: Session,
-    phase: str,
-    round: int,
+    place: Place,
     contexts: Sequence[Context],
     candidates: int,
     policy: Adapter | None = None,
@@ -33,11 +33,11 @@ def sample(
     never stopped.
     """
     ledger = session.run.ledger
-    have = {row.context_id for row in ledger.self_edits(phase, round)}
+    have = {row.context_id for row in ledger.self_edits(place)}
     size = max(1, ROWS // candidates)
     groups = [contexts[start : start + size] for start in range(0, len(contexts), size)]
     with session.progress.task(
-        f"writing self-edits ({phase})",
+        f"writing self-edits ({place})",
         total=len(contexts) * candidates,
         unit="self-edits",
         done=len(have) * candidates,
@@ -47,25 +47,24 @@ def sample(
                 continue
             session.interrupt.check()
             timings: list[TimingRow] = []
-            with timed(timings, phase, round, "sampling", len(group) * candidates):
-                rows = _sample_group(session, phase, round, group, candidates, policy)
+            with timed(timings, place, "sampling", len(group) * candidates):
+                rows = _sample_group(session, place, group, candidates, policy)
             seconds = timings[0].seconds / len(rows)
             ledger.add_self_edits([replace(row, seconds=seconds) for row in rows], timings)
             task.advance(len(rows))
-    return ledger.self_edits(phase, round)
+    return ledger.self_edits(place)
 
 
 def _sample_group(
-    session: Session, phase: str, round: int, group: Sequence[Context], candidates: int, policy: Adapter | None
+    session: Session, place: Place, group: Sequence[Context], candidates: int, policy: Adapter | None
 ) -> list[SelfEditRow]:
     wanted = [(context, candidate) for context in group for candidate in range(candidates)]
     prompts = {context.id: session.task.prompt(context) for context in group}
-    # The methods of an evaluation share their seeds: where the policy is the same, so is what it writes.
-    purpose = phase.partition(":")[0]
-    seeds = [derive(session.settings.seed, "sample", purpose, round, c.id, candidate) for c, candidate in wanted]
+    at = seed_parts(place)
+    seeds = [derive(session.settings.seed, "sample", *at, c.id, candidate) for c, candidate in wanted]
     tries = _tries(session, [prompts[context.id] for context, _ in wanted], seeds, policy)
     return [
-        _row(session, phase, round, context, candidate, seed, prompts[context.id], written)
+        _row(session, place, context, candidate, seed, prompts[context.id], written)
         for (context, candidate), seed, written in zip(wanted, seeds, tries, strict=True)
     ]
 
@@ -98,8 +97,7 @@ def sampled(
 ) -> list[Completion]:
     """One completion for each prompt, by the run's model with an adapter each or none, decoded as ``edit`` says."""
     edit = session.settings.edit
-    return generate(
-        session.lm,
+    return session.sampler.generate(
         prompts,
         adapters,
         max_new_tokens=edit.max_new_tokens,
@@ -116,8 +114,7 @@ def _note(session: Session, tries: Sequence[Completion]) -> Note:
 
 def _row(
     session: Session,
-    phase: str,
-    round: int,
+    place: Place,
     context: Context,
     candidate: int,
     seed: int,
@@ -126,12 +123,11 @@ def _row(
 ) -> SelfEditRow:
     note = _note(session, tries)
     asked = json.dumps(note.asked, sort_keys=True) if note.asked else None
-    return written_row(phase, round, context, candidate, prompt, seed, tries[-1], note.rejected, asked)
+    return written_row(place, context, candidate, prompt, seed, tries[-1], note.rejected, asked)
 
 
 def written_row(
-    phase: str,
-    round: int,
+    place: Place,
     context: Context,
     candidate: int,
     prompt: tuple[int, ...],
@@ -142,8 +138,7 @@ def written_row(
 ) -> SelfEditRow:
     """What the model wrote after a prompt, as it goes into the ledger; ``rejected`` says why it is of no use."""
     return SelfEditRow(
-        phase=phase,
-        round=round,
+        place=place,
         context_id=context.id,
         candidate=candidate,
         text=written.text,

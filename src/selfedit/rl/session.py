@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from selfedit.config import Settings
 from selfedit.engine.base import Engine
@@ -16,11 +16,16 @@ from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.ledger import TimingRow
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.records import Place, TimingRow
+from selfedit.sampling.base import SAMPLERS, Sampler
 from selfedit.tasks.task import Task
 
-T = TypeVar("T", bound=Task[Any])
+if TYPE_CHECKING:
+    from selfedit.rl.rewards.base import Reward
+    from selfedit.rl.updates.base import Update
+
+T = TypeVar("T", bound=Task[Any, Any])
 
 
 @dataclass
@@ -36,6 +41,7 @@ class Session(Generic[T]):
         progress: where progress goes.
         interrupt: asked between steps whether the user wants to stop.
         engine: where inner loops run; this process unless said otherwise.
+        sampler: what writes self-edits and the unadapted model's answers; as ``sampler`` says unless given.
         weights: names the model's present weights: its fingerprint, or the hash of the policy merged last.
         start: a frozen adapter that inner loops start on top of; None is the model itself.
     """
@@ -48,6 +54,7 @@ class Session(Generic[T]):
     progress: ProgressSink = SILENT
     interrupt: Interrupt = field(default_factory=Interrupt)
     engine: Engine = None  # pyright: ignore[reportAssignmentType] - set below, from the model
+    sampler: Sampler = None  # pyright: ignore[reportAssignmentType] - set below, from the settings
     weights: str = ""
 
     start: Adapter | None = None
@@ -55,7 +62,22 @@ class Session(Generic[T]):
 
     def __post_init__(self) -> None:
         self.engine = self.engine or LocalEngine(self.lm)
+        self.sampler = self.sampler or SAMPLERS.load(self.settings.sampler)(self.lm, self.settings)
         self.weights = self.weights or self.lm.fingerprint
+
+    @property
+    def reward(self) -> Reward:
+        """What self-edits are rewarded for, as ``rl.reward`` says."""
+        from selfedit.rl.rewards.base import reward_of
+
+        return reward_of(self.settings)
+
+    @property
+    def update(self) -> Update:
+        """How the policy learns from scored trials, as ``rl.update`` says."""
+        from selfedit.rl.updates.base import update_of
+
+        return update_of(self.settings)
 
     def stand_on(self, start: Adapter | None, name: str = "") -> None:
         """Start inner loops, and ask the base, on top of an adapter; ``name`` tells it from others."""
@@ -68,8 +90,8 @@ class Session(Generic[T]):
 
 
 @contextmanager
-def timed(rows: list[TimingRow], phase: str, round: int, part: str, count: int) -> Iterator[None]:
+def timed(rows: list[TimingRow], place: Place, part: str, count: int) -> Iterator[None]:
     """Append what the block took to ``rows``."""
     start = time.perf_counter()
     yield
-    rows.append(TimingRow(phase=phase, round=round, part=part, seconds=time.perf_counter() - start, count=count))
+    rows.append(TimingRow(place=place, part=part, seconds=time.perf_counter() - start, count=count))

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from selfedit.grading.stats import mean_se
-from selfedit.rl.score import marks_of
-from selfedit.run.ledger import BASE, AnswerRow
+from selfedit.rl.trial import marks_of
+from selfedit.run.records import Trial
 from selfedit.tasks.task import Task
 
 
-def reward_signal(rows: Iterable[AnswerRow], task: Task[Any] | None = None, *, graded: bool = True) -> dict[str, Any]:
+def reward_signal(
+    trials: Iterable[Trial], task: Task[Any, Any] | None = None, *, graded: bool = True
+) -> dict[str, Any]:
     """What repeats say about each other, over the self-edits of one round.
 
     Returns:
@@ -26,8 +28,9 @@ def reward_signal(rows: Iterable[AnswerRow], task: Task[Any] | None = None, *, g
         nothing varies.
     """
     by_context: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for (context, candidate, _), marks in sorted(marks_of(rows, task, graded=graded).items()):
-        if candidate != BASE:
+    edited = [trial for trial in trials if trial.candidate is not None]
+    for (context, candidate, _), marks in sorted(marks_of(edited, task, graded=graded).items()):
+        if candidate is not None:
             by_context[context][candidate].append(sum(marks) / len(marks))
     tables = {name: list(of.values()) for name, of in by_context.items() if _usable(of)}  # [candidates][repeats]
     gains = [_gain(table) for table in tables.values()]

@@ -72,7 +72,7 @@ class RunFolder:
             StorageFull: if there is no room.
             UsageError: if a setting cannot be written.
         """
-        path, given = Path(path), frozen(settings)
+        path, frozen_settings = Path(path), frozen(settings)
         _refuse_foreign(path, kind)
         try:
             with storage_errors(path):
@@ -82,13 +82,13 @@ class RunFolder:
             what = f"the folder cannot be made or written: {error.strerror}"
             raise RunFolderError(what, where=path, fix="give another folder, or the right to write there") from error
         try:
-            return cls._locked(path, given, kind, lock)
+            return cls._locked(path, frozen_settings, kind, lock)
         except BaseException:
             lock.release()
             raise
 
     @classmethod
-    def _locked(cls, path: Path, given: dict[str, Any], kind: str, lock: FolderLock) -> RunFolder:
+    def _locked(cls, path: Path, settings: dict[str, Any], kind: str, lock: FolderLock) -> RunFolder:
         _refuse_foreign(path, kind)  # again: another process may have been faster
         sweep(path)
         # The marker comes first and the ledger last, so a start that was killed halfway is recognised and finished.
@@ -96,11 +96,11 @@ class RunFolder:
             write_atomic(path / _MARKER, canonical_json({"program": "selfedit", "kind": kind, "format": FORMAT}))
         resumed = (path / "ledger.sqlite").exists()
         if resumed or (path / "config.toml").exists():
-            check_unchanged(read_settings(path / "config.toml"), given, path / "config.toml")
+            check_unchanged(read_settings(path / "config.toml"), settings, path / "config.toml")
         else:
-            write_settings(path / "config.toml", given)
+            write_settings(path / "config.toml", settings)
         Metrics(path / "metrics.jsonl").repair()
-        return cls(path, kind, given, Ledger(path / "ledger.sqlite"), lock=lock, resumed=resumed)
+        return cls(path, kind, settings, Ledger(path / "ledger.sqlite"), lock=lock, resumed=resumed)
 
     @classmethod
     def read(cls, path: str | Path) -> RunFolder:
@@ -181,10 +181,10 @@ class RunFolder:
             return []
         later = stored.get("resumed_in", [])
         last = later[-1] if later else {key: value for key, value in stored.items() if key != "resumed_in"}
-        found = described(last, now)
-        if found:
+        changes = described(last, now)
+        if changes:
             write_atomic(path, canonical_json({**stored, "resumed_in": [*later, now]}))
-        return found
+        return changes
 
 
 def _refuse_foreign(path: Path, kind: str) -> None:
@@ -208,14 +208,14 @@ def _check_marker(path: Path, kind: str | None) -> str:
     if not isinstance(marker, dict) or marker.get("program") != "selfedit":
         fix = "give the folder a run was started in"
         raise RunFolderError("this is not a run's folder", where=path, fix=fix)
-    found, form = marker.get("kind"), marker.get("format")
+    actual, form = marker.get("kind"), marker.get("format")
     if form != FORMAT:
         fix = "use the selfedit that made the run (environment.json names its version), or start in a new folder"
         raise RunFolderError(f"the run's folder has form {form}, this selfedit reads {FORMAT}", where=path, fix=fix)
-    if kind is not None and found != kind:
+    if kind is not None and actual != kind:
         fix = "give the folder of a run of this kind, or a new one"
-        raise RunFolderError(f"this is the folder of a run of kind {found!r}, not {kind!r}", where=path, fix=fix)
-    return str(found)
+        raise RunFolderError(f"this is the folder of a run of kind {actual!r}, not {kind!r}", where=path, fix=fix)
+    return str(actual)
 
 
 def _read_json(path: Path) -> Any | None:

@@ -1,6 +1,6 @@
 """The run's ledger: everything a run has done, so that killing it loses at most the step in hand.
 
-Each method that writes is one transaction: all of its rows are stored, or none. The primary keys make doing something
+Each method that writes is one transaction: all of its rows are stored, or none. The tables' keys make doing something
 twice impossible. Rows come back in the order of their keys, never in the order they were stored, so that a sum over
 them has the same bits in a resumed run as in an uninterrupted one. One process writes: `RunFolder` holds the lock. A
 ledger belongs to the thread that opened it.
@@ -15,47 +15,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from selfedit.errors import RunFolderError
-from selfedit.run.rows import (
-    ADAPTATIONS,
-    ANSWERS,
-    BASE,
+from selfedit.run.records import (
     KNOWN,
     REWARDS,
     SELF_EDITS,
     STEPS,
     TABLES,
     TIMINGS,
-    AdaptationRow,
-    AnswerRow,
-    GradeRow,
-    InnerKey,
-    KnownRow,
+    TRIALS,
+    KnownAnswer,
+    Phase,
+    Place,
     RewardRow,
     SelfEditRow,
     StepRow,
     TimingRow,
+    Trial,
+    TrialKey,
 )
 from selfedit.storage.database import Database
-from selfedit.storage.tables import R, Table, columns
+from selfedit.storage.tables import R, Table
 
-__all__ = [
-    "BASE",
-    "AdaptationRow",
-    "AnswerRow",
-    "GradeRow",
-    "InnerKey",
-    "KnownRow",
-    "Ledger",
-    "RewardRow",
-    "SelfEditRow",
-    "StepRow",
-    "TimingRow",
-]
+__all__ = ["FORM", "Ledger"]
 
+FORM = 2
+"""The form of the tables. Form 1 kept answers and trainings apart."""
 _ADD_UP = " ON CONFLICT DO UPDATE SET seconds = seconds + excluded.seconds, count = count + excluded.count"
-_IN_ROUND = " WHERE phase = CAST(?1 AS TEXT) AND round = ?2"
-_GRADE = {column.name: column for column in columns(GradeRow)}
+_IN_PLACE = " WHERE phase = CAST(?1 AS TEXT) AND method = CAST(?2 AS TEXT) AND round IS ?3"
 
 
 class Ledger:
@@ -73,7 +59,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, readonly: bool = False, timeout: float = 5.0) -> None:
         self.path = path
-        self._db = Database(path, readonly=readonly, timeout=timeout, tables=TABLES)
+        self._db = Database(path, readonly=readonly, timeout=timeout, tables=TABLES, version=FORM)
 
     def close(self) -> None:
         """Close the file; everything stored is already on the disk."""
@@ -98,31 +84,18 @@ class Ledger:
             self._db.insert(SELF_EDITS, rows)
             self.add_timings(timings)
 
-    def add_results(
-        self,
-        adaptations: Iterable[AdaptationRow],
-        answers: Iterable[AnswerRow],
-        timings: Iterable[TimingRow] = (),
-        known: Iterable[KnownRow] = (),
+    def add_trials(
+        self, trials: Iterable[Trial], timings: Iterable[TimingRow] = (), known: Iterable[KnownAnswer] = ()
     ) -> None:
-        """Store finished inner loops with all their answers in one transaction.
+        """Store finished trials, and what they took, in one transaction.
 
-        The base model's answers (candidate `BASE`, repeat 0) come without an adaptation; give all of a context's at
-        once, for `done` then counts the context's base as answered. `known` are those of them that no earlier call
-        stored: see `known`.
+        `known` are those of the unadapted model's answers that no earlier call stored: see `known`.
 
         Raises:
-            ValueError: if an answer belongs to an inner loop that is not among `adaptations`.
-            RunFolderError: if one of the rows is stored already.
+            RunFolderError: if one of the trials is stored already.
         """
-        adaptations, answers = list(adaptations), list(answers)
-        adapted = {(row.phase, row.round, row.key) for row in adaptations}
-        for row in answers:
-            if row.key[1:] != (BASE, 0) and (row.phase, row.round, row.key) not in adapted:
-                raise ValueError(f"an answer without its adaptation: {row.phase!r}, round {row.round}, {row.key}")
         with self.transaction():
-            self._db.insert(ADAPTATIONS, adaptations)
-            self._db.insert(ANSWERS, answers)
+            self._db.insert(TRIALS, trials)
             self._db.insert(KNOWN, known)
             self.add_timings(timings)
 
@@ -144,57 +117,32 @@ class Ledger:
         text = json.dumps(dict(payload), sort_keys=True)
         self._db.insert(STEPS, [StepRow(name=name, payload_json=text, finished_at=now)])
 
-    def replace_grades(self, grades: Iterable[GradeRow]) -> int:
-        """Grade stored answers again, all or none; returns how many.
+    def self_edits(self, place: Place) -> list[SelfEditRow]:
+        """A place's self-edits, by context and candidate."""
+        return self._placed(SELF_EDITS, place)
 
-        The rewards stay as they are: they record what the run trained on.
+    def trials(self, place: Place) -> list[Trial]:
+        """A place's trials, by context, candidate (the unadapted model's first) and repeat."""
+        return self._placed(TRIALS, place)
 
-        Raises:
-            RunFolderError: if an answer is not in the ledger.
-        """
-        changed = [name for name in _GRADE if name not in ANSWERS.key]
-        statement = f"UPDATE answers SET {_placeholders(changed, ', ')} WHERE {_placeholders(ANSWERS.key, ' AND ')}"
-        count = 0
-        with self.transaction():
-            for grade in grades:
-                values = [_GRADE[name].encode(getattr(grade, name)) for name in (*changed, *ANSWERS.key)]
-                if self._db.update(statement, values) != 1:
-                    raise RunFolderError(f"there is no such answer to grade: {grade}", where=self.path)
-                count += 1
-        return count
+    def rewards(self, place: Place) -> list[RewardRow]:
+        """A place's rewards, by context and candidate."""
+        return self._placed(REWARDS, place)
 
-    def self_edits(self, phase: str, round: int) -> list[SelfEditRow]:
-        """A round's self-edits, by context and candidate."""
-        return self._round(SELF_EDITS, phase, round)
+    def done(self, place: Place) -> set[TrialKey]:
+        """The trials that are stored."""
+        statement = f"SELECT context_id, candidate, repeat FROM {TRIALS.name}{_IN_PLACE}"
+        return {TrialKey(*values) for values in self._db.fetch(statement, _values(place))}
 
-    def adaptations(self, phase: str, round: int) -> list[AdaptationRow]:
-        """A round's inner loops, by context, candidate and repeat."""
-        return self._round(ADAPTATIONS, phase, round)
+    def places(self) -> list[Place]:
+        """Every place with something in it: by phase, method and round, places without a round first."""
+        tables = (SELF_EDITS, TRIALS, REWARDS, TIMINGS)
+        union = " UNION ".join(f"SELECT phase, method, round FROM {table.name}" for table in tables)
+        found = self._db.fetch(f"{union} ORDER BY phase, method, round")
+        return [Place(Phase(phase), method, round) for phase, method, round in found]
 
-    def answers(self, phase: str, round: int) -> list[AnswerRow]:
-        """A round's answers, by context, candidate, repeat and question."""
-        return self._round(ANSWERS, phase, round)
-
-    def rewards(self, phase: str, round: int) -> list[RewardRow]:
-        """A round's rewards, by context and candidate."""
-        return self._round(REWARDS, phase, round)
-
-    def done(self, phase: str, round: int) -> set[InnerKey]:
-        """The inner loops whose adaptation and answers are stored, and (context, `BASE`, 0) where the base answered."""
-        select = "SELECT context_id, candidate, repeat FROM "
-        statement = f"{select} adaptations {_IN_ROUND} UNION {select} answers {_IN_ROUND}"
-        return {InnerKey(*values) for values in self._db.fetch(statement, (_bytes(phase), round))}
-
-    def rounds(self) -> list[tuple[str, int]]:
-        """Every (phase, round) with something in it, sorted."""
-        tables = [table for table in TABLES if table not in (STEPS, KNOWN)]
-        union = " UNION ".join(f"SELECT phase, round FROM {table.name}" for table in tables)
-        return sorted((phase, round) for phase, round in self._db.fetch(union))
-
-    def known(self, weights: str) -> dict[str, KnownRow]:
-        """What the model with these weights has answered already, by what it was asked; nothing in an old ledger."""
-        if not self._db.fetch("SELECT 1 FROM sqlite_schema WHERE name = 'known_answers'"):
-            return {}
+    def known(self, weights: str) -> dict[str, KnownAnswer]:
+        """What the model with these weights has answered already, by what it was asked."""
         rows = self._db.rows(KNOWN, " WHERE weights = CAST(? AS TEXT)", (_bytes(weights),))
         return {row.asked: row for row in rows}
 
@@ -211,12 +159,12 @@ class Ledger:
         """Every finished step, by name."""
         return self._db.rows(STEPS)
 
-    def _round(self, table: Table[R], phase: str, round: int) -> list[R]:
-        return self._db.rows(table, _IN_ROUND, (_bytes(phase), round))
+    def _placed(self, table: Table[R], place: Place) -> list[R]:
+        return self._db.rows(table, _IN_PLACE, _values(place))
 
 
-def _placeholders(names: Iterable[str], between: str) -> str:
-    return between.join(f"{name} = {_GRADE[name].placeholder}" for name in names)
+def _values(place: Place) -> tuple[bytes, bytes, int | None]:
+    return _bytes(place.phase), _bytes(place.method), place.round
 
 
 def _bytes(text: str) -> bytes:

@@ -20,9 +20,9 @@ class Metrics:
 
     def repair(self) -> None:
         """Cut off what a crash has left of a half-written line."""
-        whole = sum(len(line) for line, _ in self._read())
-        if self.path.exists() and self.path.stat().st_size != whole:
-            os.truncate(self.path, whole)
+        length = sum(len(line) for line, _ in self._read())
+        if self.path.exists() and self.path.stat().st_size != length:
+            os.truncate(self.path, length)
 
     def append(self, metric: Mapping[str, Any], *, once: str | None = None) -> None:
         """Append a line; `once` names it (under "id"), and a line whose name is there already is not written again.
@@ -60,13 +60,13 @@ class Metrics:
 
     def _read(self) -> list[tuple[bytes, dict[str, Any]]]:
         """The whole lines as they are and read, up to the first that is not one."""
-        found: list[tuple[bytes, dict[str, Any]]] = []
+        metrics: list[tuple[bytes, dict[str, Any]]] = []
         for line in self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []:
             metric = _object(line)
             if metric is None:
                 break
-            found.append((line, metric))
-        return found
+            metrics.append((line, metric))
+        return metrics
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

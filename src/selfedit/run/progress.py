@@ -3,7 +3,8 @@
 The working code takes a `ProgressSink` (default `SILENT`) and writes
 ``with progress.task("adapting", total=120, unit="self-edits", done=40) as task: task.advance(3, note="context 7")``.
 Tasks nest. Rates and time left come from what this session did: `done`, what an earlier one did, counts for the bar
-only.
+only. Lines for a log are written here and not by tqdm, which redraws one line with carriage returns and knows neither
+nesting nor how a task ended.
 """
 
 from __future__ import annotations
@@ -30,6 +31,24 @@ class Task(Protocol):
     def advance(self, count: int = 1, *, note: str = "") -> None:
         """Count `count` more as finished; `note` says what is going on, in a few words."""
         ...
+
+
+def count_up(task: Task, check: Callable[[], None] = lambda: None) -> Callable[..., None]:
+    """A training's ``on_step``: tells a task of the tokens done so far, of which it knows some already.
+
+    Args:
+        task: is told how many more there are.
+        check: called first at every step; may raise.
+    """
+    seen = 0
+
+    def on_step(tokens: int, *_: object) -> None:
+        nonlocal seen
+        check()
+        task.advance(tokens - seen)
+        seen = tokens
+
+    return on_step
 
 
 class ProgressSink(Protocol):
@@ -122,7 +141,7 @@ class PlainProgress:
 class _PlainTask:
     def __init__(self, sink: PlainProgress, name: str, unit: str, pace: Pace) -> None:
         self._sink, self._name, self._unit, self._pace = sink, name, unit, pace
-        self._told = (0.0, pace.count)
+        self._last_line = (0.0, pace.count)
 
     def __enter__(self) -> _PlainTask:
         resumed = ", going on" if self._pace.count else ""
@@ -138,14 +157,15 @@ class _PlainTask:
     def advance(self, count: int = 1, *, note: str = "") -> None:
         pace = self._pace
         pace.advance(count)
-        then, told = self._told
-        tenth = pace.count - told >= pace.total / 10
+        last_time, last_count = self._last_line
+        tenth = pace.count - last_count >= pace.total / 10
         # Both bounds: a quick task must not flood the log by tenths, a long one must not be silent for a tenth of it.
-        due = pace.elapsed - then >= self._sink.seconds or (tenth and pace.elapsed - then >= self._sink.seconds / 10)
+        since = pace.elapsed - last_time
+        due = since >= self._sink.seconds or (tenth and since >= self._sink.seconds / 10)
         if due and pace.count < pace.total:
-            self._told = (pace.elapsed, pace.count)
-            said = [self._counted(), pace.describe(self._unit), printable(note)]
-            self._sink.write(f"{self._name}: {', '.join(filter(None, said))}")
+            self._last_line = (pace.elapsed, pace.count)
+            parts = [self._counted(), pace.describe(self._unit), printable(note)]
+            self._sink.write(f"{self._name}: {', '.join(filter(None, parts))}")
 
     def _counted(self) -> str:
         pace = self._pace
@@ -224,12 +244,12 @@ def progress_to(stream: TextIO, *, quiet: bool = False) -> ProgressSink:
 
 def duration(seconds: float) -> str:
     """Seconds in words a person reads: ``"12 s"``, ``"4 min 05 s"``, ``"2 h 10 min"``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"
 
 
 def printable(text: str, width: int = 60) -> str:

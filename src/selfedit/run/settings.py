@@ -57,16 +57,16 @@ def read_settings(path: Path) -> dict[str, Any]:
     return BoundedReader("the run's settings", error=RunFolderError, fix=_FIX, max_bytes=2**22).toml(path)
 
 
-def check_unchanged(stored: Mapping[str, Any], given: Mapping[str, Any], where: Path) -> None:
+def check_unchanged(stored: Mapping[str, Any], wished: Mapping[str, Any], where: Path) -> None:
     """Compare two `frozen` settings.
 
     Raises:
         SettingsChanged: if they differ; names every dotted key with its stored and its given value.
     """
-    found = described(stored, given)
-    if not found:
+    differences = described(stored, wished)
+    if not differences:
         return
-    lines = "".join(f"\n    {line}" for line in found)
+    lines = "".join(f"\n    {line}" for line in differences)
     raise SettingsChanged(
         f"this run was started with other settings:{lines}",
         where=where,
@@ -74,14 +74,14 @@ def check_unchanged(stored: Mapping[str, Any], given: Mapping[str, Any], where: 
     )
 
 
-def described(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def described(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[str]:
     """What differs, one line a key: ``inner.optim.lr: 0.001 → 0.0005``."""
-    return [f"{key}: {_shown(old)} → {_shown(new)}" for key, old, new in changes(stored, given)]
+    return [f"{key}: {_shown(old)} → {_shown(new)}" for key, old, new in changes(stored, wished)]
 
 
-def changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def changes(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Every (dotted key, stored value, given value) that differs, sorted; a value that is not there is `UNSET`."""
-    old, new = dict(_leaves(stored)), dict(_leaves(given))
+    old, new = dict(_leaves(stored)), dict(_leaves(wished))
     keys = sorted(old.keys() | new.keys())
     pairs = [(key, old.get(key, UNSET), new.get(key, UNSET)) for key in keys]
     return [(key, before, after) for key, before, after in pairs if not _same(before, after)]

@@ -15,9 +15,6 @@ from selfedit.errors import RunFolderError, SelfEditError
 from selfedit.storage.files import storage_full
 from selfedit.storage.tables import R, Table
 
-VERSION = 1
-"""The form of the tables; kept in ``PRAGMA user_version``."""
-
 # What SQLite says when a write found no room: FULL for ENOSPC, an I/O error for EFBIG and EDQUOT.
 _FULL = {
     sqlite3.SQLITE_FULL,
@@ -40,6 +37,7 @@ class Database:
         readonly: open for reading; works while another process writes.
         timeout: seconds to wait for another process's transaction.
         tables: what it holds.
+        version: the form of the tables; kept in ``PRAGMA user_version``.
         noun: what to call it in messages.
 
     Raises:
@@ -54,10 +52,12 @@ class Database:
         readonly: bool,
         timeout: float,
         tables: Sequence[Table[Any]],
+        version: int = 1,
         noun: str = "ledger",
     ) -> None:
         self.path = path
         self._tables = tables
+        self._version = version
         self._noun = noun
         self._inside = False
         self._failed = False
@@ -148,19 +148,31 @@ class Database:
         if version == 0 and tables == 0 and not readonly:
             self._db.execute("PRAGMA journal_mode = WAL")
             with self.transaction():
-                for table in self._tables:
-                    self._db.execute(table.create)
-                self._db.execute(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
-            raise _other_version(version, self.path, self._noun)
+                self._make_tables()
+                self._db.execute(f"PRAGMA user_version = {self._version}")
+        elif version != self._version:
+            raise self._other_version(version)
         elif not readonly:
             with self.transaction():
-                for table in self._tables:
-                    self._db.execute(table.create.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
+                self._make_tables()
         self._db.execute("PRAGMA synchronous = FULL")
         ((verdict,), *_) = self.fetch("PRAGMA quick_check(1)")
         if verdict != "ok":
             raise _damaged(verdict, self.path, self._noun)
+
+    def _make_tables(self) -> None:
+        for table in self._tables:
+            for statement in table.create:
+                self._db.execute(statement)
+
+    def _other_version(self, version: int) -> RunFolderError:
+        noun = self._noun
+        if not version:
+            what = f"this is not a {noun}"
+        else:
+            what = f"the {noun} has form {version}, this selfedit reads form {self._version}"
+        fix = "use the selfedit that made it (a run's environment.json names its version), or start in a new folder"
+        return RunFolderError(what, where=self.path, fix=fix)
 
 
 def _explained(error: sqlite3.Error, path: Path, noun: str) -> SelfEditError:
@@ -181,9 +193,3 @@ def _explained(error: sqlite3.Error, path: Path, noun: str) -> SelfEditError:
 def _damaged(verdict: str, path: Path, noun: str) -> RunFolderError:
     fix = f"restore it from a copy, save what is left with `sqlite3 {path.name} .recover`, or start in a new folder"
     return RunFolderError(f"the {noun} is damaged or not a {noun}: {verdict}", where=path, fix=fix)
-
-
-def _other_version(version: int, path: Path, noun: str) -> RunFolderError:
-    fix = "use the selfedit that made it (a run's environment.json names its version), or start in a new folder"
-    what = f"the {noun} has form {version}, this selfedit reads form {VERSION}" if version else f"this is not a {noun}"
-    return RunFolderError(what, where=path, fix=fix)

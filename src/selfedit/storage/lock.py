@@ -1,68 +1,85 @@
-"""One process at a time in a run's folder."""
+"""Locks between processes: one process at a time in a run's folder, one that fetches a model."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from selfedit.errors import RunFolderError
 
 if sys.platform == "win32":
     raise ImportError("a run's folder needs POSIX file locks: on Windows, run selfedit in WSL")
 
-import fcntl
-
-_held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+POLL_SECONDS = 0.5
+"""How often a waiting process says that it waits."""
 
 
 class FolderLock:
     """Holds a folder for this process until `release`, or until the process ends in whatever way.
 
-    The system itself drops the lock when the process is gone, so a crash leaves nothing to clean up. The file holds the
-    owner's process id, only to be named in the error message.
+    The system itself drops the lock when the process is gone, so a crash leaves nothing to clean up, and
+    a forked child (a data loader, say) has no part in it. The file holds the owner's process id, only to
+    be named in the error message.
 
     Raises:
         RunFolderError: if another process, or this one, holds it already.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._lock = FileLock(
+            path,
+            blocking=False,
+            thread_local=False,
+            # A lock that is a file's mere existence would survive a crash: no lock is better than that one.
+            fallback_to_soft=False,
+            on_acquired=_write_owner,
+        )
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            self._lock.acquire()
+        except Timeout:
+            raise _busy(path) from None
         except OSError as error:
-            owner = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
-            self.release()
-            raise _refused(error, path.parent, owner) from error
-        _held.add(self)
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            fix = "put the run's folder on a local disk"
+            what = "the file system of this folder has no file locks"
+            raise RunFolderError(what, where=path.parent, fix=fix) from error
 
     def release(self) -> None:
         """Let the folder go; may be called again."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._lock.release()
 
 
-def _refused(error: OSError, folder: Path, owner: str) -> Exception:
-    if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-        who = f"process {owner}" if owner.isdigit() else "another process"
-        fix = f"wait until it has ended, or end it (kill -INT {owner or 'PID'}); reading the folder is always possible"
-        return RunFolderError(f"{who} is running in this folder", where=folder, fix=fix)
-    if error.errno in (errno.ENOLCK, errno.ENOTSUP):
-        fix = "put the run's folder on a local disk"
-        return RunFolderError("the file system of this folder has no file locks", where=folder, fix=fix)
-    return error
-
-
-def _let_go_in_child() -> None:
-    # A forked child (a data loader, say) shares the lock: it would keep the folder after its parent's death.
-    for lock in list(_held):
+@contextmanager
+def wait_for_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock in the file ``path``; ``waiting`` is called now and then while another process does."""
+    lock = FileLock(path, timeout=POLL_SECONDS)
+    while True:
+        try:
+            lock.acquire()
+            break
+        except Timeout:
+            waiting()
+    try:
+        yield
+    finally:
         lock.release()
 
 
-os.register_at_fork(after_in_child=_let_go_in_child)
+def _write_owner(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _busy(path: Path) -> RunFolderError:
+    owner = path.read_text(encoding="ascii", errors="replace").strip()
+    holder = f"process {owner}" if owner.isdigit() else "another process"
+    stop = f"kill -INT {owner or 'PID'}"
+    fix = f"wait until it has ended, or end it ({stop}); reading the folder is always possible"
+    return RunFolderError(f"{holder} is running in this folder", where=path.parent, fix=fix)

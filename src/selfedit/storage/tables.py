@@ -1,14 +1,22 @@
-"""SQLite tables made from frozen dataclasses: one column a field.
+"""SQLite tables made from frozen dataclasses: a column a field.
+
+A field that is a `Flat` dataclass gives the table its own columns (an address, say). A field that is another dataclass,
+or a tuple of them, is one column of JSON, so that a record and its parts are stored as one row and come back as they
+were.
 
 SQLite has no NaN: a NaN in a ``float`` column reads back as NaN, in a ``float | None`` column as None.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import operator
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
 from types import NoneType
-from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 R = TypeVar("R")
 """A table's row, a frozen dataclass."""
@@ -16,24 +24,47 @@ R = TypeVar("R")
 _SQL_TYPES = {int: "INTEGER", bool: "INTEGER", float: "REAL", str: "TEXT"}
 
 
-class Column(NamedTuple):
-    """A column: its name, the Python type of its values, whether None is one of them."""
+class Flat:
+    """A dataclass whose fields are columns of every table whose row holds one."""
 
-    name: str
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: where its value is in a row, the Python type of its values, whether None is one of them."""
+
+    path: tuple[str, ...]
     type: type
     optional: bool
+    many: bool = False
+
+    @property
+    def name(self) -> str:
+        """The column's name in SQL."""
+        return self.path[-1]
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the column holds records."""
+        return is_dataclass(self.type)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether SQLite stores text."""
+        return self.is_json or issubclass(self.type, str)
 
     @property
     def declaration(self) -> str:
         """How CREATE TABLE spells it; a float's NULL is its NaN."""
         required = "" if self.optional or self.type is float else " NOT NULL"
         check = f" CHECK ({self.name} IN (0, 1))" if self.type is bool else ""
-        return f"{self.name} {_SQL_TYPES[self.type]}{required}{check}"
+        return f"{self.name} {'TEXT' if self.is_text else _SQL_TYPES[self.type]}{required}{check}"
 
     @property
     def placeholder(self) -> str:
         """How a statement takes a value: text travels as bytes (see `encode`)."""
-        return "CAST(? AS TEXT)" if self.type is str else "?"
+        return "CAST(? AS TEXT)" if self.is_text else "?"
 
     def encode(self, value: Any) -> Any:
         """A Python value as SQLite takes it.
@@ -44,8 +75,17 @@ class Column(NamedTuple):
         """
         if value is None:
             return None
-        if self.type is str:
-            return value.encode("utf-8", "surrogatepass")
+        if self.is_json:
+            parts = [_plain(part) for part in value] if self.many else _plain(value)
+            return json.dumps(parts).encode()
+        return value.encode("utf-8", "surrogatepass") if self.is_text else self.number(value)
+
+    def number(self, value: Any) -> Any:
+        """A number as Python's own.
+
+        Raises:
+            TypeError: it is no number of the column's type.
+        """
         if self.type is float:
             return float(value)
         return int(bool(value)) if self.type is bool else operator.index(value)
@@ -54,6 +94,11 @@ class Column(NamedTuple):
         """The Python value that `encode` was given."""
         if value is None:
             return float("nan") if self.type is float and not self.optional else None
+        if self.is_json:
+            parts = json.loads(value)
+            return tuple(self.type(**part) for part in parts) if self.many else self.type(**parts)
+        if issubclass(self.type, StrEnum):
+            return self.type(value)
         return bool(value) if self.type is bool else value
 
 
@@ -67,26 +112,67 @@ class Table(Generic[R]):
         self.columns = columns(row)
         names = ", ".join(column.name for column in self.columns)
         declarations = ", ".join(column.declaration for column in self.columns)
-        self.create = f"CREATE TABLE {name} ({declarations}, PRIMARY KEY ({', '.join(key)}))"
+        optional = [column.name for column in self.columns if column.optional]
+        # A primary key would let two rows differ in a NULL alone: to SQL, NULL is equal to nothing.
+        whole = any(name in optional for name in key)
+        primary = "" if whole else f", PRIMARY KEY ({', '.join(key)})"
+        unique = ", ".join(f"ifnull({name}, '')" if name in optional else name for name in key)
+        self.create = [f"CREATE TABLE IF NOT EXISTS {name} ({declarations}{primary})"]
+        if whole:
+            self.create.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_key ON {name} ({unique})")
         self.insert = f"INSERT INTO {name} ({names}) VALUES ({', '.join(c.placeholder for c in self.columns)})"
         self.select = f"SELECT {names} FROM {name}"
         self.order = f" ORDER BY {', '.join(key)}"
 
     def encode(self, row: R) -> list[Any]:
         """A row's values for `insert`."""
-        return [column.encode(getattr(row, column.name)) for column in self.columns]
+        return [column.encode(operator.attrgetter(".".join(column.path))(row)) for column in self.columns]
 
     def decode(self, values: tuple[Any, ...]) -> R:
         """The row that `select` gave these values for."""
-        return self.row(**{c.name: c.decode(value) for c, value in zip(self.columns, values, strict=True)})
+        decoded = {c.path: c.decode(value) for c, value in zip(self.columns, values, strict=True)}
+        return _record(self.row, decoded, ())
 
 
-def columns(row: type) -> tuple[Column, ...]:
+def columns(row: type, path: tuple[str, ...] = ()) -> tuple[Column, ...]:
     """The columns of a row's dataclass, in its order."""
+    return tuple(_columns(row, path))
+
+
+def _columns(row: type, path: tuple[str, ...]) -> Iterator[Column]:
     hints = get_type_hints(row)
-    return tuple(_column(field.name, hints[field.name]) for field in fields(row))
+    for field in fields(row):
+        hint, here = hints[field.name], (*path, field.name)
+        if _is_flat(hint):
+            yield from _columns(hint, here)
+        elif get_origin(hint) is tuple:
+            yield Column(here, get_args(hint)[0], optional=False, many=True)
+        else:
+            options = [option for option in get_args(hint) or (hint,) if option is not NoneType]
+            yield Column(here, options[0], optional=NoneType in get_args(hint))
 
 
-def _column(name: str, hint: Any) -> Column:
-    options = [option for option in get_args(hint) or (hint,) if option is not NoneType]
-    return Column(name, options[0], optional=NoneType in get_args(hint))
+def _record(row: type[R], values: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> R:
+    """A dataclass from its columns' values, the flat ones within it first."""
+    hints, parts = get_type_hints(row), {}
+    for field in fields(row):  # pyright: ignore[reportArgumentType] - a row is a dataclass
+        here = (*path, field.name)
+        flat = _is_flat(hints[field.name])
+        parts[field.name] = _record(hints[field.name], values, here) if flat else values[here]
+    return row(**parts)
+
+
+def _is_flat(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Flat)
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A record's fields as JSON takes them, each of its column's type; text as it is."""
+    found: dict[str, Any] = {}
+    for column in columns(type(record)):
+        value = getattr(record, column.name)
+        if value is not None and not column.is_text:
+            value = bool(value) if column.type is bool else column.number(value)
+        missing = column.optional and isinstance(value, float) and math.isnan(value)
+        found[column.name] = None if missing else value
+    return found

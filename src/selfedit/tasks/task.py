@@ -9,14 +9,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from selfedit.errors import UsageError
+from selfedit.grading.grader import Reply
 
 if TYPE_CHECKING:  # the nouns alone load no torch
     from selfedit.inner.job import AdaptJob, TrainSequence
     from selfedit.lm.rules import Decoding, TokenRule
-    from selfedit.run.rows import AnswerRow
+    from selfedit.run.records import Trial
 
 E = TypeVar("E")
 C = TypeVar("C", bound="Context")
+C_contra = TypeVar("C_contra", bound="Context", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ class Context:
     questions: tuple[Question, ...] = ()
 
 
+def reply_to(context: Context, question: Question, text: str) -> Reply:
+    """An answer as graders take it: with the gold answers to the context's other questions, and its text."""
+    others = tuple(gold for other in context.questions if other.id != question.id for gold in other.answers)
+    return Reply(question.text, question.answers, text, others, context.text)
+
+
 @dataclass(frozen=True)
 class Note:
     """What the ledger keeps of a sampled self-edit besides its text.
@@ -66,18 +74,24 @@ class Note:
     rejected: str | None = None
 
 
-class Task(Protocol[E]):
-    """A domain as the outer loop sees it: it turns contexts and self-edits (``E``, once read) into work and marks."""
+class Task(Protocol[C_contra, E]):
+    """A domain as reinforcement learning sees it.
 
-    tries: int
-    """How often a self-edit is sampled at most until one is not rejected."""
+    It turns contexts (``C``) and self-edits (``E``, once read) into prompts and inner loops, and says what answers
+    count for. Everything that callers use is here: a domain of one's own needs nothing else.
+    """
+
+    @property
+    def tries(self) -> int:
+        """How often a self-edit is sampled at most until one is not rejected."""
+        ...
 
     @property
     def decoding(self) -> Decoding:
         """How answers are decoded."""
         ...
 
-    def prompt(self, context: Any) -> tuple[int, ...]:
+    def prompt(self, context: C_contra) -> tuple[int, ...]:
         """Token ids that ask the policy for a self-edit."""
         ...
 
@@ -93,28 +107,40 @@ class Task(Protocol[E]):
         """What to keep of a self-edit; the last of the tries is the one that counts."""
         ...
 
-    def fixed(self, method: str, context: Any) -> E:
-        """The self-edit of an evaluation method that samples none."""
+    def fixed(self, method: str, context: C_contra) -> E:
+        """The self-edit of an evaluation method that samples none.
+
+        Raises:
+            UsageError: the task has no such method.
+        """
         ...
 
-    def inner_loop(self, context: Any, edit: E, seed: int, order_seed: int | None = None) -> AdaptJob | None:
+    def inner_loop(self, context: C_contra, edit: E, seed: int, order_seed: int | None = None) -> AdaptJob | None:
         """The training a self-edit asks for; None for no training: the model then answers as it is."""
         ...
 
-    def question(self, context: Any, question: Question) -> tuple[int, ...]:
+    def question(self, context: C_contra, question: Question) -> tuple[int, ...]:
         """Token ids that ask one question."""
         ...
 
-    def marks(self, rows: Sequence[AnswerRow], *, graded: bool = False) -> list[float]:
-        """What one inner loop's graded answers count for, each in [0, 1]; their mean is the accuracy.
+    def gold(self, context: C_contra, question: Question) -> TrainSequence:
+        """A question with its reference answer, the answer's tokens marked as those that carry loss.
+
+        Raises:
+            UsageError: the task's questions have no answer in words.
+        """
+        ...
+
+    def marks(self, trial: Trial, *, graded: bool = False) -> list[float]:
+        """What one trial's graded answers count for, each in [0, 1]; their mean is the accuracy.
 
         Args:
-            rows: all answers of one context, candidate and repeat.
+            trial: all answers of one context, candidate and repeat.
             graded: a finer measure for the reward, where the task has one and its settings say so.
         """
         ...
 
-    def completion(self, context: Any, text: str) -> TrainSequence:
+    def completion(self, context: C_contra, text: str) -> TrainSequence:
         """The policy's own training example: the prompt and a self-edit it wrote."""
         ...
 

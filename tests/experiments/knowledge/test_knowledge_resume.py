@@ -96,16 +96,22 @@ def uninterrupted(runs, place, settings):
     return done
 
 
+def without_seconds(value):
+    """A row as plain data, its times left out wherever they are in it."""
+    if isinstance(value, dict):
+        return {name: without_seconds(inner) for name, inner in value.items() if name != "seconds"}
+    return [without_seconds(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
 def content(folder):
     """All that a run has to show for itself, but its times."""
     with RunFolder.read(folder) as run:
         tables = {}
-        for kind in ("self_edits", "adaptations", "answers", "rewards"):
-            for at in run.ledger.rounds():
-                rows = [asdict(row) for row in getattr(run.ledger, kind)(*at)]
-                tables[kind, at] = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+        for kind in ("self_edits", "trials", "rewards"):
+            for place in run.ledger.places():
+                tables[kind, place] = [without_seconds(asdict(row)) for row in getattr(run.ledger, kind)(place)]
         steps = {row.name: row.payload_json for row in run.ledger.steps()}
-        counts = {(row.phase, row.round, row.part): row.count for row in run.ledger.timings()}
+        counts = {(row.place, row.part): row.count for row in run.ledger.timings()}
         metrics = [{name: value for name, value in line.items() if name != "seconds"} for line in run.metrics()]
         return tables, steps, counts, metrics
 

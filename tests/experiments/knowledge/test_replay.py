@@ -8,8 +8,10 @@ import pytest
 
 from selfedit.errors import DataError
 from selfedit.experiments.knowledge.replay import ROWS, run_replay
+from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
 from tiny_run import check_graded_again, tiny_settings
+from trials import trainings_in
 
 PUBLISHED = Path(__file__).resolve().parents[4] / "shared" / "data" / "published"
 
@@ -43,8 +45,8 @@ def test_graded_again_without_a_model(done, monkeypatch) -> None:
 
 def test_each_row_is_trained_on_its_own_file(done) -> None:
     with RunFolder.read(done[0]) as run:
-        texts = {row: run.ledger.self_edits(f"eval:{row}", 0)[0].text.split()[2] for row in ROWS[2:]}
-        tokens = {row: sum(a.tokens for a in run.ledger.adaptations(f"eval:{row}", 0)) for row in ROWS[1:]}
+        texts = {row: run.ledger.self_edits(held_out(row))[0].text.split()[2] for row in ROWS[2:]}
+        tokens = {row: sum(a.tokens for a in trainings_in(run.ledger, held_out(row))) for row in ROWS[1:]}
     assert texts == {"no-rl": "weak", "round-1": "better", "round-2": "good", "gpt-4.1": "long"}
     assert all(tokens[row] > tokens["passage"] for row in ROWS[2:])
 

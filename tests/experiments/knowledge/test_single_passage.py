@@ -12,9 +12,11 @@ from selfedit.errors import DataError, Interrupted, UsageError
 from selfedit.experiments.knowledge.methods import measured_methods, pairs_of
 from selfedit.experiments.knowledge.single_passage import run_single_passage
 from selfedit.lm.load import load
+from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from tiny_run import tiny_settings
+from trials import answers_in, trainings_in
 
 EVERY = ["base", "context", "passage", "own", "external", "seal", "gold"]
 
@@ -45,27 +47,27 @@ def test_every_row_by_round_and_seed(settings, tmp_path: Path) -> None:
     assert [len(results["by_seed"][row]) for row in rows] == [1, 1, 2, 2, 2, 2, 2, 2]
     assert results["published"]["rows"]["seal-2"]["value"] == 0.47
     with RunFolder.read(tmp_path / "run") as run:
-        external = run.ledger.self_edits("eval:external", 0)
+        external = run.ledger.self_edits(held_out("external"))
         assert [row.text for row in external] == ["1. A long fact 0.\n2. A second long one."] * 2
         # Inner seeds are shared by all rows that train: differences are paired.
-        seeds = [{r.key: r.seed for r in run.ledger.adaptations(f"eval:{m}", 0)} for m in ("passage", "external")]
+        seeds = [{r.key: r.seed for r in trainings_in(run.ledger, held_out(m))} for m in ("passage", "external")]
         assert seeds[0] == seeds[1] and len(set(seeds[0].values())) == 4
         # SEAL's rounds are measured with that round's policy: after the first, texts differ from those before RL.
-        texts = [[row.text for row in run.ledger.self_edits(f"eval:{m}", 0)] for m in ("own", "seal-1", "seal-2")]
+        texts = [[row.text for row in run.ledger.self_edits(held_out(m))] for m in ("own", "seal-1", "seal-2")]
         assert texts[0] != texts[1] != texts[2]
 
 
 def test_the_passage_is_in_the_prompt_of_context_alone(settings, tmp_path: Path, monkeypatch) -> None:
-    from selfedit.rl import known
+    from selfedit.sampling import local as sampler
 
     asked: list[list[tuple[int, ...]]] = []
-    plain = known.generate
+    plain = sampler.generate
 
     def listening(lm, prompts, *rest, **more):
         asked.append(list(prompts))
         return plain(lm, prompts, *rest, **more)
 
-    monkeypatch.setattr(known, "generate", listening)
+    monkeypatch.setattr(sampler, "generate", listening)
     only = settings.model_dump() | {"eval": {"methods": ["base", "context"]}, "rl": {"rounds": 0}}
     lm = load(settings.model, device="cpu")
     run_single_passage(tmp_path / "run", make_settings(only), lm=lm)
@@ -83,7 +85,7 @@ def test_a_sweep_over_every_format(settings, tmp_path: Path) -> None:
     assert {(gap["b"], gap["a"]) for gap in results["paired"]} >= {("passage", f"own:{f}") for f in FORMATS}
     assert results["published"]["rows"]["own:rewrite"]["value"] == pytest.approx(0.494)
     with RunFolder.read(tmp_path / "run" / "formats" / "rewrite") as run:
-        assert not run.ledger.answers("eval:base", 0), "what does not depend on the format is measured once"
+        assert not answers_in(run.ledger, held_out("base")), "what does not depend on the format is measured once"
     assert json.loads((tmp_path / "run" / "results.json").read_text())["rows"] == results["rows"]
 
 

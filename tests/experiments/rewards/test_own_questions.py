@@ -17,10 +17,12 @@ from selfedit.experiments.rewards.own_questions import choices, rank_agreement, 
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import load
 from selfedit.rl import own_questions as stage
+from selfedit.rl.rounds import rl_place
 from selfedit.run.folder import RunFolder
 from selfedit.tasks.knowledge.own_questions import judge
 from stopping import Stop
 from tiny_run import LORA, HashGrader, MuteGrader, contexts
+from trials import answers_in, likelihoods_in
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 ASKED = "What is the tower built of?"
@@ -119,8 +121,8 @@ def test_both_rewards_of_the_same_adapters(written, small, small_folder, tmp_pat
     ]  # fmt: skip
     assert found["survivors"]["written"] == 6 and 0 < found["survivors"]["kept"] <= 6
     with RunFolder.read(tmp_path / "run") as run:
-        answers = run.ledger.answers("own-questions-reward", 0)
-        likelihoods = run.ledger.answers("own-questions-reward:loglik", 0)
+        answers = answers_in(run.ledger, own_questions.PLACE)
+        likelihoods = likelihoods_in(run.ledger, own_questions.PLACE)
     for name, of in found["contexts"].items():
         for kind in ("gold", "own"):
             right = [a for a in answers if a.context_id == name and ("/own" in a.question_id) == (kind == "own")]
@@ -130,7 +132,7 @@ def test_both_rewards_of_the_same_adapters(written, small, small_folder, tmp_pat
         # The same adapters say how likely the own answers are; a question's tokens decide, so no two are level.
         read = [a for a in likelihoods if a.context_id == name and "/own" in a.question_id]
         for candidate, value in enumerate(of["own_likelihood"]):
-            marks = [a.score for a in read if a.candidate == candidate]
+            marks = [a.value for a in read if a.candidate == candidate]
             assert value == pytest.approx(sum(marks) / len(marks)) and value < 0
         assert len(set(of["own_likelihood"])) == 3
     assert found["agreement_likelihood"]["top1"] is not None
@@ -175,14 +177,14 @@ def test_reinforcement_learning_on_plain_documents(written, small, small_folder,
     found = run_knowledge(tmp_path / "run", settings, lm=lm)
     assert found["rounds"][0]["self_edits"] >= 3
     with RunFolder.read(tmp_path / "run") as run:
-        asked = {a.question_id for a in run.ledger.answers("rl", 1)}
+        asked = {a.question_id for a in answers_in(run.ledger, rl_place(1))}
         assert asked and all("/own" in name for name in asked)
-        assert len(run.ledger.self_edits("own-questions", 0)) == 2  # of the passages that are used, no others
-        again = asdict(run.ledger.rewards("rl", 1)[0])
+        assert len(run.ledger.self_edits(stage.PLACE)) == 2  # of the passages that are used, no others
+        again = asdict(run.ledger.rewards(rl_place(1))[0])
     lm = load(str(small_folder), device="cpu")
     run_knowledge(tmp_path / "run", settings, lm=lm)
     with RunFolder.read(tmp_path / "run") as run:
-        assert asdict(run.ledger.rewards("rl", 1)[0]) == again
+        assert asdict(run.ledger.rewards(rl_place(1))[0]) == again
 
 
 def test_documents_without_questions_need_own_ones(small, tmp_path: Path) -> None:

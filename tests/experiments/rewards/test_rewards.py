@@ -13,12 +13,18 @@ from selfedit.config import Settings, read_settings
 from selfedit.errors import UsageError
 from selfedit.experiments.catalog import find_experiment
 from selfedit.experiments.rewards.compare import run_rewards
-from selfedit.experiments.rewards.ranking import compare_choices, row
+from selfedit.experiments.rewards.ranking import compare_choices
+from selfedit.experiments.rewards.ranking import row as typed_row
 from selfedit.report.markdown import markdown
+from selfedit.results.results import Results
 from tiny_run import tiny_settings
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 TRUE = {"a": [0.0, 0.5, 1.0], "b": [0.5, 0.5, 0.0], "c": [0.5, 0.5, 0.5]}
+
+
+def row(*of):
+    return typed_row(*of).as_dict()
 
 
 def test_a_row_by_hand() -> None:
@@ -36,7 +42,7 @@ def test_a_row_by_hand() -> None:
 
 
 def test_a_choice_against_chance_is_paired() -> None:
-    (gap,) = compare_choices({"same": TRUE}, TRUE)
+    (gap,) = [gap.as_dict() for gap in compare_choices({"same": TRUE}, TRUE)]
     assert gap["difference"] == pytest.approx(((1 - 0.5) + (0.5 - 1 / 3) + 0) / 3)
     assert (gap["a"], gap["b"], gap["n"]) == ("same", "random", 3)
 
@@ -76,7 +82,7 @@ def test_the_whole_experiment_with_the_papers_settings(tiny_folder: Path, tmp_pa
 
 def test_results_have_a_page(tiny_folder: Path, tmp_path: Path) -> None:
     settings = tiny_settings(model=str(tiny_folder), device="cpu", rl__repeats=1)
-    text = markdown(run_rewards(tmp_path / "run", settings))
+    text = markdown(Results.read(run_rewards(tmp_path / "run", settings)))
     assert "| loglik | " in text and "| before RL | " in text
 
 

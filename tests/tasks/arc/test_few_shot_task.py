@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from selfedit.config import PrimeSettings
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import load
-from selfedit.run.rows import AnswerRow
+from selfedit.rl.rounds import rl_place
+from selfedit.run.records import Answer, Trial, answers_in_order
 from selfedit.tasks.arc.answering import GridGrader, GridStop, ballots, is_solved
 from selfedit.tasks.arc.contexts import arc_context
 from selfedit.tasks.arc.few_shot import FewShotTask
@@ -43,14 +44,12 @@ def made(lm, small_folder, **changes):
 
 
 def answered(context, said, score=1.0):
-    """Answer rows: ``said`` maps a test index and a view's name to the text."""
-    return [
-        AnswerRow(
-            phase="rl", round=1, context_id=context.id, candidate=0, repeat=0, question_id=q.id, tokens=1, seconds=0.0,
-            text=said(asked.test_index, asked.view), score=score,
-        )
-        for q, asked in zip(context.questions, context.asked, strict=True)
-    ]  # fmt: skip
+    """A trial: ``said`` maps a test index and a view's name to the text."""
+    answers = [
+        Answer(question_id=q.id, tokens=1, seconds=0.0, text=said(asked.test_index, asked.view), score=score)
+        for q, asked in zip(context.questions, context.prompts, strict=True)
+    ]
+    return Trial(place=rl_place(1), context_id=context.id, answers=answers_in_order(answers))
 
 
 def test_it_is_a_task(lm, small_folder):
@@ -118,7 +117,7 @@ def test_solved_only_if_all_test_inputs_are(lm, small_folder):
     right = answered(context, lambda at, view: encode(view.forward(TASK.test[at].output)))
     grader = GridGrader()
     golds = {q.id: q.answers for q in context.questions}
-    assert all(grader.grade("", golds[row.question_id], row.text).correct for row in right)
+    assert all(grader.grade("", golds[a.question_id], a.text).correct for a in right.answers)
     assert task.marks(right) == [1.0] and is_solved(context, right, 1)
     half = answered(context, lambda at, view: encode(view.forward(TASK.test[0].output)))
     assert task.marks(half) == [0.0]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
-from selfedit.engine.processes import engine_for
 from selfedit.errors import DataError, UsageError
 from selfedit.experiments.arc.filter import solved_by_oracle
 from selfedit.experiments.arc.prime import primed_model
 from selfedit.experiments.arc.results import few_shot_results
-from selfedit.lm.load import load
-from selfedit.rl.evaluate import check_methods, evaluate
-from selfedit.rl.rest_em import Round, plan_rounds, train
+from selfedit.experiments.run import open_run
+from selfedit.experiments.train import train_and_measure
+from selfedit.lm.load import LanguageModel
+from selfedit.rl.evaluate import check_methods
+from selfedit.rl.plan import plan_rounds
 from selfedit.rl.session import Session
-from selfedit.run.environment import environment
-from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.seeds import derive
@@ -36,6 +35,7 @@ METHODS = {
     "oracle": "Oracle TTT (a recipe tuned by hand)",
 }
 """The four rows, from least to most."""
+ArcSession = Session[FewShotTask]
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def run_few_shot(
     sets = read_sets(settings)
     if settings.rl.rounds and not settings.arc.filter and sets.heldout:
         plan_rounds(settings, sets.train)
-    with open_session(folder, settings, sets, KIND, progress, interrupt or Interrupt()) as session:
+    with open_arc_run(folder, settings, sets, KIND, progress, interrupt) as session:
         session, sets = _filtered(session, sets)
-        rounds = _work(session, sets)
+        rounds = train_and_measure(session, sets.train, sets.heldout)
         results = few_shot_results(session, sets.train, sets.heldout, rounds, METHODS)
         session.run.write_results(results)
     return results
@@ -95,35 +95,26 @@ def read_sets(settings: Settings) -> ArcSets:
     return ArcSets(*made)
 
 
-def open_session(
-    folder: str | Path, settings: Settings, sets: ArcSets, kind: str, progress: ProgressSink, interrupt: Interrupt
-) -> ArcSession:
-    """The run's folder, the model (primed where asked for), where inner loops run; use it in a ``with``."""
+def open_arc_run(
+    folder: str | Path,
+    settings: Settings,
+    sets: ArcSets,
+    kind: str,
+    progress: ProgressSink,
+    interrupt: Interrupt | None,
+) -> AbstractContextManager[ArcSession]:
+    """A session on a run over these tasks, with the model primed where that is asked for."""
     hashes = {name: tasks_hash(c.task for c in tasks) for name, tasks in vars(sets).items()}
-    run = RunFolder.open(folder, settings.model_dump(mode="json") | {"data": hashes}, kind=kind)
-    try:
-        run.record_environment(environment(hashes))
-        model = settings.model
-        if settings.arc.prime.tokens:
-            model = str(primed_model(settings, progress=progress, interrupt=interrupt))
-        lm = load(model, device=settings.device, dtype=settings.dtype)
-        task = FewShotTask(lm, settings, [*sets.train, *sets.heldout])
-        engine = engine_for(lm, settings, model)
-        return ArcSession(run, lm, task, settings, GridGrader(), progress, interrupt, engine)
-    except BaseException:
-        run.close()
-        raise
 
+    def task_of(lm: LanguageModel, settings: Settings) -> FewShotTask:
+        return FewShotTask(lm, settings, [*sets.train, *sets.heldout])
 
-class ArcSession(Session[FewShotTask]):
-    """A session that lets go of its folder and workers at its end."""
+    def primed() -> str:
+        return str(primed_model(settings, progress=progress, interrupt=interrupt))
 
-    def __enter__(self) -> ArcSession:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.engine.close()
-        self.run.close()
+    model = primed if settings.arc.prime.tokens else None
+    told: Any = {"kind": kind, "progress": progress, "interrupt": interrupt, "model": model}
+    return open_run(folder, settings, hashes, GridGrader(), task_of, **told)
 
 
 def _puzzle(task: ArcTask) -> object:
@@ -156,16 +147,3 @@ def _at_most(session: ArcSession, tasks: int) -> ArcSession:
         return session
     fewer = session.settings.model_copy(update={"rl": rl.model_copy(update={"contexts": max(1, most)})})
     return replace(session, settings=fewer)
-
-
-def _work(session: ArcSession, sets: ArcSets) -> list[Round]:
-    methods: Sequence[str] = session.settings.eval.methods
-    for method in methods:
-        if method != "seal":
-            evaluate(session, method, sets.heldout)
-    if not session.settings.rl.rounds:
-        return []
-    rounds, policy = train(session, sets.train)
-    if "seal" in methods:
-        evaluate(session, "seal", sets.heldout, policy)
-    return rounds

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selfedit.rl.loops import InnerLoop
-from selfedit.rl.score import marks_of, score
+from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
+from selfedit.rl.trial import PlannedTrial, marks_of
 from selfedit.run.ledger import Ledger
+from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.few_shot import FewShotTask
 
-PHASE = "filter"
+PLACE = Place(Phase.FILTER)
 
 
 def solved_by_oracle(session: Session[FewShotTask], contexts: Sequence[ArcContext]) -> dict[str, bool]:
@@ -22,25 +23,25 @@ def solved_by_oracle(session: Session[FewShotTask], contexts: Sequence[ArcContex
     anew, so it need not be 100 %.
     """
     seed = session.settings.seed
-    loops = [
-        InnerLoop(
+    planned = [
+        PlannedTrial(
             context,
             0,
             repeat,
             session.task.fixed("oracle", context),
-            derive(seed, "inner", PHASE, context.id, repeat),
-            derive(seed, "order", PHASE, repeat),
+            derive(seed, "inner", PLACE.phase.value, context.id, repeat),
+            derive(seed, "order", PLACE.phase.value, repeat),
         )
         for context in contexts
         for repeat in range(session.settings.arc.filter_repeats)
     ]
-    score(session, PHASE, 0, loops)
+    run_trials(session, PLACE, planned)
     return filter_record(session.run.ledger, session.task)
 
 
 def filter_record(ledger: Ledger, task: FewShotTask) -> dict[str, bool]:
     """What the filter found, from the ledger: each task, solved or not; empty where nothing was filtered."""
     found: dict[str, bool] = {}
-    for (context, _, _), marks in sorted(marks_of(ledger.answers(PHASE, 0), task).items()):
+    for (context, _, _), marks in marks_of(ledger.trials(PLACE), task).items():
         found[context] = found.get(context, False) or any(mark == 1 for mark in marks)
     return found

@@ -12,7 +12,7 @@ from selfedit.lm.load import LanguageModel, load
 from selfedit.models.quiet import quiet
 from selfedit.rl.policy import merge
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.progress import SILENT, ProgressSink, count_up
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.cache import cache_dir
 from selfedit.storage.files import canonical_json, fingerprint, folder_atomic
@@ -41,7 +41,7 @@ def primed_model(
         progress: where progress goes.
         interrupt: how the user stops it.
     """
-    lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
+    lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic)
     job = priming_job(settings.arc.prime, GridTokens.of(lm.tokenizer), alphabet=settings.arc.alphabet)
     key = fingerprint([lm.fingerprint, str(lm.dtype), job])
     folder = cache_dir() / "primed" / key[:32]
@@ -55,15 +55,7 @@ def _prime(
 ) -> None:
     total = sum(len(sequence.ids) for sequence in job.sequences)
     with progress.task("priming the model", total=total, unit="tokens") as counter:
-        seen = 0
-
-        def on_step(tokens: int, _: int) -> None:
-            nonlocal seen
-            interrupt.check()
-            counter.advance(tokens - seen)
-            seen = tokens
-
-        (adapter,) = adapt(lm, [job], on_step)
+        (adapter,) = adapt(lm, [job], count_up(counter, interrupt.check))
     merge(lm, adapter)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder_atomic(folder) as new, quiet():

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from selfedit.experiments.arc.filter import filter_record
 from selfedit.experiments.arc.notes import notes
-from selfedit.rl.evaluate import ROUND, context_scores, table
-from selfedit.rl.rest_em import PHASE, Round
+from selfedit.results.compare import compare
+from selfedit.results.results import Results
+from selfedit.results.tabular import Cell, Column, Form, Table
+from selfedit.rl.evaluate import context_scores, held_out
+from selfedit.rl.rounds import Round, rl_place
 from selfedit.rl.session import Session
 from selfedit.rl.signal import reward_signal
-from selfedit.run.ledger import Ledger, SelfEditRow
+from selfedit.run.ledger import Ledger
+from selfedit.run.records import Place, SelfEditRow
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.few_shot import FewShotTask
 
@@ -33,42 +37,38 @@ def few_shot_results(
     settings, ledger, task = session.settings, session.run.ledger, session.task
     measured = [m for m in methods if m in settings.eval.methods and (m != "seal" or settings.rl.rounds)]
     scores = {method: context_scores(ledger, method, task) for method in measured}
-    found = table(scores)
-    for row in found["rows"]:
-        row["trials"] = len({answer.key for answer in ledger.answers(f"eval:{row['method']}", ROUND)})
+    compared = compare(scores)
+    rows = [replace(row, more={"trials": len(ledger.trials(held_out(row.method)))}) for row in compared.rows]
     policies = _policies(ledger, task, len(rounds))
-    return {
-        "experiment": "few-shot",
-        "title": "ARC tasks solved (n counts tasks, the standard error is over tasks)",
-        "names": dict(methods),
-        **found,
-        "tasks": {"train": [c.id for c in train], "heldout": [c.id for c in heldout]},
-        "contexts": scores,
-        "filter": filter_record(ledger, task) or None,
-        "notes": notes(settings, filter_record(ledger, task)),
-        "rounds": [asdict(r) for r in rounds],
-        "signal": [reward_signal(ledger.answers(PHASE, r.round), task) for r in rounds],
-        "policies": policies,
-        "tables": [_what_changed(policies), _side_by_side(ledger), *_signal_table(ledger, task, rounds)],
-        "model": {"name": settings.model, "fingerprint": session.lm.fingerprint},
-        "data": session.run.settings["data"],
-        "settings": settings.model_dump(mode="json"),
-    }
+    return Results(
+        experiment="few-shot",
+        title="ARC tasks solved (n counts tasks, the standard error is over tasks)",
+        names=methods,
+        rows=rows,
+        paired=compared.paired,
+        tables=[_what_changed(policies), _side_by_side(ledger), *_signal_table(ledger, task, rounds)],
+        notes=notes(settings, filter_record(ledger, task)),
+        contexts=scores,
+        model={"name": settings.model, "fingerprint": session.lm.fingerprint},
+        data=session.run.settings["data"],
+        settings=settings.model_dump(mode="json"),
+        more={
+            "tasks": {"train": [c.id for c in train], "heldout": [c.id for c in heldout]},
+            "filter": filter_record(ledger, task) or None,
+            "rounds": [asdict(r) for r in rounds],
+            "signal": [reward_signal(ledger.trials(rl_place(r.round)), task) for r in rounds],
+            "policies": policies,
+        },
+    ).as_dict()
 
 
 def _policies(ledger: Ledger, task: FewShotTask, rounds: int) -> list[dict[str, Any]]:
-    places = [(f"round {n}", PHASE, n) for n in range(1, rounds + 1)]
-    places += [("held-out, before RL", "eval:own", ROUND), ("held-out, after RL", "eval:seal", ROUND)]
-    return [
-        _policy(name, rows, ledger, (phase, number), task)
-        for name, phase, number in places
-        if (rows := ledger.self_edits(phase, number))
-    ]
+    places = [(f"round {n}", rl_place(n)) for n in range(1, rounds + 1)]
+    places += [("held-out, before RL", held_out("own")), ("held-out, after RL", held_out("seal"))]
+    return [_policy(name, rows, ledger, place, task) for name, place in places if (rows := ledger.self_edits(place))]
 
 
-def _policy(
-    name: str, rows: Sequence[SelfEditRow], ledger: Ledger, place: tuple[str, int], task: FewShotTask
-) -> dict[str, Any]:
+def _policy(name: str, rows: Sequence[SelfEditRow], ledger: Ledger, place: Place, task: FewShotTask) -> dict[str, Any]:
     """What a policy writes: how often valid, and how often it asks for what, as shares of the valid ones."""
     noted = [json.loads(row.directives_json or "{}") for row in rows]
     edits = [note["self_edit"] for note in noted if "self_edit" in note]
@@ -80,7 +80,7 @@ def _policy(
     asked |= {"loss on outputs only": sum(e["loss_on"] == "output" for e in edits)}
     asked |= _counts("learning rate", [e["learning_rate"] for e in edits])
     asked |= _counts("epochs", [e["epochs"] for e in edits])
-    untrained = sum(row.steps == 0 for row in ledger.adaptations(*place))
+    untrained = sum(t.training is not None and t.training.steps == 0 for t in ledger.trials(place))
     return {
         "policy": name,
         "n": len(rows),
@@ -100,22 +100,26 @@ def _counts(what: str, values: Sequence[float]) -> dict[str, int]:
     return {f"{what} {value}": counts[value] for value in sorted(counts, key=lambda v: float(v.removeprefix("about ")))}
 
 
-def _what_changed(policies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A table: every choice a row, every policy a column."""
-    keys = list(dict.fromkeys(key for policy in policies for key in policy["asked"]))
-    rows = [["self-edits (n)", *[str(p["n"]) for p in policies]]]
-    rows += [["valid %", *[_percent(p["valid"]) for p in policies]]]
-    rows += [["inner loops without training", *[str(p["untrained_loops"]) for p in policies]]]
-    rows += [[f"{key} %", *[_percent(p["asked"].get(key, 0.0)) for p in policies]] for key in keys]
-    return {"title": "What the policy asks for", "columns": ["", *[p["policy"] for p in policies]], "rows": rows}
+def _what_changed(policies: Sequence[Mapping[str, Any]]) -> Table:
+    """Every choice a row, every policy a column."""
+    rows: list[list[Cell]] = [
+        ["self-edits (n)", *(policy["n"] for policy in policies)],
+        ["valid %", *(policy["valid"] for policy in policies)],
+        ["inner loops without training", *(policy["untrained_loops"] for policy in policies)],
+    ]
+    forms: list[Form] = ["plain", "percent", "plain"]
+    for key in dict.fromkeys(key for policy in policies for key in policy["asked"]):
+        rows.append([f"{key} %", *(policy["asked"].get(key, 0.0) for policy in policies)])
+        forms.append("percent")
+    return Table.make("What the policy asks for", ["", *(policy["policy"] for policy in policies)], rows, forms)
 
 
-def _side_by_side(ledger: Ledger) -> dict[str, Any]:
-    """A table: the first self-edit of a few tasks before and after RL."""
-    before = {row.context_id: row for row in ledger.self_edits("eval:own", ROUND) if row.candidate == 0}
-    after = {row.context_id: row for row in ledger.self_edits("eval:seal", ROUND) if row.candidate == 0}
+def _side_by_side(ledger: Ledger) -> Table:
+    """The first self-edit of a few tasks before and after RL."""
+    before = {row.context_id: row for row in ledger.self_edits(held_out("own")) if row.candidate == 0}
+    after = {row.context_id: row for row in ledger.self_edits(held_out("seal")) if row.candidate == 0}
     rows = [[name, _short(before[name]), _short(after[name])] for name in list(before)[:SHOWN] if name in after]
-    return {"title": "Self-edits of held-out tasks", "columns": ["task", "before RL", "after RL"], "rows": rows}
+    return Table.make("Self-edits of held-out tasks", ["task", "before RL", "after RL"], rows)
 
 
 def _short(row: SelfEditRow) -> str:
@@ -126,26 +130,22 @@ def _short(row: SelfEditRow) -> str:
     return f"{families}, loss on {asked['loss_on']}, {asked['learning_rate']:g} × {asked['epochs']}"
 
 
-def _signal_table(ledger: Ledger, task: FewShotTask, rounds: Sequence[Round]) -> list[dict[str, Any]]:
+def _signal_table(ledger: Ledger, task: FewShotTask, rounds: Sequence[Round]) -> list[Table]:
     """Does the best self-edit of a task win again? Only where each had two inner seeds or more."""
-    rows = []
+    rows: list[list[Cell]] = []
     for done in rounds:
         for name, graded in (("solved", False), ("the reward", True)):
-            signal = reward_signal(ledger.answers(PHASE, done.round), task, graded=graded)
+            signal = reward_signal(ledger.trials(rl_place(done.round)), task, graded=graded)
             if (gain := signal["gain"]) is None or (graded and task.arc.reward == "solved"):
                 continue
-            cells = [f"{100 * gain['mean']:+.1f}", _percent(gain["se"]), str(signal["n"]), str(signal["undecided"])]
-            rows.append([f"round {done.round}, {name}", *cells, _percent(signal["reliability"])])
+            cells: list[Cell] = [gain["mean"], gain["se"], signal["n"], signal["undecided"], signal["reliability"]]
+            rows.append([f"round {done.round}, {name}", *cells])
     columns = [
         "best by one seed, on the others",
-        "points above the rest",
-        "se",
+        Column("points above the rest", "points"),
+        Column("se", "percent"),
         "n",
         "no difference",
-        "reliability %",
+        Column("reliability %", "percent"),
     ]
-    return [{"title": "Does the best self-edit of a task win again?", "columns": columns, "rows": rows}] if rows else []
-
-
-def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{100 * share:.1f}"
+    return [Table.make("Does the best self-edit of a task win again?", columns, rows)] if rows else []

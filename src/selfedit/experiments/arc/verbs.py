@@ -11,7 +11,7 @@ from selfedit.config import Settings
 from selfedit.engine.base import Done, TrialBatch
 from selfedit.engine.local import run_batch
 from selfedit.errors import UsageError
-from selfedit.experiments.arc.few_shot import open_session, read_sets
+from selfedit.experiments.arc.few_shot import open_arc_run, read_sets
 from selfedit.experiments.arc.filter import solved_by_oracle
 from selfedit.experiments.arc.notes import notes
 from selfedit.experiments.arc.prime import primed_model
@@ -30,7 +30,7 @@ def run_filter(
 ) -> dict[str, Any]:
     """Which of the settings' tasks Oracle TTT solves; goes on where it stopped, writes and returns ``results.json``."""
     sets = read_sets(settings)
-    with open_session(folder, settings, sets, "arc-filter", progress, interrupt or Interrupt()) as session:
+    with open_arc_run(folder, settings, sets, "arc-filter", progress, interrupt) as session:
         solved = solved_by_oracle(session, [*sets.train, *sets.heldout])
         results = {
             "experiment": "arc-filter",

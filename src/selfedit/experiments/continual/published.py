@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 SEQUENCES = 64
+SOURCE = "SEAL, arXiv 2506.10943, section 5: Qwen2.5-7B after two rounds of RL, SQuAD, graded by GPT-4.1"
 
 MATRIX: tuple[tuple[float, ...], ...] = (
     (0.331, 0.321, 0.276, 0.326, 0.330, 0.337, 0.287, 0.253),
@@ -29,7 +30,6 @@ def published() -> dict[str, Any]:
     last, base = MATRIX[-1], MATRIX[0]
     just = [MATRIX[step][step - 1] for step in range(1, len(MATRIX))]
     return {
-        "source": "SEAL, arXiv 2506.10943, section 5: Qwen2.5-7B after two rounds of RL, SQuAD, graded by GPT-4.1",
         "sequences": SEQUENCES,
         "matrix": [list(row) for row in MATRIX],
         "unedited": sum(base) / len(base),

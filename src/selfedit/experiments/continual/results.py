@@ -13,9 +13,12 @@ from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError
-from selfedit.experiments.continual.published import published
+from selfedit.experiments.continual.published import SOURCE, published
 from selfedit.grading.grader import NO_VERDICT
-from selfedit.grading.stats import mean_se, paired
+from selfedit.grading.stats import mean_se
+from selfedit.results.compare import Scores, difference
+from selfedit.results.results import Difference, Published, Results, Row
+from selfedit.results.tabular import Cell, Column, Table
 from selfedit.storage.neutral import in_csv
 from selfedit.tasks.task import Context
 
@@ -26,8 +29,8 @@ Steps = Sequence[Sequence[Mapping[str, Any]]]
 
 def continual_results(
     settings: Settings, plan: Sequence[Sequence[Context]], before: Mapping[str, Any], after: Mapping[str, Steps]
-) -> dict[str, Any]:
-    """All of a run's numbers; those of the first way also stand at the top.
+) -> Results:
+    """All of a run's numbers but what it was made from; those of the first way also stand at the top.
 
     A sequence is counted if a judge gave a verdict on all its passages, before and after every edit, under every way.
 
@@ -46,20 +49,25 @@ def continual_results(
     scores = {UNEDITED: _per_sequence([[before["accuracy"][c] for c in sequence] for sequence in ids])}
     scores |= {name: _per_sequence(_finals(ids, steps)) for name, steps in after.items()}
     first = next(iter(ways.values()))
-    results = {
-        "rows": _rows(scores, ways),
-        "paired": _pairs(scores, ways, ids, after),
-        "matrix": first["matrix"],
-        "matrix_se": first["matrix_se"],
-        "general_loss": first["general_loss"],
-        "ways": ways,
-        "published": published(),
-        "sequences": ids,
-        "without_verdict": len(planned) - len(ids),
-        "distinct_passages": len({c for sequence in ids for c in sequence}),
-        "title": f"After {settings.continual.steps} edits one after the other (n counts sequences)",
-    }
-    return results | {"tables": _tables(results)}
+    return Results(
+        experiment="continual",
+        title=f"After {settings.continual.steps} edits one after the other (n counts sequences)",
+        rows=_rows(scores, ways),
+        paired=_pairs(scores, ways, ids, after),
+        tables=_tables(ways),
+        published=Published(SOURCE, more=published()),
+        grader=settings.answer.grader,
+        settings=settings.model_dump(mode="json"),
+        more={
+            "matrix": first["matrix"],
+            "matrix_se": first["matrix_se"],
+            "general_loss": first["general_loss"],
+            "ways": ways,
+            "sequences": ids,
+            "without_verdict": len(planned) - len(ids),
+            "distinct_passages": len({c for sequence in ids for c in sequence}),
+        },
+    )
 
 
 def _complete(number: int, sequence: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Steps]) -> bool:
@@ -90,7 +98,7 @@ def _way(ids: Sequence[Sequence[str]], before: Mapping[str, Any], steps: Steps) 
         "never_edited": _never(ids, before, steps),
         "tokens": sum(step["tokens"] for s in steps for step in s),
     }
-    if any(step["gate"]["tried"] for s in steps for step in s):
+    if any(step["gate"]["attempts"] for s in steps for step in s):
         factors = [step["gate"]["factor"] for s in steps for step in s]
         found["gate"] = {
             "refused": factors.count(0.0),
@@ -149,36 +157,31 @@ def _never(ids: Sequence[Sequence[str]], before: Mapping[str, Any], steps: Steps
     return rows
 
 
-def _rows(scores: Mapping[str, Mapping[str, float]], ways: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = []
+def _rows(scores: Scores, ways: Mapping[str, Any]) -> list[Row]:
+    rows: list[Row] = []
     for name, of_way in scores.items():
-        estimate = mean_se(of_way.values())
-        row = {"method": name, "accuracy": estimate.mean, "se": estimate.se, "n": estimate.n}
+        estimate, more = mean_se(of_way.values()), {}
         if name in ways:
             way = ways[name]
-            row |= {"just_edited": way["just_edited"], "kept": way["kept"], "general_rise": way["general_loss"]["rise"]}
-        rows.append(row)
+            more = {"just_edited": way["just_edited"], "kept": way["kept"], "general_rise": way["general_loss"]["rise"]}
+        rows.append(Row(name, estimate.mean, estimate.se, estimate.n, more))
     return rows
 
 
 def _pairs(
-    scores: Mapping[str, Mapping[str, float]], ways: Mapping[str, Any], ids: Sequence[Sequence[str]], after: Any
-) -> list[dict[str, Any]]:
+    scores: Scores, ways: Mapping[str, Any], ids: Sequence[Sequence[str]], after: Mapping[str, Steps]
+) -> list[Difference]:
     """Each way against the unedited model, against the first way, and its end against what was just learned."""
     first = next(iter(ways))
-    found = []
+    gaps: list[Difference] = []
     for name in ways:
-        found.append(_pair(name, UNEDITED, scores[name], scores[UNEDITED]))
+        gaps.append(difference(scores, UNEDITED, name))
         if name != first:
-            found.append(_pair(name, first, scores[name], scores[first]))
+            gaps.append(difference(scores, first, name))
         just = [[s[r]["accuracy"][q[r]] for r in range(len(q))] for q, s in zip(ids, after[name], strict=True)]
-        found.append(_pair(f"{name}, at the end", "just edited", scores[name], _per_sequence(just)))
-    return found
-
-
-def _pair(a: str, b: str, left: Mapping[str, float], right: Mapping[str, float]) -> dict[str, Any]:
-    gap = paired(left, right)
-    return {"a": a, "b": b, "difference": gap.difference, "se": gap.se, "n": gap.n}
+        ends = {f"{name}, at the end": scores[name], "just edited": _per_sequence(just)}
+        gaps.append(difference(ends, "just edited", f"{name}, at the end"))
+    return gaps
 
 
 def matrix_csv(results: Mapping[str, Any]) -> str:
@@ -197,60 +200,37 @@ def matrix_csv(results: Mapping[str, Any]) -> str:
     return out.getvalue()
 
 
-def _tables(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _tables(ways: Mapping[str, Any]) -> list[Table]:
     """What a person reads: each matrix, the published one, and what else was kept and damaged."""
-    tables = [_summary(results)]
-    for name, way in results["ways"].items():
+    tables = [_summary(ways)]
+    for name, way in ways.items():
         title = f"{name}: accuracy % (se) on each passage, by number of edits"
         tables.append(_matrix_table(title, way["matrix"], way["matrix_se"]))
-    tables.append(_matrix_table(f"Published: {results['published']['source']}", results["published"]["matrix"], None))
-    return tables
+    return [*tables, _matrix_table(f"Published: {SOURCE}", published()["matrix"], None)]
 
 
-def _summary(results: Mapping[str, Any]) -> dict[str, Any]:
-    columns = [
-        "way",
-        "just edited %",
-        "at the end %",
-        "kept %",
-        "se",
-        "never edited %",
-        "before",
-        "everyday loss",
-        "rise %",
-    ]
-    rows = []
-    for name, way in results["ways"].items():
+def _summary(ways: Mapping[str, Any]) -> Table:
+    percents = ["just edited %", "at the end %", "kept %", "se", "never edited %", "before"]
+    columns = ["way", *(Column(name, "percent") for name in percents)]
+    columns += [Column("everyday loss", "number3"), Column("rise %", "percent")]
+    rows: list[list[Cell]] = []
+    for name, way in ways.items():
         kept, general, never = way["kept"], way["general_loss"], way["never_edited"]
-        rows.append(
-            [
-                name,
-                _percent(way["just_edited"]["mean"]),
-                _percent(way["final"]["mean"]),
-                _percent(kept["mean"]),
-                _percent(kept["se"]),
-                _percent(never[-1]["mean"]) if never else "-",
-                _percent(never[0]["mean"]) if never else "-",
-                f"{general['after']:.3f}",
-                f"{100 * general['rise']:+.2f}",
-            ]
-        )
-    known = results["published"]
-    share = _percent(known["final"] / known["just_edited"])
-    rows.append(["published", _percent(known["just_edited"]), _percent(known["final"]), share, *["-"] * 5])
-    return {"title": "What was kept, and what was damaged besides", "columns": columns, "rows": rows}
+        cells: list[Cell] = [name, way["just_edited"]["mean"], way["final"]["mean"], kept["mean"], kept["se"]]
+        cells += [never[-1]["mean"], never[0]["mean"]] if never else ["-", "-"]
+        rows.append([*cells, general["after"], general["rise"]])
+    known = published()
+    share = known["final"] / known["just_edited"]
+    rows.append(["published", known["just_edited"], known["final"], share, *["-"] * 5])
+    return Table.make("What was kept, and what was damaged besides", columns, rows)
 
 
 def _matrix_table(
     title: str, matrix: Sequence[Sequence[float]], errors: Sequence[Sequence[float | None]] | None
-) -> dict[str, Any]:
+) -> Table:
     width = max(map(len, matrix))
-    rows = []
-    for r, row in enumerate(matrix):
-        cells = [_percent(v) + (f" ({_percent(errors[r][c])})" if errors else "") for c, v in enumerate(row)]
-        rows.append([str(r), *cells, *[""] * (width - len(cells))])
-    return {"title": title, "columns": ["edits", *[str(c) for c in range(1, width + 1)]], "rows": rows}
-
-
-def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{100 * share:.1f}"
+    rows: list[list[Cell]] = []
+    for edits, row in enumerate(matrix):
+        cells: list[Cell] = list(row) if errors is None else list(zip(row, errors[edits], strict=True))
+        rows.append([str(edits), *cells, *[""] * (width - len(row))])
+    return Table.make(title, ["edits", *(Column(str(c), "percent") for c in range(1, width + 1))], rows)

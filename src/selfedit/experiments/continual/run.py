@@ -11,24 +11,24 @@ first edit and after each.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from selfedit.config import RetentionSettings, Settings, parse_remedies, remedies_name
+from selfedit.config import REMEDY_CHOICE, RetentionSettings, Settings, parse_remedies, remedies_name
 from selfedit.documents.recall import accuracies, ask_questions
 from selfedit.errors import UsageError
 from selfedit.experiments.continual.plan import plan_sequences
 from selfedit.experiments.continual.results import continual_results, matrix_csv
 from selfedit.experiments.continual.steps import KIND, Setting, Way, run_group
+from selfedit.experiments.run import open_run
 from selfedit.grading.grader import get_grader
-from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.load import LanguageModel
 from selfedit.lm.perplexity import mean_losses
 from selfedit.retention.general import measured_texts
-from selfedit.retention.pseudorehearsal import OwnText, write_own_texts
-from selfedit.retention.remedies import Remedies
+from selfedit.retention.remedies.base import OwnText, Remedies
+from selfedit.retention.remedies.pseudorehearsal import write_own_texts
 from selfedit.rl.session import Session
-from selfedit.run.environment import environment
-from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.storage.files import fingerprint, write_atomic
@@ -60,23 +60,17 @@ def run_continual(
     plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {"train": data_hash(contexts), "probes": data_hash(probes), "general": fingerprint(measured_texts())}
-    frozen = settings.model_dump(mode="json") | {"data": hashes}
-    with RunFolder.open(folder, frozen, kind=KIND) as run:
-        run.record_environment(environment(hashes))
-        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        session = Session(run, lm, KnowledgeTask(lm, settings), settings, grader, progress, interrupt or Interrupt())
+    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
+        run = session.run
         setting = Setting(session, plan, probes)
         before = _before(setting)
         texts = _own_texts(session)
         ways = [_way(session.task, settings.retention, name, texts) for name in _names(settings)]
         after = {way.name: _sequences(setting, way) for way in ways}
-        results = continual_results(settings, plan, before, after) | {
-            "experiment": KIND,
-            "model": {"name": settings.model, "fingerprint": lm.fingerprint},
-            "grader": settings.answer.grader,
-            "data": hashes,
-            "settings": settings.model_dump(mode="json"),
-        }
+        model = {"name": settings.model, "fingerprint": session.lm.fingerprint}
+        found = continual_results(settings, plan, before, after)
+        results = replace(found, model=model, data=hashes).as_dict()
         write_atomic(run.path / "matrix.csv", matrix_csv(results).encode())
         run.write_results(results)
     return results
@@ -94,7 +88,8 @@ def _way(task: KnowledgeTask, retention: RetentionSettings, name: str, own_texts
 def _own_texts(session: Session) -> list[OwnText]:
     """What the unedited model writes of its own accord, if a way asks for it: written once, then read."""
     settings, ledger = session.settings, session.run.ledger
-    if not any("pseudorehearsal" in parse_remedies(name) for name in _names(settings)):
+    used = {remedy for name in _names(settings) for remedy in parse_remedies(name)}
+    if not any(REMEDY_CHOICE.load(name).wants_own_texts for name in used):
         return []
     if (stored := ledger.step("own texts")) is None:
         stored = {"texts": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)}

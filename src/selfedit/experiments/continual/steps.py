@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import RunFolderError
-from selfedit.grading.grader import Reply
 from selfedit.inner.adapt import adapt
 from selfedit.lm.generate import generate
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
+from selfedit.results.compare import shares_right
 from selfedit.retention.general import measured_texts
 from selfedit.retention.learner import Edit, Learner
-from selfedit.retention.remedies import NewEdit, Remedies
-from selfedit.rl.evaluate import shares_right
+from selfedit.retention.remedies.base import NewEdit, Remedies
 from selfedit.rl.sample import sampled, written_row
 from selfedit.rl.session import Session
 from selfedit.run.progress import Task
+from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.storage.files import folder_atomic, hash_folder, remove
 from selfedit.tasks.knowledge.edits import ParsedEdit
-from selfedit.tasks.task import Context, Question
+from selfedit.tasks.task import Context, Question, reply_to
 
 KIND = "continual"
 
@@ -53,6 +53,10 @@ class Way:
 
     name: str
     remedies: Remedies
+
+    def place(self, step: int) -> Place:
+        """Where a step's self-edits are in the ledger; a candidate is the number of its sequence."""
+        return Place(Phase.CONTINUAL, self.name, step)
 
     def step_name(self, group: int, step: int) -> str:
         """What the ledger calls a finished step of a group of sequences."""
@@ -135,18 +139,18 @@ def _write(
     learners: Sequence[Learner],
 ) -> list[ParsedEdit]:
     """One self-edit of each sequence's next passage, written by the model as it is by then; stored once."""
-    phase, settings = f"{KIND}:{way.name}", session.settings
-    rows = {row.candidate: row for row in session.run.ledger.self_edits(phase, step)}
+    place, settings = way.place(step), session.settings
+    rows = {row.candidate: row for row in session.run.ledger.self_edits(place)}
     if any(number not in rows for number in group):
         prompts = [session.task.prompt(context) for context in contexts]
         # The same seed whatever the remedies: where the model is the same, so is what it writes.
-        places = list(zip(contexts, group, strict=True))
-        seeds = [derive(settings.seed, "sample", KIND, step, context.id, number) for context, number in places]
+        pairs = list(zip(contexts, group, strict=True))
+        seeds = [derive(settings.seed, "sample", KIND, step, context.id, number) for context, number in pairs]
         written = sampled(session, prompts, seeds, [way.remedies.start(learner) for learner in learners])
         empty = [session.task.parse(said.text).empty for said in written]
         fresh = [
-            written_row(phase, step, *place, prompt, seed, said, "nothing in it to train on" if nothing else None)
-            for place, prompt, seed, said, nothing in zip(places, prompts, seeds, written, empty, strict=True)
+            written_row(place, *pair, prompt, seed, text, "nothing in it to train on" if nothing else None)
+            for pair, prompt, seed, text, nothing in zip(pairs, prompts, seeds, written, empty, strict=True)
         ]
         session.run.ledger.add_self_edits(fresh)
         rows |= {row.candidate: row for row in fresh}
@@ -173,7 +177,7 @@ def _asked(
     found = []
     for number, pairs, routed in zip(group, asked, routes, strict=True):
         answers = [next(said).text for _ in pairs]
-        replies = [Reply(q.text, q.answers, text) for (_, q), text in zip(pairs, answers, strict=True)]
+        replies = [reply_to(*pair, text) for pair, text in zip(pairs, answers, strict=True)]
         grades: dict[str, list[bool | None]] = {}
         for (context, _), grade in zip(pairs, session.grader.grade_all(replies), strict=True):
             grades.setdefault(context.id, []).append(grade.correct)
@@ -219,7 +223,7 @@ def _take_up(
 ) -> None:
     """Give each learner a stored step's edit again, its adapter from its file."""
     session = setting.session
-    rows = {row.candidate: row for row in session.run.ledger.self_edits(f"{KIND}:{way.name}", step)}
+    rows = {row.candidate: row for row in session.run.ledger.self_edits(way.place(step))}
     for number, learner in zip(group, learners, strict=True):
         stored, folder = payload[str(number)], _folder(session, way, number) / f"step-{step}"
         if not folder.exists() or hash_folder(folder) != stored["adapter"]:

@@ -22,20 +22,24 @@ from selfedit.experiments.knowledge.external import check_external, write_extern
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.training_documents import documents_of
 from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa
-from selfedit.experiments.opened import opened, results_of
+from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel, load_weights
 from selfedit.models.names import model_path
+from selfedit.rl.base_answers import measure_base
+from selfedit.rl.evaluate import held_out
 from selfedit.rl.sample import sample
-from selfedit.rl.score import answer_base
 from selfedit.rl.session import Session
+from selfedit.rl.trial import right_or_wrong
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.ledger import Ledger, SelfEditRow
+from selfedit.run.ledger import Ledger
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.records import Phase, Place, SelfEditRow
 from selfedit.run.seeds import derive
 from selfedit.storage.files import hash_folder
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import continued_pretraining
+from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
 KIND = "cpt"
@@ -79,9 +83,8 @@ def run_cpt(
     hashes |= data.external
     hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm, "workers": False}
-    with opened(
-        folder, settings, hashes, get_grader(settings.answer.grader, settings.judge), kind=KIND, **told
-    ) as session:
+    grader = get_grader(settings.answer.grader, settings.judge)
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         for method in settings.cpt.methods:
             _measure(session, method, data)
         results = _results(session, data, hashes)
@@ -136,7 +139,7 @@ def _asked(contexts: Sequence[Context], count: int | None, seed: int) -> list[Co
 def _measure(session: Session, method: str, data: _Data) -> None:
     """Write, train and answer, for each training seed; the model has its untouched weights again afterwards."""
     if method == "base":
-        return answer_base(session, "eval:base", 0, data.asked)
+        return measure_base(session, held_out("base"), data.asked)
     for repeat in range(session.settings.eval.repeats):
         name = f"{method}-{repeat}"
         if session.run.ledger.step(f"answered:{name}") is not None:
@@ -146,7 +149,8 @@ def _measure(session: Session, method: str, data: _Data) -> None:
         try:
             train_into(session, name, documents, derive(session.settings.seed, "cpt", repeat))
             # Other weights, and so another name: what the untouched model answered says nothing about them.
-            answer_base(replace(session, weights=f"{session.weights}+{name}"), f"eval:{method}", repeat, data.asked)
+            trained = replace(session, weights=f"{session.weights}+{name}")
+            measure_base(trained, held_out(method), data.asked, repeat=repeat)
         finally:
             load_weights(session.lm, model_path(session.settings.model))
         session.run.ledger.finish_step(f"answered:{name}", {})
@@ -158,38 +162,37 @@ def _written(session: Session, method: str, data: _Data) -> list[SelfEditRow]:
     """The texts of a method, from the ledger where they are there already."""
     contexts, samples = data.contexts, session.settings.cpt.samples
     if method == "own":
-        return sample(session, "write:own", 0, contexts, samples)
+        return sample(session, _written_at("own"), contexts, samples)
     if method == "seal":
         return _written_by_policy(session, contexts, samples)
     if method == "external":
-        return write_external(session, "write:external", contexts, samples)
+        return write_external(session, _written_at("external"), contexts, samples)
     writers = {"entigraph": write_entigraph, "spa": write_spa}
     return writers[method](session, contexts) if method in writers else []
 
 
 def _written_by_policy(session: Session, contexts: Sequence[Context], samples: int) -> list[SelfEditRow]:
     """What a policy of another run writes; the training starts from the untouched weights, as the other rows'."""
-    rows = session.run.ledger.self_edits("write:seal", 0)
+    rows = session.run.ledger.self_edits(_written_at("seal"))
     if len(rows) == len(contexts) * samples or session.settings.cpt.policy is None:
         return rows
     load_weights(session.lm, Path(session.settings.cpt.policy))
     try:
-        return sample(session, "write:seal", 0, contexts, samples)
+        return sample(session, _written_at("seal"), contexts, samples)
     finally:
         load_weights(session.lm, model_path(session.settings.model))
 
 
 def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[str, Any]:
     settings, ledger = session.settings, session.run.ledger
-    methods, repeats = list(settings.cpt.methods), settings.eval.repeats
-    grades = {method: _grades(ledger, method, repeats) for method in methods}
+    methods = list(settings.cpt.methods)
+    grades = {method: _grades(ledger, method) for method in methods}
     scores = {m: {c: sum(of) / len(of) for c, of in found.items()} for m, found in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
-    held: Any = {"pairs": pairs_of(methods), "published": published, "rounds": range(repeats)}
-    results = results_of(KIND, session, scores, hashes, **held)
+    found = method_results(KIND, session, scores, hashes, pairs=pairs_of(methods), published=published)
     every = {method: [right for of in found.values() for right in of] for method, found in grades.items()}
-    phases = {m: ledger.self_edits(f"write:{m}", 0) for m in methods}
-    return results | {
+    texts = {m: ledger.self_edits(_written_at(m)) for m in methods}
+    more = {
         "passages": len(data.contexts),
         "questions": sum(len(context.questions) for context in data.asked),
         "costs": costs(ledger),
@@ -197,18 +200,23 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
         "training": {
             m: [_training(ledger, m, r) for r in range(settings.eval.repeats)] for m in methods if m != "base"
         },
-        "self_edits": [{"policy": m, **shape_of(rows, session.task)} for m, rows in phases.items() if rows],
+        "self_edits": [{"policy": m, **shape_of(rows, session.task)} for m, rows in texts.items() if rows],
     }
+    return replace(found, more={**found.more, **more}).as_dict()
 
 
-def _grades(ledger: Ledger, method: str, repeats: int) -> dict[str, list[bool]]:
+def _written_at(method: str) -> Place:
+    """Where a method's texts are in the ledger."""
+    return Place(Phase.WRITE, method)
+
+
+def _grades(ledger: Ledger, method: str) -> dict[str, list[float]]:
     """Every verdict on an answer by context, over all training seeds."""
-    found: dict[str, list[bool]] = defaultdict(list)
-    for repeat in range(1 if method == "base" else repeats):
-        for row in ledger.answers(f"eval:{method}", repeat):
-            if row.correct is not None:
-                found[row.context_id].append(row.correct)
-    return found
+    grades: dict[str, list[float]] = defaultdict(list)
+    for trial in ledger.trials(held_out(method)):
+        if marks := right_or_wrong(trial):
+            grades[trial.context_id] += marks
+    return grades
 
 
 def _training(ledger: Ledger, method: str, repeat: int) -> dict[str, Any]:

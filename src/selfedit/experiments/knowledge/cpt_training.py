@@ -15,6 +15,7 @@ from selfedit.models.names import model_path
 from selfedit.rl.finetune import finetune
 from selfedit.rl.policy import merge
 from selfedit.rl.session import Session
+from selfedit.run.progress import count_up
 
 
 def train_into(session: Session, name: str, documents: Sequence[TrainSequence], seed: int) -> None:
@@ -64,15 +65,9 @@ def _counter(
     session: Session, name: str, documents: Sequence[TrainSequence], optim: OptimSpec
 ) -> Iterator[Callable[[int], None]]:
     """Progress of a training, told with the tokens done so far."""
-    total, seen = optim.epochs * sum(len(d.ids) for d in documents), 0
-
-    def count(tokens: int) -> None:
-        nonlocal seen
-        task.advance(tokens - seen)
-        seen = tokens
-
+    total = optim.epochs * sum(len(d.ids) for d in documents)
     with session.progress.task(f"training ({name})", total=total, unit="tokens") as task:
-        yield count
+        yield count_up(task)
 
 
 def forget(session: Session, name: str) -> None:

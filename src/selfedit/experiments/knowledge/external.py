@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 
 from selfedit.config import Settings
 from selfedit.errors import UsageError
-from selfedit.experiments.knowledge.writing import ROUND, write
+from selfedit.experiments.knowledge.writing import write
 from selfedit.rl.session import Session
-from selfedit.run.ledger import SelfEditRow
+from selfedit.run.records import Place, SelfEditRow
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.knowledge.prompts import edit_prompt
 from selfedit.tasks.knowledge.written import read_self_edits
 from selfedit.tasks.task import Context
 
 
-def write_external(session: Session, phase: str, contexts: Sequence[Context], samples: int) -> list[SelfEditRow]:
+def write_external(session: Session, place: Place, contexts: Sequence[Context], samples: int) -> list[SelfEditRow]:
     """The self-edits of the method ``external``: from its file, or asked for as the model's own are, of an endpoint."""
     external, edit = session.settings.external, session.settings.edit
     if external.file is not None:
-        return store_written(session, phase, contexts, read_self_edits(external.file).of(contexts, samples))
-    prompts = {context.id: [edit_prompt(context, edit.format, chat=True)] * samples for context in contexts}
-    return write(session, phase, contexts, prompts, external.endpoint)
+        return store_written(session, place, contexts, read_self_edits(external.file).of(contexts, samples))
+    prompts = {context.id: [edit_prompt(context, edit.format, True, edit.prompt)] * samples for context in contexts}
+    return write(session, place, contexts, prompts, external.endpoint)
 
 
 def check_external(settings: Settings, contexts: Sequence[Context], samples: int, where: str) -> dict[str, str]:
@@ -45,26 +45,25 @@ def check_external(settings: Settings, contexts: Sequence[Context], samples: int
 
 
 def store_written(
-    session: Session, phase: str, contexts: Sequence[Context], texts: Mapping[str, Sequence[str]]
+    session: Session, place: Place, contexts: Sequence[Context], texts: Mapping[str, Sequence[str]]
 ) -> list[SelfEditRow]:
     """Put self-edits from outside into the ledger, once, where the model's own are."""
     ledger = session.run.ledger
-    have = {(row.context_id, row.candidate) for row in ledger.self_edits(phase, ROUND)}
+    have = {(row.context_id, row.candidate) for row in ledger.self_edits(place)}
     rows = [
-        _row(session, phase, context, candidate, text)
+        _row(session, place, context, candidate, text)
         for context in contexts
         for candidate, text in enumerate(texts[context.id])
         if (context.id, candidate) not in have
     ]
     if rows:
         ledger.add_self_edits(rows)
-    return ledger.self_edits(phase, ROUND)
+    return ledger.self_edits(place)
 
 
-def _row(session: Session, phase: str, context: Context, candidate: int, text: str) -> SelfEditRow:
+def _row(session: Session, place: Place, context: Context, candidate: int, text: str) -> SelfEditRow:
     return SelfEditRow(
-        phase=phase,
-        round=ROUND,
+        place=place,
         context_id=context.id,
         candidate=candidate,
         text=text,

@@ -11,12 +11,14 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.external import store_written, write_external
 from selfedit.lm.lora import Adapter
+from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import METHODS as LOOP_METHODS
-from selfedit.rl.evaluate import ROUND, check_methods, evaluate, score_edits
+from selfedit.rl.evaluate import check_methods, evaluate, held_out, run_edits
 from selfedit.rl.sample import sample
-from selfedit.rl.score import answer_base
 from selfedit.rl.session import Session
-from selfedit.run.ledger import Ledger, SelfEditRow
+from selfedit.rl.trial import right_or_wrong
+from selfedit.run.ledger import Ledger
+from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.shown import ShownTask
 from selfedit.tasks.task import Context
 
@@ -73,27 +75,27 @@ def measure(
         policy: the policy's adapter, for ``seal``, if it is not in the weights.
         name: the row's name (``seal-2``), if it is not the method's.
     """
-    phase = f"eval:{name or method}"
+    place = held_out(name or method)
     if method == "context":
         shown = ShownTask(session.lm, session.settings)
-        return answer_base(replace(session, task=shown), phase, ROUND, contexts)
+        return measure_base(replace(session, task=shown), place, contexts)
     samples = session.settings.eval.samples
     if method == "external":
-        rows = write_external(session, phase, contexts, samples)
+        rows = write_external(session, place, contexts, samples)
     elif name is None or name == method:
         return evaluate(session, method, contexts, policy)
     else:
-        rows = sample(session, phase, ROUND, contexts, samples, policy)
-    return score_edits(session, phase, _edits_of(session, rows, contexts))
+        rows = sample(session, place, contexts, samples, policy)
+    return run_edits(session, place, _edits_of(session, rows, contexts))
 
 
 def measure_written(
     session: Session, name: str, contexts: Sequence[Context], texts: Mapping[str, Sequence[str]]
 ) -> None:
     """Train on self-edits that somebody else wrote, as on the model's own; ``texts`` has each context's by its id."""
-    phase = f"eval:{name}"
-    rows = store_written(session, phase, contexts, texts)
-    score_edits(session, phase, _edits_of(session, rows, contexts))
+    place = held_out(name)
+    rows = store_written(session, place, contexts, texts)
+    run_edits(session, place, _edits_of(session, rows, contexts))
 
 
 def _edits_of(session: Session, rows: Sequence[SelfEditRow], contexts: Sequence[Context]):
@@ -114,9 +116,9 @@ def pairs_of(methods: Sequence[str]) -> list[tuple[str, str]]:
 
 def by_seed(ledger: Ledger, method: str) -> list[float]:
     """A method's accuracy with each inner seed alone: the mean over passages of each repeat's answers."""
-    grades: dict[int, dict[str, list[bool]]] = {}
-    for row in ledger.answers(f"eval:{method}", ROUND):
-        if row.correct is not None:
-            grades.setdefault(row.repeat, {}).setdefault(row.context_id, []).append(row.correct)
+    grades: dict[int, dict[str, list[float]]] = {}
+    for trial in ledger.trials(held_out(method)):
+        if marks := right_or_wrong(trial):
+            grades.setdefault(trial.repeat, {}).setdefault(trial.context_id, []).extend(marks)
     means = [[sum(of) / len(of) for of in contexts.values()] for _, contexts in sorted(grades.items())]
     return [sum(values) / len(values) for values in means]

@@ -8,6 +8,7 @@ same for all, so differences are paired.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from selfedit.config import Settings
 from selfedit.errors import DataError
 from selfedit.experiments.knowledge.methods import by_seed, measure, measure_written
 from selfedit.experiments.knowledge.shapes import shape_of
-from selfedit.experiments.opened import opened, results_of
+from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
-from selfedit.rl.evaluate import ROUND, context_scores
+from selfedit.results.results import Difference
+from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.contexts import contexts_from, data_hash
 from selfedit.tasks.knowledge.published import REPLAY, REPLAY_PAIRED
+from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
 from selfedit.tasks.task import Context
 
@@ -75,9 +78,8 @@ def run_replay(
     texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
     hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with opened(
-        folder, settings, hashes, get_grader(settings.answer.grader, settings.judge), kind=KIND, **told
-    ) as session:
+    grader = get_grader(settings.answer.grader, settings.judge)
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         for row in ROWS:
             if row in texts:
                 measure_written(session, row, contexts, texts[row])
@@ -86,11 +88,15 @@ def run_replay(
         ledger = session.run.ledger
         scores = {row: context_scores(ledger, row) for row in ROWS}
         held: Any = {"pairs": PAIRS, "published": REPLAY, "published_pairs": REPLAY_PAIRED}
-        results = results_of(KIND, session, scores, hashes, **held)
-        results["by_seed"] = {row: by_seed(ledger, row) for row in ROWS}
-        results["order"] = [_step(gap) for gap in results["paired"][: len(ROWS) - 1]]
-        edits = {row: ledger.self_edits(f"eval:{row}", ROUND) for row in WRITERS}
-        results["self_edits"] = [{"policy": row, **shape_of(of, session.task)} for row, of in edits.items()]
+        edits = {row: ledger.self_edits(held_out(row)) for row in WRITERS}
+        found = method_results(KIND, session, scores, hashes, **held)
+        more = {
+            **found.more,
+            "by_seed": {row: by_seed(ledger, row) for row in ROWS},
+            "order": [_step(gap) for gap in found.paired[: len(ROWS) - 1]],
+            "self_edits": [{"policy": row, **shape_of(texts, session.task)} for row, texts in edits.items()],
+        }
+        results = replace(found, more=more).as_dict()
         session.run.write_results(results)
     return results
 
@@ -119,8 +125,7 @@ def _passages(file: SelfEditFile, most: int | None) -> list[Context]:
     return contexts[:most]
 
 
-def _step(gap: dict[str, Any]) -> dict[str, Any]:
+def _step(gap: Difference) -> dict[str, Any]:
     """One step of the published order: whether it holds here, and at how many standard errors."""
-    se = gap["se"]
-    z = gap["difference"] / se if se else None
-    return {"from": gap["b"], "to": gap["a"], "holds": gap["difference"] > 0, "z": z}
+    z = gap.difference / gap.se if gap.se else None
+    return {"from": gap.b, "to": gap.a, "holds": gap.difference > 0, "z": z}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from selfedit.run.ledger import SelfEditRow
+from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.shape import compression_ratio, shape
 

@@ -17,7 +17,8 @@ from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.methods import check_settings, is_seal
 from selfedit.experiments.knowledge.train import run_knowledge
 from selfedit.lm.load import LanguageModel
-from selfedit.rl.evaluate import table
+from selfedit.results.compare import compare
+from selfedit.results.results import Published, Reference, Results
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
@@ -83,25 +84,22 @@ def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict
     shared: Scores = {}
     by_format: dict[str, Scores] = {format: {} for format in parts}
     seeds: dict[str, list[float]] = {}
-    published: dict[str, Any] = {}
+    published: dict[str, Reference] = {}
     for format, part in parts.items():
         for method, scores in part["contexts"].items():
             own = method == "own" or is_seal(method)
             name = f"{method}:{format}" if own else method
             (by_format[format] if own else shared)[name] = scores
             seeds[name] = part["by_seed"][method]
-            if found := part["published"]["rows"].get(method):
-                published[name] = found
+            if reference := part["published"]["rows"].get(method):
+                published[name] = Reference(**reference)
     rows: Scores = {name: scores for name, scores in shared.items() if name not in ("external", "gold")}
     for of_format in by_format.values():
         rows |= of_format
     rows |= {name: scores for name, scores in shared.items() if name not in rows}
     first = next(iter(parts.values()))
-    return {
-        "experiment": KIND,
-        **table(rows, _pairs(shared, by_format)),
-        "published": {"source": SOURCE, "rows": published, "paired": []},
-        "contexts": rows,
+    compared = compare(rows, _pairs(shared, by_format))
+    more = {
         "by_seed": seeds,
         "costs": {format: part["costs"] for format, part in parts.items() if part["costs"]},
         "rounds": {format: part["rounds"] for format, part in parts.items()},
@@ -110,11 +108,20 @@ def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict
             for format, part in parts.items()
             for shape in part["self_edits"]
         ],
-        "model": first["model"],
-        "grader": settings.answer.grader,
-        "data": {format: part["data"] for format, part in parts.items()},
-        "settings": settings.model_dump(mode="json"),
+        "canary": first["canary"],
     }
+    return Results(
+        experiment=KIND,
+        rows=compared.rows,
+        paired=compared.paired,
+        published=Published(SOURCE, published),
+        contexts=rows,
+        model=first["model"],
+        grader=settings.answer.grader,
+        data={format: part["data"] for format, part in parts.items()},
+        settings=settings.model_dump(mode="json"),
+        more=more,
+    ).as_dict()
 
 
 def _pairs(shared: Scores, by_format: Mapping[str, Scores]) -> list[tuple[str, str]]:

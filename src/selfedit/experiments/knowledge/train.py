@@ -20,16 +20,19 @@ from selfedit.experiments.knowledge.methods import (
 )
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.writing import costs
-from selfedit.experiments.opened import opened, results_of
+from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.rl.evaluate import ROUND, context_scores
-from selfedit.rl.rest_em import PHASE, Round, plan_rounds, train
+from selfedit.rl.evaluate import context_scores, held_out, trials_of
+from selfedit.rl.plan import plan_rounds
+from selfedit.rl.rest_em import train
+from selfedit.rl.rounds import Round, rl_place
 from selfedit.rl.session import Session
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import Ledger
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.tasks.knowledge.canary import answer_words, canary_rows
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import single_passage
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -71,7 +74,7 @@ def run_knowledge(
     if "external" in settings.eval.methods:
         hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with opened(folder, settings, hashes, grader, kind=KIND, **told) as session:
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         rounds = _work(session, train_on, heldout)
         results = _results(session, rounds, hashes)
         session.run.write_results(results)
@@ -122,20 +125,23 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
     settings, ledger = session.settings, session.run.ledger
     measured = measured_methods(settings) if settings.heldout else []
     scores = {method: context_scores(ledger, method) for method in measured}
-    results = results_of(
-        KIND, session, scores, hashes, pairs=pairs_of(measured), published=single_passage(settings.edit.format)
-    )
-    return results | {
+    more = {
         "by_seed": {method: by_seed(ledger, method) for method in measured},
         "costs": costs(ledger),
         "rounds": [asdict(r) for r in rounds],
         "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
+        "canary": canary_rows(asked_of(settings), session.grader),
+        "answer_words": answer_words(trials_of(ledger, measured)),
     }
+    published = single_passage(settings.edit.format)
+    return method_results(
+        KIND, session, scores, hashes, pairs=pairs_of(measured), published=published, more=more
+    ).as_dict()
 
 
 def self_edit_shapes(ledger: Ledger, task: KnowledgeTask, rounds: int, methods: Sequence[str]) -> list[dict[str, Any]]:
     """What the self-edits of each policy look like: those of the rounds, then those on held-out passages by method."""
-    places = [(f"round {n}", PHASE, n) for n in range(1, rounds + 1)]
-    places += [(f"held-out, {method}", f"eval:{method}", ROUND) for method in methods]
-    shapes = [(name, ledger.self_edits(phase, number)) for name, phase, number in places]
+    places = [(f"round {n}", rl_place(n)) for n in range(1, rounds + 1)]
+    places += [(f"held-out, {method}", held_out(method)) for method in methods]
+    shapes = [(name, ledger.self_edits(place)) for name, place in places]
     return [{"policy": name, **shape_of(rows, task)} for name, rows in shapes if rows]

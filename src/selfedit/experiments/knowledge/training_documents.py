@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from selfedit.inner.job import TrainSequence
 from selfedit.lm.load import LanguageModel
 from selfedit.rl.session import Session
-from selfedit.run.ledger import SelfEditRow
+from selfedit.run.records import SelfEditRow
 from selfedit.tasks.task import Context
 
 

@@ -11,13 +11,13 @@ from selfedit.endpoint import Bill, EndpointClient, ask
 from selfedit.lm.chat import chat_prompt
 from selfedit.rl.sample import sampled
 from selfedit.rl.session import Session, timed
-from selfedit.run.ledger import Ledger, SelfEditRow, TimingRow
+from selfedit.run.ledger import Ledger
+from selfedit.run.records import Phase, Place, SelfEditRow, TimingRow
 from selfedit.run.seeds import derive
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.knowledge.writers import entigraph, spa
 from selfedit.tasks.task import Context
 
-ROUND = 0
 ROWS = 64
 """Texts written together: what a kill can lose; more where one passage has more prompts."""
 
@@ -36,20 +36,22 @@ def write_entigraph(session: Session, contexts: Sequence[Context]) -> list[SelfE
     """EntiGraph: first the entities of every passage, then a text for each pair and triple drawn of them."""
     asked = {context.id: [entigraph.entities_prompt(context)] for context in contexts}
     endpoint = _writer(session)
-    listed = write(session, "write:entities", contexts, asked, endpoint)
+    listed = write(session, Place(Phase.WRITE, "entities"), contexts, asked, endpoint)
     entities = {row.context_id: entigraph.read_entities(row.text) for row in listed}
     cpt, seed = session.settings.cpt, session.settings.seed
     relations = {
         c.id: entigraph.relation_prompts(c, entities[c.id], cpt.pairs, cpt.triples, derive(seed, "relations", c.id))
         for c in contexts
     }
-    return write(session, "write:entigraph", contexts, relations, endpoint)
+    return write(session, Place(Phase.WRITE, "entigraph"), contexts, relations, endpoint)
 
 
 def write_spa(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow]:
     """SPA: the seven prompts about every passage."""
     rounds = session.settings.cpt.spa_rounds
-    return write(session, "write:spa", contexts, {c.id: spa.prompts(c, rounds) for c in contexts}, _writer(session))
+    return write(
+        session, Place(Phase.WRITE, "spa"), contexts, {c.id: spa.prompts(c, rounds) for c in contexts}, _writer(session)
+    )
 
 
 def _writer(session: Session) -> EndpointSettings | None:
@@ -58,7 +60,7 @@ def _writer(session: Session) -> EndpointSettings | None:
 
 def write(
     session: Session,
-    phase: str,
+    place: Place,
     contexts: Sequence[Context],
     prompts: Prompts,
     endpoint: EndpointSettings | None = None,
@@ -69,23 +71,23 @@ def write(
 
     Args:
         session: the run.
-        phase: where the texts are in the ledger.
+        place: where the texts are in the ledger.
         contexts: what the prompts are about.
         prompts: for each context.
         endpoint: who is asked; None asks the run's model. What it cost is in the ledger too (see `costs`).
     """
     ledger = session.run.ledger
-    have = {row.context_id for row in ledger.self_edits(phase, ROUND)}
+    have = {row.context_id for row in ledger.self_edits(place)}
     total = sum(len(prompts[context.id]) for context in contexts)
     done = sum(len(prompts[context.id]) for context in contexts if context.id in have)
-    with session.progress.task(f"writing ({phase})", total=total, unit="texts", done=done) as task:
+    with session.progress.task(f"writing ({place})", total=total, unit="texts", done=done) as task:
         for group in _groups(contexts, prompts):
             if all(context.id in have for context in group):
                 continue
             session.interrupt.check()
-            rows = _write_group(session, phase, group, prompts, endpoint)
+            rows = _write_group(session, place, group, prompts, endpoint)
             task.advance(len(rows))
-    return ledger.self_edits(phase, ROUND)
+    return ledger.self_edits(place)
 
 
 def _groups(contexts: Sequence[Context], prompts: Prompts) -> list[list[Context]]:
@@ -105,25 +107,26 @@ def _groups(contexts: Sequence[Context], prompts: Prompts) -> list[list[Context]
 
 
 def _write_group(
-    session: Session, phase: str, group: Sequence[Context], prompts: Prompts, endpoint: EndpointSettings | None
+    session: Session, place: Place, group: Sequence[Context], prompts: Prompts, endpoint: EndpointSettings | None
 ) -> list[SelfEditRow]:
     wanted = [(context, number) for context in group for number in range(len(prompts[context.id]))]
     texts = [prompts[context.id][number] for context, number in wanted]
-    seeds = [derive(session.settings.seed, "write", phase, context.id, number) for context, number in wanted]
+    named = f"{place.phase}:{place.method}"  # as seeds have always spelt it
+    seeds = [derive(session.settings.seed, "write", named, context.id, number) for context, number in wanted]
     timings: list[TimingRow] = []
     bill: Bill | None = None
-    with timed(timings, phase, ROUND, "sampling", len(wanted)):
+    with timed(timings, place, "sampling", len(wanted)):
         if endpoint is None:
             written = _own(session, texts, seeds)
         else:
             written, bill = _asked(session, endpoint, texts, seeds, [number for _, number in wanted])
     seconds = timings[0].seconds / len(wanted)
     made = zip(wanted, texts, seeds, written, strict=True)
-    rows = [_row(phase, c, number, text, seed, seconds, of) for (c, number), text, seed, of in made]
+    rows = [_row(place, c, number, text, seed, seconds, of) for (c, number), text, seed, of in made]
     with session.run.ledger.transaction():
         session.run.ledger.add_self_edits(rows, timings)
         if bill is not None:
-            session.run.ledger.finish_step(f"bill:{phase}:{group[0].id}", bill.as_dict())
+            session.run.ledger.finish_step(f"bill {place} {group[0].id}", bill.as_dict() | {"for": named})
     return rows
 
 
@@ -157,20 +160,19 @@ def costs(ledger: Ledger) -> dict[str, Any] | None:
     """
     found: dict[str, dict[str, Any]] = {}
     for step in ledger.steps():
-        if step.name.startswith("bill:"):
-            phase = step.name.removeprefix("bill:").rpartition(":")[0]
-            bill, sums = json.loads(step.payload_json), found.setdefault(phase, dict.fromkeys(_BILLED, 0))
+        if step.name.startswith("bill "):
+            bill = json.loads(step.payload_json)
+            sums = found.setdefault(bill["for"], dict.fromkeys(_BILLED, 0))
             for name in _BILLED:
                 sums[name] = None if None in (sums[name], bill[name]) else sums[name] + bill[name]
     return found or None
 
 
 def _row(
-    phase: str, context: Context, number: int, prompt: str, seed: int, seconds: float, written: _Written
+    place: Place, context: Context, number: int, prompt: str, seed: int, seconds: float, written: _Written
 ) -> SelfEditRow:
     return SelfEditRow(
-        phase=phase,
-        round=ROUND,
+        place=place,
         context_id=context.id,
         candidate=number,
         text=written.text,

@@ -16,26 +16,27 @@ from typing import Any
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.shapes import shape_of
-from selfedit.experiments.opened import opened
-from selfedit.experiments.rewards.ranking import compare_choices, row, shown
+from selfedit.experiments.rewards.ranking import against_true, compare_choices, row
+from selfedit.experiments.run import open_run
 from selfedit.grading.grader import get_grader
-from selfedit.grading.stats import share_right
 from selfedit.lm.load import LanguageModel
-from selfedit.rl.loops import edit_loops
-from selfedit.rl.proxy import Mark, proxy_marks
-from selfedit.rl.rest_em import PHASE, plan_rounds
+from selfedit.results.results import Results, Row
+from selfedit.rl.plan import plan_rounds
+from selfedit.rl.rewards.proxy import Mark, proxy_marks
+from selfedit.rl.rounds import rl_place
 from selfedit.rl.sample import sample
-from selfedit.rl.score import likely, score
+from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
-from selfedit.rl.signals import likelihoods
+from selfedit.rl.trial import CandidateKey, likelihoods, plan_trials, right_or_wrong
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.ledger import SelfEditRow
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
 KIND = "rewards"
-ROUND = 1
+PLACE = rl_place(1)
 
 Table = dict[str, list[float]]
 """A reward of every self-edit: for each context, by candidate."""
@@ -66,19 +67,19 @@ def run_rewards(
     hashes = {"train": data_hash(given)}
     grader = get_grader(settings.answer.grader, settings.judge)
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with opened(folder, settings, hashes, grader, kind=KIND, **told) as session:
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         edits = _run_loops(session, contexts)
         marks = _marks(session, contexts, edits)
-        results = _results(session, edits, marks) | {"data": hashes, "settings": settings.model_dump(mode="json")}
+        results = _results(session, edits, marks, hashes).as_dict()
         session.run.write_results(results)
     return results
 
 
 def _run_loops(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow]:
     rl = session.settings.rl
-    edits = sample(session, PHASE, ROUND, contexts, rl.candidates)
-    loops = edit_loops(session, PHASE, ROUND, contexts, edits, range(rl.repeats))
-    score(session, PHASE, ROUND, loops, ("answers", "likelihood"))
+    edits = sample(session, PLACE, contexts, rl.candidates)
+    planned = plan_trials(session, PLACE, contexts, edits, range(rl.repeats))
+    run_trials(session, PLACE, planned, ("answers", "likelihoods"))
     return edits
 
 
@@ -92,7 +93,9 @@ def _marks(session: Session, contexts: Sequence[Context], edits: Sequence[SelfEd
         return proxy_marks(client, judge, contexts, edits, session.interrupt.check)
 
 
-def _results(session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mark]) -> dict[str, Any]:
+def _results(
+    session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mark], hashes: Mapping[str, str]
+) -> Results:
     settings, count = session.settings, len(edits)
     by_repeat = _accuracies(session)
     true = {context: [sum(of) / len(of) for of in table] for context, table in by_repeat.items()}
@@ -101,53 +104,59 @@ def _results(session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mar
     adapting = seconds["adapting"] / loops
     tables: dict[str, tuple[Table, float]] = {
         "accuracy": (true, settings.rl.repeats * (adapting + (seconds["answering"] + seconds["grading"]) / loops)),
-        "loglik": (_table(likelihoods(session.run.ledger.answers(likely(PHASE), ROUND)), edits), 0.0),
+        "loglik": (_table(likelihoods(session.run.ledger.trials(PLACE)), edits), 0.0),
         "length": (_table({(e.context_id, e.candidate): float(e.tokens) for e in edits}, edits), 0.0),
     }
     tables["loglik"] = (tables["loglik"][0], settings.rl.repeats * (adapting + seconds["reading"] / loops))
     if marks:
-        proxy = {(e.context_id, e.candidate): mark.share for e, mark in zip(edits, marks, strict=True)}
+        proxy: dict[CandidateKey, float] = {
+            (e.context_id, e.candidate): mark.share for e, mark in zip(edits, marks, strict=True)
+        }
         tables["proxy"] = (_table(proxy, edits), sum(mark.seconds for mark in marks) / count)
     rows = [row(name, table, true, cost) for name, (table, cost) in tables.items()]
     if settings.rl.repeats > 1:
-        rows.append(_one_repeat(by_repeat, rows[0]["seconds"] / settings.rl.repeats))
+        rows.append(_one_repeat(by_repeat, (rows[0].more["seconds"] or 0.0) / settings.rl.repeats))
     costs = [mark.cost for mark in marks if mark.cost is not None]
-    return {
-        "experiment": KIND,
-        "inner_seeds": settings.rl.repeats,
-        "rows": rows,
-        "paired": compare_choices({name: table for name, (table, _) in tables.items()}, true),
-        "tables": [shown(rows)],
-        "judge_cost": sum(costs) if marks and len(costs) == len(marks) else None,
-        "self_edits": [{"policy": "before RL", **shape_of(edits, session.task)}],
-        "rewards": {name: table for name, (table, _) in tables.items()},
-        "model": {"name": settings.model, "fingerprint": session.lm.fingerprint},
-        "grader": settings.answer.grader,
-    }
+    return Results(
+        experiment=KIND,
+        rows=rows,
+        paired=compare_choices({name: table for name, (table, _) in tables.items()}, true),
+        tables=[against_true(rows)],
+        model={"name": settings.model, "fingerprint": session.lm.fingerprint},
+        grader=settings.answer.grader,
+        data=hashes,
+        settings=settings.model_dump(mode="json"),
+        more={
+            "inner_seeds": settings.rl.repeats,
+            "judge_cost": sum(costs) if marks and len(costs) == len(marks) else None,
+            "self_edits": [{"policy": "before RL", **shape_of(edits, session.task)}],
+            "rewards": {name: table for name, (table, _) in tables.items()},
+        },
+    )
 
 
 def _accuracies(session: Session) -> dict[str, list[list[float]]]:
     """For each context and candidate the accuracy of each repeat; contexts with an unreadable one are left out."""
-    verdicts: dict[tuple[str, int, int], list[bool | None]] = defaultdict(list)
-    for answer in session.run.ledger.answers(PHASE, ROUND):
-        verdicts[answer.key].append(answer.correct)
-    shares = {key: share_right(of) for key, of in verdicts.items()}
-    bad = {key[0] for key, share in shares.items() if share is None}
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for (context, candidate, _), share in sorted(shares.items()):
-        if context not in bad and share is not None:
-            found[context][candidate].append(share)
-    return {context: [of[candidate] for candidate in sorted(of)] for context, of in found.items()}
+    by_context: dict[str, dict[int, list[float]]] = {}
+    unreadable: set[str] = set()
+    for trial in session.run.ledger.trials(PLACE):
+        marks = right_or_wrong(trial)
+        if marks and trial.candidate is not None:
+            repeats = by_context.setdefault(trial.context_id, {}).setdefault(trial.candidate, [])
+            repeats.append(sum(marks) / len(marks))
+        else:
+            unreadable.add(trial.context_id)
+    return {name: list(repeats.values()) for name, repeats in by_context.items() if name not in unreadable}
 
 
-def _table(values: Mapping[tuple[str, int], float], edits: Sequence[SelfEditRow]) -> Table:
+def _table(values: Mapping[CandidateKey, float], edits: Sequence[SelfEditRow]) -> Table:
     found: Table = defaultdict(list)
     for edit in edits:
         found[edit.context_id].append(values[edit.context_id, edit.candidate])
     return dict(found)
 
 
-def _one_repeat(by_repeat: Mapping[str, list[list[float]]], cost: float) -> dict[str, Any]:
+def _one_repeat(by_repeat: Mapping[str, list[list[float]]], cost: float) -> Row:
     """The first repeat of the true reward against the mean of the others."""
     first = {context: [of[0] for of in table] for context, table in by_repeat.items()}
     others = {context: [sum(of[1:]) / len(of[1:]) for of in table] for context, table in by_repeat.items()}
@@ -158,6 +167,6 @@ def _seconds(session: Session) -> dict[str, float]:
     """Seconds of every part, over all sessions."""
     found: dict[str, float] = defaultdict(float)
     for timing in session.run.ledger.timings():
-        if timing.phase in (PHASE, likely(PHASE)):
+        if timing.place == PLACE:
             found[timing.part] += timing.seconds
     return found

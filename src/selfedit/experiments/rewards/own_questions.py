@@ -10,38 +10,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
+from selfedit.experiments.run import open_run
 from selfedit.grading.grader import NO_VERDICT, get_grader
 from selfedit.grading.stats import mean_se, spearman
-from selfedit.lm.load import LanguageModel, load
-from selfedit.rl.evaluate import table
-from selfedit.rl.kept import own_answers
-from selfedit.rl.loops import InnerLoop
+from selfedit.lm.load import LanguageModel
+from selfedit.results.compare import compare
+from selfedit.results.results import Results
+from selfedit.results.tabular import Cell, Column, Table
+from selfedit.rl.base_answers import measure_base
 from selfedit.rl.own_questions import survivors, with_own_questions
 from selfedit.rl.sample import sample
-from selfedit.rl.score import accuracies, answer_base, likely, score
+from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
-from selfedit.rl.signals import likelihoods
-from selfedit.run.environment import environment
-from selfedit.run.folder import RunFolder
+from selfedit.rl.trial import CandidateKey, PlannedTrial, accuracies, likelihoods, split_questions
 from selfedit.run.interrupt import Interrupt
-from selfedit.run.ledger import BASE
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, split_contexts
 
-KIND = PHASE = "own-questions-reward"
+KIND = "own-questions-reward"
+PLACE = Place(Phase.OWN_QUESTIONS_REWARD)
 Scores = Mapping[str, Sequence[float]]
 """For each passage a mark of each of its self-edits."""
-ByEdit = Mapping[str, Mapping[int, float]]
-"""For each passage a mark by the self-edit's number."""
 PAIRS = (
     ("base", "random"),
     ("random", "own-chosen"),
@@ -50,6 +49,22 @@ PAIRS = (
     ("own-likelihood-chosen", "gold-chosen"),
 )
 """The differences reported, the earlier method first."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of each passage.
+
+    Attributes:
+        base: the unadapted model's accuracy on gold questions.
+        gold, own: of each self-edit, the accuracy on gold questions and on own ones.
+        likelihood: of each self-edit, the mean log-likelihood of the own answers.
+    """
+
+    base: Mapping[str, float]
+    gold: Scores
+    own: Scores
+    likelihood: Scores
 
 
 def run_own_questions(
@@ -80,99 +95,97 @@ def run_own_questions(
     (chosen,) = split_contexts(contexts, [settings.rl.contexts], seed=derive(settings.seed, "contexts"))
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {"train": data_hash(contexts)}
-    with RunFolder.open(folder, settings.model_dump(mode="json") | {"data": hashes}, kind=KIND) as run:
-        run.record_environment(environment(hashes))
-        lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype)
-        session = Session(run, lm, KnowledgeTask(lm, settings), settings, grader, progress, interrupt or Interrupt())
+    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         asked = with_own_questions(session, chosen)
         usable = [(gold, own) for gold, own in zip(chosen, asked, strict=True) if own.questions]
         if not usable:
             fix = "raise rl.own.quizzes or rl.own.known, or lower rl.own.agree"
             raise DataError("no question that the model wrote is usable", where=f"{len(chosen)} passages", fix=fix)
-        results = _results(session, chosen, *_measure(session, usable)) | {
-            "data": hashes,
-            "settings": settings.model_dump(mode="json"),
-        }
-        run.write_results(results)
+        results = _results(session, chosen, _measure(session, usable), hashes).as_dict()
+        session.run.write_results(results)
     return results
 
 
-def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> tuple[ByEdit, ByEdit, ByEdit]:
+def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> Measured:
     """Train on every self-edit and ask both kinds of questions.
 
     Returns:
-        Accuracy on gold questions and on own ones, the unadapted model's as `BASE`, and the mean log-likelihood of the
-        own answers. Passages that a judge left without a verdict on some self-edit are left out.
+        Of every passage with all its verdicts; those that a judge left without one on some self-edit are left out.
 
     Raises:
         DataError: none is left.
     """
     rl, seed = session.settings.rl, session.settings.seed
     both = [replace(gold, questions=(*gold.questions, *own.questions)) for gold, own in usable]
+    measure_base(session, PLACE, both)
+    edits = sample(session, PLACE, both, rl.candidates)
     by_id = {context.id: context for context in both}
-    answer_base(session, PHASE, 0, both)
-    edits = sample(session, PHASE, 0, both, rl.candidates)
-    loops = [
-        InnerLoop(
+    planned = [
+        PlannedTrial(
             by_id[row.context_id],
             row.candidate,
             repeat,
             session.task.parse(row.text),
-            derive(seed, "inner", PHASE, row.context_id, row.candidate, repeat),
-            derive(seed, "order", PHASE, repeat),
+            derive(seed, "inner", KIND, row.context_id, row.candidate, repeat),
+            derive(seed, "order", KIND, repeat),
         )
         for row in edits
         for repeat in range(rl.repeats)
     ]
-    score(session, PHASE, 0, loops, ("answers", "likelihood"))
-    answers = session.run.ledger.answers(PHASE, 0)
-    found = [accuracies(own_answers(answers, contexts)) for contexts in zip(*usable, strict=True)]
-    places = range(BASE, rl.candidates)
+    run_trials(session, PLACE, planned, ("answers", "likelihoods"))
+    trials = session.run.ledger.trials(PLACE)
+    on_gold, _ = split_questions(trials, [gold for gold, _ in usable])
+    on_own, _ = split_questions(trials, [own for _, own in usable])
+    by_gold, by_own, read = accuracies(on_gold), accuracies(on_own), likelihoods(on_own)
+    models = [None, *range(rl.candidates)]
     # A passage needs a verdict on every self-edit, from both kinds of questions.
-    ranked = [name for name in by_id if not any(math.isnan(of[name, c]) for of in found for c in places)]
+    ranked = [name for name in by_id if not any(math.isnan(by_gold[name, c] + by_own[name, c]) for c in models)]
     if not ranked:
         raise DataError("no passage has a verdict on all of its self-edits", where=session.grader.name, fix=NO_VERDICT)
-    gold, own = ({name: {c: of[name, c] for c in places} for name in ranked} for of in found)
-    read = likelihoods(own_answers(session.run.ledger.answers(likely(PHASE), 0), [context for _, context in usable]))
-    return gold, own, {name: {c: read[name, c] for c in range(rl.candidates)} for name in ranked}
+    base = {name: by_gold[name, None] for name in ranked}
+    by_edit = [_by_edit(values, ranked, rl.candidates) for values in (by_gold, by_own, read)]
+    return Measured(base, *by_edit)
 
 
-def _results(
-    session: Session, chosen: Sequence[Context], gold: ByEdit, own: ByEdit, likelihood: ByEdit
-) -> dict[str, Any]:
-    base = {name: of[BASE] for name, of in gold.items()}
-    gold_edits, own_edits, read = _edits_only(gold), _edits_only(own), _edits_only(likelihood)
+def _by_edit(values: Mapping[CandidateKey, float], names: Sequence[str], candidates: int) -> Scores:
+    return {name: [values[name, candidate] for candidate in range(candidates)] for name in names}
+
+
+def _results(session: Session, chosen: Sequence[Context], measured: Measured, hashes: Mapping[str, str]) -> Results:
+    base, gold_edits, own_edits, read = measured.base, measured.gold, measured.own, measured.likelihood
     scores = {"base": base, **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": read})}
     agreement = rank_agreement(gold_edits, own_edits)
     by_likelihood = rank_agreement(gold_edits, read)
     written = survivors(session, chosen)
-    results = {
-        "experiment": KIND,
-        "inner_seeds": session.settings.rl.repeats,
-        **table(scores, PAIRS),
-        "agreement": agreement,
-        "agreement_likelihood": by_likelihood,
-        "survivors": written,
-        "without_verdict": len(chosen) - written["passages_without"] - len(gold),
-        "contexts": {
-            name: {"gold": gold_edits[name], "own": own_edits[name], "own_likelihood": read[name], "base": base[name]}
-            for name in gold_edits
-        },
-        "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
-        "grader": session.settings.answer.grader,
-        "title": "Gold questions answered, by who chooses the self-edit (n counts passages)",
+    compared = compare(scores, PAIRS)
+    by_passage = {
+        name: {"gold": gold_edits[name], "own": own_edits[name], "own_likelihood": read[name], "base": base[name]}
+        for name in gold_edits
     }
-    tables = [
-        _agreement_table("Right answers to own questions as a reward", agreement),
-        _agreement_table("Likelihood of own answers as a reward", by_likelihood),
-        _survivor_table(written),
-    ]
-    return results | {"tables": tables}
-
-
-def _edits_only(found: ByEdit) -> dict[str, list[float]]:
-    """The accuracies after each self-edit, in their order; the unadapted model's left out."""
-    return {name: [value for number, value in sorted(of.items()) if number != BASE] for name, of in found.items()}
+    return Results(
+        experiment=KIND,
+        title="Gold questions answered, by who chooses the self-edit (n counts passages)",
+        rows=compared.rows,
+        paired=compared.paired,
+        tables=[
+            _agreement_table("Right answers to own questions as a reward", agreement),
+            _agreement_table("Likelihood of own answers as a reward", by_likelihood),
+            _survivor_table(written),
+        ],
+        contexts=by_passage,
+        model={"name": session.settings.model, "fingerprint": session.lm.fingerprint},
+        grader=session.settings.answer.grader,
+        data=hashes,
+        settings=session.settings.model_dump(mode="json"),
+        more={
+            "inner_seeds": session.settings.rl.repeats,
+            "agreement": agreement,
+            "agreement_likelihood": by_likelihood,
+            "survivors": written,
+            "without_verdict": len(chosen) - written["passages_without"] - len(base),
+        },
+    )
 
 
 def choices(gold: Scores, choosers: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
@@ -212,27 +225,22 @@ def rank_agreement(gold: Scores, own: Scores) -> dict[str, Any]:
     }
 
 
-def _agreement_table(what: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def _agreement_table(what: str, found: Mapping[str, Any]) -> Table:
     names = {
         "spearman": "rank agreement (Spearman)",
         "top1": "first choice is a best one",
         "chance": "the same by chance",
     }
-    rows = []
+    rows: list[list[Cell]] = []
     for key, name in names.items():
         value = found[key]
-        cells = ["?", "?", "0"] if value is None else [f"{value['mean']:.2f}", _number(value["se"]), str(value["n"])]
-        rows.append([name, *cells])
+        rows.append([name, None, None, 0] if value is None else [name, value["mean"], value["se"], value["n"]])
     missing = f"{found['without_ranking']} passages have no ranking, {found['without_best']} no best self-edit"
-    return {"title": f"{what} ({missing})", "columns": ["", "mean", "se", "n"], "rows": rows}
+    return Table.make(f"{what} ({missing})", ["", Column("mean", "number2"), Column("se", "number2"), "n"], rows)
 
 
-def _survivor_table(found: Mapping[str, Any]) -> dict[str, Any]:
-    rows = [["written", str(found["written"])], ["kept", str(found["kept"])]]
-    rows += [[f"rejected: {reason}", str(count)] for reason, count in found["rejected"].items()]
-    rows.append(["passages without any", str(found["passages_without"])])
-    return {"title": f"Own questions of {found['passages']} passages", "columns": ["questions", "n"], "rows": rows}
-
-
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.2f}"
+def _survivor_table(found: Mapping[str, Any]) -> Table:
+    rows: list[list[Cell]] = [["written", found["written"]], ["kept", found["kept"]]]
+    rows += [[f"rejected: {reason}", count] for reason, count in found["rejected"].items()]
+    rows.append(["passages without any", found["passages_without"]])
+    return Table.make(f"Own questions of {found['passages']} passages", ["questions", "n"], rows)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from selfedit.grading.stats import Estimate, mean_se, paired, spearman
+from selfedit.grading.stats import Estimate, mean_se, spearman
+from selfedit.results.compare import difference
+from selfedit.results.results import Difference, Row
+from selfedit.results.tabular import Cell, Column, Table
 
-Table = Mapping[str, Sequence[float]]
+Rewards = Mapping[str, Sequence[float]]
 """A reward of every self-edit: for each context, by candidate."""
 
 
-def row(name: str, reward: Table, true: Table, seconds: float) -> dict[str, Any]:
+def row(name: str, reward: Rewards, true: Rewards, seconds: float) -> Row:
     """One reward against the true one.
 
     Returns:
@@ -30,52 +32,51 @@ def row(name: str, reward: Table, true: Table, seconds: float) -> dict[str, Any]
     ranks = _mean([0.0 if value is None else value for value in correlations])  # a constant reward ranks nothing
     agreed = _mean([_agrees(reward[context], true[context]) for context in decided])
     earned = _mean(chosen)
-    return {
-        "method": name,
-        "accuracy": earned.mean if earned else None,
-        "se": earned.se if earned else None,
-        "n": len(readable),
-        "spearman": ranks.mean if ranks else None,
-        "spearman_se": ranks.se if ranks else None,
-        "top1": agreed.mean if agreed else None,
-        "top1_se": agreed.se if agreed else None,
-        "decided": len(decided),
-        "unreadable": len(shared) - len(readable),
-        "seconds": seconds,
-    }
+    return Row(
+        name,
+        earned.mean if earned else None,
+        earned.se if earned else None,
+        len(readable),
+        more={
+            "spearman": ranks.mean if ranks else None,
+            "spearman_se": ranks.se if ranks else None,
+            "top1": agreed.mean if agreed else None,
+            "top1_se": agreed.se if agreed else None,
+            "decided": len(decided),
+            "unreadable": len(shared) - len(readable),
+            "seconds": seconds,
+        },
+    )
 
 
-def compare_choices(rewards: Mapping[str, Table], true: Table) -> list[dict[str, Any]]:
+def compare_choices(rewards: Mapping[str, Rewards], true: Rewards) -> list[Difference]:
     """For each reward: the true reward of what it chooses less that of a random choice, paired over contexts."""
-    found = []
+    differences: list[Difference] = []
     for name, reward in rewards.items():
         readable = [c for c in true if c in reward and not any(map(math.isnan, reward[c]))]
         if readable:
             chosen = {context: _chosen(reward[context], true[context]) for context in readable}
             at_random = {context: sum(true[context]) / len(true[context]) for context in readable}
-            gap = paired(chosen, at_random)
-            found.append({"a": name, "b": "random", "difference": gap.difference, "se": gap.se, "n": gap.n})
-    return found
+            differences.append(difference({name: chosen, "random": at_random}, "random", name))
+    return differences
 
 
-def shown(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def against_true(rows: Sequence[Row]) -> Table:
     """The rows as a table for people."""
-    columns = ["reward", "Spearman within context", "top-1 agreement", "n", "seconds a self-edit"]
-    cells = [
-        [
-            str(r["method"]),
-            *[_with_error(r[name], r[f"{name}_se"]) for name in ("spearman", "top1")],
-            str(r["decided"]),
-            f"{r['seconds']:.1f}",
-        ]
-        for r in rows
+    columns = [
+        "reward",
+        Column("Spearman within context (se)", "number2"),
+        Column("top-1 agreement (se)", "number2"),
+        "n",
+        Column("seconds a self-edit", "number1"),
     ]
+    cells: list[list[Cell]] = []
+    for one in rows:
+        more = one.more
+        spearman, top1 = (more["spearman"], more["spearman_se"]), (more["top1"], more["top1_se"])
+        cells.append([one.method, spearman, top1, more["decided"], more["seconds"]])
     title = "Against the true reward (n: contexts where it tells self-edits apart)"
-    return {"title": title, "columns": columns, "rows": cells}
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    return "?" if value is None else f"{value:.2f} ± {'?' if error is None else f'{error:.2f}'}"
+    return Table.make(title, columns, cells)
 
 
 def _leaders(values: Sequence[float]) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfedit.grading.grader import Grade, Grader
-from selfedit.run.rows import AnswerRow
+from selfedit.run.records import Trial
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.grids import END, MAX_SIDE, ROW, AnswerFault, decode, parse_text
 from selfedit.tasks.arc.vote import Ballot, share_of_right_cells, solved, vote
@@ -28,26 +28,26 @@ class GridStop:
 
     ids: tuple[int, ...]
 
-    def __call__(self, made: Sequence[int]) -> bool:
+    def __call__(self, tokens: Sequence[int]) -> bool:
         """Whether the answer made of these tokens, of which only the last is new, has ended."""
         row, end = self.ids[ROW], self.ids[END]
-        last = made[-1]
+        last = tokens[-1]
         if last == end or last not in self.ids[: ROW + 1]:
             return True
         if last != row:
-            return not self._has_room(made, row)
-        first, current = made.index(row), self._length(made[:-1], row)
-        return current != first or first == 0 or made.count(row) >= MAX_SIDE
+            return not self._has_room(tokens, row)
+        first, current = tokens.index(row), self._length(tokens[:-1], row)
+        return current != first or first == 0 or tokens.count(row) >= MAX_SIDE
 
-    def _has_room(self, made: Sequence[int], row: int) -> bool:
-        current = self._length(made, row)
-        return current <= MAX_SIDE and (current == len(made) or current <= made.index(row))
+    def _has_room(self, tokens: Sequence[int], row: int) -> bool:
+        current = self._length(tokens, row)
+        return current <= MAX_SIDE and (current == len(tokens) or current <= tokens.index(row))
 
     @staticmethod
-    def _length(made: Sequence[int], row: int) -> int:
+    def _length(tokens: Sequence[int], row: int) -> int:
         """Cells of the row that is being written."""
         length = 0
-        for token in reversed(made):
+        for token in reversed(tokens):
             if token == row:
                 break
             length += 1
@@ -61,22 +61,22 @@ class GridGrader(Grader):
 
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
         """Grade one answer in the compact text form, seen from the same side as the gold one."""
-        solution, given = decode(golds[0]), parse_text(answer)
-        right = not isinstance(given, AnswerFault) and np.array_equal(given, solution)
-        return Grade(right, share_of_right_cells(given, solution), self.name)
+        solution, grid = decode(golds[0]), parse_text(answer)
+        right = not isinstance(grid, AnswerFault) and np.array_equal(grid, solution)
+        return Grade(right, share_of_right_cells(grid, solution), self.name)
 
 
-def ballots(context: ArcContext, rows: Sequence[AnswerRow], attempts: int) -> list[Ballot]:
-    """The vote on each test input, from all answers of one context after one inner loop (or of the model as it is)."""
-    said = {row.question_id: row.text for row in rows}
+def ballots(context: ArcContext, trial: Trial, attempts: int) -> list[Ballot]:
+    """The vote on each test input, from all answers of one trial."""
+    texts = {answer.question_id: answer.text for answer in trial.answers}
     answers = [
-        (prompt.test_index, prompt.map_back(parse_text(said[question.id])))
-        for prompt, question in zip(context.asked, context.questions, strict=True)
+        (prompt.test_index, prompt.map_back(parse_text(texts[question.id])))
+        for prompt, question in zip(context.prompts, context.questions, strict=True)
     ]
     return [vote([a for at, a in answers if at == index], attempts) for index in range(len(context.task.inputs))]
 
 
-def is_solved(context: ArcContext, rows: Sequence[AnswerRow], attempts: int) -> bool:
+def is_solved(context: ArcContext, trial: Trial, attempts: int) -> bool:
     """Whether the vote's attempts hold the solution of every test input."""
-    tried = [ballot.attempts for ballot in ballots(context, rows, attempts)]
+    tried = [ballot.attempts for ballot in ballots(context, trial, attempts)]
     return solved(tried, [pair.output for pair in context.task.test])

@@ -145,11 +145,11 @@ def colour_permutation(rng: np.random.Generator, *, moves: Iterable[int] = ()) -
         moves: colours of which at least one must change, so that a recoloured copy is no copy. Where they hold no
             colour but 0 there is nothing to ask for.
     """
-    wanted = [colour for colour in set(moves) if colour]
+    colours = [colour for colour in set(moves) if colour]
     mapping = np.arange(COLOURS, dtype=np.int8)
     while True:
         mapping[1:] = rng.permutation(np.arange(1, COLOURS))
-        if not wanted or any(mapping[colour] != colour for colour in wanted):
+        if not colours or any(mapping[colour] != colour for colour in colours):
             break
     back = np.argsort(mapping).astype(np.int8)
     return Augmenter("recolour", "recolour", lambda grid: mapping[grid], lambda grid: back[grid])
@@ -157,7 +157,7 @@ def colour_permutation(rng: np.random.Generator, *, moves: Iterable[int] = ()) -
 
 def reorder(items: Sequence[T], rng: np.random.Generator) -> tuple[T, ...]:
     """The same items in a random order."""
-    return tuple(items[place] for place in rng.permutation(len(items)))
+    return tuple(items[index] for index in rng.permutation(len(items)))
 
 
 def colours_of(pairs: Iterable[Pair]) -> set[int]:

@@ -88,12 +88,12 @@ class GrammarRow:
 
     def take_forced(self) -> tuple[int, ...]:
         """Take all tokens that must come next, and return them: a sampler may feed them in one forward pass."""
-        taken = self.forced
-        if taken:
+        forced = self.forced
+        if forced:
             self._matcher.consume_tokens(self._forced)
-            self.tokens += taken
+            self.tokens += forced
             self._forced = []
-        return taken
+        return forced
 
     def allowed(self, mask: NDArray[np.bool_]) -> None:
         """Write into ``mask`` ``[vocabulary]`` which tokens may come next; after the end, none.

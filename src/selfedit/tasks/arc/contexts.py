@@ -30,11 +30,11 @@ class ArcContext(Context):
 
     Attributes:
         task: the task.
-        asked: the prompts, in the order of the questions.
+        prompts: the prompts, in the order of the questions.
     """
 
     task: ArcTask = field(kw_only=True)
-    asked: tuple[ViewedPrompt, ...] = field(kw_only=True)
+    prompts: tuple[ViewedPrompt, ...] = field(kw_only=True)
 
 
 def arc_context(task: ArcTask, seed: int, settings: ArcAnswerSettings) -> ArcContext:
@@ -44,17 +44,19 @@ def arc_context(task: ArcTask, seed: int, settings: ArcAnswerSettings) -> ArcCon
         FormatError: its solutions are not known.
     """
     pairs = task.test
-    asked = tuple(prompts(task, seed, views=_views(settings.views), orders=settings.orders, per_view=settings.per_view))
+    viewed = tuple(
+        prompts(task, seed, views=_views(settings.views), orders=settings.orders, per_view=settings.per_view)
+    )
     questions = tuple(
         Question(
             f"{task.id}/t{prompt.test_index}/{prompt.view.name}/{number}",
             symbols_text(prompt_symbols(prompt.demonstrations, prompt.query)),
             (encode(prompt.view.forward(pairs[prompt.test_index].output)),),
         )
-        for number, prompt in enumerate(asked)
+        for number, prompt in enumerate(viewed)
     )
-    shown = "\n".join(f"I{encode(pair.input)}\nO{encode(pair.output)}" for pair in task.train)
-    return ArcContext(task.id, task.id, shown, questions, task=task, asked=asked)
+    text = "\n".join(f"I{encode(pair.input)}\nO{encode(pair.output)}" for pair in task.train)
+    return ArcContext(task.id, task.id, text, questions, task=task, prompts=viewed)
 
 
 def read_tasks(source: str, ids: Sequence[str], settings: ArcSettings) -> list[ArcTask]:

@@ -13,7 +13,7 @@ from selfedit.lm.chat import chat_prompt
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.rules import Decoding
-from selfedit.run.rows import AnswerRow
+from selfedit.run.records import Trial
 from selfedit.tasks.arc.answering import GridStop, is_solved
 from selfedit.tasks.arc.constrained import GrammarRow, SelfEditGrammar
 from selfedit.tasks.arc.contexts import ArcContext
@@ -77,10 +77,14 @@ class FewShotTask:
         """What is asked for, how it was sampled, and for each reason how many tries were refused for it."""
         last = tries[-1]
         refused = Counter(str(reason) for edit in tries if isinstance(edit, Rejection) for reason in edit.reasons)
-        asked = {"constrained": self.grammar is not None, "tries": len(tries), "refused": dict(sorted(refused.items()))}
+        request = {
+            "constrained": self.grammar is not None,
+            "tries": len(tries),
+            "refused": dict(sorted(refused.items())),
+        }
         if isinstance(last, Rejection):
-            return Note(asked, str(last)[:500])
-        return Note(asked | {"self_edit": plain(last)})
+            return Note(request, str(last)[:500])
+        return Note(request | {"self_edit": plain(last)})
 
     def fixed(self, method: str, context: ArcContext) -> ArcSelfEdit:
         """The human-tuned recipe."""
@@ -110,20 +114,29 @@ class FewShotTask:
         """One prompt, token by token: grids are never left to the tokenizer."""
         return tuple(self.tokens.to_ids(symbols_of(question.text)))
 
-    def marks(self, rows: Sequence[AnswerRow], *, graded: bool = False) -> list[float]:
+    def gold(self, context: ArcContext, question: Question) -> TrainSequence:
+        """None: a task's answer is a vote over many prompts.
+
+        Raises:
+            UsageError: always.
+        """
+        what = "this task has no gold answers whose likelihood could be a reward"
+        raise UsageError(what, where="rl.reward.signal", fix="set rl.reward.signal = accuracy")
+
+    def marks(self, trial: Trial, *, graded: bool = False) -> list[float]:
         """One mark: solved or not, by vote; or the graded partial score, where the reward asks for it."""
         if graded and self.arc.reward == "cells":
-            return [sum(row.score or 0.0 for row in rows) / len(rows)]
-        return [float(is_solved(self.contexts[rows[0].context_id], rows, self.arc.answer.attempts))]
+            return [sum(answer.score or 0.0 for answer in trial.answers) / len(trial.answers)]
+        return [float(is_solved(self.contexts[trial.context_id], trial, self.arc.answer.attempts))]
 
     def completion(self, context: ArcContext, text: str) -> TrainSequence:
         """The prompt for a self-edit and the self-edit, loss on the latter."""
         return completion(self.lm, self.prompt(context), text)
 
     def _sequence(self, example: Example, edit: ArcSelfEdit) -> TrainSequence:
-        made = training_sequence(example.demonstrations, example.query, edit.loss_on)
-        loss = tuple(place >= max(1, made.loss_from) for place in range(len(made.symbols)))
-        return TrainSequence(tuple(self.tokens.to_ids(made.symbols)), loss)
+        sequence = training_sequence(example.demonstrations, example.query, edit.loss_on)
+        loss = tuple(position >= max(1, sequence.loss_from) for position in range(len(sequence.symbols)))
+        return TrainSequence(tuple(self.tokens.to_ids(sequence.symbols)), loss)
 
 
 def plain(edit: ArcSelfEdit) -> dict[str, object]:

@@ -37,7 +37,7 @@ class Problem:
     """One thing wrong with a self-edit: the reason, the key it is at, and a sentence."""
 
     reason: Reason
-    place: str
+    location: str
     detail: str
 
 
@@ -53,7 +53,7 @@ class Rejection:
         return tuple(dict.fromkeys(problem.reason for problem in self.problems))
 
     def __str__(self) -> str:
-        return "; ".join(f"{problem.reason} at {problem.place}: {problem.detail}" for problem in self.problems)
+        return "; ".join(f"{problem.reason} at {problem.location}: {problem.detail}" for problem in self.problems)
 
 
 @dataclass
@@ -130,8 +130,8 @@ _REASON_OF = {
 
 def _problem(item: Any) -> Problem:
     """What pydantic found, in our words; every other kind of error is about a type."""
-    place = ".".join(str(part)[:40] for part in item["loc"])
-    return Problem(_REASON_OF.get(item["type"], Reason.WRONG_TYPE), place, item["msg"])
+    location = ".".join(str(part)[:40] for part in item["loc"])
+    return Problem(_REASON_OF.get(item["type"], Reason.WRONG_TYPE), location, item["msg"])
 
 
 class _RefusedError(Exception):
@@ -159,8 +159,8 @@ def _bounded_int(digits: str) -> int:
     return int(digits if len(digits) <= 18 else digits[:18])
 
 
-def _refuse(reason: Reason, place: str, detail: str) -> Rejection:
-    return Rejection((Problem(reason, place, detail),))
+def _refuse(reason: Reason, location: str, detail: str) -> Rejection:
+    return Rejection((Problem(reason, location, detail),))
 
 
 @lru_cache(maxsize=16)

@@ -54,7 +54,7 @@ def _sequence(task: ArcTask, tokens: GridTokens) -> TrainSequence:
     symbols: list[int] = []
     loss: list[bool] = []
     for number, pair in enumerate((*task.train, *task.test)):
-        asked, answer = [INPUT, *grid_symbols(pair.input), OUTPUT], grid_symbols(pair.output)
-        symbols += [*asked, *answer]
-        loss += [*[False] * len(asked), *[number > 0] * len(answer)]
+        question, answer = [INPUT, *grid_symbols(pair.input), OUTPUT], grid_symbols(pair.output)
+        symbols += [*question, *answer]
+        loss += [*[False] * len(question), *[number > 0] * len(answer)]
     return TrainSequence(tuple(tokens.to_ids(symbols)), tuple(loss))

@@ -75,10 +75,10 @@ def task_figure(task: ArcTask, attempts: Sequence[Grid] = ()) -> Figure:
     columns += [(f"attempt {n}", None, grid) for n, grid in enumerate(attempts, 1)]
     figure = Figure(figsize=(2.2 * len(columns), 4.8), layout="constrained")
     axes = figure.subplots(2, len(columns), squeeze=False)  # [2, columns]
-    for place, (title, above, below) in enumerate(columns):
-        axes[0, place].set_title(title, fontsize=9)
-        _draw(axes[0, place], above)
-        _draw(axes[1, place], below)
+    for column, (title, above, below) in enumerate(columns):
+        axes[0, column].set_title(title, fontsize=9)
+        _draw(axes[0, column], above)
+        _draw(axes[1, column], below)
     figure.suptitle(in_picture(task.id))
     return figure
 
@@ -92,7 +92,7 @@ def save_picture(task: ArcTask, path: Path, attempts: Sequence[Grid] = ()) -> Pa
 
 def picture_array(grid: Grid) -> np.ndarray:
     """A grid's cells as red, green and blue bytes, ``[rows, columns, 3]``."""
-    palette = np.array([[int(code[n : n + 2], 16) for n in (1, 3, 5)] for code in PALETTE], dtype=np.uint8)
+    palette = np.array([list(bytes.fromhex(code[1:])) for code in PALETTE], dtype=np.uint8)
     return palette[grid]
 
 

@@ -179,8 +179,8 @@ def swap_colours(rng: np.random.Generator) -> Rule:
 @_rule
 def erase_colour(rng: np.random.Generator) -> Rule:
     """One colour becomes black."""
-    gone = int(rng.integers(1, 10))
-    return Rule(lambda grid: np.where(grid == gone, 0, grid), scattered(0.7, palette=(gone, *_others(gone))))
+    erased = int(rng.integers(1, 10))
+    return Rule(lambda grid: np.where(grid == erased, 0, grid), scattered(0.7, palette=(erased, *_others(erased))))
 
 
 @_rule
@@ -244,5 +244,5 @@ def _few(rng: np.random.Generator, side: int) -> Grid:
     return grid
 
 
-def _others(*taken: int) -> tuple[int, ...]:
-    return tuple(colour for colour in range(1, 10) if colour not in taken)
+def _others(*used: int) -> tuple[int, ...]:
+    return tuple(colour for colour in range(1, 10) if colour not in used)

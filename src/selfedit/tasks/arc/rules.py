@@ -55,18 +55,18 @@ def rule_tasks(seed: int, names: Sequence[str] = (), *, side: int = 6) -> Iterat
     rng = np.random.default_rng([seed, 0])
     chosen = tuple(names) or rule_names()
     while True:
-        for place in rng.permutation(len(chosen)):
-            yield rule_task(chosen[place], int(rng.integers(2**31)), demonstrations=int(rng.integers(2, 5)), side=side)
+        for index in rng.permutation(len(chosen)):
+            yield rule_task(chosen[index], int(rng.integers(2**31)), demonstrations=int(rng.integers(2, 5)), side=side)
 
 
 def _pairs(rule: Rule, rng: np.random.Generator, count: int, side: int) -> list[Pair]:
     """Distinct pairs that show the rule; a grid the rule leaves as it is shows nothing."""
-    found: dict[Pair, None] = {}
+    pairs: dict[Pair, None] = {}
     for _ in range(_TRIES * count):
         grid = rule.draw(rng, side)
         output = rule.change(grid)
         if grid.any() and fits(output) and not np.array_equal(grid, output):
-            found.setdefault(Pair(as_grid(grid), as_grid(output)))
-        if len(found) == count:
-            return list(found)
+            pairs.setdefault(Pair(as_grid(grid), as_grid(output)))
+        if len(pairs) == count:
+            return list(pairs)
     raise AssertionError(f"a rule shows itself on too few grids: {rule}")  # every rule is tested not to

@@ -48,12 +48,12 @@ class GridTokens:
             FormatError: the vocabulary has no single token for a symbol.
         """
         ids = [tokenizer.encode(character, add_special_tokens=False) for character in ALPHABET]
-        for character, found in zip(ALPHABET, ids, strict=True):
-            if len(found) != 1:
-                what = f"this tokenizer writes {character!r} as {len(found)} tokens"
+        for character, token_ids in zip(ALPHABET, ids, strict=True):
+            if len(token_ids) != 1:
+                what = f"this tokenizer writes {character!r} as {len(token_ids)} tokens"
                 fix = "grids need a vocabulary with one token for each digit, newline, '.', 'I' and 'O'"
                 raise FormatError(what, where=type(tokenizer).__name__, fix=fix)
-        return cls(tuple(found[0] for found in ids))
+        return cls(tuple(token_ids[0] for token_ids in ids))
 
     @cached_property
     def _symbol_of(self) -> dict[int, int]:
@@ -124,13 +124,13 @@ def sequence_length(demonstrations: Iterable[Pair], query: Pair) -> int:
 
 def count_tokens(task: ArcTask) -> int:
     """Tokens of a task: its demonstrations, and the longest of its test inputs with its answer where that is known."""
-    shown = sum(_pair_length(pair) for pair in task.train)
+    train_tokens = sum(_pair_length(pair) for pair in task.train)
     outputs: Sequence[Grid | None] = task.solutions or [None] * len(task.inputs)
-    asked = [
+    test_tokens = [
         _grid_length(grid) + (1 if output is None else _grid_length(output))  # without an answer: its marker alone
         for grid, output in zip(task.inputs, outputs, strict=True)
     ]
-    return shown + max(asked)
+    return train_tokens + max(test_tokens)
 
 
 def printed_text(task: ArcTask) -> str:

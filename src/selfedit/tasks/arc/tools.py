@@ -101,8 +101,8 @@ class Toolbox:
         Raises:
             UsageError: a family is not in the toolbox.
         """
-        wanted = {family for family in families if self._family(family)}
-        makers = [make for family in self.families if family in wanted for make in self.makers[family].values()]
+        usable = {family for family in families if self._family(family)}
+        makers = [make for family in self.families if family in usable for make in self.makers[family].values()]
         return tuple(make(rng, pairs) for make in makers)
 
     def _family(self, family: str) -> dict[str, Maker]:

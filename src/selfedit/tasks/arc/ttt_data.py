@@ -86,8 +86,10 @@ def ttt_examples(
     rng = np.random.default_rng([seed, zlib.crc32(task.id.encode())])
     plain = [example for n in settings.leave_out for example in leave_out(task.train, n)]
     # the augmenters are made anew for each pseudo-task, so each gets its own roll
-    made = [(example, toolbox.augmenters(families, rng, example.pairs)) for example in plain]
-    augmented = [changed for example, tools in made for tool in tools if (changed := apply(tool, example)) is not None]
+    with_tools = [(example, toolbox.augmenters(families, rng, example.pairs)) for example in plain]
+    augmented = [
+        changed for example, tools in with_tools for tool in tools if (changed := apply(tool, example)) is not None
+    ]
     examples = _distinct([*plain, *augmented])
     copies = [permute(example, rng) for _ in range(settings.permutations) for example in examples]
     return _draw(_distinct([*examples, *copies]), settings, rng)
@@ -98,9 +100,9 @@ def leave_out(pairs: Sequence[Pair], n: int) -> Iterator[Example]:
     if n < 1 or n >= len(pairs):
         return
     for out in combinations(range(len(pairs)), n):
-        shown = tuple(pair for place, pair in enumerate(pairs) if place not in out)
-        for place in out:
-            yield Example(shown, pairs[place], left_out=n)
+        demonstrations = tuple(pair for index, pair in enumerate(pairs) if index not in out)
+        for index in out:
+            yield Example(demonstrations, pairs[index], left_out=n)
 
 
 def apply(tool: Augmenter, example: Example) -> Example | None:
@@ -114,8 +116,8 @@ def apply(tool: Augmenter, example: Example) -> Example | None:
 def permute(example: Example, rng: np.random.Generator) -> Example:
     """The example with its colours permuted (0 stays, some other colour moves) and its demonstrations reordered."""
     recolour = colour_permutation(rng, moves=colours_of(example.pairs)).forward
-    shown = reorder([pair.map(recolour) for pair in example.demonstrations], rng)
-    return replace(example, demonstrations=shown, query=example.query.map(recolour), permuted=True)
+    reordered = reorder([pair.map(recolour) for pair in example.demonstrations], rng)
+    return replace(example, demonstrations=reordered, query=example.query.map(recolour), permuted=True)
 
 
 def counts_by_family(examples: Iterable[Example]) -> dict[str, int]:
@@ -137,10 +139,10 @@ def _draw(examples: list[Example], settings: TTTDataSettings, rng: np.random.Gen
     examples = [example for example in examples if longest is None or example.tokens <= longest]
     kept: list[int] = []
     left = settings.max_total_tokens
-    for place in rng.permutation(len(examples))[: settings.max_examples].tolist():
+    for index in rng.permutation(len(examples))[: settings.max_examples].tolist():
         if left is not None:
-            left -= examples[place].tokens
+            left -= examples[index].tokens
             if left < 0:
                 break
-        kept.append(place)
-    return [examples[place] for place in sorted(kept)]
+        kept.append(index)
+    return [examples[index] for index in sorted(kept)]

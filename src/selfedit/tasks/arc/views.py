@@ -71,24 +71,24 @@ def prompts(
     if any(view.inverse is None for view in views):
         raise ValueError("a view without an inverse cannot be mapped back")
     rng = np.random.default_rng([seed, zlib.crc32(task.id.encode())])
-    made = []
+    viewed = []
     for index, query in enumerate(task.inputs):
-        shown = [pairs for kept in _leave_one_out(task.train) for pairs in _orders(kept, orders, rng)]
-        for place, view in enumerate(views):
-            few = place > 0 and per_view is not None and per_view < len(shown)
-            drawn = rng.choice(len(shown), per_view, replace=False) if few else range(len(shown))
-            made += [_viewed(index, view, shown[int(choice)], query) for choice in drawn]
-    return made
+        demonstrations = [pairs for kept in _leave_one_out(task.train) for pairs in _orders(kept, orders, rng)]
+        for number, view in enumerate(views):
+            few = number > 0 and per_view is not None and per_view < len(demonstrations)
+            picked = rng.choice(len(demonstrations), per_view, replace=False) if few else range(len(demonstrations))
+            viewed += [_viewed(index, view, demonstrations[int(choice)], query) for choice in picked]
+    return viewed
 
 
-def _viewed(index: int, view: Augmenter, shown: Sequence[Pair], query: Grid) -> ViewedPrompt:
-    return ViewedPrompt(index, view, tuple(pair.map(view.forward) for pair in shown), view.forward(query))
+def _viewed(index: int, view: Augmenter, pairs: Sequence[Pair], query: Grid) -> ViewedPrompt:
+    return ViewedPrompt(index, view, tuple(pair.map(view.forward) for pair in pairs), view.forward(query))
 
 
 def _leave_one_out(pairs: tuple[Pair, ...]) -> list[tuple[Pair, ...]]:
     if len(pairs) == 1:
         return [pairs]
-    return [pairs[:place] + pairs[place + 1 :] for place in range(len(pairs))]
+    return [pairs[:index] + pairs[index + 1 :] for index in range(len(pairs))]
 
 
 def _orders(pairs: tuple[Pair, ...], count: int, rng: np.random.Generator) -> list[tuple[Pair, ...]]:
@@ -96,7 +96,8 @@ def _orders(pairs: tuple[Pair, ...], count: int, rng: np.random.Generator) -> li
     possible = 1
     for size in range(2, len(pairs) + 1):
         possible *= size
-    found: dict[tuple[int, ...], None] = {}
-    while len(found) < min(count, possible):
-        found.setdefault(tuple(rng.permutation(len(pairs)).tolist()))
-    return [tuple(pairs[place] for place in order) for order in found]
+    orders: dict[tuple[int, ...], tuple[Pair, ...]] = {}
+    while len(orders) < min(count, possible):
+        order = rng.permutation(len(pairs)).tolist()
+        orders.setdefault(tuple(order), tuple(pairs[index] for index in order))
+    return list(orders.values())

@@ -36,12 +36,12 @@ def vote(answers: Iterable[Grid | AnswerFault], attempts: int = 2) -> Ballot:
         attempts: how many answers may be handed in: 2 in the paper. Take 1 where answers are a cell or two, because
             two guesses among few possible grids say little.
     """
-    given = list(answers)
-    grids = {grid_key(answer): answer for answer in reversed(given) if not isinstance(answer, AnswerFault)}
-    votes = Counter(grid_key(answer) for answer in given if not isinstance(answer, AnswerFault))
+    listed = list(answers)
+    grids = {grid_key(answer): answer for answer in reversed(listed) if not isinstance(answer, AnswerFault)}
+    votes = Counter(grid_key(answer) for answer in listed if not isinstance(answer, AnswerFault))
     best = votes.most_common(attempts)  # keeps the order of first occurrence among equals
-    faults = Counter(answer for answer in given if isinstance(answer, AnswerFault))
-    return Ballot(tuple(grids[key] for key, _ in best), tuple(count for _, count in best), dict(faults), len(given))
+    faults = Counter(answer for answer in listed if isinstance(answer, AnswerFault))
+    return Ballot(tuple(grids[key] for key, _ in best), tuple(count for _, count in best), dict(faults), len(listed))
 
 
 def solved(attempts: Sequence[Sequence[Grid]], solutions: Sequence[Grid]) -> bool:
@@ -56,8 +56,11 @@ def solved(attempts: Sequence[Sequence[Grid]], solutions: Sequence[Grid]) -> boo
     """
     if len(attempts) != len(solutions):
         raise ValueError(f"attempts at {len(attempts)} test inputs and {len(solutions)} solutions")
-    inputs = zip(attempts, solutions, strict=True)
-    return all(any(np.array_equal(attempt, solution) for attempt in tries) for tries, solution in inputs)
+    return all(map(_is_among, solutions, attempts))
+
+
+def _is_among(solution: Grid, attempts: Sequence[Grid]) -> bool:
+    return any(np.array_equal(attempt, solution) for attempt in attempts)
 
 
 def share_of_right_cells(attempt: Grid | AnswerFault | None, solution: Grid) -> float:

@@ -1,1 +1,1 @@
-"""tasks/knowledge."""
+"""Passages and questions: reading them, prompts for self-edits, and inner loops made of these."""

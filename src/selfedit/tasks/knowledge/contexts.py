@@ -2,7 +2,8 @@
 
 Accepted sources:
 
-- ``corpus:train`` and ``corpus:heldout``, the project's own invented passages;
+- ``corpus:train`` and ``corpus:heldout``, the project's own 24 invented passages; ``corpus:`` with ``learn``,
+  ``choose`` or ``sealed``, its 160 further ones (``docs/corpus.md`` says what each part is for);
 - a ``.json`` file: a list of ``{"title", "context", "questions": [{"question", "answer" or "answers"}]}``, one such
   record by itself, or SQuAD's nested form ``{"data": [{"title", "paragraphs": [{"context", "qas": [...]}]}]}``
   (questions that SQuAD 2 marks ``is_impossible`` are left out);
@@ -44,7 +45,7 @@ from selfedit.tasks.knowledge.documents import MAX_BYTES, MAX_WORDS, read_docume
 from selfedit.tasks.task import Context, Question
 
 CORPUS_PREFIX = "corpus:"
-CORPORA = ("train", "heldout")
+CORPORA = ("train", "heldout", "learn", "choose", "sealed")
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 DOCUMENT_SUFFIXES = (*MARKDOWN_SUFFIXES, ".txt", ".rst")
 DATA_SUFFIXES = (".json", ".jsonl")
@@ -199,9 +200,7 @@ def _passages(source: str | Path, max_words: int, max_bytes: int) -> list[_Passa
     if is_there(path) and path.is_dir():
         return _folder_passages(path, max_words, max_bytes)
     if not is_there(path):
-        fix = "check the path; the project's own passages are called " + " and ".join(
-            CORPUS_PREFIX + c for c in CORPORA
-        )
+        fix = f"check the path; the project's own passages are called {_corpus_names()}"
         raise DocumentError("the file or folder does not exist", where=in_line(path, 200), fix=fix)
     suffix = path.suffix.lower()
     if suffix in DATA_SUFFIXES:
@@ -215,9 +214,12 @@ def _passages(source: str | Path, max_words: int, max_bytes: int) -> list[_Passa
 def _corpus_file(name: str) -> Path:
     part = name.removeprefix(CORPUS_PREFIX)
     if part not in CORPORA:
-        fix = "use " + " or ".join(CORPUS_PREFIX + known for known in CORPORA)
-        raise UsageError("the project has no such corpus", where=name, fix=fix)
+        raise UsageError("the project has no such corpus", where=name, fix=f"use one of {_corpus_names()}")
     return Path(corpus.__file__).with_name(f"{part}.json")
+
+
+def _corpus_names() -> str:
+    return ", ".join(CORPUS_PREFIX + part for part in CORPORA)
 
 
 def documents_in(folder: Path) -> list[Path]:

@@ -6,6 +6,8 @@ chain-of-thought), worded so that a small chat model follows them too: one short
 
 from __future__ import annotations
 
+import re
+
 from selfedit.config import Format
 from selfedit.tasks.task import Context
 
@@ -41,11 +43,15 @@ _CUES: dict[Format, str] = {
 }
 
 
-def edit_prompt(context: Context, format: Format, chat: bool) -> str:
+def edit_prompt(context: Context, format: Format, chat: bool, template: str | None = None) -> str:
     """What asks for a self-edit of ``context``.
 
-    A chat model gets it as the user's message; a base model gets it with a cue at its end, which it continues.
+    A chat model gets it as the user's message; a base model gets it with a cue at its end, which it continues. A
+    ``template`` of the user's own stands for all of it: ``{title}`` and ``{passage}`` are filled in.
     """
+    if template is not None:
+        filled = {"{title}": context.title, "{passage}": context.text}
+        return re.sub(r"\{title\}|\{passage\}", lambda match: filled[match[0]], template)
     instruction, cue = _INSTRUCTIONS[format], _CUES[format]
     passage = f"Passage:\n{context.title}\n{context.text}"
     # A small model keeps to the form it is shown last.

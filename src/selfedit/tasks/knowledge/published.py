@@ -7,27 +7,13 @@ the recorded standard deviations over passages.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from selfedit.results.results import Reference
 
 SOURCE = "SEAL, arXiv 2506.10943: Qwen2.5-7B on SQuAD, graded by GPT-4.1"
 
 
-@dataclass(frozen=True)
-class Published:
-    """A published number: the share, its standard error, and over how many passages."""
-
-    value: float
-    se: float | None
-    n: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)
-
-
-def _single(percent: float, se: float | None = 0.019) -> Published:
-    return Published(percent / 100, se, 200)
+def _single(percent: float, se: float | None = 0.019) -> Reference:
+    return Reference(percent / 100, se, 200)
 
 
 BY_FORMAT: dict[str, tuple[float, ...]] = {
@@ -41,7 +27,7 @@ BY_FORMAT: dict[str, tuple[float, ...]] = {
 }
 """Accuracy in percent of no RL, round 1, round 2; chain-of-thought from the recorded results, without RL only."""
 
-REPLAY: dict[str, Published] = {
+REPLAY: dict[str, Reference] = {
     "base": _single(32.7),
     "passage": _single(33.5),
     "no-rl": _single(39.7),
@@ -49,14 +35,14 @@ REPLAY: dict[str, Published] = {
     "round-2": _single(47.0),
     "gpt-4.1": _single(46.3),
 }
-REPLAY_PAIRED: dict[tuple[str, str], Published] = {
-    ("no-rl", "round-2"): Published(0.073, 0.024, 200),
-    ("gpt-4.1", "round-2"): Published(0.007, 0.021, 200),
+REPLAY_PAIRED: dict[tuple[str, str], Reference] = {
+    ("no-rl", "round-2"): Reference(0.073, 0.024, 200),
+    ("gpt-4.1", "round-2"): Reference(0.007, 0.021, 200),
 }
 """Keyed (b, a): the difference is a − b."""
 
 
-def single_passage(format: str) -> dict[str, Published]:
+def single_passage(format: str) -> dict[str, Reference]:
     """The published numbers of a format, by our methods' names; ``external`` is GPT-4.1."""
     names = ("own", "seal-1", "seal-2")
     found = {name: _single(value) for name, value in zip(names, BY_FORMAT[format], strict=False)}
@@ -93,8 +79,8 @@ _CPT: dict[tuple[str, int], dict[str, float]] = {
 """Continued pretraining in percent: update and passages, then methods; EntiGraph with pairs and triples. LoRA: v1."""
 
 
-def continued_pretraining(update: str, passages: int) -> dict[str, Published]:
+def continued_pretraining(update: str, passages: int) -> dict[str, Reference]:
     """The published numbers for that update, of the published size nearest to ours from above (200 or 2,067)."""
     sizes = sorted(n for kind, n in _CPT if kind == update)
     size = next((n for n in sizes if n >= passages), sizes[-1])
-    return {method: Published(value / 100, None, size) for method, value in _CPT[update, size].items()}
+    return {method: Reference(value / 100, None, size) for method, value in _CPT[update, size].items()}

@@ -12,7 +12,7 @@ from selfedit.lm.chat import chat_prompt, chat_turns
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.rules import Decoding
-from selfedit.run.rows import AnswerRow
+from selfedit.run.records import Trial
 from selfedit.tasks.completion import completion
 from selfedit.tasks.knowledge.edits import Directives, Loss, ParsedEdit, parse_edit
 from selfedit.tasks.knowledge.prompts import edit_prompt, question_prompt
@@ -38,7 +38,8 @@ class KnowledgeTask:
 
     def prompt(self, context: Context) -> tuple[int, ...]:
         """Token ids that ask the policy for a self-edit of ``context``."""
-        text = edit_prompt(context, self.settings.edit.format, self.lm.has_chat)
+        edit = self.settings.edit
+        text = edit_prompt(context, edit.format, self.lm.has_chat, edit.prompt)
         return tuple(chat_prompt(self.lm, text, self._system(self.settings.edit.system)))
 
     def question(self, context: Context, question: Question) -> tuple[int, ...]:
@@ -80,9 +81,9 @@ class KnowledgeTask:
             return None
         return self.job(context, edit, seed, order_seed)
 
-    def marks(self, rows: Sequence[AnswerRow], *, graded: bool = False) -> list[float]:
+    def marks(self, trial: Trial, *, graded: bool = False) -> list[float]:
         """Each answer is right or wrong on its own; one without a verdict counts for nothing."""
-        return [float(row.correct) for row in rows if row.correct is not None]
+        return [float(answer.correct) for answer in trial.answers if answer.correct is not None]
 
     def job(self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None) -> AdaptJob:
         """The inner loop of a self-edit (an empty one trains on the passage alone).

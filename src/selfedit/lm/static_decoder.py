@@ -1,0 +1,102 @@
+"""Decoding on a GPU: a token's pass through the model is one CUDA graph, with the bank and the cache where they are.
+
+Rows stay in the order of their adapters, so the adapters' products go by offsets (`selfedit.lm.grouped`). Finished rows
+are computed on until half of the batch has finished; then the others go on in a batch, and a graph, of their own. The
+host waits once a token, to learn which rows have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from selfedit.lm.attention import Decode
+from selfedit.lm.block import run_layers
+from selfedit.lm.decoder import Decoder
+from selfedit.lm.grouped import offsets_of
+from selfedit.lm.load import LanguageModel
+from selfedit.lm.sampling import next_tokens
+
+SPAN = 64
+"""Slots of the cache that are looked at are rounded up to a multiple of this."""
+WORTH_A_GRAPH = 4
+"""Tokens still to come that are worth one."""
+
+
+def decodes_statically(lm: LanguageModel) -> bool:
+    """Whether this model decodes by graphs: on CUDA, in bfloat16, of known parts."""
+    return lm.device.type == "cuda" and lm.dtype == torch.bfloat16 and lm.known
+
+
+class StaticDecoder(Decoder):
+    """See the module. Rows are sorted by adapter, and every row has one: the plain model's is one that adds nothing."""
+
+    _graph: torch.cuda.CUDAGraph | None = None
+    _step = 0
+
+    def _assign(self, owners: Sequence[int], together: float = 1.0) -> None:
+        if self.bank is None:
+            return
+        counts = [0] * len(self.bank.specs)
+        for owner in owners:
+            counts[owner] += 1
+        self.bank.assign(offsets_of(counts, self.bank.scale, len(owners), self.lm.dtype))
+
+    def _run(self) -> None:
+        device = self.lm.device
+        if self.temperature:
+            self._uniforms = torch.stack([row.uniforms for row in self.rows]).to(device)  # [R, new tokens]
+        self._tokens = torch.zeros(len(self.rows), dtype=torch.long, device=device)
+        self._lengths = torch.tensor([len(row.prompt) for row in self.rows], device=device)
+        self._take(self._prefill())
+        self._assign_decode()
+        while self.rows:
+            self._continue(self._next_logits())
+
+    def _assign_decode(self) -> None:
+        self._assign([row.adapter for row in self.rows])
+
+    def _next_logits(self) -> Tensor:
+        """Every row's logits after its last token, ``[R, V]``; its lengths are one more afterwards."""
+        if self._graph is None and self._step >= 1 and self.limit - self._step >= WORTH_A_GRAPH:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self._logits = self._pass()
+            self._graph = graph
+        if self._graph is None:
+            return self._pass()
+        self._graph.replay()
+        return self._logits
+
+    def _pass(self) -> Tensor:
+        longest = self.cache.keys[0].shape[2]
+        plan = Decode(self.cache, self._lengths, longest)
+        hidden = run_layers(self.lm.model, self.lm.embed(self._tokens), self._lengths, plan)
+        self._lengths.add_(1)
+        return hidden @ self.head.T
+
+    def _continue(self, logits: Tensor) -> None:
+        self._forbid(logits)
+        uniforms = self._uniforms[:, self._step] if self.temperature else logits.new_zeros(len(logits))
+        chosen = next_tokens(logits, self.temperature, self.top_p, uniforms)
+        chosen = chosen if self.alphabet is None else self.alphabet[chosen]
+        self._tokens.copy_(chosen)
+        self._step += 1
+        self._chosen(chosen)
+
+    def _drop(self) -> None:
+        going = [place for place, row in enumerate(self.rows) if self.done[row.place] is None]
+        if 2 * len(going) > len(self.rows):
+            return
+        rows = torch.tensor(going, dtype=torch.long, device=self.lm.device)
+        self.rows = [self.rows[place] for place in going]
+        self._graph = None
+        if not self.rows:
+            return
+        self.cache.keep(rows)
+        self._tokens, self._lengths = self._tokens[rows], self._lengths[rows]
+        if self.temperature:
+            self._uniforms = self._uniforms[rows]
+        self._assign_decode()

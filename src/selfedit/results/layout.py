@@ -1,0 +1,133 @@
+"""A run's results as the tables that a person reads, the same ones on a terminal, in Markdown and on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from selfedit.results.names import method_name
+from selfedit.results.results import Difference, Reference, Results
+from selfedit.results.tabular import Cell, Column, Table, show_cell
+
+HELD_OUT = "Held-out passages (n counts passages)"
+_ABSENT: tuple[Cell, Cell, Cell] = ("", "", "")
+
+
+def main_tables(results: Results, title: str = "") -> list[Table]:
+    """The rows, and what was compared; published numbers in columns beside ours."""
+    tables = [_rows(results, title)]
+    return tables + ([_paired(results)] if results.paired else [])
+
+
+def more_tables(results: Results) -> list[Table]:
+    """All other tables that the results hold something for, in order."""
+    made = [_training(results), _tasks(results), *results.tables, _canary(results), _words(results)]
+    made += [_order(results), _shapes(results)]
+    return [table for table in made if table is not None and table.rows]
+
+
+def _rows(results: Results, title: str) -> Table:
+    theirs = results.published.rows
+    trials = bool(results.rows) and all("trials" in row.more for row in results.rows)
+    columns = ["method", Column("accuracy %", "percent"), Column("se", "percent"), "n"]
+    columns += [Column("published %", "percent"), Column("se", "percent"), "n"] if theirs else []
+    columns += ["trials"] if trials else []
+    rows: list[list[Cell]] = []
+    for row in results.rows:
+        cells: list[Cell] = [method_name(results.names, row.method), row.accuracy, row.se, row.n]
+        cells += _beside(theirs.get(row.method)) if theirs else ()
+        cells += [row.more["trials"]] if trials else []
+        rows.append(cells)
+    return Table.make(title, columns, rows)
+
+
+def _paired(results: Results) -> Table:
+    theirs = results.published.paired
+    columns = ["paired difference", Column("points", "points"), Column("se", "percent"), "n"]
+    columns += [Column("published", "points"), Column("se", "percent"), "n"] if theirs else []
+    columns += [f"each of {results.runs} runs", Column("se over runs", "percent")] if results.runs else []
+    rows: list[list[Cell]] = []
+    for gap in results.paired:
+        cells: list[Cell] = [f"{gap.a} − {gap.b}", gap.difference, gap.se, gap.n]
+        cells += _beside(theirs.get((gap.b, gap.a))) if theirs else ()
+        cells += [_each_run(gap), gap.se_runs] if results.runs else []
+        rows.append(cells)
+    return Table.make("", columns, rows)
+
+
+def _each_run(gap: Difference) -> str:
+    return ", ".join(show_cell(one, "points") for one in gap.by_run)
+
+
+def _beside(reference: Reference | None) -> Sequence[Cell]:
+    if reference is None:
+        return _ABSENT
+    return reference.value, "" if reference.se is None else reference.se, reference.n
+
+
+def _training(results: Results) -> Table | None:
+    """The trainings of whole models, by method."""
+    trainings: dict[str, list[dict[str, Any]]] = results.more.get("training", {})
+    rows: list[list[Cell]] = []
+    for method, runs in trainings.items():
+        for run in runs:
+            rows.append([method, run["documents"], run["steps"], run["tokens"], run["losses"][0], run["losses"][-1]])
+    losses = [Column("first loss", "number3"), Column("last loss", "number3")]
+    return Table.make("", ["trained on", "documents", "steps", "tokens", *losses], rows)
+
+
+def _tasks(results: Results) -> Table | None:
+    """Each held-out task with the share of its trials that solved it."""
+    if "tasks" not in results.more:
+        return None
+    methods = [row.method for row in results.rows]
+    rows: list[list[Cell]] = []
+    for name in results.more["tasks"]["heldout"]:
+        rows.append([name, *(results.contexts[method].get(name) for method in methods)])
+    return Table.make("", ["held-out task, solved %", *(Column(method, "percent") for method in methods)], rows)
+
+
+def _canary(results: Results) -> Table:
+    """What answers score that are the same for every question of a passage."""
+    names = {
+        "constant-list": "the list of the passage's gold answers",
+        "constant-best": "the best single gold answer of the passage",
+    }
+    rows: list[list[Cell]] = []
+    for row in results.more.get("canary", ()):
+        rows.append([names[row["method"]], row["accuracy"], row["se"], row["n"]])
+    columns = ["answer to every question", Column("accuracy %", "percent"), Column("se", "percent"), "n"]
+    return Table.make("What a constant answer scores", columns, rows)
+
+
+def _words(results: Results) -> Table:
+    """How long each method's answers are."""
+    rows: list[list[Cell]] = [[method, words] for method, words in results.more.get("answer_words", {}).items()]
+    return Table.make("How long the answers are", ["method", Column("words an answer", "number1")], rows)
+
+
+def _order(results: Results) -> Table:
+    """Step by step of the published order, whether it holds here, and the difference over its standard error."""
+    columns = ["step of the published order", "holds here", Column("difference / se", "signed1")]
+    rows: list[list[Cell]] = []
+    for step in results.more.get("order", ()):
+        rows.append([f"{step['from']} < {step['to']}", "yes" if step["holds"] else "no", step["z"]])
+    return Table.make("Does the published order hold?", columns, rows)
+
+
+def _shapes(results: Results) -> Table:
+    """What each policy's self-edits look like, as means over them."""
+    columns = [
+        "self-edits",
+        "n",
+        Column("tokens", "number0"),
+        Column("lines", "number1"),
+        Column("lines with one fact", "number2"),
+        Column("lexical diversity", "number2"),
+        Column("compression ratio", "number2"),
+    ]
+    means = ("tokens", "facts", "single_fact", "diversity", "compression")
+    rows: list[list[Cell]] = []
+    for shape in results.more.get("self_edits", ()):
+        rows.append([shape["policy"], shape["n"], *(shape.get(name) for name in means)])
+    return Table.make("What self-edits look like", columns, rows)

@@ -1,0 +1,1 @@
+"""Remedies against forgetting. One file is one remedy, chosen by ``retention.remedies``."""

@@ -1,0 +1,70 @@
+"""The gate: an edit that harms a probe set beyond a bound is scaled down, or refused.
+
+STABLE (arXiv 2510.16089) gates LoRA merges on measured damage. Harm is the rise of the mean loss in nats a token, on
+everyday text and on what earlier edits were trained on; neither is what the experiments report damage on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from selfedit.config.retention import GateSettings
+from selfedit.lm.load import LanguageModel
+from selfedit.lm.lora import Adapter
+from selfedit.lm.perplexity import token_losses
+from selfedit.retention.general import gate_texts
+from selfedit.retention.learner import Learner
+from selfedit.retention.remedies.base import NewEdit, Remedy, Verdict
+from selfedit.retention.remedies.replay import draw
+from selfedit.run.seeds import derive
+
+
+def gate(
+    lm: LanguageModel, learner: Learner, adapter: Adapter, settings: GateSettings, *, seed: int, apart: bool = False
+) -> Verdict:
+    """The largest of 1, ½, ¼, … at which the edit stays within the bounds; 0 if none does.
+
+    Args:
+        lm: the base model.
+        learner: what it has been edited with so far.
+        adapter: the new edit.
+        settings: bounds, probes, halvings.
+        seed: which earlier sequences are looked at.
+        apart: the adapter is not merged with the others (a library): earlier edits cannot be harmed by it.
+    """
+    everyday = [(*lm.encode(text), lm.end_id) for text in gate_texts()]
+    earlier = [] if apart else [s.ids for s in draw(learner.earlier(), settings.probes, seed)]
+    rows = [*everyday, *earlier]
+    before = _losses(lm, rows, None if apart else learner.merged)
+    attempts = []
+    for halving in range(settings.halvings + 1):
+        factor = 0.5**halving
+        after = Learner().candidate(adapter, factor) if apart else learner.candidate(adapter, factor)
+        rises = [a - b for a, b in zip(_losses(lm, rows, after), before, strict=True)]
+        general, old = _mean(rises[: len(everyday)]), _mean(rises[len(everyday) :]) if earlier else None
+        attempts.append((factor, general, old))
+        if general <= settings.general and (old is None or old <= settings.earlier):
+            return Verdict(factor, tuple(attempts))
+    return Verdict(0.0, tuple(attempts))
+
+
+def _losses(lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter | None) -> list[float]:
+    return [float(losses.mean()) for losses in token_losses(lm, rows, [adapter] * len(rows))]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+class Gate(Remedy):
+    """A trained edit is taken over at the largest scale at which it does no more harm than ``retention.gate`` says."""
+
+    turn = 70
+
+    def admit(self, edit: NewEdit, adapter: Adapter, *, apart: bool) -> Verdict:
+        """See `Remedy`."""
+        seed = derive(edit.seed, "gate")
+        return gate(self.task.lm, edit.learner, adapter, self.settings.gate, seed=seed, apart=apart)
+
+
+REMEDY = Gate

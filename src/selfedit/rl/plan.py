@@ -1,0 +1,36 @@
+"""Which contexts each round of reinforcement learning works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from selfedit.config import Settings
+from selfedit.errors import DataError
+from selfedit.rl.rewards.base import reward_of
+from selfedit.rl.updates.base import update_of
+from selfedit.run.seeds import derive
+from selfedit.tasks.task import Context, split_contexts
+
+
+def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Context]]:
+    """The contexts of each round, drawn by the run's seed.
+
+    Raises:
+        DataError: fewer contexts than the rounds ask for, or contexts without questions.
+        UsageError: there is no such reward or update, or it lacks something.
+    """
+    rl = settings.rl
+    without = [context.id for context in contexts if not context.questions] if rl.questions == "gold" else []
+    if without:
+        fix = "give every training passage its questions, or let the model write them: rl.questions = own"
+        raise DataError(f"{len(without)} passages have no questions to score self-edits by", where=without[0], fix=fix)
+    needed = rl.contexts * (rl.rounds if rl.fresh else 1)
+    if rl.rounds and needed > len(contexts):
+        what = f"{rl.rounds} rounds need {needed} passages, there are {len(contexts)}"
+        raise DataError(what, where="rl.contexts", fix="give more passages, lower rl.contexts or set rl.fresh = false")
+    seed = derive(settings.seed, "contexts")
+    plan = split_contexts(contexts, [rl.contexts] * (rl.rounds if rl.fresh else min(rl.rounds, 1)), seed=seed)
+    if rl.rounds:
+        reward_of(settings).check(plan, contexts)
+        update_of(settings)
+    return plan if rl.fresh else plan * rl.rounds

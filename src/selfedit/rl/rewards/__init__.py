@@ -1,0 +1,1 @@
+"""Rewards: what a self-edit is worth. One file is one reward, chosen by ``rl.reward.signal``."""

@@ -1,0 +1,118 @@
+"""What a round did, in numbers: what the results keep of it, and what is shown while a run goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from selfedit.config import RewardSettings
+from selfedit.rl.racing import raced_rewards
+from selfedit.rl.rewards.base import ScoredRound, Value
+from selfedit.rl.session import Session
+from selfedit.rl.trial import CandidateKey
+from selfedit.run.records import Phase, Place, RewardRow
+from selfedit.tasks.task import Context
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round did, as it stands in the results.
+
+    Attributes:
+        round: its number, from 1.
+        contexts, self_edits: how many.
+        baseline: mean accuracy of the model that inner loops start from, unadapted.
+        accuracy: mean accuracy over all self-edits.
+        best: mean over contexts of the best candidate's accuracy (the candidate was chosen on the same answers).
+            These three are None where a judge gave no verdict at all; with another reward they are in its unit.
+        kept: self-edits that were kept.
+        policy: hash of the policy's folder; None if nothing was learned and the policy stayed as it was.
+    """
+
+    round: int
+    contexts: int
+    self_edits: int
+    baseline: float | None
+    accuracy: float | None
+    best: float | None
+    kept: int
+    policy: str | None
+
+
+def rl_place(number: int) -> Place:
+    """Where a round of reinforcement learning is in the ledger."""
+    return Place(Phase.RL, round=number)
+
+
+def reward_rows(
+    scored: ScoredRound,
+    values: Mapping[CandidateKey, Value],
+    settings: RewardSettings,
+    alive: Mapping[str, Iterable[int]] | None = None,
+) -> list[RewardRow]:
+    """What every candidate of a round earned; with racing only those ``alive`` at its end can be kept."""
+    candidates: dict[str, list[int]] = {}
+    for edit in scored.edits:
+        candidates.setdefault(edit.context_id, []).append(edit.candidate)
+    rows = []
+    for context in scored.contexts:
+        numbers, baseline = candidates[context.id], values[context.id, None].measured
+        worth = [values[context.id, candidate].worth for candidate in numbers]
+        stayed = numbers if alive is None else alive[context.id]
+        for candidate, (reward, kept) in zip(numbers, raced_rewards(worth, baseline, settings, stayed), strict=True):
+            measured = values[context.id, candidate].measured
+            rows.append(
+                RewardRow(
+                    place=scored.place,
+                    context_id=context.id,
+                    candidate=candidate,
+                    reward=reward,
+                    accuracy=measured,
+                    baseline=baseline,
+                    kept=kept,
+                )
+            )
+    return rows
+
+
+def finish_round(
+    session: Session[Any], number: int, contexts: Sequence[Context], rewards: Sequence[RewardRow], policy: str | None
+) -> Round:
+    """Sum a round up and call it finished; its policy, if it made one, is saved by now."""
+    by_context: dict[str, list[float]] = {context.id: [] for context in contexts}
+    for row in rewards:
+        by_context[row.context_id].append(row.accuracy)
+    done = Round(
+        round=number,
+        contexts=len(by_context),
+        self_edits=len(rewards),
+        baseline=_mean([row.baseline for row in rewards]),
+        accuracy=_mean([row.accuracy for row in rewards]),
+        best=_mean([_best(values) for values in by_context.values()]),
+        kept=sum(row.kept for row in rewards),
+        policy=policy,
+    )
+    ledger, payload = session.run.ledger, asdict(done)
+    # Where the E-step's time went is for people and plots; the results hold no times.
+    seconds = {timing.part: timing.seconds for timing in ledger.timings() if timing.place == rl_place(number)}
+    session.run.append_metric(payload | {"seconds": seconds}, once=f"round-{number}")
+    ledger.finish_step(f"round-{number}", payload)
+    return done
+
+
+def finished_round(session: Session[Any], number: int) -> Round | None:
+    """What a round did, if it is finished."""
+    payload = session.run.ledger.step(f"round-{number}")
+    return None if payload is None else Round(**payload)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """The mean of what was measured; None where nothing was."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else None
+
+
+def _best(values: Sequence[float]) -> float:
+    return max((value for value in values if not math.isnan(value)), default=math.nan)

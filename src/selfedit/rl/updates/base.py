@@ -1,0 +1,61 @@
+"""What an update is: from a round's scored self-edits to an adapter of the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from selfedit.config import Settings
+from selfedit.config.choice import Choice
+from selfedit.run.records import RewardRow, SelfEditRow
+from selfedit.tasks.task import Context
+
+if TYPE_CHECKING:
+    from selfedit.lm.lora import Adapter
+    from selfedit.rl.session import Session
+
+UPDATES = Choice("rl.update", "selfedit.rl.updates", "UPDATE")
+"""An update's module holds its class as ``UPDATE``; it is made with the run's `Settings`."""
+
+
+@dataclass(frozen=True)
+class ScoredEdits:
+    """What a round gives to learn from.
+
+    Attributes:
+        number: the round's, from 1.
+        contexts: by id.
+        edits: every self-edit of the round, by context and candidate.
+        rewards: what each earned, in the same order.
+    """
+
+    number: int
+    contexts: Mapping[str, Context]
+    edits: Sequence[SelfEditRow]
+    rewards: Sequence[RewardRow]
+
+    @property
+    def kept(self) -> list[SelfEditRow]:
+        """The self-edits that the selection rule kept."""
+        return [edit for edit, reward in zip(self.edits, self.rewards, strict=True) if reward.kept]
+
+
+class Update(Protocol):
+    """How the policy learns from a round."""
+
+    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
+        """An adapter on the policy's present weights, to be merged or kept; None where there is nothing to learn.
+
+        A round's update that is stopped begins anew, so its random numbers come from `derive` and the round alone.
+        """
+        ...
+
+
+def update_of(settings: Settings) -> Update:
+    """The update that the settings name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    return UPDATES.load(settings.rl.update)(settings)

@@ -1,0 +1,1 @@
+"""Samplers: where the policy's texts and their likelihoods come from."""
