@@ -1,6 +1,8 @@
 # make demo   sets up .venv and runs the demo: about 20 minutes on 2 cores
 # make test   sets up .venv with the tools for developers and runs every check
 # make test-fast   tests without the model and without servers, under five minutes
+# make fuzz   a million mutated inputs through every reader of files, replies and texts: about an hour on one core
+# make cases  small inputs that people and hostile files bring, each with what is right
 # make lint / make format   every check that runs nothing: style, types, imports, the house
 
 PYTHON ?= python3
@@ -8,9 +10,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 MINUTES ?= 20
+INPUTS ?= 1000000
 OUT ?= runs/demo
 
-.PHONY: demo test test-fast lint format setup dev
+.PHONY: demo test test-fast lint format setup dev fuzz cases
 
 demo: .venv/.installed
 	@echo "== the demo: $(MINUTES) minutes planned, everything it makes goes to $(OUT)"
@@ -42,6 +45,12 @@ lint: .venv/.installed-dev
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: .venv/.installed-dev
+	$(BIN)/python tests/fuzz/campaign.py $(INPUTS)
+
+cases: .venv/.installed-dev
+	$(BIN)/pytest tests/cases
 
 setup: .venv/.installed
 dev: .venv/.installed-dev

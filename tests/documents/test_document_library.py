@@ -10,7 +10,7 @@ import pytest
 from selfedit.cli import main
 from selfedit.config import read_settings
 from selfedit.documents import adapt, library
-from selfedit.documents.library import Library, adapt_library, read_library
+from selfedit.documents.library import Library, adapt_library, read_documents, read_library
 from selfedit.errors import Interrupted, ModelFileError, SettingsChanged, UsageError
 from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
@@ -149,10 +149,16 @@ def test_two_documents_of_one_name_or_one_text(documents, settings, tmp_path: Pa
     with pytest.raises(UsageError, match="one name"):
         (tmp_path / "vell.md").write_text("# Other\nAnother text.\n")
         adapt_library(tmp_path / "out", [documents, tmp_path / "vell.md"], settings)
-    (documents / "copy.md").write_text(TEXTS["vell.md"])
-    with pytest.raises(UsageError, match="say the same"):
-        adapt_library(tmp_path / "out", [documents], settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_copy_and_an_empty_document_are_named_and_left_out(documents, caplog) -> None:
+    (documents / "vell-copy.md").write_text(TEXTS["vell.md"])
+    (documents / "todo.md").write_text(" \n")
+    found = read_documents([documents])
+    assert sorted(document.name for document in found) == sorted({*TEXTS} - {"todo.md"})
+    assert "it is empty" in caplog.text and "todo.md" in caplog.text
+    assert "says the same as" in caplog.text and "vell-copy.md" in caplog.text
 
 
 def test_what_is_no_library(tmp_path: Path) -> None:

@@ -156,6 +156,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "rank a text": lambda f: edit_config(f, r="4"),
     "rank 0": lambda f: edit_config(f, r=0),
     "another rank": lambda f: edit_config(f, r=8),
+    "a layer below the first": lambda f: edit_config(f, layers_to_transform=[-1]),
+    "layers a text": lambda f: edit_config(f, layers_to_transform=["0"]),
     "biases": lambda f: edit_config(f, lora_bias=True),
     "alpha a text": lambda f: edit_config(f, lora_alpha="x"),
     "B is gone": lambda f: edit_tensors(f, lambda s: s.pop(first(s, "B"))),

@@ -1,17 +1,34 @@
 """Models that our attention or loss would silently get wrong are refused at load."""
 
 import pytest
+import torch
 from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GraniteConfig,
+    GraniteForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
+    StableLmConfig,
+    StableLmForCausalLM,
 )
 
 from selfedit.errors import ModelFileError
+from selfedit.lm.attention import Packed
 from selfedit.lm.load import load
+from selfedit.lm.segments import make_segments
 from tiny_llama import made_tokenizer
 
 SIZES = {
@@ -22,6 +39,8 @@ SIZES = {
     "num_key_value_heads": 1,
     "head_dim": 8,
 }
+
+IDS = {"pad_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
 
 
 def saved(folder, config, kind):
@@ -36,6 +55,46 @@ def test_windows_and_caps_are_refused(tmp_path):
         load(saved(tmp_path / "mistral", lambda **k: MistralConfig(sliding_window=4, **k), MistralForCausalLM))
     with pytest.raises(ModelFileError, match="not supported"):
         load(saved(tmp_path / "gemma", Gemma2Config, Gemma2ForCausalLM))
+
+
+def test_an_output_head_with_a_bias_is_refused(tmp_path):
+    def config(**sizes):
+        return PhiConfig(**{**sizes, "num_key_value_heads": 2})
+
+    with pytest.raises(ModelFileError, match="output head has a bias"):
+        load(saved(tmp_path / "phi", config, PhiForCausalLM))
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "kind", "reason"),
+    [
+        ("gpt2", lambda **k: GPT2Config(n_embd=16, n_head=2, vocab_size=k["vocab_size"]), GPT2LMHeadModel, ""),
+        ("stablelm", StableLmConfig, StableLmForCausalLM, ""),
+        ("granite", lambda **k: GraniteConfig(embedding_multiplier=3.0, **k), GraniteForCausalLM, None),
+        ("cohere", CohereConfig, CohereForCausalLM, "scaled"),
+        ("olmo2", Olmo2Config, Olmo2ForCausalLM, None),
+        ("smollm3", lambda **k: SmolLM3Config(**IDS, **k), SmolLM3ForCausalLM, None),
+    ],
+)  # fmt: skip
+def test_another_kind_is_computed_right_or_refused_with_one_message(tmp_path, name, config, kind, reason):
+    folder = saved(tmp_path / name, config, kind)
+    try:
+        lm = load(folder)
+    except ModelFileError as error:
+        assert reason is not None and name[:4] in error.what and reason in error.what
+        return
+    ids = list(range(3, 40))
+    plan = Packed(make_segments([range(len(ids))]))
+    ours = lm.hidden(ids, list(range(len(ids))), plan) @ lm.head.T
+    theirs = kind.from_pretrained(folder, dtype="float32")(input_ids=torch.tensor([ids])).logits[0]
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_kind_that_comes_out_otherwise_is_refused(tmp_path, monkeypatch):
+    folder = saved(tmp_path / "olmo", Olmo2Config, Olmo2ForCausalLM)
+    monkeypatch.setattr("selfedit.lm.kinds._our_logits", lambda model, ids: torch.zeros(len(ids), 1))
+    with pytest.raises(ModelFileError, match="logits come out otherwise"):
+        load(folder)
 
 
 def test_plain_attention_is_not(tmp_path):

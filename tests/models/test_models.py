@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from selfedit.errors import ModelFileError, ModelUnavailable, UsageError
 from selfedit.models import manifest, names
@@ -290,3 +291,22 @@ def test_a_hub_model_is_fetched_once_and_without_pickles(hub: dict[str, str]) ->
 )
 def test_a_hub_that_refuses_says_why(hub: dict[str, str], name: str, said: str) -> None:
     assert in_python(FETCH.format(name=name), **hub).startswith(f"ModelUnavailable The model {name} {said}")
+
+
+def test_a_download_that_was_broken_off_is_completed(hub: dict[str, str]) -> None:
+    tensors = load_file(Hub.folder / "model.safetensors")
+    (Hub.folder / "model.safetensors").unlink()
+    halves = {f"model-0000{n}-of-00002.safetensors": dict(list(tensors.items())[n - 1 :: 2]) for n in (1, 2)}
+    for name, part in halves.items():
+        save_file(part, Hub.folder / name, metadata={"format": "pt"})
+    weight_map = {tensor: name for name, part in halves.items() for tensor in part}
+    (Hub.folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    folder = Path(in_python(FETCH.format(name="me/tiny"), **hub).splitlines()[0])
+    (folder / "model-00002-of-00002.safetensors").resolve().unlink()
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    again, told = in_python(FETCH.format(name="me/tiny"), **hub).splitlines()
+    assert Path(again) == folder and told != "nothing fetched"
+    assert (
+        load_file(folder / "model-00002-of-00002.safetensors").keys()
+        == halves["model-00002-of-00002.safetensors"].keys()
+    )

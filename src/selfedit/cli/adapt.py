@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from selfedit.cli.command import say, working
-from selfedit.cli.output import neutralised, percent, print_json, print_table
+from selfedit.cli.output import percent, print_json, print_table
 from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.config import Format
 
@@ -82,7 +82,7 @@ def print_library(results: dict[str, Any]) -> None:
         answered = recall.get("accuracy")
         rows.append(
             [
-                neutralised(entry["name"]),
+                entry["name"],
                 did[entry["name"]],
                 str(entry["passages"]),
                 percent(answered["before"]["mean"]) if answered else "-",

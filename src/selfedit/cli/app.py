@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -57,6 +58,9 @@ def main(tokens: Sequence[str] | None = None) -> int:
     Args:
         tokens: the words after ``selfedit``; None takes the process's own.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that speaks Latin-1 or ASCII shows ? for the rest
+            stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if tokens is None else tokens)
     command.words = words
     try:
@@ -86,4 +90,4 @@ def _tell(error: SelfEditError) -> int:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write("".join(c if c.isprintable() or c == "\n" else " " for c in text) + "\n")
+    command.say(text)

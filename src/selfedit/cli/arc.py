@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from selfedit.cli.command import say, working
-from selfedit.cli.output import print_json, print_table
+from selfedit.cli.output import print_json, print_table, write
 from selfedit.cli.setting_options import overrides_from, with_settings
 
 arc = App(
@@ -69,7 +69,7 @@ def prime(*, recipe: Path | None = None, json: bool = False, quiet: _Quiet = Fal
     if json:
         print_json({"folder": folder, **primed_record(folder)})
         return
-    print(folder)
+    write(folder)
 
 
 @arc.command(name="filter")
@@ -103,7 +103,7 @@ def filter_tasks(
     rows = [[name, "solved" if solved else "not solved"] for name, solved in results["filter"].items()]
     print_table(["task", "by Oracle TTT"], rows, title=f"{len(results['kept'])} of {len(rows)} tasks solved")
     for note in results["notes"]:
-        print(note)
+        write(note)
 
 
 @arc.command
@@ -134,4 +134,4 @@ def together(
     rows = [[name, f"{t['training']:.1f}", f"{t['answering']:.1f}"] for name, t in results["seconds"].items()]
     title = f"{jobs} self-edits of {results['task']}, {results['tokens']} training tokens"
     print_table(["", "training s", "answering s"], rows, title=title)
-    print(f"equal answers: {results['equal']} of {results['answers']}")
+    write(f"equal answers: {results['equal']} of {results['answers']}")

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from selfedit.cli.command import working
-from selfedit.cli.output import neutralised, print_json
+from selfedit.cli.output import print_json, write
 
 
 def ask(
@@ -66,8 +66,8 @@ def ask(
         return
     for question, answer in zip(questions, answers, strict=True):
         if len(questions) > 1:
-            print(f"> {neutralised(question)}")
-        print(neutralised(answer.text.strip()))
+            write(f"> {question}")
+        write(answer.text.strip())
 
 
 def _bare(question: str, chat: bool) -> str:

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from selfedit.cli.checkout import need_benchmarks
 from selfedit.cli.command import say, working
-from selfedit.cli.output import print_json, print_table
+from selfedit.cli.output import print_json, print_table, write
 from selfedit.cli.setting_options import overrides_from, with_settings
 
 bench = App(name="bench", help_format="plaintext")
@@ -300,7 +300,7 @@ def page(
     if json:
         print_json({"page": page, "filled": filled})
     else:
-        print("\n".join(filled))
+        write("\n".join(filled))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -325,4 +325,4 @@ def _show(results: dict[str, Any], *, json: bool) -> None:
     for title, columns, rows in bench_tables(results):
         print_table(columns, rows, title=title)
     for note in results.get("notes", ()):
-        print(f"- {note}")
+        write(f"- {note}")

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from selfedit.storage.neutral import in_lines
+
 if TYPE_CHECKING:
     from selfedit.run.interrupt import Interrupt
     from selfedit.run.progress import ProgressSink
@@ -35,5 +37,5 @@ def working(*, quiet: bool = False) -> Iterator[tuple[ProgressSink, Interrupt]]:
 
 def say(text: str) -> None:
     """One message, on stderr: stdout carries results only."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(in_lines(text) + "\n")
     sys.stderr.flush()

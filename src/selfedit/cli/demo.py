@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from selfedit.cli.command import say, working
-from selfedit.cli.output import neutralised, print_json, print_results
+from selfedit.cli.output import print_json, print_results, write
 
 
 def demo(
@@ -55,10 +55,10 @@ def demo(
         return
     print_results(results)
     _print_edits(out)
-    print(f"results:  {out / 'results.json'}")
+    write(f"results:  {out / 'results.json'}")
     for picture in pictures:
-        print(f"picture:  {picture}")
-    print(_next(out, minutes, results))
+        write(f"picture:  {picture}")
+    write(_next(out, minutes, results))
 
 
 def _print_edits(folder: Path) -> None:
@@ -69,9 +69,9 @@ def _print_edits(folder: Path) -> None:
     with RunFolder.read(folder) as run:
         for method, name in (("own", "before RL"), ("seal", "after RL")):
             if rows := run.ledger.self_edits(held_out(method)):
-                print(f"A self-edit {name} ({rows[0].context_id}):")
-                print("\n".join(f"    {line}" for line in neutralised(rows[0].text).splitlines()))
-                print()
+                write(f"A self-edit {name} ({rows[0].context_id}):")
+                write("\n".join(f"    {line}" for line in rows[0].text.splitlines()))
+                write()
 
 
 def _next(folder: Path, minutes: float, results: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from selfedit.cli.output import print_json
+from selfedit.cli.output import print_json, write
 from selfedit.errors import SelfEditError
 
 NEEDED = ("torch", "transformers", "safetensors", "gguf", "numpy", "pydantic", "matplotlib")
@@ -40,9 +40,9 @@ def doctor(*, json: bool = False) -> int:
         print_json({"ok": all(check.ok for check in checks), "checks": checks})
     else:
         for check in checks:
-            print(f"{'ok     ' if check.ok else 'problem'}  {check.name}: {check.finding}")
+            write(f"{'ok     ' if check.ok else 'problem'}  {check.name}: {check.finding}")
             if not check.ok:
-                print(f"         to fix: {check.fix}")
+                write(f"         to fix: {check.fix}")
     return 0 if all(check.ok for check in checks) else 4
 
 

@@ -11,6 +11,7 @@ from selfedit.cli.command import say, working
 from selfedit.cli.output import percent, print_json, print_results, print_table
 from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.errors import UsageError
+from selfedit.storage.bounded import is_there
 
 
 @with_settings("judge")
@@ -38,7 +39,7 @@ def evaluate(
         quiet: no progress.
     """
     judge = overrides_from(overrides)
-    if (Path(run_or_model) / "run.json").exists() and data is None:
+    if is_there(Path(run_or_model) / "run.json") and data is None:
         _runs([Path(run_or_model), *more], grader, judge, json)
         return
     if more:

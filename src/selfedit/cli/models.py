@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from selfedit.cli.output import print_json, print_table
+from selfedit.cli.output import print_json, print_table, write
 from selfedit.errors import UsageError
 
 
@@ -39,7 +39,7 @@ def models(
     if json:
         print_json({"model": name, "path": folder})
     else:
-        print(folder)
+        write(folder)
 
 
 def _list(json: bool) -> None:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from selfedit.storage.neutral import in_line, in_lines
+
 if TYPE_CHECKING:
     from selfedit.results.tabular import Table
 
@@ -17,14 +19,9 @@ def print_json(value: Any) -> None:
     sys.stdout.write(canonical_json(value).decode())
 
 
-def neutralised(text: str) -> str:
-    """A model's text without anything that could steer a terminal; its line breaks stay."""
-    lines = text.replace("\t", "    ").splitlines()
-    return "\n".join(map(_printable, lines))
-
-
-def _printable(line: str) -> str:
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
+def write(text: object = "") -> None:
+    """Text on stdout, its line breaks kept, without anything that could steer a terminal."""
+    sys.stdout.write(in_lines(text) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
@@ -39,11 +36,12 @@ def _print_rich(table: Table) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=table.title or None, title_justify="left")
+    title = Text(in_line(table.title)) if table.title else None
+    drawn = RichTable(title=title, title_justify="left")
     for number, column in enumerate(table.columns):
-        drawn.add_column(column.name, justify="right" if number else "left")
+        drawn.add_column(Text(in_line(column.name)), justify="right" if number else "left")
     for row in table.shown():
-        drawn.add_row(*[Text(neutralised(cell)) for cell in row])
+        drawn.add_row(*[Text(in_line(cell)) for cell in row])
     Console().print(drawn)
 
 
@@ -61,9 +59,9 @@ def print_results(stored: dict[str, Any]) -> None:
     rows, *others = main_tables(results, results.title or HELD_OUT)
     _print(rows)
     for note in results.notes:
-        print(neutralised(note))
+        write(note)
     if results.notes:
-        print()
+        write()
     for table in [*others, *more_tables(results)]:
         _print(table)
 
@@ -75,4 +73,5 @@ def _print(table: Table) -> None:
     if sys.stdout.isatty():
         _print_rich(table)
     else:
-        print(as_text(table), end="\n\n")
+        write(as_text(table))
+        write()

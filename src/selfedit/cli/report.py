@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfedit.cli.command import say
-from selfedit.cli.output import print_json
+from selfedit.cli.output import print_json, write
 
 if TYPE_CHECKING:
     from selfedit.results.results import Results
@@ -50,7 +50,7 @@ def report(
         print_json({"page": written[0], "pictures": written[1:]})
         return
     for path in written:
-        print(path)
+        write(path)
 
 
 def _markdown(runs: list[Path], into: Path | None, block: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -27,6 +28,14 @@ class EndpointSettings(Group):
     price_in: float | None = Field(default=None, ge=0, description="price of a million tokens read")
     price_out: float | None = Field(default=None, ge=0, description="price of a million tokens written")
     cache: str | None = Field(default=None, description="file that keeps the replies; absent: in selfedit's cache")
+
+    @field_validator("key_env")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        """A key that is typed here would be written into the run's folder."""
+        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", name):
+            raise ValueError("this is no variable's name (capital letters, digits, _): the key goes into the variable")
+        return name
 
     @field_validator("url")
     @classmethod

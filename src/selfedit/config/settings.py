@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from selfedit.config.arc import ArcSettings
 from selfedit.config.choice import check_name
@@ -20,7 +20,10 @@ from selfedit.config.knowledge import AnswerSettings, EditSettings
 from selfedit.config.retention import RetentionSettings
 from selfedit.config.rl import EvalSettings, RLSettings
 from selfedit.config.tables import CptSettings, ExternalSettings, ReplaySettings, SingleSettings
-from selfedit.errors import FormatError, UsageError
+from selfedit.errors import UsageError
+from selfedit.storage.bounded import BoundedReader
+
+_RECIPE = BoundedReader("the recipe", fix="see recipes/ for working ones", max_bytes=2**20)
 
 
 class Settings(Group):
@@ -65,7 +68,7 @@ def read_settings(recipe: str | Path | None = None, overrides: Mapping[str, Any]
         FormatError: the recipe is missing or not TOML.
         UsageError: an unknown setting or a value out of bounds, each named.
     """
-    values = {} if recipe is None else _read_toml(Path(recipe))
+    values = {} if recipe is None else _RECIPE.toml(Path(recipe))
     return make_settings(values, recipe or "settings", overrides)
 
 
@@ -83,20 +86,15 @@ def make_settings(
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (it is {e['input']!r})" for e in error.errors()]
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_shown(e)}" for e in error.errors()]
         fix = "`selfedit train --help` lists every setting with its bounds"
         raise UsageError("these settings cannot be used:\n  " + "\n  ".join(lines), where=where, fix=fix) from None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FormatError(f"the recipe cannot be read: {error.strerror}", where=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(
-            f"the recipe is not TOML: {error}", where=path, fix="see recipes/ for working ones"
-        ) from error
+def _shown(error: ErrorDetails) -> str:
+    """The wrong value, unless it may be a key or hold a login."""
+    name = str(error["loc"][-1]) if error["loc"] else ""
+    return "" if name in ("key_env", "url") else f" (it is {error['input']!r:.200})"
 
 
 def _set(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:

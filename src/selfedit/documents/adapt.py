@@ -7,7 +7,6 @@ with them (the project's held-out passages).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink, count_up
 from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
+from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import canonical_json, folder_atomic, hash_file, write_atomic
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.edits import ParsedEdit
@@ -208,7 +208,5 @@ def _compared(before: Mapping[str, float], after: Mapping[str, float]) -> dict[s
 def read_about(folder: str | Path) -> dict[str, Any]:
     """What ``selfedit.json`` says of an adapter's folder; empty for an adapter from elsewhere."""
     path = Path(folder) / "selfedit.json"
-    try:
-        return json.loads(path.read_text("utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise ModelFileError(f"the file cannot be read as JSON: {error}", where=path, fix="remove it") from error
+    reader = BoundedReader("the adapter's description", error=ModelFileError, fix="remove it")
+    return reader.shape(reader.json(path), dict[str, Any], path) if path.exists() else {}

@@ -8,24 +8,28 @@ to a document's adapter by their words; see `selfedit.retention.library` for wha
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, StringConstraints
 
 from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
 from selfedit.documents.adapt import PLACE, adapt_documents
-from selfedit.errors import ModelFileError, UsageError
+from selfedit.errors import DocumentError, ModelFileError, UsageError
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter
 from selfedit.retention.library import WordRouter
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.storage.bounded import BoundedReader, is_there
 from selfedit.storage.files import canonical_json, remove, write_atomic
-from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, documents_in, load_contexts, slug
+from selfedit.storage.neutral import in_line, slug
+from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, documents_in, is_blank, load_contexts, readable
 from selfedit.tasks.task import Context
 
 KIND, STATE, TEXTS = "library", "library.json", "passages.json"
@@ -44,7 +48,7 @@ class Document:
     @property
     def folder(self) -> str:
         """Where its adapter is, within the library."""
-        return f"documents/{slug(Path(self.name).stem)}-{self.version[:12]}"
+        return f"documents/{slug(Path(self.name).stem, 'passage')}-{self.version[:12]}"
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,28 @@ class Entry:
 
     name: str
     version: str
-    adapter: str
+    adapter: Annotated[str, StringConstraints(pattern=r"^documents/[a-z0-9-]+$")]
     passages: int
     recall: dict[str, Any]
+
+
+class _State(BaseModel):
+    """What ``library.json`` holds."""
+
+    documents: list[Entry]
+
+
+_LOG = logging.getLogger(__name__)
+_STATE = BoundedReader(
+    "the library's state",
+    error=ModelFileError,
+    fix="remove it: the next `selfedit adapt --library` makes it anew from the documents",
+)
+_WORDS = BoundedReader(
+    "what a document says",
+    error=ModelFileError,
+    fix="bring the library up to date: the same `selfedit adapt --library` again",
+)
 
 
 def adapt_library(
@@ -156,26 +179,45 @@ def read_documents(sources: Sequence[str | Path]) -> list[Document]:
     """Every document of the sources with its name: a file's own, or its path within the folder it was found in.
 
     Raises:
-        UsageError: two documents have one name, or say the same.
+        UsageError: two documents have one name.
     """
     documents: list[Document] = []
     for source in sources:
         path = Path(source)
-        if not str(source).startswith(CORPUS_PREFIX) and path.is_dir():
-            inside = [(each.relative_to(path).as_posix(), str(each)) for each in documents_in(path)]
+        if not str(source).startswith(CORPUS_PREFIX) and is_there(path) and path.is_dir():
+            inside = [(readable(each.relative_to(path).as_posix()), str(each)) for each in _filled(path)]
         else:
             inside = [(path.name, str(source))]
         for name, file in inside:
             contexts = tuple(load_contexts(file))
             documents.append(Document(name, file, contexts, data_hash(contexts)))
-    for key, what in (("name", "have one name"), ("version", "say the same")):
-        firsts: dict[str, Document] = {}
-        for document in documents:
-            other = firsts.setdefault(getattr(document, key), document)
-            if other is not document:
-                fix = "rename one, or give each once"
-                raise UsageError(f"two documents {what}: {other.source}", where=document.source, fix=fix)
-    return documents
+    by_name: dict[str, Document] = {}
+    for document in documents:
+        if (other := by_name.setdefault(document.name, document)) is not document:
+            fix = "rename one, or give each once"
+            raise UsageError(f"two documents have one name: {other.source}", where=document.source, fix=fix)
+    return _different(documents)
+
+
+def _filled(folder: Path) -> list[Path]:
+    """The folder's documents; an empty one is named and left out."""
+    documents = documents_in(folder)
+    for path in documents:
+        if is_blank(path):
+            _LOG.warning("left out, it is empty: %s", in_line(path))
+    filled = [path for path in documents if not is_blank(path)]
+    if not filled:
+        raise DocumentError("every document of the folder is empty", where=folder, fix="put text in them")
+    return filled
+
+
+def _different(documents: Sequence[Document]) -> list[Document]:
+    """Each text once: a copy (the same licence in two folders) is named and left out."""
+    by_version: dict[str, Document] = {}
+    for document in documents:
+        if (other := by_version.setdefault(document.version, document)) is not document:
+            _LOG.warning("left out, it says the same as %s: %s", in_line(other.source), in_line(document.source))
+    return list(by_version.values())
 
 
 def _entry(document: Document, results: Mapping[str, Any]) -> Entry:
@@ -195,11 +237,7 @@ def read_library(folder: str | Path) -> list[Entry]:
         ModelFileError: ``library.json`` cannot be read.
     """
     path = Path(folder) / STATE
-    try:
-        return [Entry(**values) for values in json.loads(path.read_text("utf-8"))["documents"]] if path.exists() else []
-    except (ValueError, KeyError, TypeError) as error:
-        fix = "remove it: the next `selfedit adapt --library` makes it anew from the documents"
-        raise ModelFileError(f"the library's state cannot be read: {error}", where=path, fix=fix) from error
+    return _STATE.shape(_STATE.json(path), _State, path).documents if path.exists() else []
 
 
 def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
@@ -247,12 +285,11 @@ class Library:
         """What an adapter was made from: the document's passages and the model's self-edits of them."""
         path = self.folder / entry.adapter
         try:
-            words = json.loads((path / TEXTS).read_text("utf-8"))
+            words = _WORDS.shape(_WORDS.json(path / TEXTS), list[str], path / TEXTS)
             with RunFolder.read(path) as run:
                 return "\n".join([*words, *[row.text for row in run.ledger.self_edits(PLACE)]])
-        except (OSError, ValueError) as error:
-            fix = "bring the library up to date: the same `selfedit adapt --library` again"
-            raise ModelFileError(f"what a document says cannot be read: {error}", where=path, fix=fix) from error
+        except OSError as error:
+            raise _WORDS.refused(str(error), path) from error
 
 
 def is_library(folder: str | Path) -> bool:

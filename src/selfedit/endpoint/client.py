@@ -12,7 +12,7 @@ from selfedit.config.endpoint import EndpointSettings
 from selfedit.endpoint.chat import REFUSED, Bill, ChatReply, ChatRequest, cost
 from selfedit.endpoint.store import ReplyRow, ReplyStore, default_store
 from selfedit.endpoint.transport import FIRST_PAUSE, Answer, Transport
-from selfedit.errors import Interrupted, SelfEditError, Unavailable
+from selfedit.errors import Interrupted, Unavailable
 from selfedit.storage.files import canonical_json
 
 POLL_SECONDS = 0.5
@@ -124,7 +124,7 @@ class EndpointClient:
         if not missing:
             return
         crew = _Crew(Transport(self.endpoint, self._first_pause), missing, self.endpoint.concurrency)
-        failure: SelfEditError | None = None
+        failure: BaseException | None = None
         try:
             while crew.busy or (crew.waiting and failure is None):
                 failure = failure or _asked_to_stop(check)
@@ -145,15 +145,14 @@ class EndpointClient:
 
     def _sort(
         self, missing: dict[str, ChatRequest], outcomes: Sequence[_Outcome]
-    ) -> tuple[list[ReplyRow], SelfEditError | None]:
-        rows, failure = [], None
+    ) -> tuple[list[ReplyRow], BaseException | None]:
+        rows: list[ReplyRow] = []
+        failure: BaseException | None = None
         for key, outcome in outcomes:
             if isinstance(outcome, Answer):
                 rows.append(self._row(key, missing[key], outcome))
-            elif isinstance(outcome, SelfEditError):
-                failure = failure or outcome
             else:
-                raise outcome
+                failure = failure or outcome  # raised once the good rows of all requests under way are kept
         return rows, failure
 
 

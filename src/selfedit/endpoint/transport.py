@@ -1,8 +1,9 @@
 """One request over the wire: sent again with growing pauses until it is answered, or given up with the reason.
 
 Sent again: a connection that fails or is cut, a timeout, 408, 409, 425, 429 and every 5xx, and a body that is no chat
-completion. Not again: a wrong key, URL or model (nothing else would be answered either), and a request that is declined
-(only this one is not). A pause that the endpoint asks for (Retry-After) holds for all requests under way.
+completion (three times, then it counts as declined). Not again: a wrong key, URL or model (nothing else would be
+answered either), a redirect, and a request that is declined (only this one is not). A pause that the endpoint asks for
+(Retry-After) holds for all requests under way. A reply is bounded in bytes, unpacked, and in time.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import threading
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.endpoint.chat import REFUSED, ChatRequest
 from selfedit.errors import Unavailable, UsageError
+from selfedit.storage.bounded import Unreadable, json_value
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the second sending, and the most that doubling them leads to."""
@@ -28,6 +33,14 @@ PATIENCE = 900.0
 """Seconds an endpoint may ask us to wait; beyond it the run is better started again later."""
 _REAL_KEY = 12
 """Letters from which on a key is one, not a placeholder like EMPTY that may well stand in a reply."""
+MAX_BYTES = 2**23
+"""Of one reply, unpacked."""
+WHOLE = 10
+"""Times ``timeout`` after which a reply that still comes in is given up."""
+ODD = 3
+"""Replies with nothing to read in them after which a request counts as declined."""
+_SHOWN = 2000
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _AGAIN = frozenset({408, 409, 425, 429})
 _DECLINED = frozenset({400, 413, 422})
 
@@ -46,11 +59,11 @@ class Answer:
 
 
 class _Again(Exception):
-    """Worth sending once more, after ``after`` seconds if the endpoint said so."""
+    """Worth sending once more, after ``after`` seconds if the endpoint said so; ``raw`` is a reply nobody can read."""
 
-    def __init__(self, what: str, after: float | None = None) -> None:
+    def __init__(self, what: str, after: float | None = None, raw: str | None = None) -> None:
         super().__init__(what)
-        self.what, self.after = what, after
+        self.what, self.after, self.raw = what, after, raw
 
 
 class Transport:
@@ -72,15 +85,17 @@ class Transport:
         if endpoint.model is None:
             raise UsageError("no model is named to ask", where=endpoint.url, fix="set the endpoint's `model`")
         self._key = _key(endpoint)
-        self._client = _client(endpoint, self._key)
+        self._client = _client(endpoint)
 
     def send(self, request: ChatRequest) -> Answer:
         """Send a request until it is answered or declined.
 
+        A reply in which there is nothing to read, again and again, counts as declined: it is this one request's.
+
         Raises:
             Unavailable: the endpoint is not there, does not know us, or failed ``attempts`` times.
         """
-        start = time.monotonic()
+        start, odd = time.monotonic(), 0
         body = request.body(self.endpoint)
         last = ""
         for attempt in range(1, self.endpoint.attempts + 1):
@@ -89,25 +104,38 @@ class Transport:
                 return self._once(body, attempt, start)
             except _Again as again:
                 last = again.what
+                odd += again.raw is not None
+                if again.raw is not None and (odd >= ODD or attempt == self.endpoint.attempts):
+                    return Answer("", REFUSED, None, None, again.raw[:_SHOWN], attempt, time.monotonic() - start)
                 if attempt < self.endpoint.attempts:
                     self._pause(again.after, attempt)
         what = f"the endpoint gave no usable reply in {self.endpoint.attempts} attempts; the last: {last}"
         raise Unavailable(what, where=self.endpoint.url, fix="start the same command again: what came is kept")
 
     def _once(self, body: dict[str, Any], attempt: int, start: float) -> Answer:
-        import openai
-
         try:
-            response = self._client.chat.completions.with_raw_response.create(**body)
-        except openai.APIStatusError as error:
-            text = self._safe(error.response.text)
-            self._judge_status(error.status_code, error.response.headers, text)
-            return Answer("", REFUSED, None, None, text, attempt, time.monotonic() - start)
-        except openai.APIConnectionError as error:
-            raise _Again(self._safe(f"{error} ({error.__cause__})")) from error
-        raw = self._safe(response.text) if len(self._key) >= _REAL_KEY else response.text
-        text, finish, tokens_in, tokens_out = _read(raw)
+            status, headers, data = self._exchange(body)
+        except _Again:
+            raise
+        except Exception as error:  # of the HTTP library, and whatever a reply's headers make it raise
+            raise _Again(self._safe(f"{type(error).__name__}: {error} ({error.__cause__})")) from error
+        raw = self._safe(data.decode("utf-8", "replace"))
+        if status >= 300:
+            self._judge_status(status, headers, raw)
+            return Answer("", REFUSED, None, None, raw[:_SHOWN], attempt, time.monotonic() - start)
+        text, finish, tokens_in, tokens_out = read_reply(raw)
         return Answer(text, finish, tokens_in, tokens_out, raw, attempt, time.monotonic() - start)
+
+    def _exchange(self, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of one reply; redirects are not followed: they would take the prompt elsewhere."""
+        latest = time.monotonic() + WHOLE * self.endpoint.timeout
+        url = f"{self.endpoint.url}/chat/completions"
+        with self._client.stream("POST", url, json=body, headers=_headers(self.endpoint, self._key)) as response:
+            coding = response.headers.get("content-encoding", "identity").strip().lower()
+            if coding not in ("identity", "gzip", "x-gzip", ""):
+                raise _Again(f"a body packed as {coding[:20]!r}, which was not asked for")
+            data = _bounded(response.iter_raw(), latest, packed="gzip" in coding)
+            return response.status_code, response.headers, data
 
     def _judge_status(self, status: int, headers: Mapping[str, str], text: str) -> None:
         """Return for a declined request; else raise what its status means."""
@@ -138,8 +166,16 @@ class Transport:
             raise Unavailable("stopped before it was sent", where=self.endpoint.url)
 
     def _safe(self, text: str) -> str:
-        """The text without the key, which some endpoints repeat in their complaints."""
-        return text.replace(self._key, "<key>") if self._key else text
+        """The text without the key, which some endpoints repeat in their complaints, escaped perhaps."""
+        if len(self._key) < _REAL_KEY:
+            return text
+        if "\\u" in text and self._key not in text:
+            try:
+                plain = json.dumps(json_value(text, finite=False), ensure_ascii=False)
+            except Unreadable:
+                plain = _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text)
+            text = plain if self._key in plain else text
+        return text.replace(self._key, "<key>")
 
     def close(self) -> None:
         """Wake whoever waits, and let connections go."""
@@ -157,38 +193,79 @@ def _key(endpoint: EndpointSettings) -> str:
     return key
 
 
-def _client(endpoint: EndpointSettings, key: str) -> Any:
+def _headers(endpoint: EndpointSettings, key: str) -> dict[str, str]:
+    """What is said beside the request; an organisation's name goes to OpenAI alone."""
+    headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    if urlsplit(endpoint.url).hostname == "api.openai.com":
+        named = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+        headers |= {name: os.environ[variable] for name, variable in named.items() if os.environ.get(variable)}
+    return headers
+
+
+def _client(endpoint: EndpointSettings) -> Any:
     try:
         import openai
     except ImportError as error:
         what = "asking an endpoint needs the package openai"
         raise Unavailable(what, fix="pip install 'selfedit[endpoint]'") from error
-    return openai.OpenAI(api_key=key or "none", base_url=endpoint.url, timeout=endpoint.timeout, max_retries=0)
+    # Its HTTP client alone: the client above it adds headers from the environment, whatever the host, and reads any
+    # complaint to its end.
+    return openai.DefaultHttpxClient(timeout=endpoint.timeout, follow_redirects=False)
 
 
-def _read(raw: str) -> tuple[str, str, int | None, int | None]:
-    """Text, finish and token counts of a chat completion's body."""
+def _bounded(blocks: Iterable[bytes], latest: float, *, packed: bool) -> bytes:
+    """A body's bytes, unpacked; not more than `MAX_BYTES` of them, and none after ``latest``."""
+    data, inflate = bytearray(), zlib.decompressobj(wbits=31)
+    for block in blocks:
+        data += inflate.decompress(block, MAX_BYTES + 1 - len(data)) if packed else block
+        if len(data) > MAX_BYTES:
+            raise _Again(f"a reply of more than {MAX_BYTES:,} bytes", raw=f"(more than {MAX_BYTES} bytes)")
+        if time.monotonic() > latest:
+            raise _Again("a reply that did not come to its end in time")
+    if packed and data and not inflate.eof:
+        raise _Again("a reply that was cut short")
+    return bytes(data)
+
+
+def read_reply(raw: str) -> tuple[str, str, int | None, int | None]:
+    """Text, finish and token counts of a chat completion's body.
+
+    Raises:
+        _Again: there is nothing to read in it.
+    """
     try:
-        body = json.loads(raw)
+        body = json_value(raw, finite=False)
         choice = body["choices"][0]
-        text = choice["message"].get("content")
+        message = choice.get("message") or {}
+        text = _text(message.get("content"))
         finish = choice.get("finish_reason") or ""
-        usage = body.get("usage") or {}
-        if finish == "content_filter" and text is None:
-            text, finish = "", REFUSED
-        if text is None and choice["message"].get("refusal"):
+        usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+        if text is None and (finish == "content_filter" or message.get("refusal")):
             text, finish = "", REFUSED
         if text is None and finish == "length":
             text = ""  # a reasoning model that never came to its answer
         if not isinstance(text, str) or not isinstance(finish, str):
             raise TypeError("no text in it")
         return text, finish, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _Again(f"not a chat completion ({type(error).__name__}): {raw[:200]!r}") from error
+    except (Unreadable, KeyError, IndexError, TypeError, AttributeError) as error:
+        what = f"not a chat completion ({type(error).__name__}): {raw[:200]!r}"
+        raise _Again(what, raw=raw[:_SHOWN]) from error
+
+
+def _text(content: object) -> str | None:
+    """What was said: text, or the texts of its parts."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        texts = [part for part in parts if isinstance(part, str)]
+        return "".join(texts) if texts else None
+    return content if isinstance(content, str) else None
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A number of tokens that a ledger can hold."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -202,7 +279,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         pass
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError, TypeError):
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())

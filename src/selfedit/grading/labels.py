@@ -13,8 +13,6 @@ JSON lines or one JSON array, gzipped if the name ends in ``.gz``. Fields have t
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 from selfedit.errors import DataError, FormatError
 from selfedit.grading.grader import Reply
 from selfedit.grading.text import normalise
+from selfedit.storage.bounded import BoundedReader, Unreadable, json_value
 
 _QUESTION = ("question", "query")
 _GOLD = ("gold", "golds", "gold_answer", "reference", "target", "answers")
@@ -30,6 +29,7 @@ _SAID = ("prediction", "pred", "response", "student_answer", "model_answer")
 _VERDICT = ("label", "correct", "verdict")
 _WORDS = {"yes": 1.0, "true": 1.0, "correct": 1.0, "no": 0.0, "false": 0.0, "incorrect": 0.0}
 _FIX = "a line needs question, gold, prediction, and votes_yes with votes, or label"
+_READER = BoundedReader("the labels", fix=f"give a .jsonl or .json file, or either with .gz; {_FIX}")
 
 
 @dataclass(frozen=True)
@@ -66,34 +66,23 @@ def read_labels(path: str | Path) -> list[Label]:
         FormatError: a record is not a labelled reply; the message names its line.
     """
     path = Path(path)
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        fix = "give a .jsonl or .json file, or either with .gz"
-        raise DataError(f"the labels cannot be read: {error}", where=path, fix=fix) from error
-    labels = [_label(record, where) for record, where in _records(text, path)]
+    text = _READER.text(path)
+    labels = [_label(record, where) for where, record in _records(text, path)]
     if not labels:
         raise DataError("there are no labels in the file", where=path)
     return labels
 
 
-def _records(text: str, path: Path) -> Iterator[tuple[Any, str]]:
+def _records(text: str, path: Path) -> Iterator[tuple[str, Any]]:
     if text.lstrip().startswith("["):
         try:
-            array = json.loads(text)
-        except ValueError:
+            array = json_value(text)
+        except Unreadable:
             array = None  # lines that are arrays: each is refused below, by its number
         if isinstance(array, list) and any(isinstance(record, dict) for record in array):
-            yield from ((record, f"{path}, record {number}") for number, record in enumerate(array, start=1))
+            yield from ((f"{path}, record {number}", record) for number, record in enumerate(array, start=1))
             return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            try:
-                yield json.loads(line), where
-            except ValueError as error:
-                raise FormatError(f"not JSON: {error}", where=where, fix=_FIX) from error
+    yield from _READER.json_lines(text, path)
 
 
 def _label(row: Any, where: str) -> Label:
@@ -128,7 +117,7 @@ def _verdict(row: Mapping[str, Any], where: str) -> float:
             yes = _WORDS[given.strip().casefold()]
         else:
             yes = float(given)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise FormatError(f"no verdict that can be read: {error!r}", where=where, fix=_FIX) from error
     if not 0 <= yes <= 1:
         raise FormatError(f"the votes are impossible: a share of {yes}", where=where, fix=_FIX)

@@ -181,3 +181,20 @@ def run_layers(
         x = x + _attend(layer.self_attn, layer.input_layernorm(x), cos, sin, plan)
         x = x + _gated(layer.mlp, layer.post_attention_layernorm(x))
     return decoder.norm(x) if stop is None else x
+
+
+def last_hidden(model: Any, ids: Tensor, positions: Tensor, plan: Plan, *, known: bool) -> Tensor:
+    """Last hidden states, after the final norm, of packed tokens: ``[T]`` and ``[T]`` to ``[T, D]``.
+
+    Args:
+        model: one that the parts above are installed in.
+        ids: the tokens.
+        positions: of the tokens in their sequences.
+        plan: what attention does.
+        known: the model is one that `is_known`, and `run_layers` computes it.
+    """
+    decoder = model.base_model
+    if known:
+        return run_layers(model, decoder.embed_tokens(ids), positions, plan)
+    out = decoder(input_ids=ids[None], position_ids=positions[None], use_cache=False, plan=plan)
+    return out.last_hidden_state[0]

@@ -14,19 +14,16 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
 
-from selfedit.errors import UsageError
+from selfedit.errors import ModelFileError, UsageError
+from selfedit.lm.template import TODAY, render
 
 if TYPE_CHECKING:
     from selfedit.lm.load import LanguageModel
 
 Message = dict[str, str]
-
-# Llama 3's template writes today's date unless it is given one; a prompt must be the same tomorrow. This is that
-# template's own fallback.
-TEMPLATE_DATE = "26 Jul 2024"
 
 
 def chat_prompt(lm: LanguageModel, user: str, system: str | None = None) -> list[int]:
@@ -133,7 +130,7 @@ def _eos(lm: LanguageModel) -> int:
 
 
 def _messages(turns: Sequence[tuple[str, str | None]], system: str | None) -> list[Message]:
-    messages = [] if system is None else [{"role": "system", "content": system}]
+    messages = [] if not system else [{"role": "system", "content": system}]
     for user, assistant in turns:
         messages.append({"role": "user", "content": user})
         if assistant is not None:
@@ -143,15 +140,22 @@ def _messages(turns: Sequence[tuple[str, str | None]], system: str | None) -> li
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     opened = messages[-1]["role"] != "assistant"
+    values = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": opened}
+    named = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     try:
-        text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=opened, date_string=TEMPLATE_DATE
-        )
+        return render(tokenizer.get_chat_template(), named | values | {"date_string": TODAY.strftime("%d %b %Y")})
+    except TemplateSyntaxError as error:
+        raise _broken(error) from error
     except TemplateError as error:
         what = f"The model's chat template refuses these messages: {error}"
         raise UsageError(what, fix="leave out the system message, or choose a model with another template") from error
-    assert isinstance(text, str)
-    return text
+    except Exception as error:  # a template is a program: it can fail in every way there is
+        raise _broken(error) from error
+
+
+def _broken(error: Exception) -> ModelFileError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return ModelFileError(f"The model's chat template cannot be used: {reason}", fix="choose a model with another one")
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from selfedit.errors import ModelFileError, UsageError
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
-from selfedit.lm.block import install_blocks, is_known, run_layers
+from selfedit.lm.block import install_blocks, is_known, last_hidden
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
+from selfedit.lm.kinds import check_kind, check_loaded, check_tokenizer, check_weight_types, comparison
 from selfedit.models import manifest
+from selfedit.models.config import check_tables, read_config
 from selfedit.models.names import model_path
 from selfedit.models.quiet import quiet
 from selfedit.models.wheel import Progress
@@ -94,11 +96,7 @@ class LanguageModel:
         """Last hidden states, after the final norm, of packed tokens: ``[T]`` and ``[T]`` to ``[T, D]``."""
         packed = torch.as_tensor(ids, device=self.device)
         places = torch.as_tensor(positions, device=self.device)
-        decoder: Any = self.model.base_model
-        if self.known:
-            return run_layers(self.model, self.embed(packed), places, plan)
-        out = decoder(input_ids=packed[None], position_ids=places[None], use_cache=False, plan=plan)
-        return out.last_hidden_state[0]
+        return last_hidden(self.model, packed, places, plan, known=self.known)
 
 
 def load(
@@ -135,10 +133,13 @@ def load(
     folder = model_path(name, on_progress=on_progress, revision=revision)
     model = _read_model(folder, kind).to(place)  # pyright: ignore[reportArgumentType]
     model.eval().requires_grad_(False)
-    _check_kind(model.config, folder)
+    check_kind(model, folder)
+    compare = comparison(model, folder)
     install(model)
     install_blocks(model)
-    tokenizer = _read_tokenizer(folder)
+    compare()
+    tokenizer = _read_tokenizer(folder, model.config)
+    check_tokenizer(model, tokenizer, folder)
     eos_ids = _eos_ids(model, tokenizer, folder)
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
     has_chat = tokenizer.chat_template is not None
@@ -204,10 +205,14 @@ def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
 
 
 def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    config = read_config(folder)
+    check_tables(folder)
     try:
+        check_weight_types(folder)
         with quiet():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
+                config=CONFIG_MAPPING[config.pop("model_type")].from_dict(config),
                 dtype=dtype,
                 attn_implementation=ATTENTION,
                 use_safetensors=True,
@@ -215,44 +220,31 @@ def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+    except ModelFileError:
+        raise
+    except Exception as error:  # whatever a folder that nobody vouches for makes transformers raise
         raise _unreadable("The model", folder, error) from error
     model, info = loaded
     # transformers only warns of these, and fills them with random numbers.
     if missing := sorted(info["missing_keys"]):
         what = f"The weight files lack {len(missing)} of the model's tensors, {missing[0]} for one"
         raise ModelFileError(what, where=folder, fix="copy or fetch the whole model again")
+    check_loaded(model, dtype, folder)
     return model
 
 
-def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def _read_tokenizer(folder: Path, config: Any) -> PreTrainedTokenizerBase:
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+            # With the settings that were read: it would read config.json again, and follow what it says.
+            return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False, local_files_only=True)
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of the tokenizers library
+            raise
         raise _unreadable("The tokenizer", folder, error) from error
 
 
-def _check_kind(config: Any, folder: Path) -> None:
-    """Refuse what our attention and loss would silently compute otherwise than the model was trained with."""
-    kinds = getattr(config, "layer_types", None)
-    windowed = (
-        any(kind != "full_attention" for kind in kinds) if kinds else bool(getattr(config, "sliding_window", None))
-    )
-    scaled = [
-        name
-        for name in ("attn_logit_softcapping", "final_logit_softcapping", "logits_scaling", "logit_scale")
-        if getattr(config, name, None) not in (None, 1, 1.0)
-    ]
-    if windowed or scaled:
-        what = (
-            "attention that does not see every earlier token" if windowed else f"scaled or capped logits ({scaled[0]})"
-        )
-        fix = "use a model with plain causal attention, such as Llama, Qwen2.5 or SmolLM2"
-        raise ModelFileError(f"a model of kind {config.model_type!r} is not supported: {what}", where=folder, fix=fix)
-
-
-def _unreadable(what: str, folder: Path, error: Exception) -> ModelFileError:
+def _unreadable(what: str, folder: Path, error: BaseException) -> ModelFileError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     fix = (
         "selfedit reads causal language models of transformers' own kinds from safetensors; "
@@ -263,7 +255,13 @@ def _unreadable(what: str, folder: Path, error: Exception) -> ModelFileError:
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> frozenset[int]:
     named = model.generation_config.eos_token_id if model.generation_config is not None else None
-    ids = _ids(named) | _ids(tokenizer.eos_token_id) | _ids(end_of_turn(tokenizer))
+    try:
+        turn = end_of_turn(tokenizer)
+    except UsageError as error:
+        raise ModelFileError(error.what, where=folder, fix="use a model with another chat template") from error
+    except ModelFileError as error:
+        raise ModelFileError(error.what, where=folder, fix=error.fix) from error
+    ids = _ids(named) | _ids(tokenizer.eos_token_id) | _ids(turn)
     if not ids:
         fix = "set eos_token in tokenizer_config.json"
         raise ModelFileError("The model names no token that ends a text", where=folder, fix=fix)

@@ -9,15 +9,20 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from selfedit.config import ALL_LINEAR
 from selfedit.errors import ModelFileError, UsageError
+from selfedit.storage.bounded import BoundedReader
 
+_FIX = "give the folder that `selfedit adapt -o` or peft's save_pretrained wrote"
+_CONFIG = BoundedReader("adapter_config.json", error=ModelFileError, fix=_FIX, max_bytes=2**22)
 _PREFIX = "base_model.model."
 _UNSUPPORTED = (
     "use_dora",
@@ -132,39 +137,49 @@ class Adapter:
         """
         folder = Path(folder)
         config = _read_config(folder)
-        tensors = _read_tensors(folder, config["r"])
-        layers = config.get("layers_to_transform")
+        tensors = _read_tensors(folder, config.r)
+        layers = config.layers_to_transform
         spec = LoraSpec(
-            rank=config["r"],
-            alpha=config["lora_alpha"] * (math.sqrt(config["r"]) if config.get("use_rslora") else 1.0),
+            rank=config.r,
+            alpha=config.lora_alpha * (math.sqrt(config.r) if config.use_rslora else 1.0),
             # Not the file's target_modules, which may be a pattern, "all-linear", or whole names.
             targets=tuple(sorted({name.rsplit(".", 1)[-1] for name in tensors})),
-            dropout=config.get("lora_dropout") or 0.0,
-            layers=None if layers is None else tuple([layers] if isinstance(layers, int) else layers),
+            dropout=config.lora_dropout or 0.0,
+            # PEFT takes an empty list for every layer.
+            layers=None if layers is None else tuple([layers] if isinstance(layers, int) else layers) or None,
         )
-        return Adapter(spec, tensors, base=config.get("base_model_name_or_path") or "")
+        return Adapter(spec, tensors, base=config.base_model_name_or_path or "")
 
 
-def _read_config(folder: Path) -> dict:
+_Layer = Annotated[int, Field(ge=0, le=2**16)]
+
+
+class _Config(BaseModel):
+    """What is needed of PEFT's ``adapter_config.json``; its other entries change nothing, or are refused below."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    peft_type: str
+    r: int = Field(ge=1, le=2**16)
+    lora_alpha: float = Field(gt=0, le=1e9, allow_inf_nan=False)
+    lora_dropout: float | None = Field(None, ge=0, lt=1)
+    use_rslora: bool | None = None
+    base_model_name_or_path: str | None = None
+    bias: str | None = None
+    layers_to_transform: _Layer | list[_Layer] | None = None
+
+
+def _read_config(folder: Path) -> _Config:
     path = folder / "adapter_config.json"
-    fix = "give the folder that `selfedit adapt -o` or peft's save_pretrained wrote"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        kind = config["peft_type"]
-        LoraSpec(config["r"], config["lora_alpha"], dropout=config.get("lora_dropout") or 0.0)
-    except FileNotFoundError:
-        raise ModelFileError("no adapter here: adapter_config.json is missing", where=folder, fix=fix) from None
-    except KeyError as error:
-        raise ModelFileError(f"adapter_config.json has no entry {error}", where=path, fix=fix) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"adapter_config.json cannot be read: {error}", where=path, fix=fix) from error
-    except UsageError as error:
-        raise ModelFileError(f"adapter_config.json is altered: {error.what}", where=path, fix=fix) from error
-    extras = [key for key in _UNSUPPORTED if config.get(key)]
-    if config.get("bias", "none") != "none":
+    if not path.exists():
+        raise ModelFileError("no adapter here: adapter_config.json is missing", where=folder, fix=_FIX)
+    config = _CONFIG.shape(_CONFIG.json(path), _Config, path)
+    others = config.model_extra or {}
+    extras = [key for key in _UNSUPPORTED if others.get(key)]
+    if config.bias not in (None, "none"):
         extras.append("bias")
-    if kind != "LORA" or extras:
-        what = f"only plain LoRA adapters can be loaded, not {kind}{' with ' if extras else ''}{', '.join(extras)}"
+    if config.peft_type != "LORA" or extras:
+        listed = f" with {', '.join(extras)}" if extras else ""
+        what = f"only plain LoRA adapters can be loaded, not {config.peft_type[:40]}{listed}"
         raise ModelFileError(what, where=path)
     return config
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from selfedit.errors import ModelUnavailable, StorageFull
+from selfedit.errors import ModelFileError, ModelUnavailable, StorageFull
+from selfedit.models.config import shards
 
 FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]  # nothing that can hold code or a pickle
 NOT_FILES = ["*/*"]  # folders hold the same weights in other formats
@@ -46,7 +47,7 @@ def snapshot(
 
 
 def cached(hub_id: str, revision: str | None = None) -> Path | None:
-    """The folder of ``hub_id`` if the hub's cache has it with configuration and safetensors."""
+    """The folder of ``hub_id`` if the hub's cache has all of it; None for a download that was broken off."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -58,7 +59,18 @@ def cached(hub_id: str, revision: str | None = None) -> Path | None:
         )
     except (LocalEntryNotFoundError, HFValidationError):
         return None
-    return folder if (folder / "config.json").exists() and any(folder.glob("*.safetensors")) else None
+    return folder if _is_whole(folder) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a download was not broken off: configuration, and every weight file that the index names."""
+    index = folder / "model.safetensors.index.json"
+    try:
+        names = shards(index) if index.exists() else []
+    except ModelFileError:
+        return False
+    present = {path.name for path in folder.glob("*.safetensors") if path.is_file()}
+    return (folder / "config.json").exists() and bool(present) and present.issuperset(names)
 
 
 def _download(hub_id: str, on_progress: Callable[[int, int], None] | None, revision: str | None, force: bool) -> Path:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from selfedit.errors import ModelFileError
+from selfedit.storage.bounded import BoundedReader
 
 NAME = "selfedit-manifest.json"
 
@@ -55,13 +56,14 @@ def read(folder: Path, *, fix: str) -> Manifest:
         ModelFileError: it is missing or is no manifest; ``fix`` is the remedy to name.
     """
     path = folder / NAME
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return Manifest(data["source"], {name: FileRecord(**record) for name, record in data["files"].items()})
-    except FileNotFoundError:
-        raise ModelFileError("The model's list of files is missing", where=path, fix=fix) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"The model's list of files cannot be read ({error})", where=path, fix=fix) from error
+    if not path.exists():
+        raise ModelFileError("The model's list of files is missing", where=path, fix=fix)
+    reader = BoundedReader("The model's list of files", error=ModelFileError, fix=fix, max_bytes=2**24)
+    manifest = reader.shape(reader.json(path), Manifest, path)
+    for name in manifest.files:
+        if Path(name).is_absolute() or ".." in Path(name).parts or not name.isprintable():
+            raise reader.refused(f"it names a file outside the folder, {name[:80]!r}", path)
+    return manifest
 
 
 def check(folder: Path, *, fix: str, full: bool = False) -> Manifest:

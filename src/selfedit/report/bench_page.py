@@ -5,7 +5,6 @@ A place to fill is ``<!-- bench NAME -->`` … ``<!-- end -->``, each on a line 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import Any
 
 from selfedit.errors import DataError, FormatError
 from selfedit.report.bench_tables import BenchTable, bench_tables
+from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import write_atomic
+from selfedit.storage.neutral import in_markdown
 
 _PLACE = re.compile(r"(?P<start><!-- bench (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
@@ -51,12 +52,12 @@ def markdown(results: Mapping[str, Any]) -> str:
     """A benchmark's tables and notes as Markdown."""
     parts = [_table(table) for table in bench_tables(results)]
     if notes := results.get("notes"):
-        parts.append("".join(f"- {note}\n" for note in notes))
+        parts.append("".join(f"- {in_markdown(note, starts_line=True)}\n" for note in notes))
     return "\n" + "\n".join(parts) + "\n"
 
 
 def _table(table: BenchTable) -> str:
-    lines = [f"{table.title}:\n"] if table.title else []
+    lines = [f"{in_markdown(table.title, starts_line=True)}:\n"] if table.title else []
     lines.append(_line(table.columns))
     lines.append("|---|" + "---:|" * (len(table.columns) - 1))
     lines += [_line(row) for row in table.rows]
@@ -64,16 +65,12 @@ def _table(table: BenchTable) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+    return f"| {' | '.join(in_markdown(cell) for cell in cells)} |"
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     file = path / "results.json" if path.is_dir() else path
-    try:
-        results = json.loads(file.read_bytes())
-        return str(results["benchmark"]), results
-    except OSError as error:
-        fix = "let the benchmark finish first"
-        raise DataError(f"the results cannot be read: {error.strerror}", where=file, fix=fix) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError("this is no benchmark's result", where=file) from error
+    results = BoundedReader("the benchmark's result", fix="let the benchmark finish first").json(file)
+    if not isinstance(results, dict) or "benchmark" not in results:
+        raise FormatError("this is no benchmark's result", where=file)
+    return str(results["benchmark"]), results

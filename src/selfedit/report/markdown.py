@@ -10,9 +10,10 @@ from pathlib import Path
 
 from selfedit.errors import DataError
 from selfedit.results.layout import main_tables, more_tables
-from selfedit.results.render import as_markdown, markdown_text
+from selfedit.results.render import as_markdown
 from selfedit.results.results import Results
 from selfedit.storage.files import write_atomic
+from selfedit.storage.neutral import in_line, in_markdown
 
 END = "<!-- end of results -->"
 
@@ -64,20 +65,20 @@ def _about(results: Results) -> str:
         f"run seed{'s' if len(runs) > 1 else ''} {', '.join(map(str, runs))}",
     ]
     counted = results.title or "n counts passages, the standard error is over passages"
-    said = f"{', '.join(about)}. {markdown_text(counted)}."
+    said = f"{', '.join(about)}. {in_markdown(counted)}."
     beside = results.published.rows or results.published.more
-    return f"{said} Published: {markdown_text(results.published.source)}." if beside else said
+    return f"{said} Published: {in_markdown(results.published.source)}." if beside else said
 
 
 def _learned_on(results: Results) -> str:
     if "tasks" not in results.more:
         return ""
-    return f"RL learned on: {', '.join(map(markdown_text, results.more['tasks']['train'])) or 'none'}."
+    return f"RL learned on: {', '.join(map(in_markdown, results.more['tasks']['train'])) or 'none'}."
 
 
 def _notes(results: Results) -> str:
-    return "\n".join(f"- {markdown_text(note)}" for note in results.notes)
+    return "\n".join(f"- {in_markdown(note, starts_line=True)}" for note in results.notes)
 
 
 def _code(value: object) -> str:
-    return f"`{markdown_text(str(value)).replace('`', '')}`"
+    return f"`{in_line(value).replace('`', '').replace('|', '/')}`"

@@ -6,7 +6,6 @@ What a model or a document wrote is escaped, and the page forbids scripts altoge
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from selfedit.results.layout import HELD_OUT, main_tables, more_tables
@@ -16,6 +15,7 @@ from selfedit.results.results import Results
 from selfedit.results.tabular import Table
 from selfedit.run.folder import RunFolder
 from selfedit.run.records import Phase, Place, SelfEditRow, TimingRow
+from selfedit.storage.neutral import in_html
 
 EXAMPLES = 3
 """Passages whose self-edits are shown side by side."""
@@ -52,10 +52,10 @@ def write_page(run: RunFolder, results: Results, pictures: Sequence[Path]) -> st
         pictures: files beside the page.
     """
     parts = [
-        _HEAD.format(title=escape(f"selfedit: {run.path.name}")),
-        f"<h1>{escape(run.path.name)}</h1>",
+        _HEAD.format(title=in_html(f"selfedit: {run.path.name}")),
+        f"<h1>{in_html(run.path.name)}</h1>",
         *_tables(results),
-        *[f'<p><img src="{escape(p.name)}" alt="{escape(p.stem.replace("-", " "))}"></p>' for p in pictures],
+        *[f'<p><img src="{in_html(p.name)}" alt="{in_html(p.stem.replace("-", " "))}"></p>' for p in pictures],
         *map(as_html, more_tables(results)),
         *_times(run.ledger.timings()),
         *_self_edits(run),
@@ -67,7 +67,7 @@ def write_page(run: RunFolder, results: Results, pictures: Sequence[Path]) -> st
 def _tables(results: Results) -> list[str]:
     if not results.rows:
         return ["<p>No held-out results: the run is not finished, or has none.</p>"]
-    notes = [f"<p>{escape(note)}</p>" for note in results.notes]
+    notes = [f"<p>{in_html(note)}</p>" for note in results.notes]
     rows, *others = main_tables(results, results.title or HELD_OUT)
     return [as_html(rows), *notes, *map(as_html, others)]
 
@@ -141,12 +141,7 @@ def _column(place: Place) -> tuple[int, str]:
 
 def _side_by_side(context: str, edits: Sequence[tuple[str, SelfEditRow]]) -> str:
     columns = "".join(
-        f"<figure><figcaption>{escape(name)}, {row.tokens} tokens</figcaption><pre>{_text(row.text)}</pre></figure>"
+        f"<figure><figcaption>{in_html(name)}, {row.tokens} tokens</figcaption><pre>{in_html(row.text)}</pre></figure>"
         for name, row in edits
     )
-    return f'<h3>{escape(context)}</h3>\n<div class="side">{columns}</div>'
-
-
-def _text(text: str) -> str:
-    """A model's text: escaped, and without control characters or halves of characters."""
-    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
+    return f'<h3>{in_html(context)}</h3>\n<div class="side">{columns}</div>'

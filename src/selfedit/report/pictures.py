@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import matplotlib
 matplotlib.use("Agg")  # files only: no window, no display needed
 
 from matplotlib.figure import Figure
+
+from selfedit.storage.neutral import in_picture
 
 Row = Mapping[str, Any]
 _PANELS = {
@@ -66,7 +69,7 @@ def _heat(axes: Any, name: str, matrix: Sequence[Sequence[float]], highest: floa
         for c, value in enumerate(row):
             colour = "white" if value < 0.6 * highest else "black"
             axes.text(c, r, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set(title=name, xlabel="passage", ylabel="edits so far")
+    axes.set(title=in_picture(name), xlabel="passage", ylabel="edits so far")
     axes.set_xticks(range(width), [str(c + 1) for c in range(width)])
     axes.set_yticks(range(len(matrix)))
 
@@ -93,10 +96,11 @@ def accuracies(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Fi
     for name, rounds in by_round.items():
         errors = [100 * (row["se"] or 0.0) for row in rounds]
         heights = [100 * row["accuracy"] for row in rounds]
-        axes.errorbar(range(len(rounds)), heights, errors, marker="o", capsize=3, label=name)
+        axes.errorbar(range(len(rounds)), heights, errors, marker="o", capsize=3, label=in_picture(name))
     for number, row in enumerate(row for row in rows if not _round_of(row)):
         style = ("--", ":", "-.")[number % 3]
-        axes.axhline(100 * row["accuracy"], linestyle=style, color=f"C{9 - number % 5}", label=row["method"])
+        name = in_picture(row["method"])
+        axes.axhline(100 * row["accuracy"], linestyle=style, color=f"C{9 - number % 5}", label=name)
     most = max(len(rounds) for rounds in by_round.values())
     axes.set(xlabel="round of ReST-EM", ylabel="accuracy, %", title="Held-out accuracy by round")
     axes.set_xticks(range(most), ["before RL", *[str(number) for number in range(1, most)]])
@@ -127,7 +131,7 @@ def shapes(self_edits: Sequence[Mapping[str, Any]]) -> Figure:
     measured = {key for shape in self_edits for key, value in shape.items() if value is not None}
     panels = [(key, name) for key, name in _PANELS.items() if key in measured]
     figure = Figure(figsize=(4 * len(panels), 4.5), layout="constrained")
-    names = [str(s["policy"]) for s in self_edits]
+    names = [in_picture(s["policy"]) for s in self_edits]
     for position, (key, name) in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), position)
         axes.bar(range(len(names)), [s.get(key) or 0.0 for s in self_edits])
@@ -139,5 +143,7 @@ def shapes(self_edits: Sequence[Mapping[str, Any]]) -> Figure:
 def save(figure: Figure, path: Path) -> Path:
     """Write a picture, its folder made if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a script without a font here is drawn as boxes
+        figure.savefig(path, dpi=120, metadata={"Software": None})
     return path

@@ -8,7 +8,6 @@ seed alone.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -27,6 +26,7 @@ from safetensors.torch import save_file
 from selfedit.errors import Interrupted, RunFolderError, SelfEditError, Unavailable, UsageError
 from selfedit.inner.full import FullSpec, FullTraining
 from selfedit.inner.job import TrainSequence
+from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import canonical_json, fingerprint, folder_atomic
 
 POLL_SECONDS = 0.5
@@ -173,11 +173,9 @@ def _read_about(folder: Path, job: _Job) -> Mapping[str, Any] | None:
     path = folder / "about.json"
     if not path.exists():
         return None
-    try:
-        about = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise RunFolderError("the file cannot be read as JSON", where=path, fix=f"remove {folder}") from error
-    if about["job"] != job.name:
+    reader = BoundedReader("the training's record", error=RunFolderError, fix=f"remove {folder}")
+    about = reader.shape(reader.json(path), dict[str, Any], path)
+    if about.get("job") != job.name:
         fix = f"remove {folder} to begin anew"
         raise RunFolderError("this is of a training on other data or with other settings", where=path, fix=fix)
     return about

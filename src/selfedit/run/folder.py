@@ -22,6 +22,7 @@ from selfedit.errors import RunFolderError
 from selfedit.run.ledger import Ledger
 from selfedit.run.metrics import Metrics
 from selfedit.run.settings import check_unchanged, described, frozen, read_settings, write_settings
+from selfedit.storage.bounded import BoundedReader, is_there
 from selfedit.storage.files import canonical_json, folder_atomic, is_temporary, storage_errors, sweep, write_atomic
 from selfedit.storage.lock import FolderLock
 
@@ -30,6 +31,7 @@ __all__ = ["FORMAT", "RunFolder", "folder_atomic", "write_atomic"]
 FORMAT = 1
 """The form of a run's folder."""
 
+_READER = BoundedReader("the file", error=RunFolderError, fix="restore it from a copy, or start in a new folder")
 _MARKER, _LOCK = "run.json", ".lock"
 
 
@@ -217,10 +219,4 @@ def _check_marker(path: Path, kind: str | None) -> str:
 
 
 def _read_json(path: Path) -> Any | None:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        fix = "restore it from a copy, or start in a new folder"
-        raise RunFolderError(f"the file cannot be read as JSON: {error}", where=path, fix=fix) from error
+    return _READER.json(path) if is_there(path) else None

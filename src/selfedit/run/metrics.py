@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfedit.storage.bounded import Unreadable, decoded, json_value
 from selfedit.storage.files import canonical_json, storage_errors
 
 
@@ -73,7 +73,7 @@ def _object(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        metric = json.loads(line)
-    except ValueError:
+        metric = json_value(decoded(line))
+    except Unreadable:
         return None
     return metric if isinstance(metric, dict) else None

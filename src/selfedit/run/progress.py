@@ -20,6 +20,8 @@ from rich.progress import Task as RichTask
 from rich.table import Column
 from rich.text import Text
 
+from selfedit.storage.neutral import in_line
+
 Clock = Callable[[], float]
 
 
@@ -128,7 +130,7 @@ class PlainProgress:
 
     def task(self, name: str, *, total: int, unit: str = "", done: int = 0) -> _PlainTask:
         """Start a task; its lines are indented by how deep it is nested."""
-        return _PlainTask(self, name, unit, Pace(total, done, self.clock))
+        return _PlainTask(self, printable(name), unit, Pace(total, done, self.clock))
 
     def write(self, line: str) -> None:
         """Write one line at once."""
@@ -184,7 +186,7 @@ class RichProgress:
 
     def task(self, name: str, *, total: int, unit: str = "", done: int = 0) -> _RichTask:
         """Start a task; its bar appears when it is entered."""
-        return _RichTask(self, name, unit, Pace(total, done, self.clock))
+        return _RichTask(self, printable(name), unit, Pace(total, done, self.clock))
 
 
 class _Words(ProgressColumn):
@@ -252,6 +254,4 @@ def duration(seconds: float) -> str:
 
 def printable(text: str, width: int = 60) -> str:
     """A note on one line, cut to `width`, without anything that could steer a terminal."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text)
-    line = " ".join(line.split())
-    return line if len(line) <= width else line[: width - 1] + "…"
+    return in_line(text, width)

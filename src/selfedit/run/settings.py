@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import tomli_w
 
 from selfedit.errors import RunFolderError, SettingsChanged, UsageError
+from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import write_atomic
 
 REDACTED = "<redacted>"
@@ -24,6 +24,7 @@ _SECRET = re.compile(
 )
 _OF_THE_VOCABULARY = re.compile(r"(^|_)(bos|cls|eos|mask|pad|sep|stop|unk)_token$")
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_FIX = "restore it from a copy, or start in a new folder"
 UNSET = object()
 """Stands for a value that is not there."""
 
@@ -51,13 +52,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: if the file is not there or not TOML.
     """
-    fix = "restore it from a copy, or start in a new folder"
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise RunFolderError("the run's settings are missing", where=path, fix=fix) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RunFolderError(f"the run's settings cannot be read: {error}", where=path, fix=fix) from error
+    if not path.exists():
+        raise RunFolderError("the run's settings are missing", where=path, fix=_FIX)
+    return BoundedReader("the run's settings", error=RunFolderError, fix=_FIX, max_bytes=2**22).toml(path)
 
 
 def check_unchanged(stored: Mapping[str, Any], wished: Mapping[str, Any], where: Path) -> None:

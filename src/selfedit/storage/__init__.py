@@ -1,1 +1,1 @@
-"""The ground floor: files that are whole or absent, SQLite tables, locks, cache folders."""
+"""The ground floor: files that are whole or absent, bounded readers, SQLite tables, locks, cache folders."""

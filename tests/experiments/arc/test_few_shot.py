@@ -13,6 +13,7 @@ from selfedit.rl.rounds import rl_place
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.records import Phase, Place
+from selfedit.storage.neutral import file_name
 from tiny_arc import arc_settings, small_task, write_tasks
 from trials import answers_in, trainings_in
 
@@ -110,7 +111,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(whole, settings, tmp_path):
 
 def test_the_report_has_tasks_as_pictures(whole):
     written = write_report(whole[0])
-    assert "task-rule-half_turn-3.png" in {path.name for path in written}
+    assert [p.name[:-15] for p in written if p.name.startswith("task-")] == ["task-rule-half-turn-3"]
     page = written[0].read_text()
     for words in ("in-context learning", "What the policy asks for", "Self-edits were sampled under their grammar"):
         assert words in page
@@ -198,7 +199,7 @@ def test_eight_self_edits_together_answer_as_one_at_a_time(small_folder, files):
         ({"arc__max_task_tokens": 3}, DataError, "no task is left"),
         ({"arc__answer__views": ["sideways"]}, UsageError, "no view 'sideways'"),
         ({"rl__contexts": 9}, DataError, "need 9 passages"),
-        ({"arc__train": "/nowhere.json"}, DataError, "cannot read"),
+        ({"arc__train": "/nowhere.json"}, DataError, "cannot be read"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is_written(small_folder, files, tmp_path, change, error, what):
@@ -228,4 +229,4 @@ def test_a_task_without_solutions_cannot_be_scored(small_folder, files, tmp_path
 def test_a_held_out_split_is_found_again_by_the_report(small_folder, files, tmp_path):
     settings = arc_settings(small_folder, files[0], None, arc__heldout_tasks=1, rl__rounds=0, eval__methods=["base"])
     (name,) = run_few_shot(tmp_path / "run", settings)["tasks"]["heldout"]
-    assert f"task-{name}.png" in {path.name for path in write_report(tmp_path / "run")}
+    assert file_name(name, before="task-", after=".png") in {path.name for path in write_report(tmp_path / "run")}

@@ -99,10 +99,10 @@ def cell(value: Any) -> dict[str, Any]:
         ({"aaa": 3}, "lacks 'train' or 'test'", "task.json, task aaa"),
         ([ONE], "neither a task nor a set", "task.json"),
         ({}, "neither a task nor a set", "task.json"),
-        ('{"train": [', "not JSON", "task.json, line 1"),
+        ('{"train": [', "not valid JSON", "task.json, line 1"),
         ('{"aaa": 1, "aaa": 2}', "'aaa' is given twice", "task.json"),
-        ("[" * 100_000, "not usable JSON", "task.json"),
-        ('{"train": [{"input": [[' + "9" * 5000 + "]]", "not usable JSON", "task.json"),
+        ("[" * 100_000, "the JSON is nested", "task.json"),
+        ('{"train": [{"input": [[' + "9" * 5000 + "]]", "more than 300 digits", "task.json"),
         ('{"train": [{"input": [[NaN]]}], "test": []}', "holds nan", "task.json, train pair 1, input"),
     ],
 )
@@ -119,7 +119,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no task file"):
         load_tasks(tmp_path)
     (tmp_path / "latin.json").write_bytes(b'{"\xe9": 1}')
-    with pytest.raises(FormatError, match="not usable JSON"):
+    with pytest.raises(FormatError, match="not valid UTF-8"):
         load_tasks(tmp_path / "latin.json")
 
 

@@ -113,7 +113,7 @@ def test_all_bad_records_are_found_in_one_pass(write):
     bad = [
         {**RECORD, "context": 5, "title": " "},
         {"title": "x", "questions": []},
-        {**RECORD, "questions": [QUESTION, {"question": "Why?"}, {"question": "Who?", "answers": ["he", 3]}]},
+        {**RECORD, "questions": [QUESTION, {"question": "Why?"}, {"question": "Who?", "answers": ["he", None]}]},
         "text",
         {**RECORD, "questions": "none"},
         {**RECORD, "title": "\ud800"},
@@ -146,7 +146,7 @@ def test_the_place_in_nested_files_and_lines(write):
     assert str(refusal(write(lines, "x.jsonl")).where).split("\n    ")[1:] == [
         "line 3, column 11: not valid JSON: Expecting value",
         "line 4: 'context' is missing",
-        "line 5: not readable as JSON: nested too deeply or a number too long",
+        "line 5: the JSON is nested more than 64 deep",
     ]
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfedit.errors import DocumentError, UsageError
-from selfedit.tasks.knowledge.documents import Passage, read_document, sentences, split_document, word_count
+from selfedit.tasks.knowledge.documents import Passage, read_document, split_document
+from selfedit.tasks.knowledge.units import sentences, word_count
 
 WORDS = st.text("abcdefgh", min_size=1, max_size=12)
 HANGUL = st.text("가나다라마바사아자차", min_size=1, max_size=30)

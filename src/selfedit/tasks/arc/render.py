@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from selfedit.storage.neutral import in_line, in_picture
 from selfedit.tasks.arc.grids import Grid
 from selfedit.tasks.arc.task import ArcTask
 
@@ -47,8 +48,9 @@ def grid_text(grid: Grid) -> Text:
 def task_table(task: ArcTask, attempts: Sequence[Grid] = ()) -> Table:
     """A table of a task's pairs, its test inputs, and attempts at the first of them."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=task.id, show_lines=True)
+    table = Table(title=Text(in_line(task.id)), show_lines=True)
     for column in ("", "input", "output"):
         table.add_column(column, no_wrap=True)
     for n, pair in enumerate(task.train, 1):
@@ -77,7 +79,7 @@ def task_figure(task: ArcTask, attempts: Sequence[Grid] = ()) -> Figure:
         axes[0, column].set_title(title, fontsize=9)
         _draw(axes[0, column], above)
         _draw(axes[1, column], below)
-    figure.suptitle(task.id)
+    figure.suptitle(in_picture(task.id))
     return figure
 
 

@@ -7,7 +7,9 @@ Accepted sources:
 - a ``.json`` file: a list of ``{"title", "context", "questions": [{"question", "answer" or "answers"}]}``, one such
   record by itself, or SQuAD's nested form ``{"data": [{"title", "paragraphs": [{"context", "qas": [...]}]}]}``
   (questions that SQuAD 2 marks ``is_impossible`` are left out);
-- a ``.jsonl`` file with one such record a line;
+- a ``.jsonl`` file with one such record a line, or rows of one question each (``{"title", "context", "question",
+  "answers": {"text": [...]}}``, as the `datasets` library has SQuAD), put together where the passage is the same; lines
+  under the name ``.json`` are read too;
 - a text or Markdown document (.txt, .rst, .md, .markdown), or a folder of them, which gives passages without questions.
 """
 
@@ -15,8 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +37,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from selfedit.errors import DataError, DocumentError, FormatError, UsageError
+from selfedit.storage.bounded import MAX_BYTES as MAX_DATA_BYTES
+from selfedit.storage.bounded import BoundedReader, Unreadable, is_there, json_value
+from selfedit.storage.neutral import in_line, slug
 from selfedit.tasks.knowledge import corpus
 from selfedit.tasks.knowledge.documents import MAX_BYTES, MAX_WORDS, read_document, split_document
 from selfedit.tasks.task import Context, Question
@@ -45,10 +51,14 @@ DOCUMENT_SUFFIXES = (*MARKDOWN_SUFFIXES, ".txt", ".rst")
 DATA_SUFFIXES = (".json", ".jsonl")
 
 _SHOWN = 5  # bad records listed in one error
-_UNREADABLE = "nested too deeply or a number too long"  # the two limits of Python's JSON reader
 _FORM = 'a record looks like {"title": "...", "context": "...", "questions": [{"question": "...", "answers": ["..."]}]}'
+_LOG = logging.getLogger(__name__)
+_BLANK = 2**12
+_DATA = BoundedReader("the file", fix=f"correct it there; {_FORM}")
 
 
+_OF_A_QUESTION = ("id", "question", "answers", "answer", "is_impossible")
+_LIKE_DATA = re.compile(r"question|answer|(^|_)qas?($|_)|paragraph", re.IGNORECASE)
 _PROBLEMS = {
     "missing": "is missing",
     "string_type": "must be text",
@@ -73,9 +83,12 @@ class _QuestionForm(BaseModel):
     @field_validator("answers", mode="before")
     @classmethod
     def _one_form(cls, value: Any) -> list[Any]:
-        """Text, a list of texts, or a list of ``{"text": ...}``."""
+        """Text or a number, a list of them, a list of ``{"text": ...}``, or ``{"text": [...]}``."""
+        if isinstance(value, dict):  # {"text": [...], "answer_start": [...]}, as the `datasets` library has it
+            value = value.get("text")
         listed = value if isinstance(value, list) else [value]
-        return [each.get("text") if isinstance(each, dict) else each for each in listed]
+        plain = [each.get("text") if isinstance(each, dict) else each for each in listed]
+        return [str(each) if type(each) in (int, float) else each for each in plain]
 
     @model_validator(mode="after")
     def _answered(self) -> Self:
@@ -92,6 +105,23 @@ class _PassageForm(BaseModel):
     title: _Text
     context: _Text
     questions: list[_QuestionForm] = Field(default_factory=list, validation_alias=AliasChoices("questions", "qas"))
+    one_question: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _row(cls, record: Any) -> Any:
+        """A row of one question, as the `datasets` library has SQuAD; unread fields that look like data are refused."""
+        if not isinstance(record, dict) or record.keys() & {"questions", "qas"}:
+            return record
+        if isinstance(record.get("question"), str):
+            question = {name: record[name] for name in _OF_A_QUESTION if name in record}
+            return {name: record[name] for name in ("title", "context") if name in record} | {
+                "questions": [question],
+                "one_question": True,
+            }
+        if unread := [name for name in record if _LIKE_DATA.search(str(name))]:
+            raise ValueError(f"has a field that is not read: {str(unread[0])[:40]!r}; call it 'questions'")
+        return record
 
     @field_validator("questions")
     @classmethod
@@ -120,7 +150,7 @@ def load_contexts(
         source: a source as listed at the top of this module, or several.
         require_questions: refuse passages without questions.
         max_words: the size of the passages a document is cut to.
-        max_bytes: the largest document read; data files have no limit.
+        max_bytes: the largest document read; of a data file up to 256 MiB are.
 
     Raises:
         FormatError: a data file has the wrong form; the first few bad records are listed.
@@ -167,11 +197,11 @@ def _passages(source: str | Path, max_words: int, max_bytes: int) -> list[_Passa
     if isinstance(source, str) and source.startswith(CORPUS_PREFIX):
         return _checked(_json_records(_corpus_file(source)), source)
     path = Path(source)
-    if path.is_dir():
-        return [form for each in documents_in(path) for form in _document_passages(each, max_words, max_bytes)]
-    if not path.exists():
+    if is_there(path) and path.is_dir():
+        return _folder_passages(path, max_words, max_bytes)
+    if not is_there(path):
         fix = f"check the path; the project's own passages are called {_corpus_names()}"
-        raise DocumentError("the file or folder does not exist", where=path, fix=fix)
+        raise DocumentError("the file or folder does not exist", where=in_line(path, 200), fix=fix)
     suffix = path.suffix.lower()
     if suffix in DATA_SUFFIXES:
         return _checked(_jsonl_records(path) if suffix == ".jsonl" else _json_records(path), path)
@@ -196,17 +226,46 @@ def documents_in(folder: Path) -> list[Path]:
     """The documents under a folder in the order of their paths, hidden files and folders left out."""
     found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in DOCUMENT_SUFFIXES and path.is_file()]
     found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if found and (others := _others(folder, found)):
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        _LOG.warning("not read, no document: %s%s", in_line(", ".join(others[:_SHOWN])), more)
     if not found:
         fix = "put files in it that end in " + " ".join(DOCUMENT_SUFFIXES)
         raise DocumentError("the folder holds no documents", where=folder, fix=fix)
     return found
 
 
+def _others(folder: Path, documents: list[Path]) -> list[str]:
+    """The files of a folder that are not read, hidden ones left out."""
+    known = set(documents)
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in known]
+    names = [path.relative_to(folder) for path in paths]
+    return [str(name) for name in names if not any(part.startswith(".") for part in name.parts)]
+
+
+def _folder_passages(folder: Path, max_words: int, max_bytes: int) -> list[_PassageForm]:
+    """The passages of a folder's documents; one that is empty is named and left out."""
+    forms: list[_PassageForm] = []
+    for path in documents_in(folder):
+        if is_blank(path):
+            _LOG.warning("left out, it is empty: %s", in_line(path))
+            continue
+        forms += _document_passages(path, max_words, max_bytes)
+    if not forms:
+        raise DocumentError("every document of the folder is empty", where=folder, fix="put text in them")
+    return forms
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a document has nothing in it but white space; only small ones are looked at."""
+    return path.stat().st_size < _BLANK and not path.read_bytes().strip()
+
+
 def _document_passages(path: Path, max_words: int, max_bytes: int) -> list[_PassageForm]:
     """The passages of a text or Markdown file."""
     text = read_document(path, max_bytes=max_bytes)
     markdown = path.suffix.lower() in MARKDOWN_SUFFIXES
-    title = re.sub(r"[\s_-]+", " ", path.stem).strip() or path.name
+    title = re.sub(r"[\s_-]+", " ", readable(path.stem)).strip() or readable(path.name)
     try:
         passages = split_document(text, title=title, markdown=markdown, max_words=max_words)
     except DocumentError as error:
@@ -214,19 +273,32 @@ def _document_passages(path: Path, max_words: int, max_bytes: int) -> list[_Pass
     return [_PassageForm(title=passage.title, context=passage.text) for passage in passages]
 
 
+def readable(name: str) -> str:
+    """A file's name as text: one that is not UTF-8 is taken for Latin-1, as old archives hold them."""
+    data = os.fsencode(name)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def _json_records(path: Path) -> Iterator[tuple[str, Any]]:
     """The place and content of each record of a JSON file, in any of the accepted forms."""
-    try:
-        data = json.loads(read_document(path, max_bytes=None))
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise FormatError(f"the file is not valid JSON: {error.msg}", where=where, fix="correct it there") from None
-    except (RecursionError, ValueError):
-        raise FormatError(f"the file's JSON cannot be read: {_UNREADABLE}", where=path, fix=_FORM) from None
+    text = read_document(path, max_bytes=MAX_DATA_BYTES)
+    if text.count("\n") and _is_object(text.lstrip().partition("\n")[0]):
+        return _jsonl_records(path)  # lines under another name, as pandas and the `datasets` library write them
+    data = _DATA.parse_json(text, path)
     if isinstance(data, dict) and "data" in data:
         return _nested_records(data["data"], path)
     items = [data] if isinstance(data, dict) else _listed(data, path)
     return ((f"record {number}", item) for number, item in enumerate(items, 1))
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json_value(line), dict)
+    except Unreadable:
+        return False
 
 
 def _nested_records(data: Any, path: Path) -> Iterator[tuple[str, Any]]:
@@ -244,14 +316,13 @@ def _nested_records(data: Any, path: Path) -> Iterator[tuple[str, Any]]:
 
 def _jsonl_records(path: Path) -> Iterator[tuple[str, Any]]:
     """The place and content of each line that is not blank."""
-    for number, line in enumerate(read_document(path, max_bytes=None).split("\n"), 1):
+    for number, line in enumerate(read_document(path, max_bytes=MAX_DATA_BYTES).split("\n"), 1):
         try:
             if line.strip():
-                yield f"line {number}", json.loads(line)
-        except json.JSONDecodeError as error:
-            yield f"line {number}, column {error.colno}", _Bad(f"not valid JSON: {error.msg}")
-        except (RecursionError, ValueError):
-            yield f"line {number}", _Bad(f"not readable as JSON: {_UNREADABLE}")
+                yield f"line {number}", json_value(line)
+        except Unreadable as error:
+            column = error.place.partition(", ")[2]
+            yield f"line {number}, {column}" if column else f"line {number}", _Bad(error.reason)
 
 
 def _listed(data: Any, path: Path) -> list[Any]:
@@ -275,7 +346,19 @@ def _checked(records: Iterable[tuple[str, Any]], source: object) -> list[_Passag
         raise FormatError(what, where=_list_first(bad, source), fix=f"correct or remove them; {_FORM}")
     if not good:
         raise FormatError("the file holds no records", where=source, fix=_FORM)
-    return good
+    return _together(good)
+
+
+def _together(forms: list[_PassageForm]) -> list[_PassageForm]:
+    """Rows of one question each, put together where they follow each other with the same passage."""
+    joined: list[_PassageForm] = []
+    for form in forms:
+        last = joined[-1] if joined else None
+        if last and last.one_question and form.one_question and last.context == form.context:
+            last.questions.extend(form.questions)
+        else:
+            joined.append(form)
+    return joined
 
 
 def _problem(error: ErrorDetails) -> str:
@@ -303,11 +386,11 @@ def _list_first(places: list[str], source: object) -> str:
 def _with_ids(passages: list[_PassageForm]) -> list[Context]:
     """The passages as contexts; no two contexts and no two questions have the same id."""
     contexts = []
-    used: set[str] = set()
-    used_by_questions: set[str] = set()
+    used: dict[str, int] = {}
+    used_by_questions: dict[str, int] = {}
     for form in passages:
         digest = hashlib.sha256(form.context.encode()).hexdigest()[:8]
-        name = _unused(form.id or f"{slug(form.title)}-{digest}", used)
+        name = _unused(form.id or f"{slug(form.title, 'passage')}-{digest}", used)
         questions = tuple(
             Question(_unused(each.id or f"{name}/q{number}", used_by_questions), each.question, each.answers)
             for number, each in enumerate(form.questions, 1)
@@ -316,17 +399,12 @@ def _with_ids(passages: list[_PassageForm]) -> list[Context]:
     return contexts
 
 
-def _unused(name: str, used: set[str]) -> str:
-    """``name``, or ``name-2``, ``name-3``, ... if it is in ``used``; it is added there."""
-    free, number = name, 1
+def _unused(name: str, used: dict[str, int]) -> str:
+    """``name``, or ``name-2``, ``name-3``, ... if it is in ``used``, which knows the last number of each."""
+    free, number = name, used.get(name, 0)
     while free in used:
         number += 1
-        free = f"{name}-{number}"
-    used.add(free)
+        free = f"{name}-{number + 1}"
+    used[name] = number
+    used.setdefault(free, 0)
     return free
-
-
-def slug(title: str) -> str:
-    """A short ASCII name that is safe in file names: "Mount Kérrigal" to "mount-kerrigal"."""
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or "passage"

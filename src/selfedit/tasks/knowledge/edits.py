@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from selfedit.config import DirectiveSettings, EditSettings
+from selfedit.grading.thoughts import without_thoughts
 
 MAX_LINE = 1000
 """Characters of a line that are kept."""
@@ -63,7 +64,10 @@ class ParsedEdit:
 def parse_edit(text: str, settings: EditSettings) -> ParsedEdit:
     """Read a self-edit; never raises, whatever the text."""
     dropped: dict[str, int] = {}
-    rows = [_clean(row) for row in text.splitlines()]
+    spoken = without_thoughts(text)
+    if len(spoken) < len(text):
+        dropped["thoughts"] = 1
+    rows = [_clean(row) for row in spoken.splitlines()]
     if settings.format == "chain-of-thought":
         rows = _after_thoughts(rows)
     found: dict[str, Any] = {}

@@ -8,21 +8,19 @@ be gzipped (``.json.gz``). Several records of one passage add up. The texts are 
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from selfedit.errors import DataError, FormatError
+from selfedit.storage.bounded import BoundedReader
+from selfedit.storage.files import hash_file
 from selfedit.tasks.task import Context
 
 _FORM = 'a record looks like {"context": "the passage", "self_edits": ["...", "..."]}, or has "id" for "context"'
 _SHOWN = 3
-MAX_BYTES = 2**30
-"""Of the unpacked file: a gzip bomb ends here."""
+_READER = BoundedReader("the file of self-edits", fix=_FORM, max_bytes=2**30)
 
 
 @dataclass(frozen=True)
@@ -69,54 +67,27 @@ def read_self_edits(path: str | Path, *, fix: str = _FORM) -> SelfEditFile:
         FormatError: a record has not the form above; the message names it.
     """
     path = Path(path)
-    try:
-        packed = path.read_bytes()
-        text = (_unpacked(packed) if path.suffix == ".gz" else packed).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"the file of self-edits cannot be read: {reason}", where=path, fix=fix) from error
+    reader = replace(_READER, fix=fix)
+    text = reader.text(path)
     lines = path.name.removesuffix(".gz").endswith(".jsonl")
-    records = tuple(_checked(_lines(text, path) if lines else _listed(text, path), path))
+    records = tuple(_checked(_READER.json_lines(text, path) if lines else _listed(text, path)))
     if not records:
         raise DataError("the file holds no self-edits", where=path, fix=_FORM)
-    return SelfEditFile(path, records, hashlib.sha256(packed).hexdigest())
-
-
-def _unpacked(packed: bytes) -> bytes:
-    from io import BytesIO
-
-    with gzip.open(BytesIO(packed)) as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise OSError(f"it unpacks to more than {MAX_BYTES} bytes")
-    return data
-
-
-def _lines(text: str, path: Path) -> Iterable[tuple[str, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"line {number}", _json(line, f"{path}, line {number}")
+    return SelfEditFile(path, records, hash_file(path))
 
 
 def _listed(text: str, path: Path) -> Iterable[tuple[str, Any]]:
-    data = _json(text, str(path))
+    data = _READER.parse_json(text, path)
     if not isinstance(data, list):
         raise FormatError("the file does not hold a list of records", where=path, fix=_FORM)
-    return ((f"record {number}", record) for number, record in enumerate(data, 1))
+    return ((f"{path}, record {number}", record) for number, record in enumerate(data, 1))
 
 
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"not valid JSON: {error}", where=where, fix=_FORM) from None
-
-
-def _checked(records: Iterable[tuple[str, Any]], path: Path) -> Iterable[Mapping[str, Any]]:
-    for place, record in records:
+def _checked(records: Iterable[tuple[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    for where, record in records:
         named = isinstance(record, dict) and any(isinstance(record.get(key), str) for key in ("context", "id"))
         if not named or not all(isinstance(t, str) for t in _texts(record)) or not _texts(record):
-            raise FormatError("this is no record of self-edits", where=f"{path}, {place}", fix=_FORM)
+            raise FormatError("this is no record of self-edits", where=where, fix=_FORM)
         yield record
 
 

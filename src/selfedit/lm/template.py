@@ -1,0 +1,232 @@
+"""Chat templates of models nobody vouches for: rendered as transformers renders them, within bounds.
+
+A template is a program. Sandboxed as transformers sandboxes it, it can still loop for hours, recurse, or double a text
+until the memory is full. Here every turn of a loop and every call is a step, every letter that is put together or
+written is counted, and numbers that sizes are made of are small; a template that goes over a bound is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache, wraps
+from typing import Any
+
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+MAX_TEMPLATE = 2**18
+MAX_STEPS = 300_000
+MAX_LETTERS = 2**25
+_MAX_NUMBER = 100_000
+_MAX_PRODUCT = 10**8
+_MAX_BITS = 4096
+
+TODAY = datetime(2024, 7, 26)
+"""The date a template is told: Llama 3's own fallback. A prompt must be the same tomorrow."""
+
+
+class OverLimit(Exception):
+    """A template went over a bound."""
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """What a chat template makes of these values.
+
+    Raises:
+        TemplateError: the template refuses them (`raise_exception`), or is none.
+        OverLimit: it went over a bound of this module.
+        Exception: whatever else a template's expressions raise.
+    """
+    if len(template) > MAX_TEMPLATE:
+        raise OverLimit(f"it has {len(template):,} letters, more than {MAX_TEMPLATE:,}")
+    compiled, environment = _compiled(template)
+    environment.begin()
+    return "".join(compiled.generate(**values))
+
+
+@lru_cache(maxsize=16)
+def _compiled(template: str) -> tuple[Any, _Bounded]:
+    environment = _Bounded(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    return environment.from_string(_Counting().visit(environment.parse(template))), environment
+
+
+class _Generation(Extension):
+    """``{% generation %}``, which marks what an assistant says, writes what stands in it."""
+
+    tags = {"generation"}  # noqa: RUF012 - as jinja2 declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """The block's own nodes."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Bounded(ImmutableSandboxedEnvironment):
+    """transformers' environment with a budget, which begins anew with each rendering and is each thread's own."""
+
+    intercepted_binops = frozenset(("+", "*", "**", "%"))
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._budget = threading.local()
+        self.filters = {name: self._checked(each) for name, each in self.filters.items()}
+        self.filters |= {"tojson": self._checked(_to_json), "join": self._join}
+        del self.globals["lipsum"]
+        self.globals |= {"raise_exception": _refuse, "strftime_now": TODAY.strftime}
+
+    def begin(self) -> None:
+        """A new rendering."""
+        self._budget.steps, self._budget.letters = 0, 0
+
+    def step(self) -> str:
+        """One turn of a loop, one call; writes nothing."""
+        self._budget.steps += 1
+        if self._budget.steps > MAX_STEPS:
+            raise OverLimit(f"it takes more than {MAX_STEPS:,} steps")
+        return ""
+
+    def bounded(self, items: Iterable[Any]) -> Iterator[Any]:
+        """What a loop goes through, counted."""
+        for item in items:
+            self.step()
+            yield item
+
+    def weighed(self, value: Any) -> Any:
+        """A value that was put together or is written, counted."""
+        self._charge(len(value) if isinstance(value, str | list | tuple) else 0)
+        return value
+
+    def joined(self, *values: Any) -> str:
+        """``a ~ b``."""
+        texts = [str(value) for value in values]
+        self._charge(sum(map(len, texts)))
+        return "".join(texts)
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """``+ * ** %`` of values that stay small."""
+        self.step()
+        if operator == "**" and (not _is_small(right, 64) or not _is_small(left, _MAX_NUMBER)):
+            raise OverLimit("it takes a high power")
+        if operator == "*":
+            self._check_product(left, right)
+        if operator == "%" and isinstance(left, str):
+            _check_format(left)
+        return self.weighed(super().call_binop(context, operator, left, right))
+
+    def call(self, context: Any, function: Any, /, *values: Any, **named: Any) -> Any:
+        """Every call a template makes of its own."""
+        self.step()
+        subject = getattr(function, "__self__", None)
+        if isinstance(subject, str):
+            if len(values) == 1 and getattr(function, "__name__", "") == "join":
+                return self._join(values[0], subject)
+            _check_arguments((subject, *values, *named.values()))
+        return self.weighed(super().call(context, function, *values, **named))  # pyright: ignore[reportCallIssue]
+
+    def wrap_str_format(self, value: Any) -> Any:
+        """``str.format`` as the sandbox has it."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is not None:
+            _check_format(value.__self__)
+        return wrapped
+
+    def _checked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)  # keeps jinja2's mark of what is passed in front
+        def checked(*values: Any, **named: Any) -> Any:
+            self.step()
+            _check_arguments((*values, *named.values()))
+            return self.weighed(function(*values, **named))
+
+        return checked
+
+    def _join(self, items: Iterable[Any], between: str = "", attribute: Any = None) -> str:
+        parts: list[str] = []
+        for item in self.bounded(items):
+            value = item if attribute is None else self.getitem(item, attribute)
+            parts += [between, str(value)] if parts else [str(value)]
+            self._charge(len(between) + len(parts[-1]))
+        return "".join(parts)
+
+    def _check_product(self, left: Any, right: Any) -> None:
+        sizes = [len(value) if isinstance(value, str | list | tuple) else None for value in (left, right)]
+        if sizes == [None, None]:
+            if all(isinstance(v, int) for v in (left, right)) and left.bit_length() + right.bit_length() > _MAX_BITS:
+                raise OverLimit("it makes a number of thousands of digits")
+            return
+        times = right if sizes[0] is not None else left
+        self._charge((sizes[0] or sizes[1] or 0) * (abs(times) if isinstance(times, int) else 0))
+
+    def _charge(self, letters: int) -> None:
+        self._budget.letters += letters
+        if self._budget.letters > MAX_LETTERS:
+            raise OverLimit(f"it writes more than {MAX_LETTERS:,} letters")
+
+
+class _Counting(NodeTransformer):
+    """Puts the budget's calls where the environment has no hook: loops, macros, what is written, ``a ~ b``."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:
+        """A loop: over counted items, and counted again within, for a recursive one."""
+        self.generic_visit(node)
+        node.iter = _call("bounded", [node.iter])
+        node.body.insert(0, nodes.Output([_call("step", [])]))
+        return node
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:
+        """A macro may call itself."""
+        self.generic_visit(node)
+        node.body.insert(0, nodes.Output([_call("step", [])]))
+        return node
+
+    def visit_Output(self, node: nodes.Output) -> nodes.Output:
+        """What is written, in the open or into a variable."""
+        self.generic_visit(node)
+        node.nodes = [each if isinstance(each, nodes.TemplateData) else _call("weighed", [each]) for each in node.nodes]
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Call:
+        """``a ~ b``."""
+        self.generic_visit(node)
+        return _call("joined", node.nodes)
+
+
+def _call(name: str, values: list[Any]) -> nodes.Call:
+    return nodes.Call(nodes.EnvironmentAttribute(name), values, [], None, None)
+
+
+def _check_arguments(values: Iterable[Any]) -> None:
+    """Refuse texts and numbers that together make a huge text: ``center``, ``indent``, ``replace``."""
+    values = list(values)
+    texts = sorted((len(value) for value in values if isinstance(value, str)), reverse=True)
+    lines = max((value.count("\n") + 1 for value in values if isinstance(value, str)), default=1)
+    for number in values:
+        if isinstance(number, int) and (abs(number) > _MAX_NUMBER or abs(number) * lines > _MAX_PRODUCT):
+            raise OverLimit("it asks for a text of a huge width")
+    if len(texts) > 1 and texts[0] * texts[1] > _MAX_PRODUCT:
+        raise OverLimit("it puts a long text into another")
+
+
+def _check_format(text: str) -> None:
+    if re.search(r"\d{5}|%[^a-zA-Z%]*\*", text):
+        raise OverLimit("it formats with a huge width")
+
+
+def _is_small(value: Any, most: int) -> bool:
+    return isinstance(value, int | float) and abs(value) <= most
+
+
+def _to_json(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)

@@ -1,0 +1,118 @@
+"""A model folder's own settings, read before any library reads them: what is known is allowed, the rest left out.
+
+``config.json`` may name an attention, a kernel, a precision, a quantisation or code of its own. transformers follows
+some of these even against what its caller asks for, so they are taken out here, or the folder is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from selfedit.errors import ModelFileError
+from selfedit.storage.bounded import BoundedReader
+
+COPY = "copy or fetch the whole folder again"
+_READER = BoundedReader("the model's settings", error=ModelFileError, fix=COPY, max_bytes=2**23, finite=False)
+_INDEX = BoundedReader("The index of the weight files", error=ModelFileError, fix=COPY, max_bytes=2**26)
+_TABLES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json")
+_OURS = re.compile(
+    r"_.*|.*_implementation|auto_map|dtype|torch_dtype|.*kernel.*|trust_remote_code|custom_.*|base_model_.*"
+)
+"""Keys that would choose for us, or name code."""
+_MAX_TEMPLATE_BYTES = 2**20
+
+_Width = Annotated[int, Field(ge=1, le=2**20)]
+_Layers = Annotated[int, Field(ge=1, le=2**8)]
+_Heads = Annotated[int, Field(ge=1, le=2**10)]
+
+
+class _Settings(BaseModel):
+    """The entries that sizes and arithmetic come from; transformers checks the others against its own classes."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    model_type: str
+    hidden_size: _Width | None = None
+    intermediate_size: _Width | None = None
+    head_dim: _Width | None = None
+    num_hidden_layers: _Layers | None = None
+    n_layer: _Layers | None = None
+    n_layers: _Layers | None = None
+    num_layers: _Layers | None = None
+    num_attention_heads: _Heads | None = None
+    num_key_value_heads: _Heads | None = None
+    vocab_size: Annotated[int, Field(ge=1, le=2**24)] | None = None
+    max_position_embeddings: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    rms_norm_eps: Annotated[float, Field(gt=0, lt=1)] | None = None
+    layer_norm_eps: Annotated[float, Field(gt=0, lt=1)] | None = None
+    initializer_range: Annotated[float, Field(ge=0, le=100)] | None = None
+    rope_theta: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    layer_types: list[str] | None = None
+    is_encoder_decoder: bool | None = None
+
+
+class _Generation(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+    eos_token_id: int | list[int] | None = None
+
+
+def shards(index: Path) -> list[str]:
+    """The files that ``model.safetensors.index.json`` names, all of its own folder.
+
+    Raises:
+        ModelFileError: it cannot be read, or names a file elsewhere.
+    """
+    return sorted(set(_INDEX.shape(_INDEX.json(index), _Index, index).weight_map.values()))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What ``config.json`` says, without what would choose an attention, a precision, a kernel or code.
+
+    Raises:
+        ModelFileError: it cannot be read, has impossible sizes, or is of a model that is not read: quantised, of
+            several parts, an encoder with a decoder, or with an adapter beside it.
+    """
+    path = folder / "config.json"
+    values = _READER.shape(_READER.json(path), dict[str, Any], path)
+    _READER.shape(values, _Settings, path)
+    if values.get("quantization_config") or values.get("compression_config"):
+        fix = "use the checkpoint that this one was made from, in float32, bfloat16 or float16"
+        raise ModelFileError("quantised checkpoints are not read", where=path, fix=fix)
+    parts = [name for name, value in values.items() if name.endswith("_config") and _is_model(value)]
+    if values.get("is_encoder_decoder") or parts:
+        what = f"a model of kind {values['model_type'][:40]!r} is not supported: it is not one plain decoder"
+        raise ModelFileError(what, where=path, fix="use a language model such as Llama, Qwen2.5 or SmolLM2")
+    return {name: value for name, value in values.items() if not _OURS.fullmatch(name)}
+
+
+def check_tables(folder: Path) -> None:
+    """Look at the small files beside the weights that transformers reads for itself.
+
+    Raises:
+        ModelFileError: one is no object of a bounded size, or an adapter lies among them.
+    """
+    for path in (folder / name for name in _TABLES):
+        if path.is_file():
+            form = _Generation if path.name == "generation_config.json" else dict[str, Any]
+            _READER.shape(_READER.json(path), form, path)
+    if (folder / "adapter_config.json").exists():
+        what = "an adapter lies beside the model, which would change what it answers"
+        raise ModelFileError(
+            what, where=folder, fix="move adapter_config.json and its weights to a folder of their own"
+        )
+    template = folder / "chat_template.jinja"
+    if template.is_file() and template.stat().st_size > _MAX_TEMPLATE_BYTES:
+        raise ModelFileError("the chat template is too long", where=template, fix=COPY)
+
+
+class _Index(BaseModel):
+    """Which file holds each tensor."""
+
+    weight_map: dict[str, Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]{0,199}\.safetensors$")]]
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, dict) and bool({"model_type", "hidden_size"} & value.keys())

@@ -1,0 +1,81 @@
+"""How long a text is, in words, and where it may be cut: between sentences, words, and never inside a letter.
+
+**How size is counted.** In words, one for each run of letters between white space. Scripts written without spaces are
+counted by the letter with its marks: each Chinese, Japanese, Thai, Lao, Khmer, Burmese or Tibetan one is a word, three
+Hangul syllables are one (about the length of a Korean word). Any other run counts one for each 24 characters begun, so
+that a line of encoded data does not pass for one word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_HAN_KANA = r"\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+_HANGUL = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
+_UNSPACED = r"\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaadf"
+"""Thai, Lao, Tibetan, Burmese, Khmer, and the scripts of their neighbours."""
+
+
+def _marks() -> str:
+    """Everything that belongs to the letter before it, as ranges of a character class: marks, joiners, variants."""
+    codes = [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M"]
+    codes += [0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0100, 0xE01F0)]
+    ranges: list[list[int]] = []
+    for code in codes:
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+_MARKS = _marks()
+_STACKED = r"(?:\u1039[\u1000-\u109f]|\u17d2[\u1780-\u17ff])"
+"""Burmese and Khmer letters written below the one before."""
+_UNIT = re.compile(
+    rf"(?:[{_HAN_KANA}]|[{_HANGUL}]{{1,3}}|[{_UNSPACED}](?:{_STACKED}|[{_MARKS}])*)[^\w\s{_MARKS}]{{0,3}}"
+    rf"|[^\s{_HAN_KANA}{_HANGUL}{_UNSPACED}]{{1,24}}(?:[{_MARKS}]|(?<=\u200d)\S)*"
+)
+# It begins where a run of stops begins: from each place within a long run it would be read again.
+_SENTENCE_END = re.compile(r"""(?<![.!?…])[.!?…]+["'”’)\]]*\s+|[。！？｡।॥။។༎]+["'”’」』）]*\s*|\n+""")
+_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:\w|Mr|Mrs|Ms|Dr|Prof|St|No|vs|cf|approx|e\.g|i\.e|Fig|Inc|Ltd|Jr|Sr)$")
+_WRAPPED_CJK = re.compile(rf"(?<=[{_HAN_KANA}。！？、，])\v(?=[{_HAN_KANA}])")
+_MAX_HEADING = 30  # words; a longer "heading" is a paragraph that happens to stand above a line of dashes
+
+WORD = re.compile(r"\w")
+"""Something to read; a passage without one is none."""
+
+
+def word_count(text: str) -> int:
+    """The size of ``text`` in words, by the rule at the top of this module."""
+    return sum(1 for _ in _UNIT.finditer(text))
+
+
+def units(word: str) -> list[str]:
+    """A long word in pieces of one unit of `word_count` each, white space with the piece beside it."""
+    return re.findall(rf"\s*(?:{_UNIT.pattern})\s*", word)
+
+
+def sentences(text: str) -> list[str]:
+    """``text`` cut behind each sentence and line; joined together again the pieces are ``text`` itself."""
+    pieces, start = [], 0
+    for match in _SENTENCE_END.finditer(text):
+        after = text[match.end() : match.end() + 1]
+        abbreviated = match[0].startswith(".") and _ABBREVIATION.search(
+            text[max(0, match.start() - 12) : match.start()]
+        )
+        if not (after.islower() or abbreviated) or "\n" in match[0]:
+            pieces.append(text[start : match.end()])
+            start = match.end()
+    return [*pieces, text[start:]] if start < len(text) else pieces
+
+
+def is_heading(line: str) -> bool:
+    """Whether a line with a line of ``===`` below it is short enough to be a heading."""
+    return bool(WORD.search(line)) and word_count(line) <= _MAX_HEADING
+
+
+def soften(text: str) -> str:
+    """Soft line breaks (``\\v`` here) to a space, or to nothing between Chinese or Japanese characters."""
+    return _WRAPPED_CJK.sub("", text).replace("\v", " ")

@@ -1,0 +1,176 @@
+# ruff: noqa: E501 - one hostile folder a line
+"""Model folders that nobody vouches for: read right, or one error of ours in time; nothing of theirs is executed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from selfedit.errors import ModelFileError
+from selfedit.lm.chat import chat_prompt
+from selfedit.lm.load import load
+
+Change = Callable[[Path], None]
+
+
+def in_json(name: str, **values: Any) -> Change:
+    """Set entries of one of the folder's JSON files."""
+
+    def change(folder: Path) -> None:
+        path = folder / name
+        known = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(known | values))
+
+    return change
+
+
+def instead(name: str, content: str) -> Change:
+    return lambda folder: (folder / name).write_text(content) and None
+
+
+def template(text: str) -> Change:
+    return instead("chat_template.jinja", text)
+
+
+def weights(change: Callable[[torch.Tensor], torch.Tensor]) -> Change:
+    def changed(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        name = "model.layers.0.self_attn.q_proj.weight"
+        save_file(tensors | {name: change(tensors[name])}, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return changed
+
+
+def quantised(method: str) -> Change:
+    return in_json("config.json", quantization_config={"quant_method": method, "bits": 4, "load_in_4bit": True})
+
+
+HOSTILE: dict[str, Change] = {
+    **{
+        f"{key}={value!r}": in_json("config.json", **{key: value})
+        for key, value in (
+            ("hidden_size", -1),
+            ("hidden_size", 10**30),
+            ("intermediate_size", 1.5),
+            ("layer_types", 5),
+            ("num_attention_heads", 0),
+            ("num_attention_heads", 7),
+            ("num_hidden_layers", 10**7),
+            ("num_hidden_layers", "two"),
+            ("num_hidden_layers", 250),
+            ("rms_norm_eps", "nan"),
+            ("rms_norm_eps", float("nan")),
+            ("vocab_size", 10**12),
+            ("model_type", "no-such-kind"),
+            ("model_type", 5),
+            ("rope_parameters", 5),
+            ("rope_parameters", {"rope_type": "nope"}),
+            ("hidden_act", "no-such-activation"),
+            ("max_position_embeddings", -5),
+            ("text_config", {"model_type": "llama"}),
+            ("is_encoder_decoder", True),
+        )
+    },
+    **{f"quantised by {method}": quantised(method) for method in ("awq", "bitsandbytes", "gptq", "torchao", "x")},
+    "settings that are a list": instead("config.json", "[]"),
+    "settings nested": instead("config.json", "[" * 5000 + "]" * 5000),
+    "tokenizer settings that are a list": instead("tokenizer_config.json", "[]"),
+    "a tokenizer that is a list": instead("tokenizer.json", "[]"),
+    "a tokenizer cut short": instead("tokenizer.json", '{"version": "1.0", "model": {'),
+    "generation settings of other types": instead("generation_config.json", '{"eos_token_id": "x"}'),
+    "an adapter beside the model": instead("adapter_config.json", '{"peft_type": "LORA"}'),
+    "an index with a number": instead("model.safetensors.index.json", '{"weight_map": {"a": 1}}'),
+    "an index with a long name": instead("model.safetensors.index.json", '{"weight_map": {"a": "%s"}}' % ("x" * 300)),
+    "an index that leads outside": instead(
+        "model.safetensors.index.json", '{"weight_map": {"a": "../model.safetensors"}}'
+    ),
+    "a list of files of other types": instead("selfedit-manifest.json", '{"source": "x", "files": {"a": {"size": "2"}}}'),
+    "weights that are no numbers": weights(lambda tensor: torch.full_like(tensor, float("nan"))),
+    "weights that are infinite": weights(lambda tensor: torch.full_like(tensor, float("inf"))),
+    "whole numbers as weights": weights(lambda tensor: tensor.to(torch.int8)),
+    "weights of another shape": weights(lambda tensor: tensor[:1].clone()),
+    "weights cut short": lambda folder: (folder / "model.safetensors").write_bytes(
+        (folder / "model.safetensors").read_bytes()[:5000]
+    ) and None,
+    "a template of two loops": template("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"),
+    "a template that divides by zero": template("{{ 1 / 0 }}"),
+    "a template that includes a file": template("{% include '/etc/passwd' %}"),
+    "a template that imports a file": template("{% import '/etc/passwd' as x %}"),
+    "a template that multiplies": template("{{ 'a' * 10**12 }}"),
+    "a template that calls itself": template("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
+    "a template of two types": template("{{ 1 + 'a' }}"),
+    "a template that refuses everything": template("{{ raise_exception('no') }}"),
+    "a template that is none": template("{% for %}"),
+    "a template that looks about": template("{{ ''.__class__.__mro__ }}"),
+    "a template of megabytes": template("x" * 2_000_000),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_folder_ends_in_one_error(folder: Path, change: Change) -> None:
+    change(folder)
+    started = time.process_time()
+    with pytest.raises(ModelFileError):
+        load(str(folder))
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"_attn_implementation": "eager"},
+        {"attn_implementation": "kernels-community/flash-attn"},
+        {"_attn_implementation_internal": "kernels-community/flash-attn"},
+        {"_experts_implementation": "kernels-community/moe"},
+        {"dtype": "nope"},
+        {"torch_dtype": "float16"},
+        {"auto_map": {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}},
+        {"use_kernels": True},
+    ],
+)
+def test_a_folder_does_not_choose_for_us(folder: Path, entry: dict[str, Any], tiny_folder: Path) -> None:
+    (folder / "evil.py").write_text("raise SystemExit('executed')")
+    in_json("config.json", **entry)(folder)
+    lm, expected = load(str(folder)), load(str(tiny_folder))
+    assert lm.model.config._attn_implementation == "selfedit" and lm.dtype == torch.float32
+    assert chat_prompt(lm, "Who?") == chat_prompt(expected, "Who?")
+    for ours, theirs in zip(lm.model.parameters(), expected.model.parameters(), strict=True):
+        assert ours.dtype == torch.float32 and torch.equal(ours, theirs)
+
+
+def test_a_tokenizer_with_more_ids_than_rows(folder: Path) -> None:
+    lm = load(str(folder))
+    lm.tokenizer.add_tokens(["<one-more>"])
+    lm.tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelFileError, match=r"no row for.*<one-more>"):
+        load(str(folder))
+
+
+def test_an_empty_system_message_is_none(folder: Path) -> None:
+    template(
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+    )(folder)
+    lm = load(str(folder))
+    assert chat_prompt(lm, "Who?", "") == chat_prompt(lm, "Who?")
+
+
+def test_named_templates_without_a_default_are_one_message(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    named = [{"name": name, "template": "{{ messages[0].content }}"} for name in ("rag", "tool_use")]
+    in_json("tokenizer_config.json", chat_template=named)(folder)
+    with pytest.raises(ModelFileError, match="template"):
+        load(str(folder))
