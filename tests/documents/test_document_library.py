@@ -153,12 +153,12 @@ def test_two_documents_of_one_name_or_one_text(documents, settings, tmp_path: Pa
 
 
 def test_a_copy_and_an_empty_document_are_named_and_left_out(documents, caplog) -> None:
-    (documents / "vell-copy.md").write_text(TEXTS["vell.md"])
+    (documents / "zell-copy.md").write_text(TEXTS["vell.md"])
     (documents / "todo.md").write_text(" \n")
     found = read_documents([documents])
     assert sorted(document.name for document in found) == sorted({*TEXTS} - {"todo.md"})
     assert "it is empty" in caplog.text and "todo.md" in caplog.text
-    assert "says the same as" in caplog.text and "vell-copy.md" in caplog.text
+    assert "says the same as" in caplog.text and "zell-copy.md" in caplog.text
 
 
 def test_what_is_no_library(tmp_path: Path) -> None:
