@@ -42,7 +42,7 @@ def test_f1_threshold() -> None:
 
 
 def test_unknown_grader_names_the_known() -> None:
-    with pytest.raises(UsageError, match=r"calibrated, contains, exact, f1"):
+    with pytest.raises(UsageError, match=r"calibrated, concise, contains, exact, f1"):
         get_grader("gut feeling")
 
 

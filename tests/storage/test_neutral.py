@@ -96,3 +96,8 @@ def test_every_name_has_a_file_of_its_own(one: str, other: str) -> None:
 
 def test_a_surrogate_and_a_long_name_have_files() -> None:
     assert len(file_name("x" * 10_000)) < 60 and len(file_name("\ud800/../" * 99)) < 60
+
+
+def test_a_number_that_would_begin_a_list_is_text() -> None:
+    assert in_markdown("0) first", starts_line=True) == r"0\) first"
+    assert in_markdown("12. first", starts_line=True) == r"12\. first"

@@ -15,7 +15,7 @@ from html import escape
 _UNSHOWN = "\ufffd"
 _MARKUP = re.compile(r"[\\`*~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|<")
 _ENTITY = re.compile(r"&(?=#?\w{1,32};)")
-_LINE_MARKUP = re.compile(r"^(?=#{1,6}(?:\s|$)|[>+=-]|\d{1,9}[.)])")
+_LINE_MARKUP = re.compile(r"^(?:(?=#{1,6}(?:\s|$)|[>+=-])|(\d{1,9})(?=[.)]))")
 _FORMULA = ("=", "+", "-", "@")
 
 
@@ -40,7 +40,11 @@ def in_markdown(text: object, *, starts_line: bool = False) -> str:
     """
     plain = _ENTITY.sub("&amp;", _shown(str(text), " "))
     plain = _MARKUP.sub(lambda mark: "&lt;" if mark[0] == "<" else f"\\{mark[0]}", plain)
-    return _LINE_MARKUP.sub(r"\\", plain.lstrip()) if starts_line else plain.replace("|", r"\|")
+    return (
+        _LINE_MARKUP.sub(lambda mark: f"{mark[1] or ''}\\", plain.lstrip())
+        if starts_line
+        else plain.replace("|", r"\|")
+    )
 
 
 def in_html(text: object) -> str:
