@@ -104,3 +104,17 @@ def test_the_real_models_turns_are_its_templates(smollm2: LanguageModel) -> None
     ids, mask = chat_turns(smollm2, TURNS)
     assert ids == template_ids(smollm2, messages(TURNS))
     assert smollm2.tokenizer.decode(list(compress(ids, mask))) == "".join(f"{a}<|im_end|>" for _, a in TURNS)
+
+
+def test_an_empty_system_message_keeps_the_templates_own_out_and_is_left_out_where_it_is_refused(
+    tiny_lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, empty = chat_prompt(tiny_lm, "Who?"), chat_prompt(tiny_lm, "Who?", system="")
+    assert empty != own
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + (
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    )
+    monkeypatch.setattr(tiny_lm.tokenizer, "chat_template", refusing)
+    assert chat_prompt(tiny_lm, "Who?", system="") == chat_prompt(tiny_lm, "Who?")
+    with pytest.raises(UsageError, match="no system"):
+        chat_prompt(tiny_lm, "Who?", system="be brief")

@@ -130,7 +130,7 @@ def _eos(lm: LanguageModel) -> int:
 
 
 def _messages(turns: Sequence[tuple[str, str | None]], system: str | None) -> list[Message]:
-    messages = [] if not system else [{"role": "system", "content": system}]
+    messages = [] if system is None else [{"role": "system", "content": system}]
     for user, assistant in turns:
         messages.append({"role": "user", "content": user})
         if assistant is not None:
@@ -147,6 +147,9 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     except TemplateSyntaxError as error:
         raise _broken(error) from error
     except TemplateError as error:
+        if messages[0] == {"role": "system", "content": ""} and len(messages) > 1:
+            # It says nothing; where a template has a message of its own, it is there to keep that one out.
+            return _render(tokenizer, messages[1:])
         what = f"The model's chat template refuses these messages: {error}"
         raise UsageError(what, fix="leave out the system message, or choose a model with another template") from error
     except Exception as error:  # a template is a program: it can fail in every way there is
