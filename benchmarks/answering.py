@@ -1,6 +1,7 @@
 """Decoding side by side: this library's, and transformers' ``generate`` under PEFT.
 
-Nothing ends a text here but its length, so that all contestants write equally many tokens, and all decode greedily. The
+Nothing ends a text here but its length, so that all contestants write equally many tokens, and all
+decode greedily. The
 adapters are random: what they say does not matter, what they cost does.
 """
 
@@ -29,12 +30,20 @@ NONE = -1
 def random_adapter(shape: Shape, spec: LoraSpec, number: int) -> Adapter:
     """An adapter of small random matrices, the same for the same number."""
     generator = torch.Generator().manual_seed(number)
-    homes = {"q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "o_proj": "self_attn"}
+    homes = {
+        "q_proj": "self_attn",
+        "k_proj": "self_attn",
+        "v_proj": "self_attn",
+        "o_proj": "self_attn",
+    }
     tensors = {}
     for layer in range(shape.layers):
         for target in spec.targets:
             into, out = shape.modules[target]
-            a, b = (0.01 * torch.randn(size, generator=generator) for size in ((spec.rank, into), (out, spec.rank)))
+            a, b = (
+                0.01 * torch.randn(size, generator=generator)
+                for size in ((spec.rank, into), (out, spec.rank))
+            )
             tensors[f"model.layers.{layer}.{homes.get(target, 'mlp')}.{target}"] = (a, b)
     return Adapter(spec, tensors)
 
@@ -42,7 +51,9 @@ def random_adapter(shape: Shape, spec: LoraSpec, number: int) -> Adapter:
 def to_answer(
     lm: LanguageModel, work: BenchWork, rows: Sequence[Sequence[int]], spec: LoraSpec
 ) -> tuple[LanguageModel, list[tuple[int, ...]], list[Adapter | None]]:
-    """A model that no token ends, and of every row (adapter, inner loop, question) its prompt and its adapter."""
+    """A model that no token ends, and of every row (adapter, inner loop, question) its prompt and
+    its adapter.
+    """
     shape = Shape.of(lm.model.config)
     made = {k: random_adapter(shape, spec, k) for k in {row[0] for row in rows} - {NONE}}
     prompts = [work.prompts[loop][question] for _, loop, question in rows]
@@ -62,7 +73,11 @@ def ours(
     generate(endless, prompts[:1], adapters[:1], max_new_tokens=2)
     start = now()
     said = generate(endless, prompts, adapters, max_new_tokens=new_tokens)
-    return {"seconds": now() - start, "tokens": sum(len(c.ids) for c in said), "ids": [list(c.ids) for c in said]}
+    return {
+        "seconds": now() - start,
+        "tokens": sum(len(c.ids) for c in said),
+        "ids": [list(c.ids) for c in said],
+    }
 
 
 def theirs(
@@ -75,7 +90,9 @@ def theirs(
 ) -> dict[str, Any]:
     """One batch after another, left-padded, each under its one adapter."""
     numbers = sorted({row[0] for batch in batches for row in batch} - {NONE})
-    base.generation_config.eos_token_id = None  # min_new_tokens would forbid the token instead of reading past it
+    base.generation_config.eos_token_id = (
+        None  # min_new_tokens would forbid the token instead of reading past it
+    )
     model = _with_adapters(base, spec, numbers) if numbers else base
     _write(model, work, batches[0][:1], 2)
     start = now()
@@ -100,7 +117,9 @@ def _with_adapters(base: Any, spec: LoraSpec, numbers: Sequence[int]) -> Any:
 
 
 @torch.inference_mode()
-def _write(model: Any, work: BenchWork, batch: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
+def _write(
+    model: Any, work: BenchWork, batch: Sequence[Sequence[int]], new_tokens: int
+) -> list[list[int]]:
     prompts = [work.prompts[loop][question] for _, loop, question in batch]
     longest = max(map(len, prompts))
     ids = torch.zeros(len(prompts), longest, dtype=torch.long, device=model.device)

@@ -1,15 +1,19 @@
-"""``bench arithmetic``: what K adapters in one pass cost in operations and bytes, from a model's shape alone.
+"""``bench arithmetic``: what K adapters in one pass cost in operations and bytes, from a model's
+shape alone.
 
-One training step of K adapters, each with ``tokens`` tokens, all of which carry loss. Operations are those of
-`Shape.training_flops`. Bytes are what must cross the memory bus at least once:
+One training step of K adapters, each with ``tokens`` tokens, all of which carry loss. Operations
+are those of `Shape.training_flops`. Bytes are what must cross the memory bus at least once:
 
-- the frozen weights and the head, read forward and read again backward: 2·(N + V·D)·w, whatever K is;
-- an adapter's parameters, gradient and two Adam states: parameters read forward and backward, gradient written and
-  read, states and parameters read and written by AdamW: 10·4·P an adapter (float32);
+- the frozen weights and the head, read forward and read again backward: 2·(N + V·D)·w, whatever K
+is;
+- an adapter's parameters, gradient and two Adam states: parameters read forward and backward,
+  gradient written and read, states and parameters read and written by AdamW: 10·4·P an adapter
+  (float32);
 - activations, written forward and read backward: 2·w·A a token, A from `Shape.activations`.
 
-A step takes at least the longer of operations / peak rate and bytes / bandwidth. While the bytes of the weights are the
-longer part, more adapters in one pass are nearly free; K stops paying where the two meet.
+A step takes at least the longer of operations / peak rate and bytes / bandwidth. While the bytes of
+the weights are the longer part, more adapters in one pass are nearly free; K stops paying where the
+two meet.
 """
 
 from __future__ import annotations
@@ -44,14 +48,19 @@ def arithmetic(
         tokens: of each adapter in a step.
         rank, targets: the adapters'.
         width: bytes of a weight and an activation (2 is bfloat16).
-        tflops: the device's peak, in 10¹² operations a second (an H100's, bfloat16, by its data sheet).
+        tflops: the device's peak, in 10¹² operations a second (an H100's, bfloat16, by its data
+            sheet).
         bandwidth: of its memory, in 10⁹ bytes a second (the same).
 
     Raises:
         UsageError: an unknown model, or a number that is not positive.
     """
     if model not in KNOWN:
-        raise UsageError(f"the shape of {model!r} is not known", where="model", fix=f"choose among {', '.join(KNOWN)}")
+        raise UsageError(
+            f"the shape of {model!r} is not known",
+            where="model",
+            fix=f"choose among {', '.join(KNOWN)}",
+        )
     if min(*ks, tokens, rank, width) < 1 or min(tflops, bandwidth) <= 0:
         raise UsageError("every number of the table must be positive", where="bench arithmetic")
     shape = KNOWN[model]
@@ -72,14 +81,27 @@ def arithmetic(
         "bandwidth": bandwidth,
         "rows": rows,
         "notes": [
-            "ms/adapter: the longer of a step's two times, divided by K; ×: how many times less than with the first K",
-            "GB held: the weights, and of each adapter its parameters, gradients, Adam states and activations",
+            (
+                "ms/adapter: the longer of a step's two times, divided by K; ×: how many times less"
+                " than with the first K"
+            ),
+            (
+                "GB held: the weights, and of each adapter its parameters, gradients, Adam states"
+                " and activations"
+            ),
         ],
     }
 
 
 def _row(
-    shape: Shape, k: int, tokens: int, rank: int, targets: Sequence[str], width: int, tflops: float, bandwidth: float
+    shape: Shape,
+    k: int,
+    tokens: int,
+    rank: int,
+    targets: Sequence[str],
+    width: int,
+    tflops: float,
+    bandwidth: float,
 ) -> dict[str, Any]:
     flops = shape.training_flops(k * tokens, k * tokens, rank, targets)
     parameters = shape.adapter(rank, targets)
@@ -96,8 +118,10 @@ def _row(
         "adapter_bytes": adapters,
         "activation_bytes": activations,
         "bytes": moved,
-        "memory": width * (shape.weights + shape.head)
-        + k * (16 * parameters + width * shape.activations(rank, targets) * tokens),
+        "memory": (
+            width * (shape.weights + shape.head)
+            + k * (16 * parameters + width * shape.activations(rank, targets) * tokens)
+        ),
         "seconds_by_rate": by_rate,
         "seconds_by_bandwidth": by_bus,
         "bound": "rate" if by_rate >= by_bus else "bandwidth",

@@ -1,7 +1,9 @@
-"""A careful one-at-a-time loop with PEFT: what somebody who knows what they do writes without this library.
+"""A careful one-at-a-time loop with PEFT: what somebody who knows what they do writes without this
+library.
 
-No Trainer, no padding beyond a batch's own, fused AdamW, the loss of the marked tokens only. It draws the same initial
-values and the same data order as `selfedit.adapt`, so its losses are ours up to rounding.
+No Trainer, no padding beyond a batch's own, fused AdamW, the loss of the marked tokens only. It
+draws the same initial values and the same data order as `selfedit.adapt`, so its losses are ours up
+to rounding.
 """
 
 from __future__ import annotations
@@ -29,8 +31,12 @@ Matrices = dict[str, tuple[Tensor, Tensor]]
 
 
 def initial_values(model: PreTrainedModel, spec: LoraSpec, seed: int) -> Matrices:
-    """The matrices our bank starts such a job from; ``model`` is transformers' own and stays as it is."""
-    twin = copy.deepcopy(model, {id(p): p for p in model.parameters()})  # modules are copied, weights are shared
+    """The matrices our bank starts such a job from; ``model`` is transformers' own and stays as it
+    is.
+    """
+    twin = copy.deepcopy(
+        model, {id(p): p for p in model.parameters()}
+    )  # modules are copied, weights are shared
     install(twin)
     bank = AdapterBank(twin, [spec])
     bank.initialise(0, seed)
@@ -47,22 +53,33 @@ def attach(base: PreTrainedModel, spec: LoraSpec) -> Any:
         layers_to_transform=None if spec.layers is None else list(spec.layers),
         lora_dropout=spec.dropout,
     )
-    return peft().get_peft_model(base, config, autocast_adapter_dtype=base.dtype in (torch.bfloat16, torch.float16))
+    return peft().get_peft_model(
+        base, config, autocast_adapter_dtype=base.dtype in (torch.bfloat16, torch.float16)
+    )
 
 
 def train_with_peft(
-    base: PreTrainedModel, job: AdaptJob, initial: Matrices, on_step: Callable[[], None] = lambda: None
+    base: PreTrainedModel,
+    job: AdaptJob,
+    initial: Matrices,
+    on_step: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Tensor], list[float]]:
     """Every module's weight update, and the loss of every step; ``base`` is left as it was."""
     optim = job.optim
     model = attach(base, job.lora)
-    modules = {n.removeprefix("base_model.model."): m for n, m in model.named_modules() if hasattr(m, "lora_A")}
+    modules = {
+        n.removeprefix("base_model.model."): m
+        for n, m in model.named_modules()
+        if hasattr(m, "lora_A")
+    }
     assert set(modules) == set(initial)
     for name, (a, b) in initial.items():
         modules[name].lora_A["default"].weight.data.copy_(a)
         modules[name].lora_B["default"].weight.data.copy_(b)
     trained = [p for p in model.parameters() if p.requires_grad]
-    adam = torch.optim.AdamW(trained, optim.lr, optim.betas, optim.eps, optim.weight_decay, fused=True)
+    adam = torch.optim.AdamW(
+        trained, optim.lr, optim.betas, optim.eps, optim.weight_decay, fused=True
+    )
     steps = optim.epochs * math.ceil(len(job.sequences) / optim.batch_size)
     schedule = get_scheduler(SCHEDULERS[optim.schedule], adam, optim.warmup_steps, steps)
     losses = []
@@ -83,7 +100,9 @@ def train_with_peft(
 
 
 def padded_loss(model: Any, batch: Sequence[str | TrainSequence]) -> Tensor:
-    """Mean cross entropy of the marked tokens of right-padded sequences; a batch of one has no padding and no mask."""
+    """Mean cross entropy of the marked tokens of right-padded sequences; a batch of one has no
+    padding and no mask.
+    """
     sequences = [s for s in batch if isinstance(s, TrainSequence)]
     longest = max(len(s.ids) for s in sequences)
     device = next(model.parameters()).device

@@ -1,6 +1,8 @@
-"""A contestant's process, ``python -m benchmarks.child``: requests on stdin, answers on stdout, a JSON a line.
+"""A contestant's process, ``python -m benchmarks.child``: requests on stdin, answers on stdout, a
+JSON a line.
 
-Each contestant has a process of its own: this library changes a loaded model's modules, and memory peaks must not mix.
+Each contestant has a process of its own: this library changes a loaded model's modules, and memory
+peaks must not mix.
 """
 
 from __future__ import annotations
@@ -31,7 +33,12 @@ def main() -> None:
             else:
                 answer = ACTIONS[name](contestant, **request)
         except SelfEditError as error:
-            answer = {"error": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+            answer = {
+                "error": type(error).__name__,
+                "what": error.what,
+                "where": error.where,
+                "fix": error.fix,
+            }
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

@@ -72,7 +72,10 @@ class Child:
                 stream.close()
 
     def _died(self) -> Unavailable:
-        fix = "see the end of that file; short memory is the usual cause: measure fewer adapters at once"
+        fix = (
+            "see the end of that file; short memory is the usual cause: measure fewer adapters at"
+            " once"
+        )
         return Unavailable("a contestant's process died", where=self._log, fix=fix)
 
 
@@ -95,7 +98,9 @@ def children(log: Path, count: int, **load: Any) -> Iterator[list[Child]]:
             child.close()
 
 
-def all_at_once(of: Sequence[Child], do: str, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def all_at_once(
+    of: Sequence[Child], do: str, requests: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Ask every process and wait for all answers."""
     for child, request in zip(of, requests, strict=True):
         child.send(do, **request)

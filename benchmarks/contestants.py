@@ -36,11 +36,20 @@ class Contestant:
         model, device, dtype: as `selfedit.load` takes them.
         threads: torch's.
         work: the file of the work.
-        keep: tell the allocator to keep freed memory, as our command line does; not for the published recipe.
+        keep: tell the allocator to keep freed memory, as our command line does; not for the
+            published recipe.
     """
 
     def __init__(
-        self, *, ours: bool, model: str, device: str, dtype: str, threads: int, work: str, keep: bool = True
+        self,
+        *,
+        ours: bool,
+        model: str,
+        device: str,
+        dtype: str,
+        threads: int,
+        work: str,
+        keep: bool = True,
     ) -> None:
         torch.set_num_threads(threads)
         self.work: BenchWork = read_work(Path(work))
@@ -49,14 +58,19 @@ class Contestant:
         self.device: torch.device = self.lm.device if self.lm else self.base.device
         self.dtype: torch.dtype = self.lm.dtype if self.lm else self.base.dtype
         if keep:
-            keep_memory()  # after the loading, whose buffers would else count as free memory of what is measured
+            # after the loading, whose buffers would else count as free memory of what is measured
+            keep_memory()
         self.counted = start_peak(self.device)
 
     def rate(self, size: int, times: int) -> Answer:
-        """Operations a second of the product of two ``[size, size]`` matrices, the median of ``times``."""
+        """Operations a second of the product of two ``[size, size]`` matrices, the median of
+        ``times``.
+        """
         return {"flops": matrix_rate(self.device, self.dtype, size, times)}
 
-    def published(self, job: int, lora: dict[str, Any], optim: dict[str, Any], steps: int, pad_to: int) -> Answer:
+    def published(
+        self, job: int, lora: dict[str, Any], optim: dict[str, Any], steps: int, pad_to: int
+    ) -> Answer:
         """Seconds of some steps of the published recipe."""
         end = self.base.config.eos_token_id
         end = end if isinstance(end, int) else end[0]
@@ -66,11 +80,15 @@ class Contestant:
     def careful(self, jobs: Sequence[int], lora: dict[str, Any], optim: dict[str, Any]) -> Answer:
         """The jobs one after another by a careful PEFT loop."""
         made = [self._job(n, lora, optim) for n in jobs]
-        train_with_peft(self.base, longest_step(made[0]), initial_values(self.base, made[0].lora, made[0].seed))
+        train_with_peft(
+            self.base, longest_step(made[0]), initial_values(self.base, made[0].lora, made[0].seed)
+        )
         seconds, losses = 0.0, []
         with _tokens_seen(self.base.get_input_embeddings()) as seen:
             for job in made:
-                initial = initial_values(self.base, job.lora, job.seed)  # off the clock: a loop of one's own draws any
+                initial = initial_values(
+                    self.base, job.lora, job.seed
+                )  # off the clock: a loop of one's own draws any
                 start = now(self.device)
                 losses.append(train_with_peft(self.base, job, initial)[1])
                 seconds += now(self.device) - start
@@ -82,7 +100,9 @@ class Contestant:
         adapt(self.lm, [longest_step(self._job(n, lora, optim)) for n in group])
         return {}
 
-    def together(self, groups: Sequence[Sequence[int]], lora: dict[str, Any], optim: dict[str, Any]) -> Answer:
+    def together(
+        self, groups: Sequence[Sequence[int]], lora: dict[str, Any], optim: dict[str, Any]
+    ) -> Answer:
         """The groups one after another, each group's jobs together, by this library."""
         assert self.lm is not None
         made = [[self._job(n, lora, optim) for n in group] for group in groups]
@@ -90,16 +110,32 @@ class Contestant:
             start = now(self.device)
             losses = [adapter.losses for group in made for adapter in adapt(self.lm, group)]
             seconds = now(self.device) - start
-        return {"seconds": seconds, **_counts([job for group in made for job in group], losses, seen), **self._peak()}
+        return {
+            "seconds": seconds,
+            **_counts([job for group in made for job in group], losses, seen),
+            **self._peak(),
+        }
 
-    def answer(self, rows: Sequence[Sequence[int]], lora: dict[str, Any], new_tokens: int) -> Answer:
-        """Prompts decoded by this library in one call: rows of (adapter or −1, prompt's inner loop, question)."""
+    def answer(
+        self, rows: Sequence[Sequence[int]], lora: dict[str, Any], new_tokens: int
+    ) -> Answer:
+        """Prompts decoded by this library in one call: rows of (adapter or −1, prompt's inner loop,
+        question).
+        """
         assert self.lm is not None
-        return answering.ours(self.lm, self.work, rows, _spec(lora), new_tokens, lambda: now(self.device))
+        return answering.ours(
+            self.lm, self.work, rows, _spec(lora), new_tokens, lambda: now(self.device)
+        )
 
-    def generate(self, batches: Sequence[Sequence[Sequence[int]]], lora: dict[str, Any], new_tokens: int) -> Answer:
-        """The same by transformers' ``generate``, batch after batch, each under one PEFT adapter or none."""
-        return answering.theirs(self.base, self.work, batches, _spec(lora), new_tokens, lambda: now(self.device))
+    def generate(
+        self, batches: Sequence[Sequence[Sequence[int]]], lora: dict[str, Any], new_tokens: int
+    ) -> Answer:
+        """The same by transformers' ``generate``, batch after batch, each under one PEFT adapter or
+        none.
+        """
+        return answering.theirs(
+            self.base, self.work, batches, _spec(lora), new_tokens, lambda: now(self.device)
+        )
 
     def _job(self, index: int, lora: dict[str, Any], optim: dict[str, Any]) -> AdaptJob:
         return self.work.job(index, _spec(lora), OptimSpec(**optim))
@@ -116,7 +152,10 @@ def _plain(model: str, device: str, dtype: str) -> Any:
     """transformers' own model, as anybody would load it."""
     with quiet():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            model_path(model, fetch=False), dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True
+            model_path(model, fetch=False),
+            dtype=DTYPES[dtype],
+            use_safetensors=True,
+            local_files_only=True,
         )
     return loaded.to(device).eval().requires_grad_(False)
 

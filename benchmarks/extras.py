@@ -13,7 +13,9 @@ def _need(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         fix = "pip install 'selfedit[bench]'"
-        raise Unavailable(f"the benchmark compares with {name}, which is not installed", where=name, fix=fix) from error
+        raise Unavailable(
+            f"the benchmark compares with {name}, which is not installed", where=name, fix=fix
+        ) from error
 
 
 def peft() -> Any:

@@ -1,7 +1,8 @@
-"""``bench generate``: what answering costs, one adapter at a time with transformers' ``generate`` and many with ours.
+"""``bench generate``: what answering costs, one adapter at a time with transformers' ``generate``
+and many with ours.
 
-As in `bench inner` every cell has a process of its own with all cores. All contestants write the same number of tokens
-for the same prompts, greedily; see `answering`.
+As in `bench inner` every cell has a process of its own with all cores. All contestants write the
+same number of tokens for the same prompts, greedily; see `answering`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class GenerateSize:
 
     Attributes:
         adapters: adapters that answer in one call of ours.
-        one_at_a_time: adapters of the one-at-a-time contestants (their speed does not depend on how many).
+        one_at_a_time: adapters of the one-at-a-time contestants (their speed does not depend on how
+            many).
         questions: of each adapter.
         rows: prompts decoded at once without any adapter.
         new_tokens: written after each prompt.
@@ -78,7 +80,9 @@ class Cell:
 def cells(size: GenerateSize, work: BenchWork, *, server: bool) -> list[Cell]:
     """Everything that is measured, in the order of a round."""
     loops = len(work.prompts)
-    own = [tuple((a, a % loops, q) for q in range(size.questions)) for a in range(max(size.adapters))]
+    own = [
+        tuple((a, a % loops, q) for q in range(size.questions)) for a in range(max(size.adapters))
+    ]
     few = own[: size.one_at_a_time]
     plain = [(NONE, n % loops, n // loops % size.questions) for n in range(max(size.rows))]
     made = [
@@ -86,11 +90,18 @@ def cells(size: GenerateSize, work: BenchWork, *, server: bool) -> list[Cell]:
         Cell("theirs", "generate, one adapter at a time", tuple(few)),
     ]
     made += [
-        Cell("ours", f"ours, {k} adapter{'s' * (k > 1)} together", (tuple(row for a in own[:k] for row in a),))
+        Cell(
+            "ours",
+            f"ours, {k} adapter{'s' * (k > 1)} together",
+            (tuple(row for a in own[:k] for row in a),),
+        )
         for k in size.adapters
     ]
     for rows in size.rows:
-        made += [Cell(who, f"{name}, {rows} rows, no adapter", (tuple(plain[:rows]),)) for who, name in _who(server)]
+        made += [
+            Cell(who, f"{name}, {rows} rows, no adapter", (tuple(plain[:rows]),))
+            for who, name in _who(server)
+        ]
     return made
 
 
@@ -109,7 +120,8 @@ def bench_generate(
     progress: ProgressSink = SILENT,
     interrupt: Interrupt | None = None,
 ) -> dict[str, Any]:
-    """Measure every cell that the folder does not hold yet; returns what is written to ``results.json``.
+    """Measure every cell that the folder does not hold yet; returns what is written to
+    ``results.json``.
 
     Args:
         folder: made if it is not there; what was measured in it is not measured again.
@@ -122,11 +134,14 @@ def bench_generate(
 
     Raises:
         UsageError: a passage has fewer questions than each adapter is asked.
-        Unavailable: a package of the contestants is missing, a process died, or the server does not answer.
+        Unavailable: a package of the contestants is missing, a process died, or the server does not
+            answer.
     """
     check_extras()
     lm = load(settings.model, device=settings.device, dtype=settings.dtype)
-    work = make_work(lm, settings, passages=8, edits=1, loops=8, self_edits=self_edits, passage_file=passages)
+    work = make_work(
+        lm, settings, passages=8, edits=1, loops=8, self_edits=self_edits, passage_file=passages
+    )
     if (fewest := min(map(len, work.prompts))) < size.questions:
         what = f"each adapter is asked {size.questions} questions, a passage has {fewest}"
         raise UsageError(what, where="--questions", fix=f"ask {fewest}, or give other passages")
@@ -160,7 +175,10 @@ def _measure(
     with children(log, 1, **loaded, ours=ours, threads=default_workers()) as made:
         rate = all_at_once(made, "rate", [{"size": size.rate_size, "times": 5}])[0]["flops"]
         asked = {"rows": cell.batches[0]} if ours else {"batches": cell.batches}
-        return {"rate": rate, **all_at_once(made, "answer" if ours else "generate", [asked | common])[0]}
+        return {
+            "rate": rate,
+            **all_at_once(made, "answer" if ours else "generate", [asked | common])[0],
+        }
 
 
 def _ask(server: Server, cell: Cell, work: BenchWork, size: GenerateSize) -> dict[str, Any]:
@@ -193,25 +211,38 @@ def _results(
         "equal": _equal_rows(measured),
         "targets": _targets(by_name),
         "notes": [
-            "no text ends before its length, so all write the same number of tokens; reading the prompts is included",
-            "ratio: tokens a second against `generate` with the same rows, or with one adapter at a time",
+            (
+                "no text ends before its length, so all write the same number of tokens; reading"
+                " the prompts is included"
+            ),
+            (
+                "ratio: tokens a second against `generate` with the same rows, or with one adapter"
+                " at a time"
+            ),
             "MFU: 2·(N + V·D + P) operations a new token; reading the prompts is not counted",
         ],
         "work": {"source": work.source, "hash": work.hash},
         "size": asdict(size),
         "settings": settings.model_dump(mode="json", include={"model", "device", "dtype", "inner"}),
         "measured": {
-            cell.name: [{k: v for k, v in f.items() if k != "ids"} for f in found] for cell, found in measured
+            cell.name: [{k: v for k, v in f.items() if k != "ids"} for f in found]
+            for cell, found in measured
         },
     }
 
 
-def _row(cell: Cell, found: Sequence[Mapping[str, Any]], settings: Settings, shape: Shape) -> dict[str, Any]:
+def _row(
+    cell: Cell, found: Sequence[Mapping[str, Any]], settings: Settings, shape: Shape
+) -> dict[str, Any]:
     rates = [f["tokens"] / f["seconds"] for f in found]
     lora = settings.inner.lora
     adapted = any(row[0] != NONE for row in cell.rows)
-    a_token = shape.decoding_flops(1, lora.rank, lora.targets) if adapted else shape.decoding_flops(1)
-    shares = [a_token * rate / f["rate"] for rate, f in zip(rates, found, strict=True) if "rate" in f]
+    a_token = (
+        shape.decoding_flops(1, lora.rank, lora.targets) if adapted else shape.decoding_flops(1)
+    )
+    shares = [
+        a_token * rate / f["rate"] for rate, f in zip(rates, found, strict=True) if "rate" in f
+    ]
     return {
         "name": cell.name,
         "rows": len(cell.rows),
@@ -229,7 +260,10 @@ def _equal_rows(measured: Sequence[tuple[Cell, Sequence[Mapping[str, Any]]]]) ->
         if cell.who in said:
             said[cell.who] |= dict(zip(cell.rows, found[0]["ids"], strict=True))
     both = said["ours"].keys() & said["theirs"].keys()
-    return {"rows": len(both), "same": sum(said["ours"][row] == said["theirs"][row] for row in both)}
+    return {
+        "rows": len(both),
+        "same": sum(said["ours"][row] == said["theirs"][row] for row in both),
+    }
 
 
 def _targets(by_name: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

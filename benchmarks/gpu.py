@@ -1,7 +1,8 @@
 """``bench gpu``: inner loops and answering on a GPU, on random weights of a real model's shape.
 
-Every part is stored as soon as it is measured. The work is like the published writer's: a self-edit is eight sequences
-an epoch on average, seven lines of some thirty tokens and a passage of a hundred and seventy, ten epochs, batch 1.
+Every part is stored as soon as it is measured. The work is like the published writer's: a self-edit
+is eight sequences an epoch on average, seven lines of some thirty tokens and a passage of a hundred
+and seventy, ten epochs, batch 1.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ ALL = LoraSpec(rank=16, alpha=32, targets=ALL_LINEAR)
 EPOCHS = 10
 
 
-def gpu_jobs(count: int, spec: LoraSpec, epochs: int, vocabulary: int, seed: int = 0) -> list[AdaptJob]:
-    """Inner loops of the published writer's sizes on random tokens, each with a data order of its own."""
+def gpu_jobs(
+    count: int, spec: LoraSpec, epochs: int, vocabulary: int, seed: int = 0
+) -> list[AdaptJob]:
+    """Inner loops of the published writer's sizes on random tokens, each with a data order of its
+    own.
+    """
     random = np.random.default_rng(seed)
     jobs = []
     for k in range(count):
@@ -50,20 +55,32 @@ def gpu_jobs(count: int, spec: LoraSpec, epochs: int, vocabulary: int, seed: int
 
 def tokens_of(jobs: Sequence[AdaptJob]) -> int:
     """Training tokens of all epochs."""
-    return sum(job.optim.epochs * sum(len(s.ids) for s in job.sequences if not isinstance(s, str)) for job in jobs)
+    return sum(
+        job.optim.epochs * sum(len(s.ids) for s in job.sequences if not isinstance(s, str))
+        for job in jobs
+    )
 
 
 class GpuBench:
     """The parts of ``bench gpu``; each adds a row to a file of JSON lines."""
 
-    def __init__(self, shape: str, device: torch.device, dtype: torch.dtype, out: Path, seen: OnPart) -> None:
+    def __init__(
+        self, shape: str, device: torch.device, dtype: torch.dtype, out: Path, seen: OnPart
+    ) -> None:
         self.shape, self.device, self.dtype, self.out, self.seen = shape, device, dtype, out, seen
         self.rows: list[dict[str, Any]] = []
         self.base = plain_random_model(shape, device, dtype)
         self.sizes = Shape.of(random_config(shape))
         self.vocabulary = self.sizes.vocabulary
         self.rate = matrix_rate(device, dtype, 8192 if device.type == "cuda" else 512, 5)
-        self.note("machine", card=_card(device), torch=torch.__version__, rate=self.rate, shape=shape, dtype=str(dtype))
+        self.note(
+            "machine",
+            card=_card(device),
+            torch=torch.__version__,
+            rate=self.rate,
+            shape=shape,
+            dtype=str(dtype),
+        )
 
     def note(self, part: str, **row: Any) -> None:
         """Write a row and show it."""
@@ -100,7 +117,9 @@ class GpuBench:
         )  # fmt: skip
         return losses
 
-    def together(self, lm: LanguageModel, spec: LoraSpec, jobs: int, rows: int, epochs: int, name: str) -> None:
+    def together(
+        self, lm: LanguageModel, spec: LoraSpec, jobs: int, rows: int, epochs: int, name: str
+    ) -> None:
         """Our loops: ``jobs`` of them, ``rows`` at once."""
         made = gpu_jobs(jobs, spec, epochs, self.vocabulary)
         if self.device.type == "cuda":
@@ -120,12 +139,17 @@ class GpuBench:
             finite=all(np.isfinite(adapter.losses).all() for adapter in adapters),
         )  # fmt: skip
 
-    def answering(self, lm: LanguageModel, adapters: int, questions: int, new_tokens: int, prompt: int = 40) -> None:
+    def answering(
+        self, lm: LanguageModel, adapters: int, questions: int, new_tokens: int, prompt: int = 40
+    ) -> None:
         """Trained adapters answer together."""
         made = gpu_jobs(adapters, PUBLISHED, 1, self.vocabulary)
         trained = adapt(lm, [replace(j, sequences=j.sequences[:1]) for j in made], on_device=True)
         random = np.random.default_rng(1)
-        rows = [random.integers(0, self.vocabulary, prompt).tolist() for _ in range(adapters * questions)]
+        rows = [
+            random.integers(0, self.vocabulary, prompt).tolist()
+            for _ in range(adapters * questions)
+        ]
         chosen = [trained[n // questions] for n in range(len(rows))]
         for turn in ("first", "second"):
             start = now(self.device)
@@ -140,7 +164,9 @@ class GpuBench:
             )
 
     def counted(self, lm: LanguageModel, spec: LoraSpec, rows: int, epochs: int, name: str) -> None:
-        """Kernels, launches, copies to the host and waits of a step, and how long the device was busy."""
+        """Kernels, launches, copies to the host and waits of a step, and how long the device was
+        busy.
+        """
         made = gpu_jobs(rows, spec, epochs, self.vocabulary)
         activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
         with profile(activities=activities) as recorded:
@@ -148,7 +174,13 @@ class GpuBench:
             adapt(lm, made, on_device=True)
             seconds = now(self.device) - start
         steps = sum(job.steps for job in made) / rows
-        kinds: dict[str, float] = {"kernels": 0, "launches": 0, "waits": 0, "copies to host": 0, "busy": 0.0}
+        kinds: dict[str, float] = {
+            "kernels": 0,
+            "launches": 0,
+            "waits": 0,
+            "copies to host": 0,
+            "busy": 0.0,
+        }
         slow: dict[str, float] = {}
         for event in recorded.events() or ():
             on_device = event.device_type.name == "CUDA"
@@ -180,7 +212,8 @@ OnPart = Callable[[str], None]
 def bench_gpu(
     shape: str, folder: Path, *, device: str, quick: bool = False, seen: OnPart = lambda _: None
 ) -> dict[str, Any]:
-    """Inner loops and answering on random weights of a real model's shape; also in ``folder/parts.jsonl`` as it goes.
+    """Inner loops and answering on random weights of a real model's shape; also in
+    ``folder/parts.jsonl`` as it goes.
 
     Args:
         shape: a name of `benchmarks.random_model.SHAPES`, or a ``config.json``.
@@ -206,7 +239,14 @@ def bench_gpu(
     bench.together(lm, PUBLISHED, large, large // 2, epochs, "q and v, rank 32")
     bench.together(lm, PUBLISHED, large, large, min(3, epochs), "q and v, rank 32")
     bench.together(lm, PUBLISHED, 2 * large, large, epochs + 2, "q and v, rank 32")
-    bench.together(lm, ALL, 3 * large // 4, 3 * large // 8, 1 if quick else EPOCHS, "all linear modules, rank 16")
+    bench.together(
+        lm,
+        ALL,
+        3 * large // 4,
+        3 * large // 8,
+        1 if quick else EPOCHS,
+        "all linear modules, rank 16",
+    )
     bench.answering(lm, large // 2, 5, 32)
     if place.type == "cuda":
         bench.counted(lm, PUBLISHED, large // 2, 1, "q and v, rank 32")
@@ -216,11 +256,24 @@ def bench_gpu(
 
 
 NOTES = (
-    "random weights of the model's shape; a self-edit is 5 to 9 lines of 16 to 48 tokens and a passage of 100 to 240, "
-    "10 epochs, batch 1, every inner loop with a data order of its own",
-    "s/self-edit is of ten epochs: measured seconds × 10 / epochs measured; drawing the initial values and capturing "
-    "the graphs are included",
-    "jobs / K: inner loops in all and trained at once; one that waits takes the row of one that ends",
-    "MFU: (4·N·tokens + 4·V·D·predicted tokens + 6·P·tokens) / seconds / rate of the product of two 8192² matrices",
-    "careful PEFT loop: one adapter at a time, fused AdamW, no padding; published recipe: steps of 2,048 tokens",
+    (
+        "random weights of the model's shape; a self-edit is 5 to 9 lines of 16 to 48 tokens and a"
+        " passage of 100 to 240, 10 epochs, batch 1, every inner loop with a data order of its own"
+    ),
+    (
+        "s/self-edit is of ten epochs: measured seconds × 10 / epochs measured; drawing the initial"
+        " values and capturing the graphs are included"
+    ),
+    (
+        "jobs / K: inner loops in all and trained at once; one that waits takes the row of one that"
+        " ends"
+    ),
+    (
+        "MFU: (4·N·tokens + 4·V·D·predicted tokens + 6·P·tokens) / seconds / rate of the product of"
+        " two 8192² matrices"
+    ),
+    (
+        "careful PEFT loop: one adapter at a time, fused AdamW, no padding; published recipe: steps"
+        " of 2,048 tokens"
+    ),
 )

@@ -1,4 +1,5 @@
-"""``bench inner``: what a self-edit's inner loop costs by the published recipe, by a careful loop, and by ours.
+"""``bench inner``: what a self-edit's inner loop costs by the published recipe, by a careful loop,
+and by ours.
 
 Every cell (a contestant with its settings) has processes of its own with all cores of the machine.
 """
@@ -33,7 +34,9 @@ KIND = "bench-inner"
 
 def default_workers() -> int:
     """One process of one thread for every core."""
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return max(
+        1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class InnerSize:
     """How much is measured.
 
     Attributes:
-        passages, edits: the work is their product, ``loops`` inner loops of it (more repeat it with other seeds).
+        passages, edits: the work is their product, ``loops`` inner loops of it (more repeat it with
+            other seeds).
         loops: inner loops each contestant runs.
         together: K, adapters trained in one pass.
         published_together: the same with the published adapter (rank 32 on q and v).
@@ -66,7 +70,9 @@ class InnerSize:
     rate_size: int = 2048
 
 
-QUICK = InnerSize(edits=1, loops=8, together=(4, 8), published_together=(8,), timed_epochs=1, steps=1, rounds=1)
+QUICK = InnerSize(
+    edits=1, loops=8, together=(4, 8), published_together=(8,), timed_epochs=1, steps=1, rounds=1
+)
 """Under five minutes on two idle cores."""
 
 
@@ -102,7 +108,11 @@ def cells(size: InnerSize, threads: int) -> list[Cell]:
         made += [Cell("together", lora, k, 1, threads) for k in ks if k <= size.loops]
         if size.workers > 1:
             # Every worker has K adapters at a time; with fewer loops than that, K would be another.
-            made += [Cell("together", lora, k, size.workers, 1) for k in ks if k * size.workers <= size.loops]
+            made += [
+                Cell("together", lora, k, size.workers, 1)
+                for k in ks
+                if k * size.workers <= size.loops
+            ]
     return made
 
 
@@ -116,7 +126,8 @@ def bench_inner(
     progress: ProgressSink = SILENT,
     interrupt: Interrupt | None = None,
 ) -> dict[str, Any]:
-    """Measure every cell that the folder does not hold yet; returns what is written to ``results.json``.
+    """Measure every cell that the folder does not hold yet; returns what is written to
+    ``results.json``.
 
     Args:
         folder: made if it is not there; what was measured in it is not measured again.
@@ -132,8 +143,13 @@ def bench_inner(
     """
     check_extras()
     if size.timed_epochs > settings.inner.optim.epochs:
-        what = f"{size.timed_epochs} epochs are to be timed, an inner loop has {settings.inner.optim.epochs}"
-        raise UsageError(what, where="--timed-epochs", fix="time fewer, or raise inner.optim.epochs")
+        what = (
+            f"{size.timed_epochs} epochs are to be timed, an inner loop has"
+            f" {settings.inner.optim.epochs}"
+        )
+        raise UsageError(
+            what, where="--timed-epochs", fix="time fewer, or raise inner.optim.epochs"
+        )
     lm = load(settings.model, device=settings.device, dtype=settings.dtype)
     work = make_work(
         lm, settings, passages=size.passages, edits=size.edits, loops=size.loops,
@@ -157,11 +173,18 @@ def bench_inner(
 
 
 def _measured(settings: Settings) -> dict[str, Any]:
-    return settings.model_dump(mode="json", include={"model", "device", "dtype", "seed", "inner", "edit", "answer"})
+    return settings.model_dump(
+        mode="json", include={"model", "device", "dtype", "seed", "inner", "edit", "answer"}
+    )
 
 
 def _measure(
-    log: Path, cell: Cell, settings: Settings, size: InnerSize, work: BenchWork, loaded: dict[str, Any]
+    log: Path,
+    cell: Cell,
+    settings: Settings,
+    size: InnerSize,
+    work: BenchWork,
+    loaded: dict[str, Any],
 ) -> dict[str, Any]:
     ours = cell.contestant == "together"
     keep = cell.contestant != "published"
@@ -172,7 +195,13 @@ def _measure(
         each = [{"size": size.rate_size, "times": 5}] * cell.workers
         rate = sum(answer["flops"] for answer in all_at_once(made, "rate", each))
         if cell.contestant == "published":
-            request = {"job": ordered[0], "lora": lora, "optim": optim, "steps": size.steps, "pad_to": size.pad_to}
+            request = {
+                "job": ordered[0],
+                "lora": lora,
+                "optim": optim,
+                "steps": size.steps,
+                "pad_to": size.pad_to,
+            }
             return {"rate": rate, **all_at_once(made, "published", [request])[0]}
         if cell.contestant == "careful":
             request = {"jobs": list(range(size.loops)), "lora": lora, "optim": optim}
@@ -182,7 +211,9 @@ def _measure(
         warm = [{"group": share[0], "lora": lora, "optim": optim} for share in shares]
         all_at_once(made, "warm_up", warm)
         start = time.perf_counter()
-        answers = all_at_once(made, "together", [{"groups": share, "lora": lora, "optim": optim} for share in shares])
+        answers = all_at_once(
+            made, "together", [{"groups": share, "lora": lora, "optim": optim} for share in shares]
+        )
         return {"rate": rate, **_joined(answers, shares, time.perf_counter() - start)}
 
 
@@ -194,9 +225,14 @@ def specs(cell: Cell, settings: Settings, size: InnerSize) -> tuple[dict[str, An
     return lora, settings.inner.optim.model_dump() | {"epochs": size.timed_epochs}
 
 
-def _joined(answers: Sequence[dict[str, Any]], shares: Sequence[list[list[int]]], seconds: float) -> dict[str, Any]:
+def _joined(
+    answers: Sequence[dict[str, Any]], shares: Sequence[list[list[int]]], seconds: float
+) -> dict[str, Any]:
     """The workers' answers as one: wall time, sums, and the losses in the order of the work."""
-    summed = {key: sum(a[key] for a in answers) for key in ("loops", "tokens", "predicted", "computed", "peak")}
+    summed = {
+        key: sum(a[key] for a in answers)
+        for key in ("loops", "tokens", "predicted", "computed", "peak")
+    }
     order = [job for share in shares for group in share for job in group]
     losses = [loss for answer in answers for loss in answer["final_losses"]]
     by_job = [loss for _, loss in sorted(zip(order, losses, strict=True))]

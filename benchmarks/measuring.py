@@ -1,4 +1,6 @@
-"""Rounds of cells: everything a benchmark compares is measured once a round, and stored as soon as it is."""
+"""Rounds of cells: everything a benchmark compares is measured once a round, and stored as soon as
+it is.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,23 @@ class Named(Protocol):
 
 def as_loaded(settings: Settings, lm: LanguageModel) -> Settings:
     """The settings with the device and dtype that the model has, whatever ``auto`` came to."""
-    return settings.model_copy(update={"device": str(lm.device), "dtype": str(lm.dtype).removeprefix("torch.")})
+    return settings.model_copy(
+        update={"device": str(lm.device), "dtype": str(lm.dtype).removeprefix("torch.")}
+    )
 
 
 def child_loads(run: RunFolder, settings: Settings, work: BenchWork) -> dict[str, Any]:
-    """Write the work where a contestant's process finds it; returns what such a process is told to load."""
+    """Write the work where a contestant's process finds it; returns what such a process is told to
+    load.
+    """
     path: Path = run.path / WORK
     work.write(path)
-    return {"model": settings.model, "device": settings.device, "dtype": settings.dtype, "work": str(path)}
+    return {
+        "model": settings.model,
+        "device": settings.device,
+        "dtype": settings.dtype,
+        "work": str(path),
+    }
 
 
 CellT = TypeVar("CellT", bound=Named)
@@ -48,16 +59,19 @@ def measure_cells(
     progress: ProgressSink,
     interrupt: Interrupt | None,
 ) -> list[tuple[CellT, list[dict[str, Any]]]]:
-    """Every cell of every round that the folder does not hold yet; returns all, for each cell what its rounds found.
+    """Every cell of every round that the folder does not hold yet; returns all, for each cell what
+    its rounds found.
 
-    Rounds one after another interleave the cells, so that a drift of the machine meets all alike. Stopped, it goes on
-    with the next cell.
+    Rounds one after another interleave the cells, so that a drift of the machine meets all alike.
+    Stopped, it goes on with the next cell.
     """
 
     def key(number: int, cell: Named) -> str:
         return f"round {number} {cell.name}"
 
-    todo = [(n, cell) for n in range(rounds) for cell in plan if run.ledger.step(key(n, cell)) is None]
+    todo = [
+        (n, cell) for n in range(rounds) for cell in plan if run.ledger.step(key(n, cell)) is None
+    ]
     total = rounds * len(plan)
     with progress.task("measuring", total=total, unit="cells", done=total - len(todo)) as task:
         for number, cell in todo:

@@ -1,7 +1,7 @@
 """Two counts of memory: what a process holds, and what its tensors were given.
 
-The first is what a machine must have. The second leaves out what the allocator keeps between tensors: on the CPU, C's
-allocator gives a freed piece only to what fits into it.
+The first is what a machine must have. The second leaves out what the allocator keeps between
+tensors: on the CPU, C's allocator gives a freed piece only to what fits into it.
 """
 
 from __future__ import annotations
@@ -71,9 +71,14 @@ def peak_allocated(run: Callable[[], object], device: torch.device) -> int:
 
 
 def adapter_memory(
-    shape: Shape, settings: Settings, ks: tuple[int, int], peaks: tuple[float, float], tokens: tuple[float, float]
+    shape: Shape,
+    settings: Settings,
+    ks: tuple[int, int],
+    peaks: tuple[float, float],
+    tokens: tuple[float, float],
 ) -> dict[str, Any]:
-    """What one more adapter takes: the slope from few adapters to many, so that what K does not change cancels.
+    """What one more adapter takes: the slope from few adapters to many, so that what K does not
+    change cancels.
 
     Args:
         shape: of the model.
@@ -83,8 +88,8 @@ def adapter_memory(
         tokens: of the largest step of each.
 
     Returns:
-        Bytes an adapter: all; parameters, gradients and two Adam states; what is beyond them; and, beside it, the
-        adapter's activations by `Shape.activations`.
+        Bytes an adapter: all; parameters, gradients and two Adam states; what is beyond them; and,
+        beside it, the adapter's activations by `Shape.activations`.
     """
     lora, more = settings.inner.lora, ks[1] - ks[0]
     width = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}[settings.dtype]
@@ -96,5 +101,7 @@ def adapter_memory(
         "per_adapter": all_of_it,
         "states": states,
         "extra": all_of_it - states,
-        "activations": width * shape.activations(lora.rank, lora.targets) * (tokens[1] - tokens[0]) / more,
+        "activations": (
+            width * shape.activations(lora.rank, lora.targets) * (tokens[1] - tokens[0]) / more
+        ),
     }

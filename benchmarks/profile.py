@@ -1,8 +1,10 @@
-"""``bench profile``: where the time of adapting and of answering goes, and how fast their products run.
+"""``bench profile``: where the time of adapting and of answering goes, and how fast their products
+run.
 
-torch's profiler counts every operation's own time and, for products, its operations. They are put into a few kinds;
-what no operation accounts for is Python's and the dispatcher's. The profiler itself costs some percent, so the seconds
-are for comparing kinds with one another and not with another benchmark.
+torch's profiler counts every operation's own time and, for products, its operations. They are put
+into a few kinds; what no operation accounts for is Python's and the dispatcher's. The profiler
+itself costs some percent, so the seconds are for comparing kinds with one another and not with
+another benchmark.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ def bench_profile(
     settings: Settings, *, together: int = 8, adapters: int = 16, rows: int = 64, questions: int = 4,
     new_tokens: int = 24, rate_size: int = 2048, progress: ProgressSink = SILENT,
 ) -> dict[str, Any]:  # fmt: skip
-    """Profile one epoch of inner loops together, adapters answering together, and rows without an adapter.
+    """Profile one epoch of inner loops together, adapters answering together, and rows without an
+    adapter.
 
     Args:
         settings: model, device, dtype, the adapter and its optimiser.
@@ -64,13 +67,22 @@ def bench_profile(
         progress: where progress goes.
 
     Returns:
-        For each work its seconds, and for each kind its seconds, its share of them and, for products, operations a
-        second, as such and as a share of the matrix-product rate. And the memory given to the tensors of one more
-        adapter in a step, beside its activations by `Shape.activations`.
+        For each work its seconds, and for each kind its seconds, its share of them and, for
+        products, operations a second, as such and as a share of the matrix-product rate. And the
+        memory given to the tensors of one more adapter in a step, beside its activations by
+        `Shape.activations`.
     """
     lm = load(settings.model, device=settings.device, dtype=settings.dtype)
     settings = as_loaded(settings, lm)
-    work = make_work(lm, settings, passages=8, edits=1, loops=max(8, together), self_edits=None, passage_file=None)
+    work = make_work(
+        lm,
+        settings,
+        passages=8,
+        edits=1,
+        loops=max(8, together),
+        self_edits=None,
+        passage_file=None,
+    )
     spec = LoraSpec(**settings.inner.lora.model_dump())
     optim = replace(OptimSpec(**settings.inner.optim.model_dump()), epochs=1)
     jobs = [work.job(n, spec, optim) for n in range(together)]
@@ -79,7 +91,10 @@ def bench_profile(
     plain = [(NONE, n % loops, n // loops % questions) for n in range(rows)]
     works: list[tuple[str, Callable[[], object]]] = [
         (f"adapting, {together} inner loops together", lambda: adapt(lm, jobs)),
-        (f"answering, {adapters} adapters × {questions}", _answering(lm, work, adapted, spec, new_tokens)),
+        (
+            f"answering, {adapters} adapters × {questions}",
+            _answering(lm, work, adapted, spec, new_tokens),
+        ),
         (f"answering, {rows} rows, no adapter", _answering(lm, work, plain, spec, new_tokens)),
     ]
     rate = matrix_rate(lm.device, lm.dtype, rate_size, times=5)
@@ -87,7 +102,8 @@ def bench_profile(
     with progress.task("profiling", total=len(works), unit="works") as task:
         for name, run in works:
             run()  # warms up
-            # The profiler's records lie among the buffers, and the first time these then move to untouched memory.
+            # The profiler's records lie among the buffers, and the first time these then move to
+            # untouched memory.
             tries = [_profiled(run, rate, lm.device) for _ in range(TRIES)]
             found.append({"work": name, **min(tries, key=lambda one: one["seconds"])})
             task.advance(note=name)
@@ -100,9 +116,14 @@ def bench_profile(
         "memory": memory,
         "targets": [] if memory is None else [_target(memory["extra"] / memory["activations"])],
         "notes": [
-            f"one process, {torch.get_num_threads()} threads; matrix-product rate of two {rate_size}² matrices: "
-            f"{rate / 1e9:.0f}·10⁹ operations a second",
-            f"each work is profiled {TRIES} times after a run without the profiler; the fastest is shown",
+            (
+                f"one process, {torch.get_num_threads()} threads; matrix-product rate of two"
+                f" {rate_size}² matrices: {rate / 1e9:.0f}·10⁹ operations a second"
+            ),
+            (
+                f"each work is profiled {TRIES} times after a run without the profiler; the fastest"
+                " is shown"
+            ),
             "of rate: operations a second of those products, as a share of that rate",
             "at best: what the work would take if everything but its products cost nothing",
         ],
@@ -115,20 +136,33 @@ def _target(share: float) -> dict[str, Any]:
     return {"figure": figure, "bound": "≤ 1", "measured": share, "met": share <= 1}
 
 
-def _memory(lm: LanguageModel, steps: Sequence[AdaptJob], settings: Settings) -> dict[str, Any] | None:
-    """What one more adapter's tensors take in a step: from half of the inner loops to all; None with a single one."""
+def _memory(
+    lm: LanguageModel, steps: Sequence[AdaptJob], settings: Settings
+) -> dict[str, Any] | None:
+    """What one more adapter's tensors take in a step: from half of the inner loops to all; None
+    with a single one.
+    """
     few = steps[: len(steps) // 2]
     if not few:
         return None
     adapt(lm, few)  # what the first call of all makes is not its step's
     peaks = [peak_allocated(lambda some=some: adapt(lm, some), lm.device) for some in (few, steps)]
-    tokens = [sum(len(s.ids) for job in some for s in job.sequences if not isinstance(s, str)) for some in (few, steps)]
+    tokens = [
+        sum(len(s.ids) for job in some for s in job.sequences if not isinstance(s, str))
+        for some in (few, steps)
+    ]
     ks = (len(few), len(steps))
-    return adapter_memory(Shape.of(lm.model.config), settings, ks, (peaks[0], peaks[1]), (tokens[0], tokens[1]))
+    return adapter_memory(
+        Shape.of(lm.model.config), settings, ks, (peaks[0], peaks[1]), (tokens[0], tokens[1])
+    )
 
 
 def _answering(
-    lm: LanguageModel, work: BenchWork, rows: Sequence[tuple[int, int, int]], spec: LoraSpec, new_tokens: int
+    lm: LanguageModel,
+    work: BenchWork,
+    rows: Sequence[tuple[int, int, int]],
+    spec: LoraSpec,
+    new_tokens: int,
 ) -> Callable[[], object]:
     endless, prompts, adapters = to_answer(lm, work, rows, spec)
     return lambda: generate(endless, prompts, adapters, max_new_tokens=new_tokens)
@@ -148,10 +182,19 @@ def _profiled(run: Callable[[], object], rate: float, device: torch.device) -> d
             flops[kind] += event.flops or 0
     times[PYTHON] = max(0.0, seconds - sum(times.values()))
     kinds = [
-        {"kind": kind, "seconds": spent, "share": spent / seconds, "of_rate": _of_rate(kind, flops, spent, rate)}
+        {
+            "kind": kind,
+            "seconds": spent,
+            "share": spent / seconds,
+            "of_rate": _of_rate(kind, flops, spent, rate),
+        }
         for kind, spent in times.items()
     ]
-    return {"seconds": seconds, "kinds": kinds, "at_best": sum(times[kind] for kind in PRODUCTS) / seconds}
+    return {
+        "seconds": seconds,
+        "kinds": kinds,
+        "at_best": sum(times[kind] for kind in PRODUCTS) / seconds,
+    }
 
 
 def _of_rate(kind: str, flops: dict[str, float], seconds: float, rate: float) -> float | None:

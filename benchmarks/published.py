@@ -1,7 +1,8 @@
-"""The published recipe's way to train: transformers' ``Trainer`` on a PEFT model, every sequence padded to one length.
+"""The published recipe's way to train: transformers' ``Trainer`` on a PEFT model, every sequence
+padded to one length.
 
-The published code pads every sequence to 2,048 with the end token, and the padding carries loss. Its attention mask is
-left out here, which is the quicker way to compute the same loss terms.
+The published code pads every sequence to 2,048 with the end token, and the padding carries loss.
+Its attention mask is left out here, which is the quicker way to compute the same loss terms.
 """
 
 from __future__ import annotations
@@ -27,8 +28,12 @@ WARM_UP = 1
 """Steps before those that are timed: the first touches fresh memory."""
 
 
-def timed_steps(base: PreTrainedModel, job: AdaptJob, steps: int, pad_to: int, end: int) -> list[float]:
-    """Seconds of ``steps`` optimiser steps of a job under the ``Trainer``; ``base`` is left as it was."""
+def timed_steps(
+    base: PreTrainedModel, job: AdaptJob, steps: int, pad_to: int, end: int
+) -> list[float]:
+    """Seconds of ``steps`` optimiser steps of a job under the ``Trainer``; ``base`` is left as it
+    was.
+    """
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Clock(TrainerCallback):

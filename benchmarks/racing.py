@@ -1,10 +1,12 @@
-"""``bench racing``: does racing keep the same self-edits as all repeats for all, and how many inner loops does it save?
+"""``bench racing``: does racing keep the same self-edits as all repeats for all, and how many inner
+loops does it save?
 
 From the ledger of a finished run, every answer counted as right or wrong, in one of two ways:
 
 - *stored*: the run has two repeats or more of every candidate; the race is run over them;
-- *simulated*: for every candidate and question a chance of being answered, from the run's own answers (drawn towards
-  the question's mean by one pseudo-answer), and from those any number of repeats, drawn many times over.
+- *simulated*: for every candidate and question a chance of being answered, from the run's own
+  answers (drawn towards the question's mean by one pseudo-answer), and from those any number of
+  repeats, drawn many times over.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from selfedit.run.seeds import derive
 
 @dataclass(frozen=True)
 class Raced:
-    """One context's race: whether the same candidates were kept, and how many inner loops it ran of how many."""
+    """One context's race: whether the same candidates were kept, and how many inner loops it ran of
+    how many.
+    """
 
     context: str
     same: bool
@@ -41,9 +45,15 @@ class Raced:
 
 
 def bench_racing(
-    folders: Sequence[Path], *, repeats: int = 3, draws: int = 200, doubt: float | None = None, seed: int = 0
+    folders: Sequence[Path],
+    *,
+    repeats: int = 3,
+    draws: int = 200,
+    doubt: float | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """Shares of contexts with an equal kept set, and inner loops saved, over all rounds of the runs.
+    """Shares of contexts with an equal kept set, and inner loops saved, over all rounds of the
+    runs.
 
     Args:
         folders: runs.
@@ -59,19 +69,33 @@ def bench_racing(
     simulated: list[Raced] = []
     for folder in folders:
         with RunFolder.read(folder) as run:
-            settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
-            rounds = [p.round for p in run.ledger.places() if p.phase is Phase.RL and p.round is not None]
-            scored = [n for n in rounds if run.ledger.rewards(rl_place(n)) and settings.rl.reward.signal == "accuracy"]
+            settings = make_settings(
+                {k: v for k, v in run.settings.items() if k != "data"}, where=run.path
+            )
+            rounds = [
+                p.round for p in run.ledger.places() if p.phase is Phase.RL and p.round is not None
+            ]
+            scored = [
+                n
+                for n in rounds
+                if run.ledger.rewards(rl_place(n)) and settings.rl.reward.signal == "accuracy"
+            ]
             chosen = [(n, _with_verdicts(run.ledger.trials(rl_place(n)))) for n in scored]
         if not chosen:
-            raise RunFolderError("no round is scored by right answers yet", where=folder, fix="let the run go on first")
+            raise RunFolderError(
+                "no round is scored by right answers yet",
+                where=folder,
+                fix="let the run go on first",
+            )
         allowed = settings.rl.racing_doubt if doubt is None else doubt
         for number, rows in chosen:
             name = f"{folder.name} round {number}"
             measured = accuracies_by_repeat(marks_of(rows))
             counts = {len(own) for of_context in measured.values() for own in of_context.values()}
             if min(counts) == max(counts) >= 2:
-                stored += _race(name, _bases(rows), measured, max(counts), settings.rl.reward, allowed)
+                stored += _race(
+                    name, _bases(rows), measured, max(counts), settings.rl.reward, allowed
+                )
             for draw in range(draws):
                 random = np.random.default_rng(derive(seed, "racing", name, draw))
                 drawn = _draw(_marks(rows), repeats, random)
@@ -112,12 +136,16 @@ def _race(
         reached = [fmean(own[c][: ran[context][c]]) for c in range(candidates)]
         raced = raced_rewards(reached, baseline, settings, races[context].alive)
         same = [kept for _, kept in full] == [kept for _, kept in raced]
-        found.append(Raced(f"{name} {context}", same, sum(ran[context].values()), total * candidates))
+        found.append(
+            Raced(f"{name} {context}", same, sum(ran[context].values()), total * candidates)
+        )
     return found
 
 
 def _summary(races: Sequence[Raced]) -> dict[str, Any]:
-    """Means over contexts; the standard error is over contexts, whose draws are not independent of each other."""
+    """Means over contexts; the standard error is over contexts, whose draws are not independent of
+    each other.
+    """
     same: dict[str, list[float]] = defaultdict(list)
     for race in races:
         same[race.context].append(float(race.same))
@@ -127,13 +155,21 @@ def _summary(races: Sequence[Raced]) -> dict[str, Any]:
 
 
 def _with_verdicts(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials of contexts that have a verdict on each answer; others would be decided by what is missing."""
-    without = {trial.context_id for trial in trials for answer in trial.answers if answer.correct is None}
+    """The trials of contexts that have a verdict on each answer; others would be decided by what is
+    missing.
+    """
+    without = {
+        trial.context_id for trial in trials for answer in trial.answers if answer.correct is None
+    }
     return [trial for trial in trials if trial.context_id not in without]
 
 
 def _bases(trials: Sequence[Trial]) -> dict[str, tuple[float, int]]:
-    marks = {key.context_id: counted for key, counted in marks_of(trials).items() if key.candidate is None}
+    marks = {
+        key.context_id: counted
+        for key, counted in marks_of(trials).items()
+        if key.candidate is None
+    }
     return {context: (fmean(counted), len(counted)) for context, counted in marks.items()}
 
 
@@ -143,7 +179,9 @@ def _marks(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
     for trial in trials:
         for answer in trial.answers:
             if trial.candidate is not None:
-                marks[trial.context_id][trial.candidate, answer.question_id].append(bool(answer.correct))
+                marks[trial.context_id][trial.candidate, answer.question_id].append(
+                    bool(answer.correct)
+                )
     return {context: _chances(of_context) for context, of_context in marks.items()}
 
 

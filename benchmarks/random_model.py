@@ -1,4 +1,6 @@
-"""A model of a real one's shape with random weights, made on the device: speed depends on the shape alone."""
+"""A model of a real one's shape with random weights, made on the device: speed depends on the shape
+alone.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, Qwen2Config
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedConfig,
+    Qwen2Config,
+)
 
 from selfedit.errors import UsageError
 from selfedit.lm.attention import NAME as ATTENTION
@@ -38,7 +46,9 @@ def random_config(name: str) -> PreTrainedConfig:
         return SHAPES[name]
     if not Path(name).is_file():
         raise UsageError(
-            f"there is no shape {name!r}", where="--random", fix=f"use {', '.join(SHAPES)} or a config.json"
+            f"there is no shape {name!r}",
+            where="--random",
+            fix=f"use {', '.join(SHAPES)} or a config.json",
         )
     return AutoConfig.from_pretrained(name, trust_remote_code=False, local_files_only=True)
 
@@ -47,11 +57,15 @@ def plain_random_model(name: str, device: torch.device, dtype: torch.dtype, seed
     """transformers' own model of this shape with random weights, frozen."""
     torch.manual_seed(seed)
     with torch.device(device):
-        model = AutoModelForCausalLM.from_config(random_config(name), dtype=dtype, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_config(
+            random_config(name), dtype=dtype, attn_implementation="sdpa"
+        )
     return model.eval().requires_grad_(False)
 
 
-def random_model(name: str, device: torch.device, dtype: torch.dtype, seed: int = 0) -> LanguageModel:
+def random_model(
+    name: str, device: torch.device, dtype: torch.dtype, seed: int = 0
+) -> LanguageModel:
     """The same, held by this library; it has no tokenizer: give it token ids."""
     model = plain_random_model(name, device, dtype, seed)
     return hold(model, name, device, dtype)
@@ -71,4 +85,6 @@ def hold(model: Any, name: str, device: torch.device, dtype: torch.dtype) -> Lan
     install(model)
     install_blocks(model)
     tokenizer: Any = _NoTexts()
-    return LanguageModel(name, model, tokenizer, device, dtype, "random", False, frozenset({-1}), 0, is_known(model))
+    return LanguageModel(
+        name, model, tokenizer, device, dtype, "random", False, frozenset({-1}), 0, is_known(model)
+    )

@@ -36,10 +36,12 @@ class Server:
             raise self._odd("models") from error
 
     def complete(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> int:
-        """Let every prompt (token ids) be continued by ``new_tokens`` tokens, all in one request; returns how many.
+        """Let every prompt (token ids) be continued by ``new_tokens`` tokens, all in one request;
+        returns how many.
 
         Raises:
-            Unavailable: it does not answer, or ends a text early (``ignore_eos`` is vLLM's own setting).
+            Unavailable: it does not answer, or ends a text early (``ignore_eos`` is vLLM's own
+                setting).
         """
         body = {
             "model": self.model,
@@ -55,7 +57,11 @@ class Server:
             raise self._odd("completions") from error
         if written != new_tokens * len(prompts):
             what = f"the server wrote {written} tokens instead of {new_tokens * len(prompts)}"
-            raise Unavailable(what, where=self.url, fix="compare with a server that knows ignore_eos, such as vLLM")
+            raise Unavailable(
+                what,
+                where=self.url,
+                fix="compare with a server that knows ignore_eos, such as vLLM",
+            )
         return written
 
     def _ask(self, path: str, body: dict[str, Any] | None) -> Any:
@@ -66,9 +72,13 @@ class Server:
                 return json.load(answer)
         except (URLError, OSError) as error:
             fix = "start it, or leave the server out"
-            raise Unavailable(f"the server does not answer: {error}", where=self.url, fix=fix) from error
+            raise Unavailable(
+                f"the server does not answer: {error}", where=self.url, fix=fix
+            ) from error
         except ValueError as error:
             raise self._odd(path) from error
 
     def _odd(self, path: str) -> Unavailable:
-        return Unavailable(f"the server's answer to /{path} is not in OpenAI's form", where=self.url)
+        return Unavailable(
+            f"the server's answer to /{path} is not in OpenAI's form", where=self.url
+        )

@@ -27,7 +27,8 @@ CORPUS_EDITS = 3
 
 @dataclass(frozen=True)
 class BenchWork:
-    """Inner loops and what is asked after each; plain token ids, so that a contestant needs no tokenizer.
+    """Inner loops and what is asked after each; plain token ids, so that a contestant needs no
+    tokenizer.
 
     Attributes:
         sequences: for each inner loop its training sequences.
@@ -65,9 +66,14 @@ class BenchWork:
 def read_work(path: Path) -> BenchWork:
     """What `BenchWork.write` wrote."""
     data: dict[str, Any] = json.loads(path.read_bytes())
-    sequences = tuple(tuple(TrainSequence(tuple(s["ids"]), tuple(s["loss"])) for s in own) for own in data["sequences"])
+    sequences = tuple(
+        tuple(TrainSequence(tuple(s["ids"]), tuple(s["loss"])) for s in own)
+        for own in data["sequences"]
+    )
     prompts = tuple(tuple(tuple(ids) for ids in own) for own in data["prompts"])
-    return BenchWork(sequences, tuple(data["seeds"]), tuple(data["orders"]), prompts, data["source"])
+    return BenchWork(
+        sequences, tuple(data["seeds"]), tuple(data["orders"]), prompts, data["source"]
+    )
 
 
 def longest_step(job: AdaptJob) -> AdaptJob:
@@ -86,7 +92,8 @@ def make_work(
     self_edits: Path | None = None,
     passage_file: str | None = None,
 ) -> BenchWork:
-    """``passages`` × ``edits`` inner loops; where ``loops`` is more, they come again with other seeds, as repeats do.
+    """``passages`` × ``edits`` inner loops; where ``loops`` is more, they come again with other
+    seeds, as repeats do.
 
     Args:
         lm: its tokenizer makes the ids.
@@ -94,8 +101,8 @@ def make_work(
         passages: how many passages, from the first on.
         edits: self-edits a passage.
         loops: inner loops in all.
-        self_edits: a file of somebody's self-edits; without one they are written from the corpus's own sentences and
-            facts, the same ones every time.
+        self_edits: a file of somebody's self-edits; without one they are written from the corpus's
+            own sentences and facts, the same ones every time.
         passage_file: the passages' own file, where the file of self-edits does not hold them.
 
     Raises:
@@ -109,20 +116,37 @@ def make_work(
         tuple(tuple(task.sequences(context, edit)) for context, edit, _ in chosen),
         tuple(derive(settings.seed, "inner", "bench", number) for number in range(loops)),
         tuple(derive(settings.seed, "order", "bench", repeat) for _, _, repeat in chosen),
-        tuple(tuple(task.question(context, q) for q in context.questions) for context, _, _ in chosen),
+        tuple(
+            tuple(task.question(context, q) for q in context.questions) for context, _, _ in chosen
+        ),
         source,
     )
 
 
 def _material(
-    settings: Settings, passages: int, edits: int, file: Path | None, passage_file: str | None, lm: LanguageModel
+    settings: Settings,
+    passages: int,
+    edits: int,
+    file: Path | None,
+    passage_file: str | None,
+    lm: LanguageModel,
 ) -> tuple[list[Context], dict[str, list[ParsedEdit]], str]:
     if file is None:
-        contexts = _first(load_contexts(passage_file or "corpus:train", require_questions=True), passages)
+        contexts = _first(
+            load_contexts(passage_file or "corpus:train", require_questions=True), passages
+        )
         if edits > CORPUS_EDITS:
-            what = f"{edits} self-edits a passage asked for, {CORPUS_EDITS} are written from a passage"
-            raise UsageError(what, where="edits", fix="ask for fewer, or give a file with --self-edits")
-        return contexts, {c.id: _written(c)[:edits] for c in contexts}, passage_file or "corpus:train"
+            what = (
+                f"{edits} self-edits a passage asked for, {CORPUS_EDITS} are written from a passage"
+            )
+            raise UsageError(
+                what, where="edits", fix="ask for fewer, or give a file with --self-edits"
+            )
+        return (
+            contexts,
+            {c.id: _written(c)[:edits] for c in contexts},
+            passage_file or "corpus:train",
+        )
     found = read_self_edits(file)
     if passage_file is None:
         every = contexts_from(found.records, file, require_questions=True)
@@ -143,6 +167,8 @@ def _first(contexts: Sequence[Context], count: int) -> list[Context]:
 
 def _written(context: Context) -> list[ParsedEdit]:
     """Three self-edits of the lengths that models write: the sentences, the facts, and both."""
-    sentences = tuple(f"{part.strip().rstrip('.')}." for part in context.text.split(". ") if part.strip())
+    sentences = tuple(
+        f"{part.strip().rstrip('.')}." for part in context.text.split(". ") if part.strip()
+    )
     facts = tuple(f"{question.text} {question.answers[0]}." for question in context.questions)
     return [ParsedEdit(lines, ()) for lines in (sentences, facts, sentences + facts[::2])]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Tests compare to the last digits, on the CPU, in the dtype that `auto` comes to there; `make test-gpu` uses the GPU.
+# Tests compare to the last digits, on the CPU, in the dtype that `auto` comes to there; `make
+# test-gpu` uses the GPU.
 if not os.environ.get("SELFEDIT_TEST_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -31,7 +32,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of ``tiny_lm``: with SmolLM2's tokenizer where that model is in the cache, else with a small one."""
+    """The folder of ``tiny_lm``: with SmolLM2's tokenizer where that model is in the cache, else
+    with a small one.
+    """
     folder = tmp_path_factory.mktemp("models") / "tiny"
     cached = next(info for info in list_models() if info.alias == "smollm2-135m")
     tokenizer = AutoTokenizer.from_pretrained(cached.where) if cached.cached else made_tokenizer()
@@ -42,13 +45,17 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_lm(tiny_folder: Path) -> LanguageModel:
-    """A random two-layer Llama on the CPU in float32: for tests that need a model, not its knowledge."""
+    """A random two-layer Llama on the CPU in float32: for tests that need a model, not its
+    knowledge.
+    """
     return load(str(tiny_folder), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def smollm2() -> LanguageModel:
-    """The real SmolLM2-135M-Instruct on the CPU, fetched once; tests that use it are marked ``model``."""
+    """The real SmolLM2-135M-Instruct on the CPU, fetched once; tests that use it are marked
+    ``model``.
+    """
     return load("smollm2-135m", device="cpu")
 
 

@@ -1,7 +1,9 @@
-"""A chat endpoint on this machine that behaves badly on purpose: a real HTTP server, with a log of all it was asked.
+"""A chat endpoint on this machine that behaves badly on purpose: a real HTTP server, with a log of
+all it was asked.
 
-``with FakeEndpoint(answer=lambda body: "yes", faults=every_fault) as server: server.url``. ``faults(body, times)``
-names what goes wrong the ``times``-th time (from 0) that this body comes: one of `FAULTS`, or None to answer.
+``with FakeEndpoint(answer=lambda body: "yes", faults=every_fault) as server: server.url``.
+``faults(body, times)`` names what goes wrong the ``times``-th time (from 0) that this body comes:
+one of `FAULTS`, or None to answer.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def last_message(body: dict[str, Any]) -> str:
 class FakeEndpoint:
     """The server; ``asked`` is its log, ``answered`` the requests it gave a whole reply to."""
 
-    def __init__(self, answer: Answer = lambda _: "yes", faults: Faults = lambda *_: None, delay: float = 0.0) -> None:
+    def __init__(
+        self, answer: Answer = lambda _: "yes", faults: Faults = lambda *_: None, delay: float = 0.0
+    ) -> None:
         self.answer, self.faults, self.delay = answer, faults, delay
         self.asked: list[Asked] = []
         self._times: Counter[str] = Counter()
@@ -49,7 +53,9 @@ class FakeEndpoint:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
 
     @property
     def answered(self) -> list[Asked]:
@@ -80,7 +86,9 @@ def completion(text: str, body: dict[str, Any]) -> dict[str, Any]:
         "id": "x",
         "object": "chat.completion",
         "model": body["model"],
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+        "choices": [
+            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        ],
         "usage": {
             "prompt_tokens": sum(len(message["content"]) for message in body["messages"]),
             "completion_tokens": len(text),
@@ -100,9 +108,17 @@ def _handler(server: FakeEndpoint) -> type[BaseHTTPRequestHandler]:
             elif fault == "429":
                 self._reply(429, b'{"error": {"message": "slow down"}}', {"Retry-After": "0.05"})
             elif fault and fault.isdigit():
-                self._reply(int(fault), b'{"error": {"message": "%s", "key": "%s"}}' % (fault.encode(), self._key()))
+                self._reply(
+                    int(fault),
+                    b'{"error": {"message": "%s", "key": "%s"}}' % (fault.encode(), self._key()),
+                )
             elif fault in ("garbage", "html", "no choices"):
-                self._reply(200, {"garbage": whole[:30], "html": b"<html>", "no choices": b'{"choices": []}'}[fault])
+                self._reply(
+                    200,
+                    {"garbage": whole[:30], "html": b"<html>", "no choices": b'{"choices": []}'}[
+                        fault
+                    ],
+                )
             elif fault == "cut":
                 self._reply(200, whole[:40], {"Content-Length": str(len(whole))})
             elif fault != "cut at once":
@@ -113,9 +129,13 @@ def _handler(server: FakeEndpoint) -> type[BaseHTTPRequestHandler]:
         def _key(self) -> bytes:
             return self.headers.get("Authorization", "").encode()
 
-        def _reply(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+        def _reply(
+            self, status: int, content: bytes, headers: dict[str, str] | None = None
+        ) -> None:
             self.send_response(status)
-            given = {"Content-Type": "application/json", "Content-Length": str(len(content))} | (headers or {})
+            given = {"Content-Type": "application/json", "Content-Length": str(len(content))} | (
+                headers or {}
+            )
             for name, value in given.items():
                 self.send_header(name, value)
             self.end_headers()

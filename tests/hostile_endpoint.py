@@ -1,7 +1,9 @@
-"""A chat endpoint that answers most requests and does one odd thing with those that hold the word ``odd``.
+"""A chat endpoint that answers most requests and does one odd thing with those that hold the word
+``odd``.
 
-`BEHAVIOURS` is the table: what it does, and what the client makes of it (``declined``: that one reply is counted as
-declined; ``answered``: it is read after all; ``ended``: the run ends with a message, everything else is kept).
+`BEHAVIOURS` is the table: what it does, and what the client makes of it (``declined``: that one
+reply is counted as declined; ``answered``: it is read after all; ``ended``: the run ends with a
+message, everything else is kept).
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ class Behaviour(NamedTuple):
     outcome: str
 
 
-def body(content: bytes | str, status: int = 200, **headers: str) -> Callable[[Any, dict[str, Any]], None]:
+def body(
+    content: bytes | str, status: int = 200, **headers: str
+) -> Callable[[Any, dict[str, Any]], None]:
     data = content.encode() if isinstance(content, str) else content
     return lambda handler, _: handler.send(status, data, headers)
 
@@ -121,7 +125,9 @@ class HostileEndpoint:
         self._server.server_close()
 
 
-def _handler(server: HostileEndpoint, behaviour: Callable[[Any, dict[str, Any]], None]) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    server: HostileEndpoint, behaviour: Callable[[Any, dict[str, Any]], None]
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

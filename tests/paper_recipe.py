@@ -1,7 +1,8 @@
-"""A paper's recipe on a two-layer model: the model, the data and the sizes are replaced, nothing else.
+"""A paper's recipe on a two-layer model: the model, the data and the sizes are replaced, nothing
+else.
 
-Ranks, rates, epochs, batch sizes, schedules, targets, selection and methods stay the paper's, so a test that runs the
-settings made here runs every step that the recipe asks for on a GPU.
+Ranks, rates, epochs, batch sizes, schedules, targets, selection and methods stay the paper's, so a
+test that runs the settings made here runs every step that the recipe asks for on a GPU.
 """
 
 from __future__ import annotations

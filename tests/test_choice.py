@@ -1,4 +1,6 @@
-"""Names in the settings that stand for code: ours by the name of a file, anybody's as package.module:Name."""
+"""Names in the settings that stand for code: ours by the name of a file, anybody's as
+package.module:Name.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from selfedit.rl.updates.base import UPDATES
 from selfedit.sampling.base import SAMPLERS
 
 
-@pytest.mark.parametrize("choice", [REWARDS, UPDATES, SAMPLERS, REMEDY_CHOICE], ids=lambda choice: choice.setting)
+@pytest.mark.parametrize(
+    "choice", [REWARDS, UPDATES, SAMPLERS, REMEDY_CHOICE], ids=lambda choice: choice.setting
+)
 def test_every_one_of_ours_can_be_loaded_by_its_name(choice: Choice) -> None:
     assert choice.names() and "base" not in choice.names()
     for name in choice.names():
@@ -28,7 +32,9 @@ def test_the_defaults_are_among_them() -> None:
     assert settings.rl.update in UPDATES.names() and settings.sampler in SAMPLERS.names()
 
 
-def test_one_of_ones_own_needs_no_file_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_ones_own_needs_no_file_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "their_rewards.py").write_text(
         "class Mine:\n    def __init__(self, settings): self.settings = settings\n"
     )
@@ -53,7 +59,9 @@ def test_what_is_not_there_is_named(name: str, message: str) -> None:
     assert "rl.reward.signal" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["../up", "os.system", "a:b:c", "a:b()", "", "Accuracy", "a/b:C", ":C"])
+@pytest.mark.parametrize(
+    "name", ["../up", "os.system", "a:b:c", "a:b()", "", "Accuracy", "a/b:C", ":C"]
+)
 def test_what_cannot_be_a_name_is_refused_with_the_settings(name: str) -> None:
     with pytest.raises(UsageError, match=r"rl\.reward\.signal"):
         make_settings({"rl": {"reward": {"signal": name}}})

@@ -34,11 +34,24 @@ def test_defaults_without_a_recipe():
 
 
 def test_a_recipe_changes_what_it_names_and_an_override_wins(tmp_path):
-    overrides = {"inner.optim.lr": 2e-4, "rl.candidates": 3, "heldout": None, "eval.methods": ["base", "passage"]}
+    overrides = {
+        "inner.optim.lr": 2e-4,
+        "rl.candidates": 3,
+        "heldout": None,
+        "eval.methods": ["base", "passage"],
+    }
     settings = read_settings(written(tmp_path, RECIPE), overrides)
     assert (settings.seed, settings.train, settings.heldout) == (7, "passages.json", None)
-    assert (settings.inner.optim.lr, settings.inner.optim.epochs, settings.inner.optim.clip) == (2e-4, 3, 1.0)
-    assert (settings.rl.reward.rule, settings.rl.candidates, settings.rl.rounds) == ("improves", 3, 1)
+    assert (settings.inner.optim.lr, settings.inner.optim.epochs, settings.inner.optim.clip) == (
+        2e-4,
+        3,
+        1.0,
+    )
+    assert (settings.rl.reward.rule, settings.rl.candidates, settings.rl.rounds) == (
+        "improves",
+        3,
+        1,
+    )
     assert settings.edit.directives.allowed and settings.edit.directives.lr == (1e-4, 1e-3)
     assert settings.eval.methods == ("base", "passage")
 
@@ -83,12 +96,16 @@ def test_a_wrong_setting_is_named(dotted, value):
     assert dotted.split(".")[0] in str(caught.value)
     named = [line.strip().partition(": ")[0] for line in caught.value.what.splitlines()[1:]]
     # A path through something that is no table is named up to there.
-    assert any(dotted.startswith(name) or name.startswith(dotted) for name in named), caught.value.what
+    assert any(dotted.startswith(name) or name.startswith(dotted) for name in named), (
+        caught.value.what
+    )
     assert caught.value.exit_code == 2 and caught.value.fix
 
 
 @pytest.mark.parametrize("signal", ["loglik", "proxy"])
-@pytest.mark.parametrize("beside", [{"rl.racing": True, "rl.repeats": 2}, {"rl.reward.retention": 0.5}])
+@pytest.mark.parametrize(
+    "beside", [{"rl.racing": True, "rl.repeats": 2}, {"rl.reward.retention": 0.5}]
+)
 def test_another_reward_is_refused_beside_racing_and_retention(signal, beside):
     read_settings(None, beside)
     with pytest.raises(UsageError, match=r"set rl\.reward\.signal = accuracy"):

@@ -23,7 +23,10 @@ def write_tasks(path: Path, tasks: list[ArcTask]) -> Path:
     def pair(one: Any) -> dict[str, Any]:
         return {"input": one.input.tolist(), "output": one.output.tolist()}
 
-    record = {t.id: {"train": [pair(p) for p in t.train], "test": [pair(p) for p in t.test]} for t in tasks}
+    record = {
+        t.id: {"train": [pair(p) for p in t.train], "test": [pair(p) for p in t.test]}
+        for t in tasks
+    }
     path.write_text(json.dumps(record), encoding="utf-8")
     return path
 

@@ -9,15 +9,17 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 CHATML = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a small test model<|im_end|>\n' }}{% endif %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{"
+    " '<|im_start|>system\nYou are a small test model<|im_end|>\n' }}{% endif %}{{ '<|im_start|>' +"
+    " message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if"
+    " add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 
 def made_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer of a few hundred tokens with SmolLM2's special tokens and its kind of chat template."""
+    """A byte-level tokenizer of a few hundred tokens with SmolLM2's special tokens and its kind of
+    chat template.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -27,7 +29,9 @@ def made_tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
     )
-    tokenizer.train_from_iterator([CHATML, __doc__ or "", Path(__file__).read_text(encoding="utf-8")], trainer)
+    tokenizer.train_from_iterator(
+        [CHATML, __doc__ or "", Path(__file__).read_text(encoding="utf-8")], trainer
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<|im_start|>",
@@ -39,7 +43,9 @@ def made_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_llama(vocab_size: int, seed: int = 0) -> LlamaForCausalLM:
-    """Two random layers with grouped heads and tied embeddings; wide weights, so that a mistake shows in the logits."""
+    """Two random layers with grouped heads and tied embeddings; wide weights, so that a mistake
+    shows in the logits.
+    """
     config = LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=64,

@@ -27,11 +27,16 @@ class HashGrader(Grader):
     name = "hash"
 
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
-        value = hashlib.sha256(f"{question}\n{answer}".encode("utf-8", "surrogatepass")).digest()[0] / 256
+        value = (
+            hashlib.sha256(f"{question}\n{answer}".encode("utf-8", "surrogatepass")).digest()[0]
+            / 256
+        )
         return Grade(value < 0.4, value, self.name)
 
 
-def check_graded_again(folder: Path, results: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def check_graded_again(
+    folder: Path, results: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A finished run's table comes out of its ledger, and changes with the grader."""
     with RunFolder.read(folder) as run:
         again = run_table(run, "contains")
@@ -49,12 +54,21 @@ class MuteGrader(HashGrader):
         self.about = about
 
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
-        return Grade(None, 0.0, self.name) if self.about in question else super().grade(question, golds, answer)
+        return (
+            Grade(None, 0.0, self.name)
+            if self.about in question
+            else super().grade(question, golds, answer)
+        )
 
 
 def context(name: str, questions: int = 3) -> Context:
-    asked = tuple(Question(f"{name}/q{n}", f"What is number {n} of {name}?", (f"gold {n}",)) for n in range(questions))
-    return Context(name, f"Title {name}", f"The {name} is a thing with a number of parts in it.", asked)
+    asked = tuple(
+        Question(f"{name}/q{n}", f"What is number {n} of {name}?", (f"gold {n}",))
+        for n in range(questions)
+    )
+    return Context(
+        name, f"Title {name}", f"The {name} is a thing with a number of parts in it.", asked
+    )
 
 
 def contexts(count: int, start: int = 0) -> list[Context]:

@@ -15,14 +15,26 @@ def _with_key(trial: Trial, **more) -> SimpleNamespace:
 
 def answers_in(ledger: Ledger, place: Place) -> list[SimpleNamespace]:
     """Every answer of a place with its trial's key, in the ledger's order."""
-    return [_with_key(trial, **asdict(answer)) for trial in ledger.trials(place) for answer in trial.answers]
+    return [
+        _with_key(trial, **asdict(answer))
+        for trial in ledger.trials(place)
+        for answer in trial.answers
+    ]
 
 
 def trainings_in(ledger: Ledger, place: Place) -> list[SimpleNamespace]:
     """Every training of a place with its trial's key, in the ledger's order."""
-    return [_with_key(trial, **asdict(trial.training)) for trial in ledger.trials(place) if trial.training]
+    return [
+        _with_key(trial, **asdict(trial.training))
+        for trial in ledger.trials(place)
+        if trial.training
+    ]
 
 
 def likelihoods_in(ledger: Ledger, place: Place) -> list[SimpleNamespace]:
     """Every reference answer's likelihood of a place with its trial's key, in the ledger's order."""
-    return [_with_key(trial, **asdict(one)) for trial in ledger.trials(place) for one in trial.likelihoods]
+    return [
+        _with_key(trial, **asdict(one))
+        for trial in ledger.trials(place)
+        for one in trial.likelihoods
+    ]

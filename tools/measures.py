@@ -95,7 +95,11 @@ def comments(modules: list[Module]) -> Hits:
 
 def any_types(modules: list[Module]) -> Hits:
     """Uses of ``Any``."""
-    return (module.at(node) for module, node in nodes(modules) if isinstance(node, ast.Name) and node.id == "Any")
+    return (
+        module.at(node)
+        for module, node in nodes(modules)
+        if isinstance(node, ast.Name) and node.id == "Any"
+    )
 
 
 def any_dicts(modules: list[Module]) -> Hits:
@@ -146,7 +150,9 @@ def private_names(modules: list[Module]) -> Hits:
     for module in modules:
         for name in {name for _, name in _top_level(module) if re.match(r"_[^_]", name)}:
             homes[name].append(str(module.path))
-    return (f"{name}: {', '.join(paths)}" for name, paths in sorted(homes.items()) if len(paths) > 1)
+    return (
+        f"{name}: {', '.join(paths)}" for name, paths in sorted(homes.items()) if len(paths) > 1
+    )
 
 
 def public_names(modules: list[Module]) -> Hits:
@@ -156,7 +162,11 @@ def public_names(modules: list[Module]) -> Hits:
         for node, name in _top_level(module):
             if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and not name.startswith("_"):
                 homes[name].append(str(module.path))
-    return (f"{name}: {', '.join(paths)}" for name, paths in sorted(homes.items()) if len(set(paths)) > 1)
+    return (
+        f"{name}: {', '.join(paths)}"
+        for name, paths in sorted(homes.items())
+        if len(set(paths)) > 1
+    )
 
 
 def long_modules(modules: list[Module]) -> Hits:
@@ -167,7 +177,11 @@ def long_modules(modules: list[Module]) -> Hits:
 def long_functions(modules: list[Module]) -> Hits:
     """Functions of more than 60 lines."""
     for module, node in nodes(modules):
-        if isinstance(node, FUNCTIONS) and node.end_lineno is not None and node.end_lineno - node.lineno >= 60:
+        if (
+            isinstance(node, FUNCTIONS)
+            and node.end_lineno is not None
+            and node.end_lineno - node.lineno >= 60
+        ):
             yield module.at(node, node.name)
 
 
@@ -180,9 +194,11 @@ def long_lines(modules: list[Module]) -> Hits:
 
 
 def similar_modules(modules: list[Module]) -> Hits:
-    """Modules or packages whose names differ in one letter: in one package, or by the last letter anywhere.
+    """Modules or packages whose names differ in one letter: in one package, or by the last letter
+    anywhere.
 
-    A package's own noun (``tasks/task.py``) may, and so may the verbs in ``cli``, which are named as they are typed.
+    A package's own noun (``tasks/task.py``) may, and so may the verbs in ``cli``, which are named
+    as they are typed.
     """
     paths: dict[str, list[Path]] = defaultdict(list)
     for module in modules:

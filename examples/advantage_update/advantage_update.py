@@ -12,9 +12,11 @@ import selfedit as se
 
 
 class AdvantageWeighted:
-    """Supervised finetuning on each self-edit above the mean of its context's others, with that advantage as weight.
+    """Supervised finetuning on each self-edit above the mean of its context's others, with that
+    advantage as weight.
 
-    The advantage is leave-one-out, as in RLOO (Ahmadian et al. 2024, arXiv 2402.14740); those below are left out.
+    The advantage is leave-one-out, as in RLOO (Ahmadian et al. 2024, arXiv 2402.14740); those below
+    are left out.
     """
 
     def __init__(self, settings: se.Settings) -> None:
@@ -30,8 +32,13 @@ class AdvantageWeighted:
         if not sequences:
             return None
         mstep = self.settings.rl.mstep
-        lora, optim = se.LoraSpec(**mstep.lora.model_dump()), se.OptimSpec(**mstep.optim.model_dump())
-        job = se.AdaptJob(sequences, lora, optim, se.derive(self.settings.seed, "mstep", scored.number))
+        lora, optim = (
+            se.LoraSpec(**mstep.lora.model_dump()),
+            se.OptimSpec(**mstep.optim.model_dump()),
+        )
+        job = se.AdaptJob(
+            sequences, lora, optim, se.derive(self.settings.seed, "mstep", scored.number)
+        )
         return se.adapt(session.lm, [job])[0]
 
 
@@ -39,6 +46,10 @@ def advantages(scored: se.ScoredEdits) -> list[float]:
     """Of each self-edit: its reward less the mean of its context's others; 0 where it is alone."""
     found = []
     for row in scored.rewards:
-        others = [r.reward for r in scored.rewards if r.context_id == row.context_id and r.candidate != row.candidate]
+        others = [
+            r.reward
+            for r in scored.rewards
+            if r.context_id == row.context_id and r.candidate != row.candidate
+        ]
         found.append(row.reward - sum(others) / len(others) if others else 0.0)
     return found

@@ -1,8 +1,10 @@
-"""A domain of one's own: the naming rules of a code base go into a model, which is then asked to follow them.
+"""A domain of one's own: the naming rules of a code base go into a model, which is then asked to
+follow them.
 
-A context is a code base: its rules are the text, its questions ask what something new would be called there. A
-self-edit is a list of worked examples, one a line: ``what it does -> name``. A trial trains on the rules and on these
-examples, and the adapted model names things without seeing the rules.
+A context is a code base: its rules are the text, its questions ask what something new would be
+called there. A self-edit is a list of worked examples, one a line: ``what it does -> name``. A
+trial trains on the rules and on these examples, and the adapted model names things without seeing
+the rules.
 
     python examples/naming_rules/naming_rules.py runs/naming smollm2-135m
 """
@@ -16,10 +18,16 @@ from dataclasses import dataclass
 
 import selfedit as se
 
-VERBS = {"reads": ("fetch", "pull", "get"), "writes": ("store", "push", "put"), "checks": ("is", "has", "ensure")}
+VERBS = {
+    "reads": ("fetch", "pull", "get"),
+    "writes": ("store", "push", "put"),
+    "checks": ("is", "has", "ensure"),
+}
 THINGS = ("user", "order", "invoice", "price", "parcel", "ticket")
 STYLES = {"snake": "{verb}_{thing}", "camel": "{verb}{Thing}", "suffix": "{thing}_{verb}"}
-EXAMPLE = re.compile(r"\s*(?:[-*\d.]+\s*)?(?P<what>[^>]{3,120}?)\s*->\s*`?(?P<name>[A-Za-z_]\w{1,60})`?\s*")
+EXAMPLE = re.compile(
+    r"\s*(?:[-*\d.]+\s*)?(?P<what>[^>]{3,120}?)\s*->\s*`?(?P<name>[A-Za-z_]\w{1,60})`?\s*"
+)
 
 
 @dataclass(frozen=True)
@@ -30,17 +38,26 @@ class Examples:
 
 
 def code_base(number: int, questions: int = 4) -> se.Context:
-    """A made-up code base: a verb for each kind of function, and a way to put verb and thing together."""
+    """A made-up code base: a verb for each kind of function, and a way to put verb and thing
+    together.
+    """
     style = list(STYLES)[number % len(STYLES)]
-    verbs = {kind: names[(number + at) % len(names)] for at, (kind, names) in enumerate(VERBS.items())}
+    verbs = {
+        kind: names[(number + at) % len(names)] for at, (kind, names) in enumerate(VERBS.items())
+    }
     title = f"Code base {number}"
-    rules = [f"A function that {kind} something begins with the word {verb}." for kind, verb in verbs.items()]
+    rules = [
+        f"A function that {kind} something begins with the word {verb}."
+        for kind, verb in verbs.items()
+    ]
     rules.append(f"Names are put together like this: {named(style, 'verb', 'thing')}.")
     asked = []
     for at in range(questions):
         kind, thing = list(VERBS)[at % len(VERBS)], THINGS[(number + at) % len(THINGS)]
         answer = named(style, verbs[kind], thing)
-        asked.append(se.Question(f"{number}/{at}", f"the function that {kind} one {thing}", (answer,)))
+        asked.append(
+            se.Question(f"{number}/{at}", f"the function that {kind} one {thing}", (answer,))
+        )
     return se.Context(f"base-{number}", title, "\n".join(rules), tuple(asked))
 
 
@@ -74,7 +91,9 @@ class NamingTask:
     def parse(self, text: str) -> Examples:
         """The lines that are examples; all others are dropped."""
         lines = [EXAMPLE.fullmatch(line) for line in text.splitlines()]
-        return Examples(tuple(dict.fromkeys((line["what"], line["name"]) for line in lines if line)))
+        return Examples(
+            tuple(dict.fromkeys((line["what"], line["name"]) for line in lines if line))
+        )
 
     def note(self, tries: Sequence[Examples]) -> se.Note:
         """How many examples there are, for the ledger."""
@@ -82,14 +101,22 @@ class NamingTask:
         return se.Note({"examples": count}, None if count else "no example in it")
 
     def fixed(self, method: str, context: se.Context) -> Examples:
-        """``rules`` trains on the rules alone; ``gold`` on the questions' own answers, the upper reference."""
+        """``rules`` trains on the rules alone; ``gold`` on the questions' own answers, the upper
+        reference.
+        """
         if method == "rules":
             return Examples(())
         if method == "gold":
-            return Examples(tuple((question.text, question.answers[0]) for question in context.questions))
-        raise se.UsageError(f"there is no method {method!r}", where="eval.methods", fix="choose rules or gold")
+            return Examples(
+                tuple((question.text, question.answers[0]) for question in context.questions)
+            )
+        raise se.UsageError(
+            f"there is no method {method!r}", where="eval.methods", fix="choose rules or gold"
+        )
 
-    def inner_loop(self, context: se.Context, edit: Examples, seed: int, order_seed: int | None = None) -> se.AdaptJob:
+    def inner_loop(
+        self, context: se.Context, edit: Examples, seed: int, order_seed: int | None = None
+    ) -> se.AdaptJob:
         """The rules as text, every example as a question with its answer."""
         sequences = [self._text(f"{context.title}\n{context.text}")]
         sequences += [self._pair(context, what, name) for what, name in edit.pairs]
@@ -110,7 +137,9 @@ class NamingTask:
     def completion(self, context: se.Context, text: str) -> se.TrainSequence:
         """The policy's own training example: the prompt, and the examples it wrote."""
         prompt, written = self.prompt(context), (*self.lm.encode(text), self.lm.end_id)
-        return se.TrainSequence((*prompt, *written), (*[False] * len(prompt), *[True] * len(written)))
+        return se.TrainSequence(
+            (*prompt, *written), (*[False] * len(prompt), *[True] * len(written))
+        )
 
     def _asked(self, context: se.Context, what: str) -> str:
         return f"{context.title}: what is {what} called? Answer with the name alone."
@@ -136,7 +165,15 @@ def main(folder: str, model: str) -> se.Results:
     """Six code bases to learn on, three held out."""
     settings = se.make_settings(SETTINGS | {"model": model})
     learned_on, held_out = [code_base(n) for n in range(6)], [code_base(n) for n in range(6, 9)]
-    return se.train(folder, settings, NamingTask, learned_on, held_out, se.get_grader("exact"), kind="naming-rules")
+    return se.train(
+        folder,
+        settings,
+        NamingTask,
+        learned_on,
+        held_out,
+        se.get_grader("exact"),
+        kind="naming-rules",
+    )
 
 
 if __name__ == "__main__":

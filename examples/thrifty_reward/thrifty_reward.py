@@ -14,7 +14,9 @@ PRICE = 1e-4
 
 
 class Thrifty(se.TrialReward):
-    """The share of right answers less `PRICE` for every token trained on; the unadapted model trains on none."""
+    """The share of right answers less `PRICE` for every token trained on; the unadapted model
+    trains on none.
+    """
 
     needs = ("answers",)
 

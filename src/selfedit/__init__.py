@@ -1,4 +1,6 @@
-"""Self-adapting language models: the public names, imported when they are first used (``import selfedit as se``)."""
+"""Self-adapting language models: the public names, imported when they are first used (``import
+selfedit as se``).
+"""
 
 from __future__ import annotations
 

@@ -6,12 +6,12 @@
     ├── DataError                     3   wrong or missing data
     │   ├── DocumentError             3   a document cannot be read as text
     │   ├── FormatError               3   a data file has the wrong form (says file, line or record)
-    │   ├── ModelFileError            3   a model's or adapter's files are altered, cut short or of another kind
-    │   └── RunFolderError            3   not a run's folder, another version's, or open in another process
-    ├── Unavailable                   4   a dependency, server, registry or disk space is not there
-    │   ├── ModelUnavailable          4   a model could not be fetched
-    │   └── StorageFull               4   the disk is full; what was written so far is safe
-    └── Interrupted                   130 stopped by the user; start the same command again to go on
+    │   ├── ModelFileError            3   a model's or adapter's files are altered, cut short or of
+    another kind │   └── RunFolderError            3   not a run's folder, another version's, or
+    open in another process ├── Unavailable                   4   a dependency, server, registry or
+    disk space is not there │   ├── ModelUnavailable          4   a model could not be fetched │
+    └── StorageFull               4   the disk is full; what was written so far is safe └──
+    Interrupted                   130 stopped by the user; start the same command again to go on
 
 A message has three parts: what was wrong, where, and what to do about it.
 """
@@ -102,5 +102,7 @@ class Interrupted(SelfEditError):
     exit_code = 130
 
 
-def _rebuilt(kind: type[SelfEditError], what: str, where: str | None, fix: str | None) -> SelfEditError:
+def _rebuilt(
+    kind: type[SelfEditError], what: str, where: str | None, fix: str | None
+) -> SelfEditError:
     return kind(what, where=where, fix=fix)

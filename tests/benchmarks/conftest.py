@@ -1,4 +1,6 @@
-"""Benchmarks on a random model, their contestants in this process: a process of its own for each takes seconds."""
+"""Benchmarks on a random model, their contestants in this process: a process of its own for each
+takes seconds.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ from selfedit.errors import UsageError
 
 
 def test_by_hand() -> None:
-    found = arithmetic("smollm2-135m", ks=(1, 4), tokens=10, rank=2, width=4, tflops=1e-3, bandwidth=1.0)
+    found = arithmetic(
+        "smollm2-135m", ks=(1, 4), tokens=10, rank=2, width=4, tflops=1e-3, bandwidth=1.0
+    )
     n, vd = 30 * (576 * (576 + 192 + 192) + 576 * 576 + 3 * 576 * 1536), 49152 * 576
     p = 30 * 2 * (2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536))
     one, four = found["rows"]

@@ -17,7 +17,9 @@ from selfedit.errors import Unavailable, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PEFT's and transformers' own
 
-SMALL = replace(QUICK, adapters=(1, 3), one_at_a_time=2, questions=2, rows=(4,), new_tokens=5, rate_size=64)
+SMALL = replace(
+    QUICK, adapters=(1, 3), one_at_a_time=2, questions=2, rows=(4,), new_tokens=5, rate_size=64
+)
 
 
 class Model(BaseHTTPRequestHandler):
@@ -30,8 +32,14 @@ class Model(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert body["model"] == "a-model" and body["temperature"] == 0 and isinstance(body["prompt"][0][0], int)
-        self._say({"usage": {"completion_tokens": body["max_tokens"] * len(body["prompt"]) - self.short}})
+        assert (
+            body["model"] == "a-model"
+            and body["temperature"] == 0
+            and isinstance(body["prompt"][0][0], int)
+        )
+        self._say(
+            {"usage": {"completion_tokens": body["max_tokens"] * len(body["prompt"]) - self.short}}
+        )
 
     def _say(self, answer: object) -> None:
         self.send_response(200)
@@ -55,7 +63,9 @@ def tiny(model: Path):
     return read_settings(overrides={"model": str(model), "device": "cpu", "inner.lora.rank": 3})
 
 
-def test_all_write_the_same(small_folder: Path, tmp_path: Path, here: list[str], server: str) -> None:
+def test_all_write_the_same(
+    small_folder: Path, tmp_path: Path, here: list[str], server: str
+) -> None:
     results = bench_generate(tmp_path / "run", tiny(small_folder), SMALL, server=server)
     by_name = {row["name"]: row for row in results["rows"]}
     assert by_name["generate, one adapter at a time"]["ratio"] == 1
@@ -68,7 +78,11 @@ def test_all_write_the_same(small_folder: Path, tmp_path: Path, here: list[str],
 
 
 def test_a_server_that_is_not_there_or_stops_early(
-    small_folder: Path, tmp_path: Path, here: list[str], server: str, monkeypatch: pytest.MonkeyPatch
+    small_folder: Path,
+    tmp_path: Path,
+    here: list[str],
+    server: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(Unavailable, match="does not answer"):
         bench_generate(tmp_path / "a", tiny(small_folder), SMALL, server="http://127.0.0.1:9")

@@ -1,4 +1,6 @@
-"""``bench inner``: the contestants do the same work, and what is printed follows from what was measured."""
+"""``bench inner``: the contestants do the same work, and what is printed follows from what was
+measured.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +23,55 @@ from selfedit.run.interrupt import Interrupt
 pytestmark = pytest.mark.filterwarnings("ignore")  # PEFT's and the Trainer's own
 
 SMALL = replace(
-    QUICK, loops=5, together=(1, 3), published_together=(3,), workers=2, pad_to=300, rate_size=64, timed_epochs=2
+    QUICK,
+    loops=5,
+    together=(1, 3),
+    published_together=(3,),
+    workers=2,
+    pad_to=300,
+    rate_size=64,
+    timed_epochs=2,
 )
 
 
 def tiny(model: Path):
     return read_settings(
-        overrides={"model": str(model), "device": "cpu", "inner.lora.rank": 3, "inner.optim.epochs": 4}
+        overrides={
+            "model": str(model),
+            "device": "cpu",
+            "inner.lora.rank": 3,
+            "inner.optim.epochs": 4,
+        }
     )
 
 
-def test_every_contestant_does_the_same_work(small_folder: Path, tmp_path: Path, here: list[str]) -> None:
+def test_every_contestant_does_the_same_work(
+    small_folder: Path, tmp_path: Path, here: list[str]
+) -> None:
     results = bench_inner(tmp_path / "run", tiny(small_folder), SMALL)
     names = {(r["contestant"], r["lora"], r["k"], r["workers"]) for r in results["rows"]}
-    assert {("published", "published", 1, 1), ("careful", "recipe", 1, 1), ("together", "recipe", 3, 1)} <= names
-    assert ("together", "recipe", 1, 2) in names and ("together", "recipe", 3, 2) not in names  # 6 of 5 loops
+    assert {
+        ("published", "published", 1, 1),
+        ("careful", "recipe", 1, 1),
+        ("together", "recipe", 3, 1),
+    } <= names
+    assert ("together", "recipe", 1, 2) in names and (
+        "together",
+        "recipe",
+        3,
+        2,
+    ) not in names  # 6 of 5 loops
     assert results["losses"]["largest"] < 1e-4
     work = read_work(tmp_path / "run" / "work.json")
-    real = [m for name, rounds in results["measured"].items() if "published/" not in name for m in rounds]
-    assert all(m["tokens"] == 2 * sum(work.tokens) and m["loops"] == 5 for m in real if "tokens" in m)
+    real = [
+        m
+        for name, rounds in results["measured"].items()
+        if "published/" not in name
+        for m in rounds
+    ]
+    assert all(
+        m["tokens"] == 2 * sum(work.tokens) and m["loops"] == 5 for m in real if "tokens" in m
+    )
     for row in results["rows"]:
         if row["contestant"] == "careful":
             assert row["padding"] == pytest.approx(0) and row["ratio_to_careful"] == 1
@@ -51,8 +83,12 @@ def test_every_contestant_does_the_same_work(small_folder: Path, tmp_path: Path,
     assert {"rate", "published", "careful", "warm_up", "together"} == set(here)
 
 
-def test_the_published_recipe_is_scaled_by_its_steps(small_folder: Path, tmp_path: Path, here: list[str]) -> None:
-    results = bench_inner(tmp_path / "run", tiny(small_folder), replace(SMALL, together=(3,), workers=1))
+def test_the_published_recipe_is_scaled_by_its_steps(
+    small_folder: Path, tmp_path: Path, here: list[str]
+) -> None:
+    results = bench_inner(
+        tmp_path / "run", tiny(small_folder), replace(SMALL, together=(3,), workers=1)
+    )
     row = next(r for r in results["rows"] if r["contestant"] == "published")
     work = read_work(tmp_path / "run" / "work.json")
     sequences = sum(map(len, work.sequences)) / 5
@@ -62,7 +98,9 @@ def test_the_published_recipe_is_scaled_by_its_steps(small_folder: Path, tmp_pat
     assert results["memory"] is None  # a single K has no slope
 
 
-def test_stopped_it_goes_on_with_the_next_cell(small_folder: Path, tmp_path: Path, here: list[str]) -> None:
+def test_stopped_it_goes_on_with_the_next_cell(
+    small_folder: Path, tmp_path: Path, here: list[str]
+) -> None:
     size = replace(SMALL, together=(2,), published_together=(), workers=1)
 
     class Third(Interrupt):
@@ -98,7 +136,12 @@ def test_a_process_of_its_own(small_folder: Path, tmp_path: Path) -> None:
     lm = load(str(small_folder), device="cpu")
     work = make_work(lm, tiny(small_folder), passages=1, edits=1, loops=1)
     work.write(tmp_path / "work.json")
-    loaded = {"model": str(small_folder), "device": "cpu", "dtype": "float32", "work": str(tmp_path / "work.json")}
+    loaded = {
+        "model": str(small_folder),
+        "device": "cpu",
+        "dtype": "float32",
+        "work": str(tmp_path / "work.json"),
+    }
     with children(tmp_path / "log", 1, **loaded, ours=True, threads=1) as (child,):
         assert all_at_once([child], "rate", [{"size": 32, "times": 1}])[0]["flops"] > 0
         bad = {"groups": [[0]], "lora": {"rank": 0, "targets": ["q_proj"]}, "optim": {}}
@@ -116,7 +159,8 @@ def test_the_shape_counts_what_the_model_has(small_folder: Path) -> None:
     assert shape.weights == sum(m.weight.numel() for m in bank.modules.values())
     assert shape.adapter(5, ALL_LINEAR) == bank.values.shape[1]
     assert shape.head == lm.head.numel()
-    # Published sizes: 7.07 billion parameters besides the embedding of 0.54; 134.5 million with a tied head.
+    # Published sizes: 7.07 billion parameters besides the embedding of 0.54; 134.5 million with a
+    # tied head.
     big, small = KNOWN["qwen2.5-7b"], KNOWN["smollm2-135m"]
     assert (big.weights + big.head) / 1e9 == pytest.approx(7.07, abs=0.01)
     assert (small.weights + small.head) / 1e6 == pytest.approx(134.5, abs=0.1)
@@ -127,16 +171,25 @@ def test_work_from_a_file_of_self_edits(small_folder: Path, tmp_path: Path) -> N
 
     questions = [{"question": "Who?", "answer": "Ada"}]
     records = [
-        {"title": f"T{n}", "context": f"Passage {n}.", "questions": questions, "completions": ["One.\nTwo.", "Three."]}
+        {
+            "title": f"T{n}",
+            "context": f"Passage {n}.",
+            "questions": questions,
+            "completions": ["One.\nTwo.", "Three."],
+        }
         for n in range(2)
     ]
     (tmp_path / "edits.json").write_text(json.dumps(records))
     lm = load(str(small_folder), device="cpu")
-    made = make_work(lm, tiny(small_folder), passages=2, edits=2, loops=6, self_edits=tmp_path / "edits.json")
+    made = make_work(
+        lm, tiny(small_folder), passages=2, edits=2, loops=6, self_edits=tmp_path / "edits.json"
+    )
     assert [len(own) for own in made.sequences] == [3, 2, 3, 2, 3, 2]
     assert made.sequences[0] == made.sequences[4] and made.seeds[0] != made.seeds[4]
     assert made.orders[:4] == (made.orders[0],) * 4 and made.orders[4] != made.orders[0]
     made.write(tmp_path / "work.json")
     assert read_work(tmp_path / "work.json") == made
     with pytest.raises(UsageError, match="3 passages asked for, there are 2"):
-        make_work(lm, tiny(small_folder), passages=3, edits=1, loops=1, self_edits=tmp_path / "edits.json")
+        make_work(
+            lm, tiny(small_folder), passages=3, edits=1, loops=1, self_edits=tmp_path / "edits.json"
+        )

@@ -1,4 +1,6 @@
-"""Names that a task, a method, a document or a folder could have, and what must never come out of a program raw."""
+"""Names that a task, a method, a document or a folder could have, and what must never come out of a
+program raw.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ PAYLOADS = {
 
 
 def raw_in(text: str) -> list[str]:
-    """What of a program's output could steer a terminal, other than line breaks and rich's own colours."""
+    """What of a program's output could steer a terminal, other than line breaks and rich's own
+    colours.
+    """
     bare = text
     for code in ("\x1b[0m", "\x1b[1m", "\x1b[3m"):
         bare = bare.replace(code, "")

@@ -1,4 +1,6 @@
-"""Documents and data as other people write them: nothing lost in silence, nothing read in time of the square."""
+"""Documents and data as other people write them: nothing lost in silence, nothing read in time of
+the square.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ ASKED = [("q1", "How many?", ("nine",)), ("q2", "Its bell?", ("Tam",))]
 
 def text_of(markdown: str) -> str:
     """Every word of a Markdown document's passages and their titles."""
-    return "\n".join(f"{p.title}\n{p.text}" for p in split_document(markdown, title="file", markdown=True))
+    return "\n".join(
+        f"{p.title}\n{p.text}" for p in split_document(markdown, title="file", markdown=True)
+    )
 
 
 def asked(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -62,14 +66,22 @@ def test_answers_as_a_table_in_nested_files(tmp_path: Path) -> None:
     assert asked(tmp_path / "nested.json") == ASKED
 
 
-@pytest.mark.parametrize(("answer", "text"), [(1412, "1412"), ([1412, "then"], "1412"), (3.5, "3.5")])
+@pytest.mark.parametrize(
+    ("answer", "text"), [(1412, "1412"), ([1412, "then"], "1412"), (3.5, "3.5")]
+)
 def test_a_number_is_its_text(tmp_path: Path, answer: Any, text: str) -> None:
-    record = {"title": "Vell", "context": "Built in 1412.", "questions": [{"question": "When?", "answer": answer}]}
+    record = {
+        "title": "Vell",
+        "context": "Built in 1412.",
+        "questions": [{"question": "When?", "answer": answer}],
+    }
     (tmp_path / "n.json").write_text(json.dumps([record]))
     assert load_contexts(tmp_path / "n.json")[0].questions[0].answers[0] == text
 
 
-@pytest.mark.parametrize("field", ["QuestionList", "qa", "answers", "paragraphs", "question_answer_pairs"])
+@pytest.mark.parametrize(
+    "field", ["QuestionList", "qa", "answers", "paragraphs", "question_answer_pairs"]
+)
 def test_an_unknown_field_that_looks_like_data_is_named(tmp_path: Path, field: str) -> None:
     (tmp_path / "x.json").write_text(json.dumps([{"title": "Vell", "context": VELL, field: []}]))
     with pytest.raises(FormatError) as caught:
@@ -125,13 +137,17 @@ def test_words_in_angle_brackets_stay(words: str) -> None:
 
 
 def test_tags_of_html_go() -> None:
-    text = text_of('a <b>bold</b> <a href="x">link</a> <input disabled> b\n\n<div class="x">\nin a block\n</div>\n')
+    text = text_of(
+        'a <b>bold</b> <a href="x">link</a> <input disabled> b\n\n<div class="x">\nin a'
+        " block\n</div>\n"
+    )
     assert "<" not in text and "class" not in text and "in a block" in text and "bold" in text
 
 
 def test_footnotes_and_notes_of_one_word_stay() -> None:
     text = text_of(
-        "Built by the master[^1].\n\n[^1]: Mirane\n\n[Keeper]: Tolwen\n\n[site]: http://example.org/x\n\nOld.\n"
+        "Built by the master[^1].\n\n[^1]: Mirane\n\n[Keeper]: Tolwen\n\n[site]:"
+        " http://example.org/x\n\nOld.\n"
     )
     assert "Mirane" in text and "Tolwen" in text and "example.org" not in text and "Old." in text
 
@@ -170,7 +186,13 @@ def test_sentences_end_in_other_scripts() -> None:
 
 
 def test_a_folder_of_mixed_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name, text in {"one.md": VELL, "todo.md": "", "letter.docx": "PK", "NOTES": "x", "data.json": "[]"}.items():
+    for name, text in {
+        "one.md": VELL,
+        "todo.md": "",
+        "letter.docx": "PK",
+        "NOTES": "x",
+        "data.json": "[]",
+    }.items():
         (tmp_path / name).write_text(text)
     (context,) = load_contexts(tmp_path)
     assert context.text == VELL
@@ -215,7 +237,9 @@ def repeated_keys(size: int) -> object:
     from selfedit.storage.bounded import json_value
 
     try:
-        return json_value("{" + ", ".join([f'"{n}": 1' for n in range(size)] + ['"0": 1']) + "}", unique=True)
+        return json_value(
+            "{" + ", ".join([f'"{n}": 1' for n in range(size)] + ['"0": 1']) + "}", unique=True
+        )
     except ValueError:
         return None
 
@@ -237,7 +261,9 @@ GROWTH: dict[str, tuple[Callable[[int], object], int]] = {
 def test_time_grows_with_the_length(work: Callable[[int], object], size: int) -> None:
     work(size // 4)
     small = min(seconds(work, size) for _ in range(2))
-    assert min(seconds(work, 4 * size) for _ in range(2)) < 9 * small + 0.02  # the square would be 16 times
+    assert (
+        min(seconds(work, 4 * size) for _ in range(2)) < 9 * small + 0.02
+    )  # the square would be 16 times
 
 
 PAIRS = [{"input": [[0, 1]], "output": [[1, 0]]}, {"input": [[2, 3]], "output": [[3, 2]]}]
@@ -264,7 +290,9 @@ def test_tasks_in_subfolders(tmp_path: Path) -> None:
 
 
 def test_null_outputs_are_a_task_without_solutions(tmp_path: Path) -> None:
-    (tmp_path / "null.json").write_text(json.dumps(TASK | {"test": [{"input": [[4, 5]], "output": None}]}))
+    (tmp_path / "null.json").write_text(
+        json.dumps(TASK | {"test": [{"input": [[4, 5]], "output": None}]})
+    )
     assert load_tasks(tmp_path / "null.json")[0].solutions is None
 
 
@@ -276,7 +304,10 @@ def test_a_list_of_pairs_is_named(tmp_path: Path) -> None:
 
 def test_thoughts_in_a_self_edit_are_no_facts() -> None:
     text = (
-        "<think>\nOkay, facts are wanted.\nI should keep it short.\n</think>\n\n1. Vell has nine piers.\n2. Tam rings."
+        "<think>\nOkay, facts are wanted.\nI should keep it short.\n</think>\n\n1. Vell has nine"
+        " piers.\n2. Tam rings."
     )
     found = parse_edit(text, read_settings().edit)
-    assert found.lines == ("Vell has nine piers.", "Tam rings.") and found.dropped == {"thoughts": 1}
+    assert found.lines == ("Vell has nine piers.", "Tam rings.") and found.dropped == {
+        "thoughts": 1
+    }

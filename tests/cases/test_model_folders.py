@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - one hostile folder a line
-"""Model folders that nobody vouches for: read right, or one error of ours in time; nothing of theirs is executed."""
+"""Model folders that nobody vouches for: read right, or one error of ours in time; nothing of
+theirs is executed.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,19 @@ def weights(change: Callable[[torch.Tensor], torch.Tensor]) -> Change:
     def changed(folder: Path) -> None:
         tensors = load_file(folder / "model.safetensors")
         name = "model.layers.0.self_attn.q_proj.weight"
-        save_file(tensors | {name: change(tensors[name])}, folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(
+            tensors | {name: change(tensors[name])},
+            folder / "model.safetensors",
+            metadata={"format": "pt"},
+        )
 
     return changed
 
 
 def quantised(method: str) -> Change:
-    return in_json("config.json", quantization_config={"quant_method": method, "bits": 4, "load_in_4bit": True})
+    return in_json(
+        "config.json", quantization_config={"quant_method": method, "bits": 4, "load_in_4bit": True}
+    )
 
 
 HOSTILE: dict[str, Change] = {
@@ -141,7 +149,9 @@ def test_a_hostile_folder_ends_in_one_error(folder: Path, change: Change) -> Non
         {"use_kernels": True},
     ],
 )
-def test_a_folder_does_not_choose_for_us(folder: Path, entry: dict[str, Any], tiny_folder: Path) -> None:
+def test_a_folder_does_not_choose_for_us(
+    folder: Path, entry: dict[str, Any], tiny_folder: Path
+) -> None:
     (folder / "evil.py").write_text("raise SystemExit('executed')")
     in_json("config.json", **entry)(folder)
     lm, expected = load(str(folder)), load(str(tiny_folder))
@@ -170,7 +180,9 @@ def test_an_empty_system_message_is_none(folder: Path) -> None:
 
 def test_named_templates_without_a_default_are_one_message(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink(missing_ok=True)
-    named = [{"name": name, "template": "{{ messages[0].content }}"} for name in ("rag", "tool_use")]
+    named = [
+        {"name": name, "template": "{{ messages[0].content }}"} for name in ("rag", "tool_use")
+    ]
     in_json("tokenizer_config.json", chat_template=named)(folder)
     with pytest.raises(ModelFileError, match="template"):
         load(str(folder))

@@ -1,4 +1,6 @@
-"""The same list of hostile names through every verb that prints or writes: nothing raw, nothing outside."""
+"""The same list of hostile names through every verb that prints or writes: nothing raw, nothing
+outside.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ Shown = Callable[..., str]
 
 @pytest.fixture
 def shown(capsys: pytest.CaptureFixture[str]) -> Shown:
-    """What a command wrote to both streams; it ends in a result or a message, with nothing raw in either."""
+    """What a command wrote to both streams; it ends in a result or a message, with nothing raw in
+    either.
+    """
 
     def run(*words: object) -> str:
         capsys.readouterr()
@@ -73,7 +77,11 @@ def finished(tmp_path: Path, name: str) -> Path:
 @pytest.fixture
 def everything(tmp_path: Path) -> Callable[[], set[Path]]:
     """The files around the run's folder."""
-    return lambda: {path for path in tmp_path.rglob("*") if path.is_file() and (tmp_path / "run") not in path.parents}
+    return lambda: {
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and (tmp_path / "run") not in path.parents
+    }
 
 
 def test_evaluate(shown: Shown, finished: Path) -> None:
@@ -81,7 +89,9 @@ def test_evaluate(shown: Shown, finished: Path) -> None:
     assert json.loads(shown("evaluate", finished, "--json"))
 
 
-def test_evaluate_on_a_terminal(shown: Shown, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_on_a_terminal(
+    shown: Shown, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("NO_COLOR", "1")
     shown("evaluate", finished)
@@ -103,13 +113,32 @@ def test_report_as_markdown(shown: Shown, finished: Path) -> None:
     assert not any(token.type in ("html_block", "heading_open") for token in tokens)
 
 
-def test_arc_show(shown: Shown, name: str, tmp_path: Path, everything: Callable[[], set[Path]]) -> None:
+def test_arc_show(
+    shown: Shown, name: str, tmp_path: Path, everything: Callable[[], set[Path]]
+) -> None:
     (tmp_path / "set.json").write_text(
-        json.dumps({name: json.loads(write_tasks(tmp_path / "one.json", [small_task()]).read_text()).popitem()[1]})
+        json.dumps(
+            {
+                name: (
+                    json.loads(
+                        write_tasks(tmp_path / "one.json", [small_task()]).read_text()
+                    ).popitem()[1]
+                )
+            }
+        )
     )
     before = everything()
     shown("arc", "show", "--source", tmp_path / "set.json", "--", name)
-    shown("arc", "show", "--source", tmp_path / "set.json", "--picture", tmp_path / "p.png", "--", name)
+    shown(
+        "arc",
+        "show",
+        "--source",
+        tmp_path / "set.json",
+        "--picture",
+        tmp_path / "p.png",
+        "--",
+        name,
+    )
     assert everything() == before | {tmp_path / "p.png"}
 
 
@@ -125,7 +154,9 @@ def test_doctor(shown: Shown, name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     shown("doctor")
 
 
-@pytest.mark.parametrize("words", [["arc", "show", "--"], ["evaluate", "--"], ["report", "--"], ["grade", "--"]])
+@pytest.mark.parametrize(
+    "words", [["arc", "show", "--"], ["evaluate", "--"], ["report", "--"], ["grade", "--"]]
+)
 def test_a_name_that_is_nothing(shown: Shown, name: str, words: list[str]) -> None:
     shown(*words, name)
 

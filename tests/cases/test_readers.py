@@ -1,4 +1,6 @@
-"""Files that nobody vouches for, through the reader each is meant for: one error of ours, never another exception."""
+"""Files that nobody vouches for, through the reader each is meant for: one error of ours, never
+another exception.
+"""
 
 import gzip
 import json
@@ -68,14 +70,18 @@ def test_every_reader_ends_in_one_error(
         read(tmp_path / name)
 
 
-@pytest.mark.parametrize("name, read", [("l.jsonl.gz", read_labels), ("e.json.gz", read_self_edits)])
+@pytest.mark.parametrize(
+    "name, read", [("l.jsonl.gz", read_labels), ("e.json.gz", read_self_edits)]
+)
 def test_a_damaged_gzip_file(tmp_path: Path, name: str, read: Callable[[Path], object]) -> None:
     (tmp_path / name).write_bytes(flipped("x" * 200))
     with pytest.raises(DataError, match="cannot be read"):
         read(tmp_path / name)
 
 
-@pytest.mark.parametrize("verdict", [f'"label": {LONG}', f'"votes_yes": {LONG}, "votes": 1', '"label": [1]'])
+@pytest.mark.parametrize(
+    "verdict", [f'"label": {LONG}', f'"votes_yes": {LONG}, "votes": 1', '"label": [1]']
+)
 def test_an_impossible_verdict(tmp_path: Path, verdict: str) -> None:
     (tmp_path / "l.jsonl").write_text(LABEL % verdict)
     with pytest.raises(DataError):
@@ -91,7 +97,12 @@ def test_an_impossible_adapter(tmp_path: Path, alpha: str) -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    [{"name": 1}, {"name": "a", "version": "v", "adapter": "a", "passages": "many", "recall": {}}, [[]], None],
+    [
+        {"name": 1},
+        {"name": "a", "version": "v", "adapter": "a", "passages": "many", "recall": {}},
+        [[]],
+        None,
+    ],
 )
 def test_a_library_of_other_types(tmp_path: Path, entry: object) -> None:
     (tmp_path / "library.json").write_text(json.dumps({"documents": [entry]}))

@@ -15,7 +15,9 @@ from selfedit.cli import main
 PASSAGES = [
     {
         "title": f"The {name} Bridge",
-        "context": f"The {name} Bridge was built by Ada {name} in 17{number}1 and has {number} arches.",
+        "context": (
+            f"The {name} Bridge was built by Ada {name} in 17{number}1 and has {number} arches."
+        ),
         "questions": [
             {"question": "Who built it?", "answers": [f"Ada {name}"]},
             {"question": "How many arches has it?", "answers": [str(number)]},

@@ -19,7 +19,12 @@ def adapted(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     folder = tmp_path_factory.mktemp("adapted")
     (folder / "vell.md").write_text(TEXT)
-    assert main(["adapt", str(tiny_folder), str(folder / "vell.md"), "-o", str(folder / "out"), *QUICK]) == 0
+    assert (
+        main(
+            ["adapt", str(tiny_folder), str(folder / "vell.md"), "-o", str(folder / "out"), *QUICK]
+        )
+        == 0
+    )
     return folder
 
 
@@ -36,7 +41,9 @@ def test_peft_loads_it(adapted: Path, tiny_folder: Path) -> None:
     peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM
 
-    model = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_folder), adapted / "out")
+    model = peft.PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tiny_folder), adapted / "out"
+    )
     assert model.peft_config["default"].r == 2
 
 
@@ -51,8 +58,19 @@ def test_the_same_command_again_is_done_at_once(run, adapted: Path, tiny_folder:
     assert (adapted / "out" / "adapter_model.safetensors").read_bytes() == before
 
 
-def test_questions_are_asked_before_and_after(run, tiny_folder: Path, passages: Path, tmp_path: Path) -> None:
-    done = run("adapt", tiny_folder, passages / "held.json", "-o", tmp_path / "a", *QUICK, "--samples=0", "--json")
+def test_questions_are_asked_before_and_after(
+    run, tiny_folder: Path, passages: Path, tmp_path: Path
+) -> None:
+    done = run(
+        "adapt",
+        tiny_folder,
+        passages / "held.json",
+        "-o",
+        tmp_path / "a",
+        *QUICK,
+        "--samples=0",
+        "--json",
+    )
     assert done.code == 0
     found = json.loads(done.out)
     assert found["accuracy"]["paired"]["n"] == 2
@@ -75,7 +93,15 @@ def test_an_adapter_that_is_none(run, tiny_folder: Path, tmp_path: Path) -> None
 
 def test_an_altered_adapter_is_refused(run, tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "vell.md").write_text(TEXT)
-    words = ("adapt", tiny_folder, tmp_path / "vell.md", "-o", tmp_path / "out", *QUICK, "--samples=0")
+    words = (
+        "adapt",
+        tiny_folder,
+        tmp_path / "vell.md",
+        "-o",
+        tmp_path / "out",
+        *QUICK,
+        "--samples=0",
+    )
     assert run(*words).code == 0
     adapter = Adapter.load(tmp_path / "out")
     next(iter(adapter.tensors.values()))[0].add_(1)
@@ -96,7 +122,9 @@ def test_an_altered_adapter_is_refused(run, tiny_folder: Path, tmp_path: Path) -
         ("picture.png", b"\x89PNG", 3, ".png"),
     ],
 )
-def test_documents_that_cannot_be_used(run, tmp_path: Path, name: str, content: bytes, code: int, said: str) -> None:
+def test_documents_that_cannot_be_used(
+    run, tmp_path: Path, name: str, content: bytes, code: int, said: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     done = run("adapt", "smollm2-135m", tmp_path / name, "-o", tmp_path / "out")
     assert (done.code, done.out) == (code, "")
@@ -118,5 +146,13 @@ def test_an_unknown_model(run, tmp_path: Path) -> None:
 
 def test_nothing_to_train_on(run, tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "vell.md").write_text(TEXT)
-    words = ("adapt", tiny_folder, tmp_path / "vell.md", "-o", tmp_path / "out", "--samples=0", "--edit.passage=false")
+    words = (
+        "adapt",
+        tiny_folder,
+        tmp_path / "vell.md",
+        "-o",
+        tmp_path / "out",
+        "--samples=0",
+        "--edit.passage=false",
+    )
     assert run(*words).code == 2

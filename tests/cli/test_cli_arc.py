@@ -20,14 +20,26 @@ def files(tmp_path):
 def recipe(small_folder, files, tmp_path):
     import tomli_w
 
-    settings = arc_settings(small_folder, *files, rl__candidates=2, rl__repeats=1, eval__samples=1, rl__contexts=1)
+    settings = arc_settings(
+        small_folder, *files, rl__candidates=2, rl__repeats=1, eval__samples=1, rl__contexts=1
+    )
     path = tmp_path / "recipe.toml"
     path.write_text(tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True)))
     return path
 
 
 def test_a_task_is_shown_and_drawn(files, tmp_path, capsys):
-    code = main(["arc", "show", "rule-mirror-1", "--source", str(files[0]), "--picture", str(tmp_path / "t.png")])
+    code = main(
+        [
+            "arc",
+            "show",
+            "rule-mirror-1",
+            "--source",
+            str(files[0]),
+            "--picture",
+            str(tmp_path / "t.png"),
+        ]
+    )
     assert code == 0 and (tmp_path / "t.png").stat().st_size > 1000
     shown = capsys.readouterr().out
     assert "rule-mirror-1" in shown and "demonstration 2" in shown
@@ -39,7 +51,10 @@ def test_an_unknown_task_is_an_error_with_its_code(files, capsys):
 
 
 def test_the_experiment_prints_rows_notes_and_tables(recipe, tmp_path, capsys):
-    assert main(["experiment", "few-shot", "--recipe", str(recipe), "-o", str(tmp_path / "run"), "-q"]) == 0
+    assert (
+        main(["experiment", "few-shot", "--recipe", str(recipe), "-o", str(tmp_path / "run"), "-q"])
+        == 0
+    )
     printed = capsys.readouterr().out
     for words in (
         "in-context learning",
@@ -53,7 +68,21 @@ def test_the_experiment_prints_rows_notes_and_tables(recipe, tmp_path, capsys):
 
 
 def test_the_filter_lists_every_task(recipe, tmp_path, capsys):
-    assert main(["arc", "filter", "--recipe", str(recipe), "-o", str(tmp_path / "filter"), "-q", "--json"]) == 0
+    assert (
+        main(
+            [
+                "arc",
+                "filter",
+                "--recipe",
+                str(recipe),
+                "-o",
+                str(tmp_path / "filter"),
+                "-q",
+                "--json",
+            ]
+        )
+        == 0
+    )
     results = json.loads(capsys.readouterr().out)
     assert len(results["filter"]) == 3 and set(results["kept"]) <= set(results["filter"])
 

@@ -31,7 +31,11 @@ def test_racing_on_a_finished_run(run, finished: Path) -> None:
 
 
 def test_what_cannot_be_measured(run, tmp_path: Path) -> None:
-    for words in (("arithmetic", "--k", "0"), ("inner", "--k", "1,x", "--model", tmp_path), ("arithmetic", "gpt")):
+    for words in (
+        ("arithmetic", "--k", "0"),
+        ("inner", "--k", "1,x", "--model", tmp_path),
+        ("arithmetic", "gpt"),
+    ):
         done = run("bench", *words)
         assert done.code == 2 and "to fix" in done.err, words
     assert run("bench", "racing", tmp_path).code == 3
@@ -39,7 +43,9 @@ def test_what_cannot_be_measured(run, tmp_path: Path) -> None:
 
 def test_help_names_every_benchmark(run) -> None:
     out = run("bench", "--help").out
-    assert all(name in out for name in ("inner", "generate", "profile", "arithmetic", "racing", "page"))
+    assert all(
+        name in out for name in ("inner", "generate", "profile", "arithmetic", "racing", "page")
+    )
     assert "--inner.lora.rank" in run("bench", "inner", "--help").out
 
 
@@ -54,4 +60,7 @@ def test_an_installed_package_says_where_the_benchmarks_are(tmp_path: Path) -> N
         check=False,
     )
     assert done.returncode == 4
-    assert "come with the source checkout" in done.stderr and "to fix: install selfedit from" in done.stderr
+    assert (
+        "come with the source checkout" in done.stderr
+        and "to fix: install selfedit from" in done.stderr
+    )

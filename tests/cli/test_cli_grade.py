@@ -16,7 +16,13 @@ from trials import answers_in
 ROWS = [
     {"question": "Where?", "gold": "Paris", "pred": "In Paris.", "votes_yes": 2, "votes": 3},
     {"question": "Where?", "gold": "Paris", "pred": "In Lyon.", "votes_yes": 0, "votes": 1},
-    {"question": "Who built it?", "gold": "Orda Mirane", "pred": "Mirane did", "votes_yes": 1, "votes": 1},
+    {
+        "question": "Who built it?",
+        "gold": "Orda Mirane",
+        "pred": "Mirane did",
+        "votes_yes": 1,
+        "votes": 1,
+    },
     {"question": "When?", "gold": "1412", "pred": "1413", "votes_yes": 0, "votes": 1},
 ]
 
@@ -55,12 +61,22 @@ def asking(server: FakeEndpoint, folder: Path) -> list[str]:
     pytest.importorskip("openai")
     options = {"url": server.url, "model": "m", "key_env": "none", "cache": folder / "kept.sqlite"}
     prices = {"price_in": 1, "price_out": 2}
-    return ["--grader", "judge", *[f"--judge.endpoint.{name}={value}" for name, value in (options | prices).items()]]
+    return [
+        "--grader",
+        "judge",
+        *[f"--judge.endpoint.{name}={value}" for name, value in (options | prices).items()],
+    ]
 
 
 def test_a_judge_is_held_against_labels(run, labels: Path, tmp_path: Path) -> None:
     def say(body: dict) -> str:
-        return "perhaps" if "1413" in last_message(body) else "Yes" if "Paris." in last_message(body) else "no"
+        return (
+            "perhaps"
+            if "1413" in last_message(body)
+            else "Yes"
+            if "Paris." in last_message(body)
+            else "no"
+        )
 
     with FakeEndpoint(say) as server:
         found = json.loads(run("grade", labels, *asking(server, tmp_path), "--json").out)

@@ -36,7 +36,9 @@ def test_a_folder_without_a_model(run, tmp_path: Path) -> None:
     assert run("models", "path", tmp_path).code == 3
 
 
-def test_doctor_misses_the_model_and_asks_the_registry(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_misses_the_model_and_asks_the_registry(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SELFEDIT_CACHE", str(tmp_path / "cache"))
     asked = []
 

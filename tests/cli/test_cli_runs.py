@@ -10,7 +10,9 @@ from small_runs import small_run
 from selfedit.run.folder import RunFolder
 
 
-def test_results_are_json_and_the_same_again(run, finished: Path, tiny_folder: Path, passages: Path) -> None:
+def test_results_are_json_and_the_same_again(
+    run, finished: Path, tiny_folder: Path, passages: Path
+) -> None:
     before = (finished / "results.json").read_bytes()
     done = run(*small_run(tiny_folder, passages, finished), "--json", "--quiet")
     assert done.code == 0
@@ -37,7 +39,9 @@ def test_evaluate_puts_runs_together_in_the_order_of_the_methods(run, finished: 
     pooled = json.loads(run("evaluate", finished, finished, "--json").out)
     stored = json.loads((finished / "results.json").read_text())
     assert [row["method"] for row in pooled["rows"]] == ["base", "passage", "own", "seal", "gold"]
-    assert [(gap["a"], gap["b"]) for gap in pooled["paired"]] == [(gap["a"], gap["b"]) for gap in stored["paired"]]
+    assert [(gap["a"], gap["b"]) for gap in pooled["paired"]] == [
+        (gap["a"], gap["b"]) for gap in stored["paired"]
+    ]
     assert all(gap["by_run"] == [gap["difference"]] * 2 for gap in pooled["paired"])
 
 
@@ -103,7 +107,10 @@ def test_report_puts_runs_together_in_a_page(run, finished: Path) -> None:
     pooled = json.loads(run("evaluate", finished, finished, "--json").out)
     gap = pooled["paired"][0]
     gain = f"{100 * gap['difference']:+.1f}"
-    assert f"| {gap['a']} − {gap['b']} | {gain} | {100 * gap['se']:.1f} | 2 | {gain}, {gain} | 0.0 |" in printed.out
+    assert (
+        f"| {gap['a']} − {gap['b']} | {gain} | {100 * gap['se']:.1f} | 2 | {gain}, {gain} | 0.0 |"
+        in printed.out
+    )
     alone = run("report", finished, finished)
     assert alone.code == 2 and "--markdown" in alone.err
 
@@ -115,6 +122,9 @@ def test_report_prints_tables_and_rewrites_a_page(run, finished: Path, tmp_path:
     page.write_text("# Page\n<!-- results: small -->\nold\n<!-- end of results -->\n")
     before = (finished / "results.json").read_bytes()
     assert run("report", finished, "--into", page).code == 0
-    assert page.read_text() == f"# Page\n<!-- results: small -->\n\n{printed.out}\n<!-- end of results -->\n"
+    assert (
+        page.read_text()
+        == f"# Page\n<!-- results: small -->\n\n{printed.out}\n<!-- end of results -->\n"
+    )
     assert (finished / "results.json").read_bytes() == before
     assert run("report", finished, "--into", page, "--block", "other").code == 3

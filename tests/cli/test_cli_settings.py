@@ -52,7 +52,11 @@ def test_overrides_become_settings() -> None:
 
 @pytest.mark.parametrize(
     ("option", "named"),
-    [("--inner.optim.lr=7", "inner.optim.lr"), ("--rl.rounds=-1", "rl.rounds"), ("--edit.format=poem", "edit.format")],
+    [
+        ("--inner.optim.lr=7", "inner.optim.lr"),
+        ("--rl.rounds=-1", "rl.rounds"),
+        ("--edit.format=poem", "edit.format"),
+    ],
 )
 def test_a_value_out_of_bounds_is_named(run, tmp_path, option: str, named: str) -> None:
     done = run("train", option, "--out", tmp_path / "run")

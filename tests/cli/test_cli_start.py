@@ -16,13 +16,19 @@ HEAVY = ("torch", "transformers", "numpy", "matplotlib")
 
 def _loaded(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["adapt", "--help"], ["models"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["adapt", "--help"], ["models"]]
+)
 def test_starting_imports_nothing_heavy(words: list[str]) -> None:
-    loaded = _loaded(f"from selfedit.cli import main\ntry:\n    main({words!r})\nexcept SystemExit: pass")
+    loaded = _loaded(
+        f"from selfedit.cli import main\ntry:\n    main({words!r})\nexcept SystemExit: pass"
+    )
     assert "selfedit.cli.app" in loaded
     assert not loaded & {"torch", "transformers", "matplotlib"}
 
@@ -53,7 +59,9 @@ def test_version(run) -> None:
     assert run("--version").out.strip() == __version__
 
 
-@pytest.mark.parametrize("words", [["no-such-verb"], ["models", "--bogus"], ["adapt"], ["train", "--out"]])
+@pytest.mark.parametrize(
+    "words", [["no-such-verb"], ["models", "--bogus"], ["adapt"], ["train", "--out"]]
+)
 def test_wrong_usage_exits_2(run, words: list[str]) -> None:
     assert run(*words).code == 2
 

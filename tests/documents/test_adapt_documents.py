@@ -17,13 +17,20 @@ from selfedit.run.folder import RunFolder
 from selfedit.run.records import Phase, Place
 from stopping import Stop
 
-TEXT = "# Vell\nThe harbour of Vell was built in 1412.\n\n# Tarn\nTarn is a lake with nine islands.\n"
+TEXT = (
+    "# Vell\nThe harbour of Vell was built in 1412.\n\n# Tarn\nTarn is a lake with nine islands.\n"
+)
 
 
 @pytest.fixture
 def given(tmp_path: Path, tiny_folder: Path):
     (tmp_path / "vell.md").write_text(TEXT)
-    changed = {"model": str(tiny_folder), "edit.max_new_tokens": 12, "inner.optim.epochs": 2, "inner.lora.rank": 2}
+    changed = {
+        "model": str(tiny_folder),
+        "edit.max_new_tokens": 12,
+        "inner.optim.epochs": 2,
+        "inner.lora.rank": 2,
+    }
     return [tmp_path / "vell.md"], read_settings(overrides=changed)
 
 
@@ -33,7 +40,9 @@ def test_a_stopped_run_goes_on_and_ends_the_same(given, tiny_lm, tmp_path: Path)
     stops = 0
     for checks in (1, 2, 4, 7, 100):
         try:
-            again = adapt_documents(tmp_path / "parts", documents, settings, lm=tiny_lm, interrupt=Stop(checks))
+            again = adapt_documents(
+                tmp_path / "parts", documents, settings, lm=tiny_lm, interrupt=Stop(checks)
+            )
         except Interrupted:
             stops += 1
     assert stops >= 3
@@ -54,7 +63,10 @@ def test_loss_falls_on_what_was_trained(given, tiny_lm, tmp_path: Path) -> None:
     found = adapt_documents(tmp_path / "run", documents, settings, samples=0, lm=tiny_lm)["loss"]
     assert found["after"]["mean"] < found["before"]["mean"]
     adapter = Adapter.load(tmp_path / "run")
-    texts = ["Vell\nThe harbour of Vell was built in 1412.", "Tarn\nTarn is a lake with nine islands."]
+    texts = [
+        "Vell\nThe harbour of Vell was built in 1412.",
+        "Tarn\nTarn is a lake with nine islands.",
+    ]
     again = mean_losses(tiny_lm, texts, adapter)
     assert sum(again) / 2 == pytest.approx(found["after"]["mean"], rel=0.2)
 

@@ -1,4 +1,6 @@
-"""A living set of documents: only what has changed is learned, every step can be stopped, questions find their way."""
+"""A living set of documents: only what has changed is learned, every step can be stopped, questions
+find their way.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,12 @@ def lm(small_folder: Path):
 
 @pytest.fixture
 def settings(small_folder: Path):
-    changed = {"model": str(small_folder), "edit.max_new_tokens": 12, "answer.max_new_tokens": 4, "device": "cpu"}
+    changed = {
+        "model": str(small_folder),
+        "edit.max_new_tokens": 12,
+        "answer.max_new_tokens": 4,
+        "device": "cpu",
+    }
     return read_settings(overrides=changed | {"inner.optim.epochs": 2, "inner.lora.rank": 2})
 
 
@@ -60,19 +67,31 @@ def learned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def weights(out: Path) -> dict[str, bytes]:
-    return {e.name: (out / e.adapter / "adapter_model.safetensors").read_bytes() for e in read_library(out)}
+    return {
+        e.name: (out / e.adapter / "adapter_model.safetensors").read_bytes()
+        for e in read_library(out)
+    }
 
 
 def test_only_what_has_changed_is_learned(documents, settings, lm, learned, tmp_path: Path) -> None:
     out = tmp_path / "library"
     found = adapt_library(out, [documents], settings, lm=lm)
-    assert found["done"]["added"] == sorted(TEXTS) and sorted(learned) == ["bell.md", "tarn.md", "vell.md"]
-    assert all(entry["recall"]["loss"]["after"] != entry["recall"]["loss"]["before"] for entry in found["documents"])
+    assert found["done"]["added"] == sorted(TEXTS) and sorted(learned) == [
+        "bell.md",
+        "tarn.md",
+        "vell.md",
+    ]
+    assert all(
+        entry["recall"]["loss"]["after"] != entry["recall"]["loss"]["before"]
+        for entry in found["documents"]
+    )
     first, before = found["documents"], weights(out)
     learned.clear()
     # Nothing has changed: nothing is learned, and no model is loaded.
     again = adapt_library(out, [documents], settings)
-    assert again["done"]["unchanged"] == sorted(TEXTS) and not learned and again["documents"] == first
+    assert (
+        again["done"]["unchanged"] == sorted(TEXTS) and not learned and again["documents"] == first
+    )
     # One changes, one goes, one comes, one gets another name.
     (documents / "vell.md").write_text(TEXTS["vell.md"].replace("1412", "1413"))
     (documents / "tarn.md").unlink()
@@ -81,7 +100,12 @@ def test_only_what_has_changed_is_learned(documents, settings, lm, learned, tmp_
     found = adapt_library(out, [documents], settings, lm=lm)
     assert sorted(learned) == ["new.md", "vell.md"]
     kinds = {kind: names for kind, names in found["done"].items() if names}
-    assert kinds == {"added": ["new.md"], "changed": ["vell.md"], "moved": ["tam.md"], "removed": ["tarn.md"]}
+    assert kinds == {
+        "added": ["new.md"],
+        "changed": ["vell.md"],
+        "moved": ["tam.md"],
+        "removed": ["tarn.md"],
+    }
     after = weights(out)
     assert after["tam.md"] == before["deep/bell.md"] and after["vell.md"] != before["vell.md"]
     assert {e["name"]: e["recall"] for e in found["documents"]}["tam.md"] == first[0]["recall"]
@@ -90,12 +114,16 @@ def test_only_what_has_changed_is_learned(documents, settings, lm, learned, tmp_
     assert all(Adapter.load(out / entry.adapter).spec.rank == 2 for entry in read_library(out))
 
 
-def test_stopped_anywhere_it_goes_on_and_ends_the_same(documents, settings, lm, tmp_path: Path) -> None:
+def test_stopped_anywhere_it_goes_on_and_ends_the_same(
+    documents, settings, lm, tmp_path: Path
+) -> None:
     whole = adapt_library(tmp_path / "whole", [documents], settings, lm=lm)
     stops, checks = 0, 2
     while True:
         try:
-            again = adapt_library(tmp_path / "parts", [documents], settings, lm=lm, interrupt=Stop(checks))
+            again = adapt_library(
+                tmp_path / "parts", [documents], settings, lm=lm, interrupt=Stop(checks)
+            )
             break
         except Interrupted:
             stops, checks = stops + 1, 3 * checks
@@ -104,7 +132,9 @@ def test_stopped_anywhere_it_goes_on_and_ends_the_same(documents, settings, lm, 
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
 
 
-def test_what_is_finished_can_be_asked_while_the_rest_is_not(documents, settings, lm, learned, tmp_path: Path) -> None:
+def test_what_is_finished_can_be_asked_while_the_rest_is_not(
+    documents, settings, lm, learned, tmp_path: Path
+) -> None:
     with pytest.raises(Interrupted):
         adapt_library(tmp_path / "out", [documents], settings, lm=lm, interrupt=Stop(12))
     known = [entry.name for entry in read_library(tmp_path / "out")]
@@ -112,10 +142,15 @@ def test_what_is_finished_can_be_asked_while_the_rest_is_not(documents, settings
     assert Library(tmp_path / "out").entries
 
 
-def test_questions_go_to_the_document_whose_words_they_share(documents, settings, lm, tmp_path: Path) -> None:
+def test_questions_go_to_the_document_whose_words_they_share(
+    documents, settings, lm, tmp_path: Path
+) -> None:
     adapt_library(tmp_path / "out", [documents], settings, lm=lm)
     library = Library(tmp_path / "out")
-    asked = {"Who built the harbour of Vell?": "vell.md", "How many islands has the lake Tarn?": "tarn.md"}
+    asked = {
+        "Who built the harbour of Vell?": "vell.md",
+        "How many islands has the lake Tarn?": "tarn.md",
+    }
     for question, name in asked.items():
         entry = library.route(question)
         assert entry is not None and entry.name == name
@@ -129,11 +164,17 @@ def test_documents_without_questions_are_measured_by_own_ones(
     documents, settings, lm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quiz = "Question: What was built?\nAnswer: A harbour"
-    monkeypatch.setattr(stage, "read_quiz", lambda task, text: [("What was built?", "A harbour"), (quiz[:8], text)])
+    monkeypatch.setattr(
+        stage, "read_quiz", lambda task, text: [("What was built?", "A harbour"), (quiz[:8], text)]
+    )
     monkeypatch.setattr(adapt, "get_grader", lambda *_: HashGrader())
-    own = settings.rl.model_copy(update={"own": settings.rl.own.model_copy(update={"agree": 0.01, "known": 0.99})})
+    own = settings.rl.model_copy(
+        update={"own": settings.rl.own.model_copy(update={"agree": 0.01, "known": 0.99})}
+    )
     changed = settings.model_copy(update={"rl": own})
-    found = adapt_library(tmp_path / "out", [documents / "vell.md"], changed, lm=lm, own_questions=True)
+    found = adapt_library(
+        tmp_path / "out", [documents / "vell.md"], changed, lm=lm, own_questions=True
+    )
     assert found["documents"][0]["recall"]["accuracy"]["paired"]["n"] == 1
     plain = adapt_library(tmp_path / "plain", [documents / "vell.md"], settings, lm=lm)
     assert "accuracy" not in plain["documents"][0]["recall"]
@@ -169,14 +210,36 @@ def test_what_is_no_library(tmp_path: Path) -> None:
         read_library(tmp_path)
 
 
-def test_the_command_line(documents, small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    quick = ("--edit.max_new_tokens=12", "--inner.optim.epochs=1", "--inner.lora.rank=2", "--quiet", "--samples=0")
-    words = ["adapt", str(small_folder), str(documents), "--library", "-o", str(tmp_path / "out"), *quick]
+def test_the_command_line(
+    documents, small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = (
+        "--edit.max_new_tokens=12",
+        "--inner.optim.epochs=1",
+        "--inner.lora.rank=2",
+        "--quiet",
+        "--samples=0",
+    )
+    words = [
+        "adapt",
+        str(small_folder),
+        str(documents),
+        "--library",
+        "-o",
+        str(tmp_path / "out"),
+        *quick,
+    ]
     assert main(words) == 0
     assert "vell.md" in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["done"]["unchanged"] == sorted(TEXTS)
-    asked = ["ask", str(small_folder), "Who built the harbour of Vell?", "Where do cats sleep?", "--max-new-tokens=3"]
+    asked = [
+        "ask",
+        str(small_folder),
+        "Who built the harbour of Vell?",
+        "Where do cats sleep?",
+        "--max-new-tokens=3",
+    ]
     assert main([*asked, "--adapter", str(tmp_path / "out"), "--json"]) == 0
     assert [each["document"] for each in json.loads(capsys.readouterr().out)] == ["vell.md", None]
     # An adapter's folder and a library's are not mixed up.

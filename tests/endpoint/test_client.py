@@ -1,4 +1,6 @@
-"""The client against a real HTTP server that answers slowly, with 429s, 500s, garbage, and cuts connections."""
+"""The client against a real HTTP server that answers slowly, with 429s, 500s, garbage, and cuts
+connections.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,13 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(url: str, **changed: object) -> EndpointSettings:
-    values = {"url": url, "model": "judge-1", "key_env": "FAKE_KEY", "price_in": 2.0, "price_out": 8.0} | changed
+    values = {
+        "url": url,
+        "model": "judge-1",
+        "key_env": "FAKE_KEY",
+        "price_in": 2.0,
+        "price_out": 8.0,
+    } | changed
     return EndpointSettings.model_validate(values)
 
 
@@ -44,11 +52,22 @@ REQUESTS = [ask(f"Is {n} a number?", system="Say yes or no.") for n in range(60)
 
 def test_every_reply_is_obtained_once_whatever_goes_wrong(tmp_path: Path) -> None:
     with (
-        FakeEndpoint(answer=lambda body: f"about {last_message(body)}", faults=every_fault) as server,
+        FakeEndpoint(
+            answer=lambda body: f"about {last_message(body)}", faults=every_fault
+        ) as server,
         client(settings(server.url), tmp_path) as asking,
     ):
         found = dict(asking.stream([*REQUESTS, *REQUESTS[:20]]))
-    assert {asked.fault for asked in server.asked} >= {"429", "500", "503", "garbage", "html", "cut", "slow", None}
+    assert {asked.fault for asked in server.asked} >= {
+        "429",
+        "500",
+        "503",
+        "garbage",
+        "html",
+        "cut",
+        "slow",
+        None,
+    }
     assert len(found) == 80
     for index, reply in found.items():
         assert reply.text == f"about {REQUESTS[index % 60].messages[-1][1]}"
@@ -64,7 +83,9 @@ def test_every_reply_is_obtained_once_whatever_goes_wrong(tmp_path: Path) -> Non
     assert all(asked.key == f"Bearer {KEY}" for asked in server.asked)
 
 
-def test_what_is_kept_needs_no_server_and_costs_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_needs_no_server_and_costs_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with FakeEndpoint() as server, client(settings(server.url), tmp_path) as asking:
         first = asking.replies(REQUESTS[:5])
     monkeypatch.delenv("FAKE_KEY")
@@ -84,11 +105,20 @@ def test_what_is_kept_needs_no_server_and_costs_nothing_more(tmp_path: Path, mon
 
 def test_other_model_parameters_or_sample_are_other_requests(tmp_path: Path) -> None:
     with FakeEndpoint() as server:
-        for changed in ({}, {"model": "judge-2"}, {"token_limit": "max_completion_tokens"}, {"price_in": 9.0}):
+        for changed in (
+            {},
+            {"model": "judge-2"},
+            {"token_limit": "max_completion_tokens"},
+            {"price_in": 9.0},
+        ):
             with client(settings(server.url, **changed), tmp_path) as asking:
-                asking.replies([ask("Well?", sample=sample, temperature=1.0) for sample in range(3)])
+                asking.replies(
+                    [ask("Well?", sample=sample, temperature=1.0) for sample in range(3)]
+                )
         with client(settings(server.url), tmp_path) as asking:
-            asking.replies([ask("Well?"), ask("Well?", seed=4), ask("Well?", max_tokens=3), ask("\ud800?")])
+            asking.replies(
+                [ask("Well?"), ask("Well?", seed=4), ask("Well?", max_tokens=3), ask("\ud800?")]
+            )
     assert len(server.asked) == 3 * 3 + 4  # the price is no part of what is asked
 
 
@@ -130,7 +160,10 @@ def test_stopping_waits_for_what_is_under_way_and_keeps_it(tmp_path: Path) -> No
             raise Interrupted("stopped as you asked")
 
     with FakeEndpoint(delay=0.05) as server:
-        with client(settings(server.url, concurrency=3), tmp_path) as asking, pytest.raises(Interrupted):
+        with (
+            client(settings(server.url, concurrency=3), tmp_path) as asking,
+            pytest.raises(Interrupted),
+        ):
             for _ in asking.stream(REQUESTS, check):
                 stopping = True
         asked = len(server.asked)
@@ -141,7 +174,9 @@ def test_stopping_waits_for_what_is_under_way_and_keeps_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("status", ["401", "403", "404"])
-def test_a_wrong_key_or_model_ends_it_and_the_key_is_shown_nowhere(tmp_path: Path, status: str) -> None:
+def test_a_wrong_key_or_model_ends_it_and_the_key_is_shown_nowhere(
+    tmp_path: Path, status: str
+) -> None:
     with (
         FakeEndpoint(faults=lambda *_: status) as server,
         client(settings(server.url), tmp_path) as asking,
@@ -154,7 +189,9 @@ def test_a_wrong_key_or_model_ends_it_and_the_key_is_shown_nowhere(tmp_path: Pat
 
 
 def test_a_declined_request_is_told_of_and_not_kept(tmp_path: Path) -> None:
-    with FakeEndpoint(faults=lambda body, _: "400" if "7" in last_message(body) else None) as server:
+    with FakeEndpoint(
+        faults=lambda body, _: "400" if "7" in last_message(body) else None
+    ) as server:
         for _ in range(2):
             with client(settings(server.url), tmp_path) as asking:
                 replies = asking.replies(REQUESTS[:20])
@@ -190,10 +227,15 @@ def test_no_server_no_model_no_reply_file(tmp_path: Path) -> None:
     nobody = settings("http://127.0.0.1:9/v1", attempts=2)
     with client(nobody, tmp_path) as asking, pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
         asking.replies(REQUESTS[:1])
-    with client(settings("http://127.0.0.1:9/v1", model=None), tmp_path) as asking, pytest.raises(UsageError):
+    with (
+        client(settings("http://127.0.0.1:9/v1", model=None), tmp_path) as asking,
+        pytest.raises(UsageError),
+    ):
         asking.replies(REQUESTS[:1])
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "replies.sqlite").write_text("not a database, but long enough to look at" * 40)
+    (tmp_path / "other" / "replies.sqlite").write_text(
+        "not a database, but long enough to look at" * 40
+    )
     with pytest.raises(RunFolderError, match="reply file"):
         client(nobody, tmp_path / "other")
 
@@ -225,7 +267,9 @@ def test_a_pause_asked_for_is_kept_by_all(tmp_path: Path) -> None:
     assert retry_after({}) is retry_after({"retry-after": "soon"}) is None
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "https://me:word@host/v1", "https://host/v1?key=abc", "host"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "https://me:word@host/v1", "https://host/v1?key=abc", "host"]
+)
 def test_a_url_that_cannot_be_asked_or_holds_a_secret_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="URL"):
         EndpointSettings(url=url)

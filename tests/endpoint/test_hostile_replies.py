@@ -1,4 +1,6 @@
-"""One odd reply among many: it is that one's failure, everything else is kept, and nothing is unbounded or told."""
+"""One odd reply among many: it is that one's failure, everything else is kept, and nothing is
+unbounded or told.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ ODD = ask("This one is odd")
 
 
 def settings(url: str, key_env: str | None = None) -> EndpointSettings:
-    return EndpointSettings(url=url, model="m", key_env=key_env, concurrency=8, attempts=3, timeout=0.3)
+    return EndpointSettings(
+        url=url, model="m", key_env=key_env, concurrency=8, attempts=3, timeout=0.3
+    )
 
 
 def client(server: HostileEndpoint, folder: Path, key_env: str | None = None) -> EndpointClient:
-    return EndpointClient(settings(server.url, key_env), folder / "replies.sqlite", first_pause=0.01)
+    return EndpointClient(
+        settings(server.url, key_env), folder / "replies.sqlite", first_pause=0.01
+    )
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS.values(), ids=BEHAVIOURS)
@@ -52,7 +58,9 @@ def test_one_odd_reply_among_many(tmp_path: Path, behaviour: Behaviour) -> None:
     assert time.monotonic() - started < 30
 
 
-def test_the_environment_names_nobody_to_another_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_nobody_to_another_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, "mine-and-nobody-elses")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Secret: mine-and-nobody-elses")
@@ -62,7 +70,9 @@ def test_the_environment_names_nobody_to_another_host(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("status", [200, 400])
-@pytest.mark.parametrize("escape", [str, lambda key: "".join(f"\\u{ord(letter):04x}" for letter in key)])
+@pytest.mark.parametrize(
+    "escape", [str, lambda key: "".join(f"\\u{ord(letter):04x}" for letter in key)]
+)
 def test_a_key_that_is_sent_back_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, escape
 ) -> None:
@@ -80,7 +90,9 @@ def test_a_key_that_is_sent_back_is_not_kept(
     assert escape(KEY).encode() not in kept
 
 
-@pytest.mark.parametrize("typed", ["sk-LIVE-1234567890", "AIzaSyLIVE1234567890", "hf_LIVE1234567890", "a key"])
+@pytest.mark.parametrize(
+    "typed", ["sk-LIVE-1234567890", "AIzaSyLIVE1234567890", "hf_LIVE1234567890", "a key"]
+)
 def test_a_key_typed_where_its_variable_belongs_is_refused_and_not_shown(typed: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_settings(overrides={"judge.endpoint.key_env": typed})

@@ -40,7 +40,9 @@ def works(lm: LanguageModel, count: int = 3) -> list[TrialBatch]:
     prompt = lm.encode("Who lit it?")
     return [
         TrialBatch(
-            tuple(AdaptJob([f"The tower {n} {k}."], spec, optim, 10 * n + k) for k in range(2)), ((prompt,),) * 2, 4
+            tuple(AdaptJob([f"The tower {n} {k}."], spec, optim, 10 * n + k) for k in range(2)),
+            ((prompt,),) * 2,
+            4,
         )
         for n in range(count)
     ]
@@ -62,7 +64,10 @@ def test_alphabets_and_ends_reach_the_workers(lm: LanguageModel, workers: Proces
     given = [replace(work, alphabet=(40, 41, 42), stop=short) for work in works(lm, 1)]
     for loops in finished(workers, given).values():
         for _, answers in loops:
-            assert all(len(a.ids) == 2 and set(a.ids) <= {40, 41, 42} and a.finish == "stop" for a in answers)
+            assert all(
+                len(a.ids) == 2 and set(a.ids) <= {40, 41, 42} and a.finish == "stop"
+                for a in answers
+            )
 
 
 def test_workers_give_what_this_process_gives(lm: LanguageModel, workers: Processes) -> None:
@@ -75,7 +80,9 @@ def test_workers_give_what_this_process_gives(lm: LanguageModel, workers: Proces
         torch.set_num_threads(threads)
 
 
-def test_workers_load_a_merged_policy(lm: LanguageModel, workers: Processes, tmp_path: Path) -> None:
+def test_workers_load_a_merged_policy(
+    lm: LanguageModel, workers: Processes, tmp_path: Path
+) -> None:
     before = finished(workers, works(lm, 1))
     from selfedit.inner.adapt import adapt
 
@@ -86,7 +93,9 @@ def test_workers_load_a_merged_policy(lm: LanguageModel, workers: Processes, tmp
     workers.load_weights(tmp_path / "round-1" / "model")
     after = finished(workers, works(lm, 1))
     assert after != before
-    assert after[0][0][0] == pytest.approx(finished(LocalEngine(lm), works(lm, 1))[0][0][0], rel=1e-5)
+    assert after[0][0][0] == pytest.approx(
+        finished(LocalEngine(lm), works(lm, 1))[0][0][0], rel=1e-5
+    )
 
 
 def test_a_dead_worker_is_an_error_that_says_so(lm: LanguageModel, workers: Processes) -> None:
@@ -115,6 +124,7 @@ def test_asked_to_stop_it_finishes_what_is_in_hand(lm: LanguageModel, workers: P
     with pytest.raises(Interrupted):
         for index, _ in workers.run(works(lm, 8), lambda _: None, stop):
             finished.append(index)
-    # Two workers: when the first group was done, the other had one in hand; no third was given out after the wish.
+    # Two workers: when the first group was done, the other had one in hand; no third was given out
+    # after the wish.
     assert len(finished) in (2, 3)
     assert not any(worker.is_alive() for worker in running)

@@ -26,9 +26,15 @@ def test_each_has_its_page_and_public_names_only() -> None:
         for path in folder.glob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                modules += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+                modules += (
+                    [name.name for name in node.names] if isinstance(node, ast.Import) else []
+                )
                 assert not [module for module in modules if module.startswith("selfedit.")], path
-                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "se":
+                if (
+                    isinstance(node, ast.Attribute)
+                    and isinstance(node.value, ast.Name)
+                    and node.value.id == "se"
+                ):
                     assert node.attr in se.__all__, f"{path.name}: se.{node.attr}"
 
 
@@ -52,7 +58,12 @@ def test_the_naming_rules(small_folder: Path, tmp_path: Path) -> None:
         "eval": {"methods": ["base", "rules", "own", "seal", "gold"]},
     }
     settings = se.make_settings(values)
-    told = (NamingTask, [code_base(n) for n in range(3)], [code_base(n) for n in range(3, 5)], HashGrader())
+    told = (
+        NamingTask,
+        [code_base(n) for n in range(3)],
+        [code_base(n) for n in range(3, 5)],
+        HashGrader(),
+    )
     results = se.train(tmp_path / "run", settings, *told, kind="naming-rules")
     assert [row.method for row in results.rows] == ["base", "rules", "own", "seal", "gold"]
     assert all(row.n == 2 for row in results.rows) and results.more["rounds"][0]["kept"] == 2
@@ -85,8 +96,12 @@ def test_the_thrifty_reward(small_folder: Path, tmp_path: Path) -> None:
         trial, base = by_key[row.context_id, row.candidate], by_key[row.context_id, None]
         right = [answer.correct for answer in trial.answers]
         assert trial.training is not None and trial.training.tokens > 0
-        assert row.accuracy == pytest.approx(sum(right) / len(right) - PRICE * trial.training.tokens)
-        assert row.baseline == pytest.approx(sum(bool(a.correct) for a in base.answers) / len(base.answers))
+        assert row.accuracy == pytest.approx(
+            sum(right) / len(right) - PRICE * trial.training.tokens
+        )
+        assert row.baseline == pytest.approx(
+            sum(bool(a.correct) for a in base.answers) / len(base.answers)
+        )
 
 
 def test_the_advantage_update(small_folder: Path, tmp_path: Path) -> None:
@@ -94,12 +109,22 @@ def test_the_advantage_update(small_folder: Path, tmp_path: Path) -> None:
 
     place = se.Place(se.Phase.RL, round=1)
     rewards = [
-        RewardRow(place=place, context_id=c, candidate=n, reward=value, accuracy=value, baseline=0, kept=False)
+        RewardRow(
+            place=place,
+            context_id=c,
+            candidate=n,
+            reward=value,
+            accuracy=value,
+            baseline=0,
+            kept=False,
+        )
         for c, values in {"a": [1.0, 0.5, 0.0], "b": [0.25]}.items()
         for n, value in enumerate(values)
     ]
     assert advantages(se.ScoredEdits(1, {}, [], rewards)) == [0.75, 0.0, -0.75, 0.0]
-    settings = tiny_settings(rl__rounds=1, rl__update="advantage_update:AdvantageWeighted", rl__mstep__merge=False)
+    settings = tiny_settings(
+        rl__rounds=1, rl__update="advantage_update:AdvantageWeighted", rl__mstep__merge=False
+    )
     lm = se.load(str(small_folder), device="cpu")
     session = session_in(tmp_path / "run", lm, settings)
     with session.run as run:

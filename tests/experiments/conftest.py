@@ -27,7 +27,9 @@ def records(count: int, start: int = 0) -> list[dict]:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.json, heldout.json and the four files of published self-edits of the held-out passages."""
+    """A folder with train.json, heldout.json and the four files of published self-edits of the
+    held-out passages.
+    """
     folder = tmp_path_factory.mktemp("data")
     (folder / "train.json").write_text(json.dumps(records(6, 10)), encoding="utf-8")
     (folder / "heldout.json").write_text(json.dumps(records(4)), encoding="utf-8")
@@ -36,7 +38,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {
                 **record,
                 "prompt": "?",
-                "completions": [f"1. A {kind} fact {n}.\n2. A second {kind} one." for n in range(5)],
+                "completions": [
+                    f"1. A {kind} fact {n}.\n2. A second {kind} one." for n in range(5)
+                ],
             }
             for record in records(4)
         ]

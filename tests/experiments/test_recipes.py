@@ -1,4 +1,6 @@
-"""Recipes can be read; every step of a paper's recipe runs on a two-layer model; the smoke recipes run for real."""
+"""Recipes can be read; every step of a paper's recipe runs on a two-layer model; the smoke recipes
+run for real.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def test_only_sizes_and_places_are_changed(name: str, small_folder: Path, data: 
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_step_of_a_papers_recipe(name: str, small_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_every_step_of_a_papers_recipe(
+    name: str, small_folder: Path, data: Path, tmp_path: Path
+) -> None:
     settings = shrunk(name, small_folder, data)
     results = EXPERIMENTS[name].load()(tmp_path / "run", settings)
     assert results["rows"] and results["paired"] and results["data"]
@@ -54,7 +58,9 @@ def test_every_step_of_a_papers_recipe(name: str, small_folder: Path, data: Path
 
 
 @pytest.mark.slow
-def test_the_papers_full_finetuning_over_processes(small_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_the_papers_full_finetuning_over_processes(
+    small_folder: Path, data: Path, tmp_path: Path
+) -> None:
     sizes = {"cpt__methods": ["base", "passage"], "cpt__full__processes": 2}
     settings = shrunk("cpt", small_folder, data, **sizes)
     results = EXPERIMENTS["cpt"].load()(tmp_path / "run", settings)
@@ -79,4 +85,6 @@ def test_smoke_recipes_run_on_the_real_model(name: str, tmp_path: Path) -> None:
         assert list(accuracy) == ["base", "context", "passage", "own", "seal-1", "gold"]
         assert accuracy["gold"] > accuracy["base"], "trained on the very questions"
     if name == "cpt":
-        assert results["training"]["passage"][0]["losses"][0] < 6  # nats a token: a model that reads English
+        assert (
+            results["training"]["passage"][0]["losses"][0] < 6
+        )  # nats a token: a model that reads English

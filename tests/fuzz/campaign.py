@@ -1,7 +1,8 @@
-"""Mutate inputs and read them: nothing but `SelfEditError` may come out, and nothing may take five seconds.
+"""Mutate inputs and read them: nothing but `SelfEditError` may come out, and nothing may take five
+seconds.
 
-``python tests/fuzz/campaign.py [N] [SEED]``: N inputs over all targets (``make fuzz``); prints the first bad input of
-each kind and ends with 1 if there was one.
+``python tests/fuzz/campaign.py [N] [SEED]``: N inputs over all targets (``make fuzz``); prints the
+first bad input of each kind and ends with 1 if there was one.
 """
 
 from __future__ import annotations
@@ -77,7 +78,11 @@ def main(inputs: int = 1_000_000, seed: int = 0) -> int:
         for name in TARGETS:
             start = time.monotonic()
             failures = campaign(name, each, seed, Path(folder))
-            print(f"{name}: {each} inputs, {len(failures)} kinds wrong, {time.monotonic() - start:.0f} s", flush=True)
+            print(
+                f"{name}: {each} inputs, {len(failures)} kinds wrong,"
+                f" {time.monotonic() - start:.0f} s",
+                flush=True,
+            )
             for kind, data in failures.items():
                 print(f"  {kind}: {data!r:.300}")
             found += len(failures)

@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - an input a line
-"""What is fuzzed: each reader of files, replies and texts from outside, with a few small inputs to begin with."""
+"""What is fuzzed: each reader of files, replies and texts from outside, with a few small inputs to
+begin with.
+"""
 
 from __future__ import annotations
 
@@ -72,14 +74,39 @@ def plain(value: Any) -> bytes:
 
 LABEL = {"question": "q", "gold": "g", "prediction": "p", "votes_yes": 2, "votes": 3}
 SQUAD = {"title": "t", "context": "c", "questions": [{"question": "q", "answers": [{"text": "a"}]}]}
-ROW = {"title": "t", "context": "c", "question": "q", "answers": {"text": ["a"], "answer_start": [0]}}
-TASK = {"train": [{"input": [[0, 1]], "output": [[1, 0]]}], "test": [{"input": [[2]], "output": None}]}
-ADAPTER = {"peft_type": "LORA", "r": 2, "lora_alpha": 4.0, "lora_dropout": 0.1, "use_rslora": True, "bias": "none"}
-CONFIG = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 2, "rms_norm_eps": 1e-5, "layer_types": ["x"]}
+ROW = {
+    "title": "t",
+    "context": "c",
+    "question": "q",
+    "answers": {"text": ["a"], "answer_start": [0]},
+}
+TASK = {
+    "train": [{"input": [[0, 1]], "output": [[1, 0]]}],
+    "test": [{"input": [[2]], "output": None}],
+}
+ADAPTER = {
+    "peft_type": "LORA",
+    "r": 2,
+    "lora_alpha": 4.0,
+    "lora_dropout": 0.1,
+    "use_rslora": True,
+    "bias": "none",
+}
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "rms_norm_eps": 1e-5,
+    "layer_types": ["x"],
+}
 ENTRY = {"name": "a", "version": "v", "adapter": "documents/a", "passages": 1, "recall": {}}
-REPLY = {"choices": [{"finish_reason": "stop", "message": {"content": "yes"}}], "usage": {"prompt_tokens": 3}}
+REPLY = {
+    "choices": [{"finish_reason": "stop", "message": {"content": "yes"}}],
+    "usage": {"prompt_tokens": 3},
+}
 MARKDOWN = (
-    b"---\na: b\n---\n# Head\n\nText[^1] <b>x</b> <y z>.\n\n- a\n\n| a | b |\n|---|---|\n| c | d |\n\n[^1]: Note\n"
+    b"---\na: b\n---\n# Head\n\nText[^1] <b>x</b> <y z>.\n\n- a\n\n| a | b |\n|---|---|\n| c | d"
+    b" |\n\n[^1]: Note\n"
 )
 
 TARGETS = {

@@ -1,4 +1,6 @@
-"""A little of the fuzzing for every reader, the same inputs each time; ``make fuzz`` does much more of it."""
+"""A little of the fuzzing for every reader, the same inputs each time; ``make fuzz`` does much more
+of it.
+"""
 
 from pathlib import Path
 
@@ -14,9 +16,15 @@ def test_nothing_but_our_errors_comes_out(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_it_begins_with_is_whole(name: str, tmp_path: Path) -> None:
-    """Each target is handed something its reader accepts, or it would only ever see the first check."""
+    """Each target is handed something its reader accepts, or it would only ever see the first
+    check.
+    """
     for seed in TARGETS[name].seeds[:1]:
         try:
             TARGETS[name].run(tmp_path, seed)
         except Exception as error:
-            assert name in ("adapter", "manifest", "run"), error  # they go on to files that are not there
+            assert name in (
+                "adapter",
+                "manifest",
+                "run",
+            ), error  # they go on to files that are not there

@@ -21,7 +21,9 @@ def test_by_hand() -> None:
     assert got.agreement == 0.75
     assert got.bias == 0.25
     assert got.kappa == pytest.approx(0.5)  # chance: 3/4 * 1/2 + 1/4 * 1/2 = 1/2
-    assert got.agreement_se == pytest.approx((0.75 * 0.25 / 3) ** 0.5)  # of a proportion, over n - 1
+    assert got.agreement_se == pytest.approx(
+        (0.75 * 0.25 / 3) ** 0.5
+    )  # of a proportion, over n - 1
     assert (got.n, got.groups) == (4, 4)
     assert json.loads(json.dumps(got.as_dict()))["n"] == 4
 
@@ -55,7 +57,10 @@ def test_reads_plain_and_gzipped(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
     labels = read_labels(path)
-    assert labels == [Label("Where?", "Paris", "Paris", pytest.approx(2 / 3)), Label("q", "g", "p", 0.0)]
+    assert labels == [
+        Label("Where?", "Paris", "Paris", pytest.approx(2 / 3)),
+        Label("q", "g", "p", 0.0),
+    ]
     assert [label.correct for label in labels] == [True, False]
 
 
@@ -84,14 +89,23 @@ def test_a_bad_line_is_named(tmp_path: Path, row: object) -> None:
         {"query": "q", "golds": ["g", "h"], "response": "p", "correct": True},
         {"question": "q", "answers": [" ", "g", "h"], "answer": "p", "verdict": "Yes"},
         {"question": "q", "answer": ["g", "h"], "pred": "p", "label": "correct"},
-        {"question": "q", "reference": ["g", "h"], "student_answer": "p", "votes_yes": 3, "votes": 3, "other": 1},
+        {
+            "question": "q",
+            "reference": ["g", "h"],
+            "student_answer": "p",
+            "votes_yes": 3,
+            "votes": 3,
+            "other": 1,
+        },
     ],
 )
 def test_fields_by_other_names(tmp_path: Path, row: dict[str, object]) -> None:
     expected = [Label("q", "g", "p", 1.0, ("h",))]
     (tmp_path / "labels.jsonl").write_text(json.dumps(row))
     (tmp_path / "labels.json").write_text(json.dumps([row], indent=1))
-    assert read_labels(tmp_path / "labels.jsonl") == read_labels(tmp_path / "labels.json") == expected
+    assert (
+        read_labels(tmp_path / "labels.jsonl") == read_labels(tmp_path / "labels.json") == expected
+    )
     assert expected[0].reply.golds == ("g", "h")
 
 
@@ -109,7 +123,11 @@ def test_error_of_kappa_is_about_its_spread_over_samples() -> None:
     def drawn() -> tuple[list[bool], list[bool], list[int]]:
         hard = np.repeat(rng.random(150), 4)  # the four replies to a question are alike
         true = rng.random(600) < 0.4
-        return ((rng.random(600) < hard * 0.4) ^ true).tolist(), true.tolist(), np.repeat(np.arange(150), 4).tolist()
+        return (
+            ((rng.random(600) < hard * 0.4) ^ true).tolist(),
+            true.tolist(),
+            np.repeat(np.arange(150), 4).tolist(),
+        )
 
     found = [agreement(*drawn()) for _ in range(200)]
     spread = np.std([each.kappa for each in found])
@@ -128,6 +146,9 @@ def test_missing_empty_and_broken_files(tmp_path: Path) -> None:
 
 
 def test_groups_join_what_shares_a_question_or_a_gold() -> None:
-    labels = [Label(*row, 1.0) for row in [("a?", "1", ""), ("A", "2", ""), ("b", "2.", ""), ("c", "3", "")]]
+    labels = [
+        Label(*row, 1.0)
+        for row in [("a?", "1", ""), ("A", "2", ""), ("b", "2.", ""), ("c", "3", "")]
+    ]
     assert question_groups(labels) == [0, 0, 0, 1]
     assert question_groups([*labels, Label("d", "4", "", 1.0, ("3",))]) == [0, 0, 0, 1, 1]

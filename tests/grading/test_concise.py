@@ -1,4 +1,6 @@
-"""The default grader: known tricks are wrong, right answers right, and on labels it is no worse than containment."""
+"""The default grader: known tricks are wrong, right answers right, and on labels it is no worse
+than containment.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,23 @@ from selfedit.grading.statement import find_statement, states
 from selfedit.grading.text import normalise
 
 METAL = "What metal was used in the execution?"
-WORDS = ["silver", "iron", ",", ".", "or", "and", "not", "5", "50", "the", "(", ")", "/", "red", "\n"]
+WORDS = [
+    "silver",
+    "iron",
+    ",",
+    ".",
+    "or",
+    "and",
+    "not",
+    "5",
+    "50",
+    "the",
+    "(",
+    ")",
+    "/",
+    "red",
+    "\n",
+]
 
 
 @pytest.mark.parametrize("kind", list(FORMS))
@@ -38,19 +56,31 @@ def test_the_tricks_are_tricks() -> None:
 
 
 def test_plain_right_answers_are_right() -> None:
-    wrong = [(t.reply.answer, refusal(t.reply)) for t in of_passages({"right": RIGHT}) if refusal(t.reply) is not None]
+    wrong = [
+        (t.reply.answer, refusal(t.reply))
+        for t in of_passages({"right": RIGHT})
+        if refusal(t.reply) is not None
+    ]
     assert wrong == []
 
 
 @pytest.mark.parametrize(
     ("question", "golds", "answer"),
     [
-        (METAL, ["silver"], "The metal used in the execution was molten silver, poured into his ears."),
+        (
+            METAL,
+            ["silver"],
+            "The metal used in the execution was molten silver, poured into his ears.",
+        ),
         (METAL, ["silver"], "It was silver, not iron."),
         (METAL, ["silver"], "It was not iron but silver."),
         ("When did the ship leave?", ["1912"], "It did not leave until 1912."),
         ("Where was he born?", ["Eisleben"], "He was born in Eisleben, Saxony."),
-        ("Who composed the music?", ["Murray Gold and Ben Foster"], "Ben Foster and Murray Gold composed the music."),
+        (
+            "Who composed the music?",
+            ["Murray Gold and Ben Foster"],
+            "Ben Foster and Murray Gold composed the music.",
+        ),
         ("Who lives there?", ["students"], "A student lives there."),
         ("How many moons?", ["two"], "2 moons"),
         ("Was it a failure or a success?", ["success"], "It was a success."),
@@ -88,7 +118,9 @@ def test_another_gold_answer_is_refused_only_where_it_is_offered() -> None:
     assert refusal(Reply(METAL, ["silver"], "silver, Otrar", others)) == "second"
     assert refusal(Reply(METAL, ["silver"], "silver of Otrar", others)) == "second"
     assert refusal(Reply(METAL, ["silver"], "The metal used in Otrar was silver.", others)) is None
-    assert refusal(Reply("Was Otrar taken with silver?", ["silver"], "Otrar, silver", others)) is None
+    assert (
+        refusal(Reply("Was Otrar taken with silver?", ["silver"], "Otrar, silver", others)) is None
+    )
 
 
 def test_an_alternative_of_the_question_is_no_help() -> None:
@@ -101,7 +133,9 @@ def test_by_name_the_default_and_in_batches() -> None:
     grader = get_grader(Settings().answer.grader)
     assert isinstance(grader, ConciseGrader)
     replies = [trick.reply for trick in of_passages({"right": RIGHT, "both": FORMS["both"]})]
-    assert [grade.correct for grade in grader.grade_all(replies)] == [refusal(reply) is None for reply in replies]
+    assert [grade.correct for grade in grader.grade_all(replies)] == [
+        refusal(reply) is None for reply in replies
+    ]
     assert grader.grade(METAL, ["silver"], "silver").score == 1.0
     with pytest.raises(DataError):
         grader.grade(METAL, [" "], "silver")

@@ -60,7 +60,9 @@ def test_order_and_span() -> None:
 
 
 def test_centuries_and_dates() -> None:
-    assert periods_met(quantities(["10th", "century"]), quantities(["955"])) == 0.0  # not read as a year
+    assert (
+        periods_met(quantities(["10th", "century"]), quantities(["955"])) == 0.0
+    )  # not read as a year
     assert periods_met(quantities(["1960s"]), quantities(["1960"])) == 1.0
     assert periods_met(quantities(["blue"]), quantities(["1960"])) == -1.0
 

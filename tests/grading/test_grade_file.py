@@ -23,7 +23,11 @@ def made_labels(first: int = 0, last: int = 30) -> list[Label]:
     return [
         Label(f"Where is thing {at}?", TOWNS[at], said, float(said.endswith(TOWNS[at])))
         for at in range(first, last)
-        for said in (f"It is in {TOWNS[at]}", "It is in elsewhere", f"not sure, maybe {TOWNS[at - 1]}")
+        for said in (
+            f"It is in {TOWNS[at]}",
+            "It is in elsewhere",
+            f"not sure, maybe {TOWNS[at - 1]}",
+        )
     ]
 
 
@@ -34,7 +38,10 @@ Write = Callable[[list[Label]], Path]
 def write(tmp_path: Path) -> Write:
     def written(labels: list[Label]) -> Path:
         path = tmp_path / "labels.jsonl"
-        rows = [{"query": x.question, "reference": x.gold, "response": x.prediction, "correct": x.yes} for x in labels]
+        rows = [
+            {"query": x.question, "reference": x.gold, "response": x.prediction, "correct": x.yes}
+            for x in labels
+        ]
         path.write_text("\n".join(map(json.dumps, rows)))
         return path
 
@@ -75,7 +82,9 @@ def test_where_it_has_seen_all_it_is_fitted_anew_in_folds(
     assert (found["n"], found["groups"]) == (60, 20)
     assert len(tested) == 10
     everyone = set(range(20))
-    assert sorted(group for seen in tested for group in everyone - seen) == sorted(everyone)  # each out once, whole
+    assert sorted(group for seen in tested for group in everyone - seen) == sorted(
+        everyone
+    )  # each out once, whole
     assert found["agreement"] > 0.9  # the towns can be told without having seen them
     assert abs(found["bias"]) < 0.05
 

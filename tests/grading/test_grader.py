@@ -30,7 +30,10 @@ def test_verdicts(name: str, answer: str, correct: bool) -> None:
 
 def test_a_batch_gives_the_same_grades_in_order() -> None:
     replies = [Reply(QUESTION, ["Paris"], "Rome"), Reply(QUESTION, ["Paris", "Rome"], "Rome")]
-    assert ContainsGrader().grade_all(replies) == [Grade(False, 0.0, "contains"), Grade(True, 1.0, "contains")]
+    assert ContainsGrader().grade_all(replies) == [
+        Grade(False, 0.0, "contains"),
+        Grade(True, 1.0, "contains"),
+    ]
     assert ContainsGrader().grade_all([]) == []
 
 

@@ -1,4 +1,6 @@
-"""T tests, errors over passages and policies, and Holm's correction: against scipy, a textbook and simulation."""
+"""T tests, errors over passages and policies, and Holm's correction: against scipy, a textbook and
+simulation.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def test_without_an_error_there_is_no_test() -> None:
     assert significance(0.0, 0.0, 5).p == 1
 
 
-def drawn(rng: np.random.Generator, passages: int, policies: int, spread: tuple[float, float, float]) -> np.ndarray:
+def drawn(
+    rng: np.random.Generator, passages: int, policies: int, spread: tuple[float, float, float]
+) -> np.ndarray:
     of_passages, of_policies, rest = spread
     return (
         rng.normal(0, of_passages, passages)[None, :]
@@ -68,12 +72,16 @@ def test_crossed_by_hand() -> None:
     assert (got.passages, got.policies) == (2, 2)
 
 
-@pytest.mark.parametrize("spread", [(0.3, 0.2, 0.3), (0.0, 0.2, 0.3), (0.3, 0.0, 0.3), (0.1, 0.5, 0.2)])
+@pytest.mark.parametrize(
+    "spread", [(0.3, 0.2, 0.3), (0.0, 0.2, 0.3), (0.3, 0.0, 0.3), (0.1, 0.5, 0.2)]
+)
 def test_intervals_over_both_hold_as_often_as_they_say(spread: tuple[float, float, float]) -> None:
     rng = np.random.default_rng(3)
     found = [crossed(as_table(drawn(rng, 12, 5, spread))) for _ in range(600)]
     inside = np.mean([(each.test.low or 0) <= 0 <= (each.test.high or 0) for each in found])
-    assert inside > 0.92  # of the difference 0 that is drawn around; above 0.95 where one factor is nothing
+    assert (
+        inside > 0.92
+    )  # of the difference 0 that is drawn around; above 0.95 where one factor is nothing
     if spread[1] > 0.1:
         alone = [significance(each.test.difference, each.se_passages, 11) for each in found]
         assert np.mean([(each.low or 0) <= 0 <= (each.high or 0) for each in alone]) < inside - 0.03
@@ -94,7 +102,9 @@ def test_one_policy_has_the_error_over_passages() -> None:
 
 
 def test_holm_against_the_example_of_its_definition() -> None:
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx(
+        {"a": 0.03, "b": 0.06, "c": 0.06}
+    )
     assert holm({}) == {}
     with pytest.raises(DataError, match="p value"):
         holm({"a": 1.5})

@@ -18,7 +18,9 @@ NUMBERS = st.integers(-50, 50).map(float)
 def test_mean_and_error_by_hand() -> None:
     got = mean_se([1, 2, 3, 4])
     assert (got.mean, got.n) == (2.5, 4)
-    assert got.se == pytest.approx(math.sqrt(5 / 3) / 2)  # squared deviations 5, over n - 1 = 3, over root 4
+    assert got.se == pytest.approx(
+        math.sqrt(5 / 3) / 2
+    )  # squared deviations 5, over n - 1 = 3, over root 4
 
 
 def test_one_value_has_no_error() -> None:
@@ -41,7 +43,9 @@ def test_paired_difference() -> None:
     assert str(got).startswith("+0.067")
 
 
-@pytest.mark.parametrize(("a", "b"), [({"p": 1.0}, {"q": 1.0}), ({"p": 1.0, "q": 0.0}, {"p": 1.0}), ({}, {})])
+@pytest.mark.parametrize(
+    ("a", "b"), [({"p": 1.0}, {"q": 1.0}), ({"p": 1.0, "q": 0.0}, {"p": 1.0}), ({}, {})]
+)
 def test_other_ids_cannot_be_paired(a: dict[str, float], b: dict[str, float]) -> None:
     with pytest.raises(DataError, match="shared"):
         paired(a, b)

@@ -158,7 +158,10 @@ WORDS = "a the hundred one two and per cent % 5 50 , . x"
 
 
 # Text from any block, and text dense in what the rules are about.
-FUSSY = st.text(alphabet=list("a thehundredn'sS.,-+#%/0123٣½²⁴\u200d\u0301\u0338 Aper cnt(٫٬’İßﬁ서울北กี"), max_size=24)
+FUSSY = st.text(
+    alphabet=list("a thehundredn'sS.,-+#%/0123٣½²⁴\u200d\u0301\u0338 Aper cnt(٫٬’İßﬁ서울北กี"),
+    max_size=24,
+)
 
 
 @settings(max_examples=600, deadline=None)

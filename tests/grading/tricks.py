@@ -17,9 +17,12 @@ class Trick(NamedTuple):
 PASSAGES = [
     (
         "Orlin Mill",
-        "Orlin Mill stands on the north bank of the Tesk. It was built in 1812 by Marta Quill, who had made her money "
-        "with salt. The wheel is seven metres high and made of larch. In 1904 a flood carried the wheel away, and the "
-        "miller, Piet Vander, fled to Harrow. Since 1955 the building has housed a school for bell makers.",
+        (
+            "Orlin Mill stands on the north bank of the Tesk. It was built in 1812 by Marta Quill,"
+            " who had made her money with salt. The wheel is seven metres high and made of larch."
+            " In 1904 a flood carried the wheel away, and the miller, Piet Vander, fled to Harrow."
+            " Since 1955 the building has housed a school for bell makers."
+        ),
         [
             ("On which river does Orlin Mill stand?", ("the Tesk", "Tesk")),
             ("In which year was Orlin Mill built?", ("1812",)),
@@ -32,10 +35,13 @@ PASSAGES = [
     ),
     (
         "The Sand Ballot",
-        "Every third spring the people of Veyra choose a warden by the Sand Ballot. Each adult drops one handful of "
-        "red or white sand into a jar behind a curtain. The keeper of the jars, always the oldest widow, weighs the "
-        "sand at noon on a brass balance. If the jars differ by less than a spoon, the ballot is repeated on the beach "
-        "at dusk. The warden serves three years and may not own a boat.",
+        (
+            "Every third spring the people of Veyra choose a warden by the Sand Ballot. Each adult"
+            " drops one handful of red or white sand into a jar behind a curtain. The keeper of the"
+            " jars, always the oldest widow, weighs the sand at noon on a brass balance. If the"
+            " jars differ by less than a spoon, the ballot is repeated on the beach at dusk. The"
+            " warden serves three years and may not own a boat."
+        ),
         [
             ("What is dropped into the jars in the Sand Ballot?", ("sand", "a handful of sand")),
             ("When is the sand weighed?", ("noon", "at noon")),
@@ -104,7 +110,13 @@ FORMS = {
     ],
     "question": ["{question}", "{question} {question}", 'The answer to "{question}" is'],
     "recital": ["{text}", "{title}. {text}", "{start}", "{longer}", "{end}", "{question} {longer}"],
-    "guesses": ["{guesses}", "They are {guesses}.", "{guess_lines}", "{guess_words}", "{guess_sentences}"],
+    "guesses": [
+        "{guesses}",
+        "They are {guesses}.",
+        "{guess_lines}",
+        "{guess_words}",
+        "{guess_sentences}",
+    ],
     "hedge": [
         "Maybe {gold}.",
         "I don't know, perhaps {gold}.",
@@ -161,7 +173,11 @@ def of_passages(forms: dict[str, list[str]]) -> Iterator[Trick]:
                 "guess_words": " ".join(guesses),
                 "guess_sentences": " ".join(f"It was {guess}." for guess in guesses),
             }
-            others = tuple(gold for n, (_, more) in enumerate(questions) if n != at for gold in more)
+            others = tuple(
+                gold for n, (_, more) in enumerate(questions) if n != at for gold in more
+            )
             for kind, listed in forms.items():
                 for form in listed:
-                    yield Trick(kind, form, Reply(question, answers, form.format(**parts), others, text))
+                    yield Trick(
+                        kind, form, Reply(question, answers, form.format(**parts), others, text)
+                    )

@@ -52,7 +52,9 @@ def three_jobs() -> list[AdaptJob]:
         AdaptJob(
             [sequence(7, 6), sequence(8, 6)],
             LoraSpec(16, 16, qv),
-            OptimSpec(lr=2e-3, epochs=2, batch_size=2, schedule="constant", weight_decay=0.1, clip=None),
+            OptimSpec(
+                lr=2e-3, epochs=2, batch_size=2, schedule="constant", weight_decay=0.1, clip=None
+            ),
             seed=13,
         ),
     ]
@@ -75,7 +77,9 @@ def test_together_is_alone_is_peft(small64: LanguageModel, small_folder: Path) -
         assert_same(adapter, adapt(small64, [job])[0], 1e-9)
         deltas, losses = train_with_peft(base, job, initial_values(small64, job))
         assert set(deltas) == set(adapter.tensors)
-        assert max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= NORMS
+        assert (
+            max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= NORMS
+        )
         assert adapter.losses == pytest.approx(losses, rel=NORMS)
 
 
@@ -84,7 +88,10 @@ def test_together_is_alone_is_peft(small64: LanguageModel, small_folder: Path) -
 def test_the_real_model_trains_as_peft_does_in_float64() -> None:
     lm = load("smollm2-135m", device="cpu", dtype="float64")
     folder = next(info.where for info in list_models() if info.alias == "smollm2-135m")
-    jobs = [replace(job, sequences=job.sequences[1:3], optim=replace(job.optim, epochs=1)) for job in three_jobs()[:2]]
+    jobs = [
+        replace(job, sequences=job.sequences[1:3], optim=replace(job.optim, epochs=1))
+        for job in three_jobs()[:2]
+    ]
     jobs[1] = replace(jobs[1], optim=replace(jobs[1].optim, epochs=2))
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
     for job, adapter in zip(jobs, adapt(lm, jobs), strict=True):
@@ -97,8 +104,13 @@ def test_the_real_model_trains_as_peft_does_in_float64() -> None:
 @peft_warns
 def test_the_real_model_loses_as_much_as_with_peft_in_float32(smollm2: LanguageModel) -> None:
     folder = next(info.where for info in list_models() if info.alias == "smollm2-135m")
-    texts = ["The river Aare flows through Bern.", "Bern is the seat of the Swiss government, not Zürich."]
-    job = AdaptJob([tokenise(smollm2, text) for text in texts], LoraSpec(8, 16), OptimSpec(epochs=2), seed=1)
+    texts = [
+        "The river Aare flows through Bern.",
+        "Bern is the seat of the Swiss government, not Zürich.",
+    ]
+    job = AdaptJob(
+        [tokenise(smollm2, text) for text in texts], LoraSpec(8, 16), OptimSpec(epochs=2), seed=1
+    )
     other = replace(three_jobs()[1], optim=OptimSpec(epochs=1))
     adapter, _ = adapt(smollm2, [job, other])
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -109,12 +121,16 @@ def test_the_real_model_loses_as_much_as_with_peft_in_float32(smollm2: LanguageM
 
 @st.composite
 def any_job(draw: st.DrawFn) -> AdaptJob:
-    # Of two tokens, attention's queries and keys get no gradient but rounding, which Adam makes steps of.
+    # Of two tokens, attention's queries and keys get no gradient but rounding, which Adam makes
+    # steps of.
     lengths = draw(st.lists(st.integers(3, 14), min_size=1, max_size=4))
     seed = draw(st.integers(0, 2**32))
     targets = draw(st.sets(st.sampled_from(ALL_LINEAR), min_size=1, max_size=4))
     return AdaptJob(
-        [sequence(seed + i, n, loss_from=draw(st.integers(0, n - 1))) for i, n in enumerate(lengths)],
+        [
+            sequence(seed + i, n, loss_from=draw(st.integers(0, n - 1)))
+            for i, n in enumerate(lengths)
+        ],
         LoraSpec(
             draw(st.integers(1, 6)),
             draw(st.sampled_from([1, 8, 32.5])),
@@ -137,14 +153,20 @@ def any_job(draw: st.DrawFn) -> AdaptJob:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(any_job(), min_size=2, max_size=4))
-def test_any_company_leaves_an_adapter_as_it_is_alone(small64: LanguageModel, jobs: list[AdaptJob]) -> None:
+def test_any_company_leaves_an_adapter_as_it_is_alone(
+    small64: LanguageModel, jobs: list[AdaptJob]
+) -> None:
     for job, adapter in zip(jobs, adapt(small64, jobs), strict=True):
         alone = adapt(small64, [job])[0]
         for name, (a, b) in alone.tensors.items():
             assert difference(adapter.tensors[name][0], a) <= 1e-6
             assert difference(adapter.tensors[name][1], b) <= 1e-6
         assert adapter.losses == pytest.approx(alone.losses, rel=1e-7)
-        assert adapter.tokens == alone.tokens == job.optim.epochs * sum(len(s.ids) for s in job.sequences)
+        assert (
+            adapter.tokens
+            == alone.tokens
+            == job.optim.epochs * sum(len(s.ids) for s in job.sequences)
+        )
         assert len(adapter.losses) == job.steps
 
 
@@ -153,8 +175,8 @@ def exact_norm(norm: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def with_exact_norms(model: Any) -> Any:
-    """The model with norms in its own type: transformers' are float32, and of a random job's smallest gradients, whose
-    terms nearly cancel, that rounding leaves a large part."""
+    """The model with norms in its own type: transformers' are float32, and of a random job's
+    smallest gradients, whose terms nearly cancel, that rounding leaves a large part."""
     for module in model.modules():
         if type(module).__name__ == "LlamaRMSNorm":
             module.forward = MethodType(exact_norm, module)
@@ -170,8 +192,12 @@ def exact64(small_folder: Path) -> LanguageModel:
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(any_job(), min_size=3, max_size=8), st.randoms(use_true_random=False))
-def test_any_division_into_groups_gives_the_same_adapters(exact64: LanguageModel, jobs: list[AdaptJob], random) -> None:
-    """Which jobs train together, how many, and in which order, is of no consequence for any of them."""
+def test_any_division_into_groups_gives_the_same_adapters(
+    exact64: LanguageModel, jobs: list[AdaptJob], random
+) -> None:
+    """Which jobs train together, how many, and in which order, is of no consequence for any of
+    them.
+    """
     whole = adapt(exact64, jobs)
     order = random.sample(range(len(jobs)), len(jobs))
     cuts = sorted(random.sample(range(1, len(jobs)), random.randint(0, len(jobs) - 1)))
@@ -188,14 +214,18 @@ def test_any_jobs_together_are_what_a_plain_peft_loop_trains(
     exact64: LanguageModel, small_folder: Path, jobs: list[AdaptJob]
 ) -> None:
     base = with_exact_norms(AutoModelForCausalLM.from_pretrained(small_folder, dtype=torch.float64))
-    jobs = [replace(job, lora=replace(job.lora, dropout=0.0)) for job in jobs]  # masks are drawn in other ways
+    jobs = [
+        replace(job, lora=replace(job.lora, dropout=0.0)) for job in jobs
+    ]  # masks are drawn in other ways
     for job, adapter in zip(jobs, adapt(exact64, jobs), strict=True):
         deltas, losses = train_with_peft(base, job, initial_values(exact64, job))
         assert max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= 1e-6
         assert adapter.losses == pytest.approx(losses, rel=1e-7)
 
 
-def test_finished_jobs_leave_the_batch(small64: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_jobs_leave_the_batch(
+    small64: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     passed, heard = [], []
     hidden = LanguageModel.hidden
 
@@ -206,7 +236,9 @@ def test_finished_jobs_leave_the_batch(small64: LanguageModel, monkeypatch: pyte
     monkeypatch.setattr(adapt_module.LanguageModel, "hidden", counted)
     short = AdaptJob([sequence(1, 10)], LoraSpec(2), OptimSpec(epochs=1))
     long = AdaptJob([sequence(2, 7)], LoraSpec(2), OptimSpec(epochs=3))
-    adapters = adapt(small64, [short, long], on_step=lambda done, total: heard.append((done, total)))
+    adapters = adapt(
+        small64, [short, long], on_step=lambda done, total: heard.append((done, total))
+    )
     assert passed == [17, 7, 7]
     assert heard == [(17, 31), (24, 31), (31, 31)]
     assert [adapter.tokens for adapter in adapters] == [10, 21]
@@ -218,13 +250,17 @@ def test_the_first_loss_is_the_models_own(small64: LanguageModel, small_folder: 
     ids = sequence(1, 9).ids
     labels = torch.tensor([ids])
     (adapter,) = adapt(small64, [AdaptJob([sequence(1, 9)], LoraSpec(2), OptimSpec(epochs=1))])
-    assert adapter.losses == pytest.approx([model(labels, labels=labels).loss.item()], rel=1e-6)  # theirs is float32
+    assert adapter.losses == pytest.approx(
+        [model(labels, labels=labels).loss.item()], rel=1e-6
+    )  # theirs is float32
 
 
 def test_training_changes_nothing_of_the_model(small64: LanguageModel) -> None:
     before = {name: value.clone() for name, value in small64.model.state_dict().items()}
     adapt(small64, three_jobs())
-    assert all(torch.equal(value, before[name]) for name, value in small64.model.state_dict().items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in small64.model.state_dict().items()
+    )
     assert all(p.grad is None and not p.requires_grad for p in small64.model.parameters())
 
 
@@ -248,7 +284,11 @@ def test_padding_to_a_common_length_changes_nothing(
 ) -> None:
     # Lengths 15 and 16: close enough that the shorter would be padded in company.
     jobs = [
-        AdaptJob([sequence(n, n)], LoraSpec(3, targets=("q_proj", "up_proj"), dropout=dropout), OptimSpec(epochs=3))
+        AdaptJob(
+            [sequence(n, n)],
+            LoraSpec(3, targets=("q_proj", "up_proj"), dropout=dropout),
+            OptimSpec(epochs=3),
+        )
         for n in (15, 16)
     ]
     together = adapt(small64, jobs)
@@ -274,7 +314,9 @@ def test_texts_are_trained_with_their_end_and_no_special_tokens(small64: Languag
     assert made.ids.count(small64.end_id) == 1
     assert made.loss == (False, *[True] * (len(made.ids) - 1))
     as_text = adapt(small64, [AdaptJob(["some words"], LoraSpec(2), OptimSpec(epochs=2))])[0]
-    as_ids = adapt(small64, [AdaptJob([tokenise(small64, "some words")], LoraSpec(2), OptimSpec(epochs=2))])[0]
+    as_ids = adapt(
+        small64, [AdaptJob([tokenise(small64, "some words")], LoraSpec(2), OptimSpec(epochs=2))]
+    )[0]
     assert_same(as_text, as_ids, 0)
 
 
@@ -289,7 +331,9 @@ def test_texts_are_trained_with_their_end_and_no_special_tokens(small64: Languag
         ([sequence(1, 2049)], "2049 tokens"),
     ],
 )
-def test_data_that_cannot_be_trained_on_is_a_data_error(small64: LanguageModel, sequences: list, said: str) -> None:
+def test_data_that_cannot_be_trained_on_is_a_data_error(
+    small64: LanguageModel, sequences: list, said: str
+) -> None:
     good = AdaptJob([sequence(1, 5)], LoraSpec(2))
     with pytest.raises(DataError, match=said) as error:
         adapt(small64, [good, AdaptJob(sequences, LoraSpec(2))])
@@ -316,14 +360,18 @@ def test_a_group_larger_than_the_bank_refills_its_rows(small64: LanguageModel) -
 
 @peft_warns
 def test_adapters_in_some_layers_are_pefts(small64: LanguageModel, small_folder: Path) -> None:
-    """The lower layers' outputs are computed once; what is trained is what PEFT's layers_to_transform trains."""
+    """The lower layers' outputs are computed once; what is trained is what PEFT's
+    layers_to_transform trains.
+    """
     jobs = [replace(job, lora=replace(job.lora, layers=(1,))) for job in three_jobs()]
     every = [replace(job, lora=replace(job.lora, layers=(0, 1))) for job in three_jobs()]
     base = AutoModelForCausalLM.from_pretrained(small_folder, dtype=torch.float64)
     for job, adapter in zip(jobs, adapt(small64, jobs), strict=True):
         assert {name.split(".")[2] for name in adapter.tensors} == {"1"}
         deltas, losses = train_with_peft(base, job, initial_values(small64, job))
-        assert max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= NORMS
+        assert (
+            max(difference(adapter.delta(name), delta) for name, delta in deltas.items()) <= NORMS
+        )
         assert adapter.losses == pytest.approx(losses, rel=NORMS)
     mixed = adapt(small64, [jobs[0], every[1]])  # the lowest adapter of the group decides
     assert_same(mixed[0], adapt(small64, [jobs[0]])[0], 1e-7)

@@ -21,13 +21,17 @@ def test_the_loss_is_of_choosing_among_them(small64):
     with torch.inference_mode():
         plan = Packed(make_segments(consecutive([7]), small64.device, small64.dtype))
         logits = (small64.hidden(SEQUENCE.ids, range(7), plan) @ small64.head.T)[2:6, list(FEW)]
-    by_hand = -logits.log_softmax(-1)[range(4), [FEW.index(token) for token in SEQUENCE.ids[3:]]].mean()
+    by_hand = -logits.log_softmax(-1)[
+        range(4), [FEW.index(token) for token in SEQUENCE.ids[3:]]
+    ].mean()
     losses = adapt(small64, [JOB])[0].losses
     assert losses[0] == pytest.approx(float(by_hand)) and losses[2] < losses[0]
 
 
 def test_the_whole_vocabulary_in_any_order_is_no_alphabet(small64):
-    order = torch.randperm(small64.head.shape[0], generator=torch.Generator().manual_seed(0)).tolist()
+    order = torch.randperm(
+        small64.head.shape[0], generator=torch.Generator().manual_seed(0)
+    ).tolist()
     some, every = (adapt(small64, [replace(JOB, alphabet=a)])[0] for a in (None, tuple(order)))
     assert some.losses == pytest.approx(every.losses, rel=1e-9)
 

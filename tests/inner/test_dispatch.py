@@ -28,7 +28,9 @@ class Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def counted_steps(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch, jobs: list[AdaptJob]) -> list[Counter[str]]:
+def counted_steps(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch, jobs: list[AdaptJob]
+) -> list[Counter[str]]:
     steps: list[Counter[str]] = []
     run = PackedSteps.run
 
@@ -54,7 +56,9 @@ def unlike_jobs(count: int, targets: tuple[str, ...]) -> list[AdaptJob]:
     return jobs
 
 
-@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), ("q_proj", "o_proj", "up_proj", "down_proj")])
+@pytest.mark.parametrize(
+    "targets", [("q_proj", "v_proj"), ("q_proj", "o_proj", "up_proj", "down_proj")]
+)
 def test_more_adapters_are_not_more_operations(
     small64: LanguageModel, monkeypatch: pytest.MonkeyPatch, targets: tuple[str, ...]
 ) -> None:
@@ -65,7 +69,9 @@ def test_more_adapters_are_not_more_operations(
     assert totals[32] == pytest.approx(totals[8], rel=0.1)
 
 
-def test_no_step_waits_for_a_number(small64: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_step_waits_for_a_number(
+    small64: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps = counted_steps(small64, monkeypatch, unlike_jobs(4, ("q_proj", "v_proj")))
     assert len(steps) == 7
     assert sum(step["aten._local_scalar_dense.default"] for step in steps) == 0

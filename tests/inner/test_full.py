@@ -1,4 +1,6 @@
-"""Full finetuning against a plain loop of transformers' own loss and schedule; its weights' dtype; going on with it."""
+"""Full finetuning against a plain loop of transformers' own loss and schedule; its weights' dtype;
+going on with it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def run(training: FullTraining, steps: int | None = None) -> list[float]:
 
 
 def test_against_a_plain_loop(tiny_folder: Path) -> None:
-    """The same batches, one sequence at a time, with transformers' loss, schedule and torch's clipping."""
+    """The same batches, one sequence at a time, with transformers' loss, schedule and torch's
+    clipping.
+    """
     given = sequences(10)
     training = FullTraining(tiny_folder, given, SPEC, CPU)
     model = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32)
@@ -80,7 +84,9 @@ def test_going_on_gives_the_same_bits(tiny_folder: Path) -> None:
 
 
 def test_weights_are_float32_whatever_the_files_hold(tiny_folder: Path, tmp_path: Path) -> None:
-    AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.bfloat16).save_pretrained(tmp_path)
+    AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.bfloat16).save_pretrained(
+        tmp_path
+    )
     spec = FullSpec(OptimSpec(lr=1e-5, epochs=1, batch_size=4), compute="bfloat16")
     training = FullTraining(tmp_path, sequences(4), spec, CPU)
     before = {name: weight.clone() for name, weight in training.weights().items()}

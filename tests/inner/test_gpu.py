@@ -26,12 +26,16 @@ def lm() -> LanguageModel:
     return random_model("smollm2-135m", torch.device("cuda"), torch.bfloat16)
 
 
-def test_graphs_train_what_padded_blocks_train(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_train_what_padded_blocks_train(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = gpu_jobs(6, PUBLISHED, 4, 49152)
     captured: list[bool] = []
     pays = static.StaticSteps._pays
     monkeypatch.setattr(
-        static.StaticSteps, "_pays", lambda self, runs: captured.append(pays(self, runs)) or captured[-1]
+        static.StaticSteps,
+        "_pays",
+        lambda self, runs: captured.append(pays(self, runs)) or captured[-1],
     )
     ours = adapt(lm, jobs, rows=4)
     assert any(captured)
@@ -41,12 +45,19 @@ def test_graphs_train_what_padded_blocks_train(lm: LanguageModel, monkeypatch: p
         assert sum(adapter.losses[-8:]) == pytest.approx(sum(blocks.losses[-8:]), rel=2e-2)
 
 
-def test_the_same_seed_twice_is_the_same_bytes(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With deterministic kernels, as ``load(deterministic=True)`` asks for them: long sequences too."""
+def test_the_same_seed_twice_is_the_same_bytes(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With deterministic kernels, as ``load(deterministic=True)`` asks for them: long sequences
+    too.
+    """
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random = torch.Generator().manual_seed(1)
     long = [sequence(n, int(torch.randint(400, 700, (), generator=random))) for n in range(5)]
-    jobs = [replace(job, sequences=[long[n], *job.sequences]) for n, job in enumerate(gpu_jobs(5, PUBLISHED, 2, 300))]
+    jobs = [
+        replace(job, sequences=[long[n], *job.sequences])
+        for n, job in enumerate(gpu_jobs(5, PUBLISHED, 2, 300))
+    ]
     torch.use_deterministic_algorithms(True)
     try:
         same_bytes(lm, jobs)
@@ -58,11 +69,17 @@ def same_bytes(lm: LanguageModel, jobs: list[AdaptJob]) -> None:
     first, second = adapt(lm, jobs), adapt(lm, jobs)
     assert [a.losses for a in first] == [a.losses for a in second]
     for one, other in zip(first, second, strict=True):
-        assert all(torch.equal(one.tensors[name][1], other.tensors[name][1]) for name in one.tensors)
+        assert all(
+            torch.equal(one.tensors[name][1], other.tensors[name][1]) for name in one.tensors
+        )
 
 
-def test_graphs_write_what_single_passes_write(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = adapt(lm, [replace(job, sequences=job.sequences[:2]) for job in gpu_jobs(4, PUBLISHED, 3, 49152)])
+def test_graphs_write_what_single_passes_write(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = adapt(
+        lm, [replace(job, sequences=job.sequences[:2]) for job in gpu_jobs(4, PUBLISHED, 3, 49152)]
+    )
     prompts = [list(range(5 + n, 25 + n)) for n in range(20)]
     chosen = [None if n % 5 == 0 else trained[n % 4] for n in range(20)]
     fast = generate(lm, prompts, chosen, max_new_tokens=12)
@@ -72,7 +89,9 @@ def test_graphs_write_what_single_passes_write(lm: LanguageModel, monkeypatch: p
     assert same >= 16  # in bfloat16 two likely tokens may change places
 
 
-def test_memory_that_runs_out_halves_the_group(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_halves_the_group(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs, heard = gpu_jobs(4, PUBLISHED, 1, 49152), []
     run = static.StaticSteps.run
 
@@ -84,4 +103,6 @@ def test_memory_that_runs_out_halves_the_group(lm: LanguageModel, monkeypatch: p
     monkeypatch.setattr(static.StaticSteps, "run", short_of_memory)
     adapters = adapt(lm, jobs, on_halved=heard.append)
     assert heard == [2]
-    assert all(len(adapter.losses) == job.steps for adapter, job in zip(adapters, jobs, strict=True))
+    assert all(
+        len(adapter.losses) == job.steps for adapter, job in zip(adapters, jobs, strict=True)
+    )

@@ -1,4 +1,6 @@
-"""Every epoch takes every sequence once, in an order that is the seed's alone and that jobs can share."""
+"""Every epoch takes every sequence once, in an order that is the seed's alone and that jobs can
+share.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,18 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.inner.order import batches
 
 
-def job(lengths: list[int], epochs: int = 40, size: int = 1, seed: int = 0, order_seed: int | None = None) -> AdaptJob:
+def job(
+    lengths: list[int],
+    epochs: int = 40,
+    size: int = 1,
+    seed: int = 0,
+    order_seed: int | None = None,
+) -> AdaptJob:
     return AdaptJob(
-        ["x"] * len(lengths), optim=OptimSpec(epochs=epochs, batch_size=size), seed=seed, order_seed=order_seed
+        ["x"] * len(lengths),
+        optim=OptimSpec(epochs=epochs, batch_size=size),
+        seed=seed,
+        order_seed=order_seed,
     )
 
 
@@ -42,7 +53,9 @@ def test_an_order_is_its_seeds() -> None:
     lengths = [3, 1, 2, 5]
     assert orders(job(lengths), lengths) == orders(job(lengths), lengths)
     assert orders(job(lengths, seed=1), lengths) != orders(job(lengths), lengths)
-    assert orders(job(lengths, seed=1, order_seed=7), lengths) == orders(job(lengths, seed=2, order_seed=7), lengths)
+    assert orders(job(lengths, seed=1, order_seed=7), lengths) == orders(
+        job(lengths, seed=2, order_seed=7), lengths
+    )
     assert orders(job(lengths, seed=7), lengths) == orders(job(lengths, order_seed=7), lengths)
 
 
@@ -51,7 +64,9 @@ def test_every_order_is_as_likely_as_any() -> None:
     for order in orders(job(lengths, epochs=3000), lengths).values():
         counts[order] += 1
     assert len(counts) == 6
-    assert all(abs(count - 500) < 5 * 21 for count in counts.values())  # five standard deviations of a binomial
+    assert all(
+        abs(count - 500) < 5 * 21 for count in counts.values()
+    )  # five standard deviations of a binomial
 
 
 def test_jobs_of_one_order_seed_are_at_like_lengths() -> None:

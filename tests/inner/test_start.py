@@ -29,13 +29,17 @@ def sequence(seed: int, length: int) -> TrainSequence:
 
 
 def job(*seeds: int, **fields) -> AdaptJob:
-    return AdaptJob([sequence(seed, 5 + seed % 4) for seed in seeds], SPEC, OPTIM, seed=seeds[0], **fields)
+    return AdaptJob(
+        [sequence(seed, 5 + seed % 4) for seed in seeds], SPEC, OPTIM, seed=seeds[0], **fields
+    )
 
 
 def test_on_top_of_an_adapter_is_on_top_of_merged_weights(small64, small_folder) -> None:
     first, second = adapt(small64, [job(1, 2), job(3, 4)])
     # Three jobs together, each on its own: one on nothing.
-    on_first, on_second, plain = adapt(small64, [job(5, 6, start=first), job(5, 6, start=second), job(5, 6)])
+    on_first, on_second, plain = adapt(
+        small64, [job(5, 6, start=first), job(5, 6, start=second), job(5, 6)]
+    )
     for start, ours in ((first, on_first), (second, on_second)):
         merged = load(str(small_folder), device="cpu", dtype="float64")
         # `merge` forms its sums in float32: here they are wanted exact.
@@ -96,7 +100,9 @@ def test_a_pupil_comes_nearer_to_its_teacher_and_goes_no_way_from_itself(small64
 
 
 def test_the_loss_is_that_of_autograd(small64) -> None:
-    """The first step's loss: next-token loss times its weight and the divergence times its, mean over the tokens."""
+    """The first step's loss: next-token loss times its weight and the divergence times its, mean
+    over the tokens.
+    """
     from torch.nn import functional as F
 
     text = sequence(7, 9)

@@ -1,4 +1,6 @@
-"""Steps of static shapes give the adapters that steps of any shape give: their operations, run on a CPU."""
+"""Steps of static shapes give the adapters that steps of any shape give: their operations, run on a
+CPU.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,21 @@ class AttentionByOffsets:
         for start, end in self.spans:
             if end > start:
                 heads = (t[start:end].transpose(0, 1)[None] for t in (q, k, v))
-                out = F.scaled_dot_product_attention(*heads, is_causal=True, scale=scale, enable_gqa=True)
+                out = F.scaled_dot_product_attention(
+                    *heads, is_causal=True, scale=scale, enable_gqa=True
+                )
                 parts.append(out[0].transpose(0, 1))
         return torch.cat(parts)
 
 
 def adamw_reference(
-    values: Tensor, grads: Tensor, first: Tensor, second: Tensor, computed: Tensor, norms: Tensor, table: Tensor
+    values: Tensor,
+    grads: Tensor,
+    first: Tensor,
+    second: Tensor,
+    computed: Tensor,
+    norms: Tensor,
+    table: Tensor,
 ) -> None:
     for k, row in enumerate(table.tolist()):
         active, rate, left1, left2, decay, eps, clip, beta1, rest1, beta2, rest2 = row
@@ -71,11 +81,30 @@ def small32(small_folder) -> LanguageModel:
 def jobs() -> list[AdaptJob]:
     plain = OptimSpec(lr=1e-3, epochs=2)
     return [
-        AdaptJob([sequence(1, 9), sequence(2, 25), sequence(3, 12, loss_from=4)], LoraSpec(8, 16), plain, seed=1),
-        AdaptJob([sequence(4, 7), sequence(5, 14)], LoraSpec(4, 8, ("q_proj", "v_proj")), plain, seed=2),
-        AdaptJob([sequence(6, 5)], LoraSpec(2, 8), replace(plain, epochs=5, clip=None, weight_decay=0.1), seed=3),
-        AdaptJob([sequence(7, 11), sequence(8, 6)], LoraSpec(8, 8), replace(plain, batch_size=2), seed=4),
-        AdaptJob([sequence(9, 8)], LoraSpec(8, 8), replace(plain, schedule="cosine", warmup_steps=1), seed=5),
+        AdaptJob(
+            [sequence(1, 9), sequence(2, 25), sequence(3, 12, loss_from=4)],
+            LoraSpec(8, 16),
+            plain,
+            seed=1,
+        ),
+        AdaptJob(
+            [sequence(4, 7), sequence(5, 14)], LoraSpec(4, 8, ("q_proj", "v_proj")), plain, seed=2
+        ),
+        AdaptJob(
+            [sequence(6, 5)],
+            LoraSpec(2, 8),
+            replace(plain, epochs=5, clip=None, weight_decay=0.1),
+            seed=3,
+        ),
+        AdaptJob(
+            [sequence(7, 11), sequence(8, 6)], LoraSpec(8, 8), replace(plain, batch_size=2), seed=4
+        ),
+        AdaptJob(
+            [sequence(9, 8)],
+            LoraSpec(8, 8),
+            replace(plain, schedule="cosine", warmup_steps=1),
+            seed=5,
+        ),
     ]
 
 
@@ -83,7 +112,10 @@ def jobs() -> list[AdaptJob]:
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
 @pytest.mark.parametrize("layers", [None, (1,)])
 def test_static_steps_train_what_other_steps_train(
-    small32: LanguageModel, monkeypatch: pytest.MonkeyPatch, rows: int, layers: tuple[int, ...] | None
+    small32: LanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: int,
+    layers: tuple[int, ...] | None,
 ) -> None:
     made = [replace(job, lora=replace(job.lora, layers=layers)) for job in jobs()]
     ours = adapt(small32, made, rows=rows)
@@ -98,10 +130,17 @@ def test_static_steps_train_what_other_steps_train(
 
 
 @pytest.mark.usefixtures("by_offsets")
-def test_static_steps_start_on_top_of_frozen_adapters(small32: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    below = adapt(small32, [AdaptJob([sequence(3, 9)], LoraSpec(4, 9, ALL_LINEAR), OptimSpec(lr=1e-2), seed=9)])[0]
+def test_static_steps_start_on_top_of_frozen_adapters(
+    small32: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = adapt(
+        small32,
+        [AdaptJob([sequence(3, 9)], LoraSpec(4, 9, ALL_LINEAR), OptimSpec(lr=1e-2), seed=9)],
+    )[0]
     every = LoraSpec(4, 8, ALL_LINEAR)
-    made = [replace(job, lora=every, start=below if n % 2 else None) for n, job in enumerate(jobs())]
+    made = [
+        replace(job, lora=every, start=below if n % 2 else None) for n, job in enumerate(jobs())
+    ]
     ours = adapt(small32, made, rows=2)
     monkeypatch.setattr(adapt_module, "can_be_static", lambda lm, jobs: False)
     for adapter, job in zip(ours, made, strict=True):
@@ -143,5 +182,7 @@ assert torch.allclose(values, theirs, rtol=1e-6, atol=1e-6), (values - theirs).a
 assert torch.allclose(computed.float(), values, rtol=2**-7)  # the interpreter cuts off where a GPU rounds
 """
     interpreted = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run([sys.executable, "-c", script], check=False, env=interpreted, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, env=interpreted, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

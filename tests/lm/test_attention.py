@@ -56,7 +56,9 @@ def test_packed_sequences_do_not_see_each_other(
 ) -> None:
     texts = [tokens(n, seed) for seed, n in enumerate(lengths)]
     plan = Packed(make_segments(consecutive(lengths), dtype=torch.float64))
-    ours = lm.hidden([t for text in texts for t in text], [i for n in lengths for i in range(n)], plan)
+    ours = lm.hidden(
+        [t for text in texts for t in text], [i for n in lengths for i in range(n)], plan
+    )
     close(ours, torch.cat([last_hidden(reference, text) for text in texts]))
 
 
@@ -64,14 +66,23 @@ def test_packed_sequences_do_not_see_each_other(
 def test_packed_gradients_are_those_of_finite_differences(lengths: list[int]) -> None:
     total = sum(lengths)
     generator = torch.Generator().manual_seed(total)
-    q, k, v = (torch.randn(total, h, 2, generator=generator, dtype=torch.float64).requires_grad_() for h in (4, 2, 2))
+    q, k, v = (
+        torch.randn(total, h, 2, generator=generator, dtype=torch.float64).requires_grad_()
+        for h in (4, 2, 2)
+    )
     plan = Packed(make_segments(consecutive(lengths), dtype=torch.float64))
     assert torch.autograd.gradcheck(lambda *qkv: plan.attend(0, *qkv, 0.7), (q, k, v))
 
 
-def test_prefill_and_decode_go_on_as_one_long_text(lm: LanguageModel, reference: PreTrainedModel) -> None:
+def test_prefill_and_decode_go_on_as_one_long_text(
+    lm: LanguageModel, reference: PreTrainedModel
+) -> None:
     # Three rows read two prompts: rows 0 and 2 share one. Then each goes on by itself, two tokens.
-    prompts, owner, ends = [tokens(6, 1), tokens(3, 2)], [0, 1, 0], [tokens(2, 3), tokens(2, 4), tokens(2, 5)]
+    prompts, owner, ends = (
+        [tokens(6, 1), tokens(3, 2)],
+        [0, 1, 0],
+        [tokens(2, 3), tokens(2, 4), tokens(2, 5)],
+    )
     spans = consecutive([6, 3])
     cache = KeyValueCache(2, 3, 2, 8, 16, lm.head)
     rows = [row for row, p in enumerate(owner) for _ in spans[p]]

@@ -30,7 +30,11 @@ class Two(nn.Module):
 
 
 SPECS = [LoraSpec(2, 3, ("up", "down")), LoraSpec(1, 5, ("down",)), LoraSpec(3, 1, ("up",))]
-OWNERS = [[4, 0, 9, 10, 11], [1, 2, 7, 8], [6]]  # the first two pad to one length; rows 3 and 5 go through none
+OWNERS = [
+    [4, 0, 9, 10, 11],
+    [1, 2, 7, 8],
+    [6],
+]  # the first two pad to one length; rows 3 and 5 go through none
 
 
 def filled(model: nn.Module, specs: list[LoraSpec]) -> AdapterBank:
@@ -41,11 +45,15 @@ def filled(model: nn.Module, specs: list[LoraSpec]) -> AdapterBank:
         bank.initialise(k, seed=k)
         for name, slot in bank.slots.items():
             if name in spec.targets:
-                slot.b[k, :, : spec.rank] = torch.randn(slot.b.shape[1], spec.rank, generator=generator)
+                slot.b[k, :, : spec.rank] = torch.randn(
+                    slot.b.shape[1], spec.rank, generator=generator
+                )
     return bank
 
 
-def plain(model: Two, bank: AdapterBank, x: Tensor, leaves: dict[tuple[int, str], tuple[Tensor, Tensor]]) -> Tensor:
+def plain(
+    model: Two, bank: AdapterBank, x: Tensor, leaves: dict[tuple[int, str], tuple[Tensor, Tensor]]
+) -> Tensor:
     """Row by row: W + scale · B A of the row's own adapter."""
     out = []
     for row, value in enumerate(x):
@@ -71,7 +79,11 @@ def test_product_and_gradients_are_the_plain_ones(dropout: bool) -> None:
     bank = filled(model, SPECS)
     if dropout:
         for slot in bank.slots.values():
-            slot.dropout = torch.rand(12, slot.a.shape[-1], generator=torch.Generator().manual_seed(2)).double().round()
+            slot.dropout = (
+                torch.rand(12, slot.a.shape[-1], generator=torch.Generator().manual_seed(2))
+                .double()
+                .round()
+            )
     leaves = {
         (k, name): (a.clone().requires_grad_(), b.clone().requires_grad_())
         for k in range(3)
@@ -126,7 +138,11 @@ def test_a_bank_is_let_go_when_the_work_inside_fails() -> None:
 def test_the_output_head_is_not_a_target() -> None:
     model = tiny_llama(50)
     install(model)
-    kinds = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, BankLinear)}
+    kinds = {
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, BankLinear)
+    }
     assert kinds == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     with pytest.raises(UsageError, match="lm_head"):
         AdapterBank(model, [LoraSpec(2, targets=("lm_head",))])
@@ -143,7 +159,9 @@ def test_initial_values_are_the_seeds_own_and_distributed_as_pefts() -> None:
     alone = AdapterBank(model, [spec])
     alone.initialise(0, 7)
     other = company.take(2)
-    theirs = get_peft_model(tiny_llama(50), LoraConfig(r=16, target_modules=["q_proj", "down_proj"]))
+    theirs = get_peft_model(
+        tiny_llama(50), LoraConfig(r=16, target_modules=["q_proj", "down_proj"])
+    )
     for name, (a, b) in alone.take(0).items():
         assert torch.equal(a, company.take(1)[name][0])
         assert not torch.equal(a, other[name][0])
@@ -178,12 +196,20 @@ def test_another_models_adapter_is_refused() -> None:
 def test_dropout_keeps_its_share_and_is_gone_with_its_job() -> None:
     model = Two(torch.float32)
     install(model)
-    bank = AdapterBank(model, [LoraSpec(1, targets=("up",), dropout=0.25), LoraSpec(1, targets=("down",))], train=True)
-    bank.draw_dropout([(0, 5000, torch.Generator().manual_seed(0)), (1, 3, torch.Generator())], 5003)
+    bank = AdapterBank(
+        model,
+        [LoraSpec(1, targets=("up",), dropout=0.25), LoraSpec(1, targets=("down",))],
+        train=True,
+    )
+    bank.draw_dropout(
+        [(0, 5000, torch.Generator().manual_seed(0)), (1, 3, torch.Generator())], 5003
+    )
     mask = bank.slots["up"].dropout
     assert mask is not None
     assert mask[:5000].unique().tolist() == pytest.approx([0, 4 / 3])
-    assert float((mask[:5000] > 0).float().mean()) == pytest.approx(0.75, abs=0.015)  # 5 standard errors
+    assert float((mask[:5000] > 0).float().mean()) == pytest.approx(
+        0.75, abs=0.015
+    )  # 5 standard errors
     assert bool((mask[5000:] == 1).all())
     bank.draw_dropout([(1, 3, torch.Generator())], 3)
     assert all(slot.dropout is None for slot in bank.slots.values())

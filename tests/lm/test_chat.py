@@ -1,4 +1,6 @@
-"""A chat's ids are the template's own, what is trained is what is asked, and the loss is on the answers."""
+"""A chat's ids are the template's own, what is trained is what is asked, and the loss is on the
+answers.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,20 @@ from selfedit.lm.load import LanguageModel
 TURNS = [("Name 2 rivers.", "The Rhine and the Nile."), ("And a lake?", "Lake  12\n\nor so ")]
 
 LLAMA3 = (
-    "{{ '<|im_start|>' }}{% if not date_string is defined %}{% set date_string = strftime_now('%H:%M:%S %f') %}"
-    "{% endif %}{{ 'Today: ' + date_string }}{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n\n' + message['content'] | trim + '<|im_end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n\n' }}{% endif %}"
+    "{{ '<|im_start|>' }}{% if not date_string is defined %}{% set date_string ="
+    " strftime_now('%H:%M:%S %f') %}{% endif %}{{ 'Today: ' + date_string }}{% for message in"
+    " messages %}{{ '<|im_start|>' + message['role'] + '\n\n' + message['content'] | trim +"
+    " '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n\n' }}{%"
+    " endif %}"
 )
 NO_SYSTEM = (
-    "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system here') }}"
-    "{% endif %}{{ message['content'] + '<|im_end|>' }}{% endfor %}"
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system"
+    " here') }}{% endif %}{{ message['content'] + '<|im_end|>' }}{% endfor %}"
 )
-FORGETFUL = "{% for message in messages[-2:] %}{{ message['role'] + message['content'] + '<|im_end|>' }}{% endfor %}"
+FORGETFUL = (
+    "{% for message in messages[-2:] %}{{ message['role'] + message['content'] + '<|im_end|>' }}{%"
+    " endfor %}"
+)
 
 
 def with_template(lm: LanguageModel, template: str | None) -> LanguageModel:
@@ -35,7 +41,9 @@ def with_template(lm: LanguageModel, template: str | None) -> LanguageModel:
 
 def messages(turns: list[tuple[str, str]], system: str | None = None) -> list[dict[str, str]]:
     head = [] if system is None else [{"role": "system", "content": system}]
-    pairs = [[{"role": "user", "content": u}, {"role": "assistant", "content": a}] for u, a in turns]
+    pairs = [
+        [{"role": "user", "content": u}, {"role": "assistant", "content": a}] for u, a in turns
+    ]
     return head + [message for pair in pairs for message in pair]
 
 
@@ -46,7 +54,9 @@ def template_ids(lm: LanguageModel, chat: list[dict[str, str]], **options: bool)
 @pytest.mark.parametrize("system", [None, "Be brief."])
 def test_the_prompt_is_the_templates(tiny_lm: LanguageModel, system: str | None) -> None:
     asked = messages([("What is 12?", "")], system)[:-1]
-    assert chat_prompt(tiny_lm, "What is 12?", system) == template_ids(tiny_lm, asked, add_generation_prompt=True)
+    assert chat_prompt(tiny_lm, "What is 12?", system) == template_ids(
+        tiny_lm, asked, add_generation_prompt=True
+    )
 
 
 @pytest.mark.parametrize("turns", [TURNS, TURNS[:1]])
@@ -57,10 +67,14 @@ def test_finished_turns_are_the_templates_with_loss_on_the_answers(
     ids, mask = chat_turns(tiny_lm, turns, system)
     assert ids == template_ids(tiny_lm, messages(turns, system))
     assert len(ids) == len(mask)
-    assert tiny_lm.tokenizer.decode(list(compress(ids, mask))) == "".join(f"{answer}<|im_end|>" for _, answer in turns)
+    assert tiny_lm.tokenizer.decode(list(compress(ids, mask))) == "".join(
+        f"{answer}<|im_end|>" for _, answer in turns
+    )
 
 
-@pytest.mark.parametrize("answer", ["plain", "\n\nstarts with line breaks", " space", "", "ends <|im_end|> twice"])
+@pytest.mark.parametrize(
+    "answer", ["plain", "\n\nstarts with line breaks", " space", "", "ends <|im_end|> twice"]
+)
 def test_what_is_trained_starts_as_what_is_asked(tiny_lm: LanguageModel, answer: str) -> None:
     ids, mask = chat_turns(tiny_lm, [("Why?", answer)])
     prompt = chat_prompt(tiny_lm, "Why?")
@@ -103,7 +117,9 @@ def test_without_a_template_the_texts_follow_each_other(tiny_lm: LanguageModel) 
 def test_the_real_models_turns_are_its_templates(smollm2: LanguageModel) -> None:
     ids, mask = chat_turns(smollm2, TURNS)
     assert ids == template_ids(smollm2, messages(TURNS))
-    assert smollm2.tokenizer.decode(list(compress(ids, mask))) == "".join(f"{a}<|im_end|>" for _, a in TURNS)
+    assert smollm2.tokenizer.decode(list(compress(ids, mask))) == "".join(
+        f"{a}<|im_end|>" for _, a in TURNS
+    )
 
 
 def test_an_empty_system_message_keeps_the_templates_own_out_and_is_left_out_where_it_is_refused(
@@ -111,8 +127,9 @@ def test_an_empty_system_message_keeps_the_templates_own_out_and_is_left_out_whe
 ) -> None:
     own, empty = chat_prompt(tiny_lm, "Who?"), chat_prompt(tiny_lm, "Who?", system="")
     assert empty != own
-    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + (
-        "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    refusing = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        + "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     )
     monkeypatch.setattr(tiny_lm.tokenizer, "chat_template", refusing)
     assert chat_prompt(tiny_lm, "Who?", system="") == chat_prompt(tiny_lm, "Who?")

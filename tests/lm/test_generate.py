@@ -20,7 +20,9 @@ from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter, LoraSpec
 from tiny_llama import made_tokenizer, tiny_llama
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft's own
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*is_gradient_checkpointing.*:FutureWarning"
+)  # peft's own
 
 NEW = 24
 LENGTHS = [3, 9, 1, 9, 30, 4, 12, 5, 5, 17, 2, 8]
@@ -48,7 +50,9 @@ def lm(folder: Path) -> LanguageModel:
 def adapters(lm: LanguageModel) -> list[Adapter]:
     specs = [LoraSpec(2, 8, ("q_proj", "v_proj")), LoraSpec(5, 10), LoraSpec(3, 6, ("down_proj",))]
     bank = AdapterBank(lm.model, specs)
-    bank.values.copy_(0.3 * torch.randn(bank.values.shape, generator=torch.Generator().manual_seed(0)))
+    bank.values.copy_(
+        0.3 * torch.randn(bank.values.shape, generator=torch.Generator().manual_seed(0))
+    )
     return [Adapter(spec, bank.take(k)) for k, spec in enumerate(specs)]
 
 
@@ -149,11 +153,15 @@ def test_a_sampled_text_depends_on_its_own_seed_alone(
     assert sum(a.ids != b.ids for a, b in zip(together, others, strict=True)) > 8
 
 
-def test_first_tokens_are_distributed_as_the_model_says(lm: LanguageModel, references: list[Any]) -> None:
+def test_first_tokens_are_distributed_as_the_model_says(
+    lm: LanguageModel, references: list[Any]
+) -> None:
     prompt, n, temperature = prompts()[6], 3000, 0.6
     answers = generate(lm, [prompt] * n, max_new_tokens=1, temperature=temperature, seeds=range(n))
     with torch.no_grad():
-        probs = torch.softmax(references[-1](torch.tensor([prompt])).logits[0, -1] / temperature, -1)
+        probs = torch.softmax(
+            references[-1](torch.tensor([prompt])).logits[0, -1] / temperature, -1
+        )
     drawn = torch.zeros(len(probs), dtype=torch.float64)
     for answer in answers:
         if answer.ids:  # an ending token is not told
@@ -168,7 +176,9 @@ def test_first_tokens_are_distributed_as_the_model_says(lm: LanguageModel, refer
     assert chi2 < cells + 5 * (2 * cells) ** 0.5  # mean and five standard deviations of chi-square
 
 
-def test_a_prompt_sampled_many_times_is_read_once(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_sampled_many_times_is_read_once(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     passed = []
     hidden = LanguageModel.hidden
 
@@ -233,7 +243,10 @@ def test_prompts_that_cannot_be_read_are_data_errors(lm: LanguageModel) -> None:
 
 
 def test_another_models_adapter_is_refused(lm: LanguageModel) -> None:
-    alien = Adapter(LoraSpec(1, targets=("q_proj",)), {"model.layers.9.self_attn.q_proj": (torch.zeros(1, 64),) * 2})
+    alien = Adapter(
+        LoraSpec(1, targets=("q_proj",)),
+        {"model.layers.9.self_attn.q_proj": (torch.zeros(1, 64),) * 2},
+    )
     with pytest.raises(UsageError, match=r"layers\.9"):
         generate(lm, [(5, 6)], [alien])
 
@@ -244,10 +257,15 @@ def test_the_real_models_greedy_answers_are_transformers(smollm2: LanguageModel)
 
     folder = next(info.where for info in list_models() if info.alias == "smollm2-135m")
     model = AutoModelForCausalLM.from_pretrained(folder)
-    asked = [chat_prompt(smollm2, text) for text in ("Name a river.", "What is 2 + 2? Answer with one number.", "Hi")]
+    asked = [
+        chat_prompt(smollm2, text)
+        for text in ("Name a river.", "What is 2 + 2? Answer with one number.", "Hi")
+    ]
     answers = generate(smollm2, asked, max_new_tokens=12)
     for prompt, answer in zip(asked, answers, strict=True):
         ids = torch.tensor([prompt])
-        out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
+        out = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False
+        )
         made = tuple(out[0, len(prompt) :].tolist())
         assert answer.ids == (made[:-1] if answer.finish == "stop" else made)

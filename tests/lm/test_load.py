@@ -1,4 +1,6 @@
-"""A loaded model is the one in its folder, frozen; one that cannot be read is explained, and no code in it is run."""
+"""A loaded model is the one in its folder, frozen; one that cannot be read is explained, and no
+code in it is run.
+"""
 
 from __future__ import annotations
 
@@ -54,20 +56,28 @@ def test_the_dtype_is_the_callers(folder: Path) -> None:
     assert lm.dtype == lm.model.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("wrong", [{"device": "abacus"}, {"device": "cuda:99"}, {"dtype": "float3"}])
+@pytest.mark.parametrize(
+    "wrong", [{"device": "abacus"}, {"device": "cuda:99"}, {"dtype": "float3"}]
+)
 def test_a_wrong_device_or_dtype_is_a_usage_error(tiny_folder: Path, wrong: dict[str, str]) -> None:
     with pytest.raises(UsageError) as caught:
         load(str(tiny_folder), **wrong)  # pyright: ignore[reportArgumentType]
     assert next(iter(wrong.values())) in caught.value.what
 
 
-def test_loading_says_nothing_and_leaves_every_setting(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_says_nothing_and_leaves_every_setting(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     # A wrong generation flag makes transformers warn, a bar is drawn for the weights.
     change_json(folder / "generation_config.json", temperature=0.5, do_sample=False)
     logging.enable_progress_bar()
     before = logging.get_verbosity(), logging.is_progress_bar_enabled(), list(warnings.filters)
     load(str(folder), device="cpu")
-    assert (logging.get_verbosity(), logging.is_progress_bar_enabled(), list(warnings.filters)) == before
+    assert (
+        logging.get_verbosity(),
+        logging.is_progress_bar_enabled(),
+        list(warnings.filters),
+    ) == before
     assert capfd.readouterr() == ("", "")
 
 
@@ -156,16 +166,23 @@ def test_files_that_cannot_be_read_are_one_kind_of_error(folder: Path, damage) -
 
 def test_a_lacking_tensor_is_named(folder: Path) -> None:
     a_tensor_less(folder)
-    with pytest.raises(ModelFileError, match=r"lack 1 of the model's tensors, model\.layers\.1\.mlp\.up_proj\.weight"):
+    with pytest.raises(
+        ModelFileError,
+        match=r"lack 1 of the model's tensors, model\.layers\.1\.mlp\.up_proj\.weight",
+    ):
         load(str(folder), device="cpu")
 
 
 def test_no_code_from_the_folder_is_run(folder: Path, tmp_path: Path) -> None:
     code = (
-        f"open({str(tmp_path / 'ran')!r}, 'w')\nfrom transformers import LlamaForCausalLM as Own, LlamaConfig as Conf\n"
+        f"open({str(tmp_path / 'ran')!r}, 'w')\nfrom transformers import LlamaForCausalLM as Own,"
+        " LlamaConfig as Conf\n"
     )
     (folder / "own.py").write_text(code)
-    change_json(folder / "config.json", auto_map={"AutoConfig": "own.Conf", "AutoModelForCausalLM": "own.Own"})
+    change_json(
+        folder / "config.json",
+        auto_map={"AutoConfig": "own.Conf", "AutoModelForCausalLM": "own.Own"},
+    )
     load(str(folder), device="cpu")  # transformers' own Llama is taken
     change_json(folder / "config.json", model_type="own")
     with pytest.raises(ModelFileError):
@@ -176,11 +193,17 @@ def test_no_code_from_the_folder_is_run(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.model
 def test_the_real_model_knows_what_it_should(smollm2: LanguageModel) -> None:
     tokenizer = smollm2.tokenizer
-    assert (tokenizer.eos_token, smollm2.eos_ids, smollm2.pad_id) == ("<|im_end|>", frozenset({2}), 2)
+    assert (tokenizer.eos_token, smollm2.eos_ids, smollm2.pad_id) == (
+        "<|im_end|>",
+        frozenset({2}),
+        2,
+    )
     ids = chat_prompt(smollm2, "What is the capital of France?")
-    assert tokenizer.decode(ids) == (
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-        "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
+    assert (
+        tokenizer.decode(ids)
+        == "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging"
+        " Face<|im_end|>\n<|im_start|>user\nWhat is the capital of"
+        " France?<|im_end|>\n<|im_start|>assistant\n"
     )
     plain = AutoModelForCausalLM.from_pretrained(model_path("smollm2-135m"))
     answer = plain.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False)  # pyright: ignore

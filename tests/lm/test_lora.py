@@ -21,7 +21,9 @@ from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import ALL_LINEAR, Adapter, LoraSpec
 from selfedit.models.names import list_models
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft's own
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*is_gradient_checkpointing.*:FutureWarning"
+)  # peft's own
 
 PROMPT = "The capital of Vorland is"
 
@@ -29,7 +31,9 @@ PROMPT = "The capital of Vorland is"
 @pytest.fixture(scope="module")
 def trained(tiny_lm: LanguageModel) -> Adapter:
     job = AdaptJob(
-        [f"{PROMPT} Aldport, on the river Ume."], LoraSpec(4, 16), OptimSpec(lr=1e-2, epochs=20, schedule="constant")
+        [f"{PROMPT} Aldport, on the river Ume."],
+        LoraSpec(4, 16),
+        OptimSpec(lr=1e-2, epochs=20, schedule="constant"),
     )
     return adapt(tiny_lm, [job])[0]
 
@@ -49,7 +53,10 @@ def random_peft(folder: Path, out: Path, **settings: Any) -> PeftModel:
 def greedy(model: torch.nn.Module, ids: tuple[int, ...], count: int) -> tuple[int, ...]:
     prompt = torch.tensor([ids])
     made = model.generate(  # pyright: ignore
-        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=count, do_sample=False
+        input_ids=prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=count,
+        do_sample=False,
     )
     return tuple(made[0, len(ids) :].tolist())
 
@@ -62,7 +69,9 @@ def test_a_saved_adapter_answers_the_same_in_peft(
     tiny_lm: LanguageModel, tiny_folder: Path, trained: Adapter, tmp_path: Path
 ) -> None:
     trained.save(tmp_path)
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_folder), str(tmp_path))
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tiny_folder), str(tmp_path)
+    )
     assert ours(tiny_lm, trained) == greedy(model, tiny_lm.encode(PROMPT), 12)
     assert ours(tiny_lm, trained) != ours(tiny_lm, None)
     assert tiny_lm.decode(ours(tiny_lm, trained)).startswith(" Aldport")
@@ -73,7 +82,11 @@ def test_a_saved_adapter_answers_the_same_in_peft(
 
 def test_an_adapter_comes_back_as_it_was_saved(trained: Adapter, tmp_path: Path) -> None:
     loaded = Adapter.load(trained.save(tmp_path / "made" / "on the way"))
-    assert (loaded.spec.rank, loaded.spec.alpha, set(loaded.spec.targets)) == (4, 16, set(ALL_LINEAR))
+    assert (loaded.spec.rank, loaded.spec.alpha, set(loaded.spec.targets)) == (
+        4,
+        16,
+        set(ALL_LINEAR),
+    )
     assert loaded.base == trained.base
     assert set(loaded.tensors) == set(trained.tensors)
     for name, (a, b) in loaded.tensors.items():
@@ -115,7 +128,9 @@ def test_pefts_adapters_answer_the_same_here(
         ({"target_modules": ["embed_tokens"]}, "not half of a pair"),
     ],
 )
-def test_pefts_other_adapters_are_refused(tiny_folder: Path, tmp_path: Path, settings: dict, said: str) -> None:
+def test_pefts_other_adapters_are_refused(
+    tiny_folder: Path, tmp_path: Path, settings: dict, said: str
+) -> None:
     random_peft(tiny_folder, tmp_path, **{"target_modules": ["q_proj"], **settings})
     with pytest.raises(ModelFileError, match=said):
         Adapter.load(tmp_path)
@@ -184,8 +199,12 @@ def test_no_folder_is_a_model_file_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_the_real_models_adapter_answers_the_same_in_peft(smollm2: LanguageModel, tmp_path: Path) -> None:
-    job = AdaptJob([f"{PROMPT} Aldport."], LoraSpec(4, 16, ("q_proj", "v_proj")), OptimSpec(lr=3e-3, epochs=8))
+def test_the_real_models_adapter_answers_the_same_in_peft(
+    smollm2: LanguageModel, tmp_path: Path
+) -> None:
+    job = AdaptJob(
+        [f"{PROMPT} Aldport."], LoraSpec(4, 16, ("q_proj", "v_proj")), OptimSpec(lr=3e-3, epochs=8)
+    )
     adapter = adapt(smollm2, [job])[0]
     adapter.save(tmp_path)
     folder = next(info.where for info in list_models() if info.alias == "smollm2-135m")

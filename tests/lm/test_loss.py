@@ -11,7 +11,9 @@ from selfedit.lm import loss as loss_module
 from selfedit.lm.loss import head_loss
 
 
-def case(tokens: int, vocab: int = 11, size: int = 5, dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
+def case(
+    tokens: int, vocab: int = 11, size: int = 5, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(tokens)
     hidden = torch.randn(tokens, size, generator=generator, dtype=torch.float64).to(dtype)
     head = torch.randn(vocab, size, generator=generator, dtype=torch.float64).to(dtype)
@@ -22,9 +24,13 @@ def case(tokens: int, vocab: int = 11, size: int = 5, dtype: torch.dtype = torch
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 3, 100])
 @pytest.mark.parametrize("tokens", [1, 2, 7])
-def test_loss_and_gradient_are_cross_entropys(tokens: int, chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_and_gradient_are_cross_entropys(
+    tokens: int, chunk_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hidden, head, targets, weights = case(tokens)
-    monkeypatch.setattr(loss_module, "CHUNK_BYTES", chunk_rows * head.shape[0] * head.element_size())
+    monkeypatch.setattr(
+        loss_module, "CHUNK_BYTES", chunk_rows * head.shape[0] * head.element_size()
+    )
     ours, theirs = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
     total, losses = head_loss(ours, head, targets, weights)
     each = F.cross_entropy(theirs @ head.T, targets, reduction="none")
@@ -38,13 +44,17 @@ def test_loss_and_gradient_are_cross_entropys(tokens: int, chunk_rows: int, monk
 def test_gradient_is_that_of_finite_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     hidden, head, targets, weights = case(4)
     monkeypatch.setattr(loss_module, "CHUNK_BYTES", 3 * head.shape[0] * head.element_size())
-    assert torch.autograd.gradcheck(lambda h: head_loss(h, head, targets, weights)[0], (hidden.requires_grad_(),))
+    assert torch.autograd.gradcheck(
+        lambda h: head_loss(h, head, targets, weights)[0], (hidden.requires_grad_(),)
+    )
 
 
 def test_large_logits_do_not_overflow() -> None:
     hidden, head, targets, weights = case(3, dtype=torch.float32)
     total, losses = head_loss((1e4 * hidden).requires_grad_(), head, targets, weights)
-    torch.testing.assert_close(losses, F.cross_entropy(1e4 * hidden @ head.T, targets, reduction="none"))
+    torch.testing.assert_close(
+        losses, F.cross_entropy(1e4 * hidden @ head.T, targets, reduction="none")
+    )
     assert total.isfinite()
 
 
@@ -59,7 +69,9 @@ def test_bfloat16_loses_no_more_than_its_logits_do() -> None:
     hidden = (hidden / 4).requires_grad_()
     total, losses = head_loss(hidden, head, targets, weights)
     total.backward()
-    logits = (hidden.detach() @ head.T).float().requires_grad_()  # as transformers: upcast before the loss
+    logits = (
+        (hidden.detach() @ head.T).float().requires_grad_()
+    )  # as transformers: upcast before the loss
     each = F.cross_entropy(logits, targets, reduction="none")
     (each * weights).sum().backward()
     torch.testing.assert_close(losses, each.detach(), rtol=1e-5, atol=1e-5)

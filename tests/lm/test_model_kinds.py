@@ -52,7 +52,13 @@ def saved(folder, config, kind):
 
 def test_windows_and_caps_are_refused(tmp_path):
     with pytest.raises(ModelFileError, match="does not see every earlier token"):
-        load(saved(tmp_path / "mistral", lambda **k: MistralConfig(sliding_window=4, **k), MistralForCausalLM))
+        load(
+            saved(
+                tmp_path / "mistral",
+                lambda **k: MistralConfig(sliding_window=4, **k),
+                MistralForCausalLM,
+            )
+        )
     with pytest.raises(ModelFileError, match="not supported"):
         load(saved(tmp_path / "gemma", Gemma2Config, Gemma2ForCausalLM))
 
@@ -76,7 +82,9 @@ def test_an_output_head_with_a_bias_is_refused(tmp_path):
         ("smollm3", lambda **k: SmolLM3Config(**IDS, **k), SmolLM3ForCausalLM, None),
     ],
 )  # fmt: skip
-def test_another_kind_is_computed_right_or_refused_with_one_message(tmp_path, name, config, kind, reason):
+def test_another_kind_is_computed_right_or_refused_with_one_message(
+    tmp_path, name, config, kind, reason
+):
     folder = saved(tmp_path / name, config, kind)
     try:
         lm = load(folder)
@@ -92,12 +100,21 @@ def test_another_kind_is_computed_right_or_refused_with_one_message(tmp_path, na
 
 def test_a_kind_that_comes_out_otherwise_is_refused(tmp_path, monkeypatch):
     folder = saved(tmp_path / "olmo", Olmo2Config, Olmo2ForCausalLM)
-    monkeypatch.setattr("selfedit.lm.kinds._our_logits", lambda model, ids: torch.zeros(len(ids), 1))
+    monkeypatch.setattr(
+        "selfedit.lm.kinds._our_logits", lambda model, ids: torch.zeros(len(ids), 1)
+    )
     with pytest.raises(ModelFileError, match="logits come out otherwise"):
         load(folder)
 
 
 def test_plain_attention_is_not(tmp_path):
-    assert load(saved(tmp_path / "qwen", Qwen2Config, Qwen2ForCausalLM)).model.config.model_type == "qwen2"
-    plain = saved(tmp_path / "mistral", lambda **k: MistralConfig(sliding_window=None, **k), MistralForCausalLM)
+    assert (
+        load(saved(tmp_path / "qwen", Qwen2Config, Qwen2ForCausalLM)).model.config.model_type
+        == "qwen2"
+    )
+    plain = saved(
+        tmp_path / "mistral",
+        lambda **k: MistralConfig(sliding_window=None, **k),
+        MistralForCausalLM,
+    )
     assert load(plain).model.config.model_type == "mistral"

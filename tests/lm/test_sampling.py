@@ -18,13 +18,17 @@ VOCAB = 60
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few candidates at first, so that wide nuclei need more: 2 by blocks (the last one padded), then 16, then 60."""
+    """Few candidates at first, so that wide nuclei need more: 2 by blocks (the last one padded),
+    then 16, then 60.
+    """
     monkeypatch.setattr(sampling, "FIRST_K", 2)
     monkeypatch.setattr(sampling, "BLOCK", 7)
 
 
 def nucleus(logits: Tensor, temperature: float, top_p: float) -> dict[int, float]:
-    """By the definition: the smallest set of likeliest tokens with at least ``top_p``, and their share of it."""
+    """By the definition: the smallest set of likeliest tokens with at least ``top_p``, and their
+    share of it.
+    """
     probs = torch.softmax(logits.double() / temperature, -1).tolist()
     chosen: dict[int, float] = {}
     for token in sorted(range(len(probs)), key=lambda t: -probs[t]):
@@ -36,14 +40,19 @@ def nucleus(logits: Tensor, temperature: float, top_p: float) -> dict[int, float
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
 @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.95, 1.0])
-def test_an_even_grid_of_numbers_gives_the_nucleus_exactly(temperature: float, top_p: float) -> None:
+def test_an_even_grid_of_numbers_gives_the_nucleus_exactly(
+    temperature: float, top_p: float
+) -> None:
     logits = 2 * torch.randn(VOCAB, generator=torch.Generator().manual_seed(0))
     n = 20_000
     uniforms = (torch.arange(n) + 0.5) / n
     drawn = Counter(next_tokens(logits.expand(n, -1), temperature, top_p, uniforms).tolist())
     expected = nucleus(logits, temperature, top_p)
     assert set(drawn) <= set(expected)
-    for token, share in expected.items():  # an inverse distribution function is off by less than two grid points
+    for (
+        token,
+        share,
+    ) in expected.items():  # an inverse distribution function is off by less than two grid points
         assert abs(drawn[token] - n * share) <= 2
 
 
@@ -53,16 +62,24 @@ def test_rows_of_narrow_and_wide_nuclei_mix() -> None:
     uniforms = torch.tensor([0.999, 0.999])
     tokens = next_tokens(logits, 1.0, 0.95, uniforms)
     assert tokens[0] == 7
-    last = torch.tensor([next_tokens(logits[1:], 1.0, 0.95, torch.tensor([u])).item() for u in torch.rand(300)])
+    last = torch.tensor(
+        [next_tokens(logits[1:], 1.0, 0.95, torch.tensor([u])).item() for u in torch.rand(300)]
+    )
     assert len(set(last.tolist())) > 45  # of the 57 in the nucleus
 
 
-@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True, width=32), st.sampled_from([0.1, 0.7, 1.0]))
+@given(
+    st.integers(0, 10_000),
+    st.floats(0, 1, exclude_max=True, width=32),
+    st.sampled_from([0.1, 0.7, 1.0]),
+)
 def test_a_rows_draw_does_not_depend_on_the_others(seed: int, uniform: float, top_p: float) -> None:
     logits = 3 * torch.randn(4, VOCAB, generator=torch.Generator().manual_seed(seed))
     uniforms = torch.tensor([0.1, uniform, 0.9, 0.5])
     together = next_tokens(logits, 1.0, top_p, uniforms)
-    alone = [next_tokens(logits[i : i + 1], 1.0, top_p, uniforms[i : i + 1]).item() for i in range(4)]
+    alone = [
+        next_tokens(logits[i : i + 1], 1.0, top_p, uniforms[i : i + 1]).item() for i in range(4)
+    ]
     assert together.tolist() == alone
     assert together[1].item() in nucleus(logits[1], 1.0, top_p)
 

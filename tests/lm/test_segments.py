@@ -22,23 +22,31 @@ def divisions(draw: st.DrawFn) -> tuple[list[list[int]], int]:
 
 
 def packed_rows(total: int, *shape: int) -> Tensor:
-    return torch.randn(total, *shape, generator=torch.Generator().manual_seed(total), dtype=torch.float64)
+    return torch.randn(
+        total, *shape, generator=torch.Generator().manual_seed(total), dtype=torch.float64
+    )
 
 
 @given(divisions())
-def test_padding_and_back_keeps_every_token_of_a_segment_and_zeros_the_rest(case: tuple[list[list[int]], int]) -> None:
+def test_padding_and_back_keeps_every_token_of_a_segment_and_zeros_the_rest(
+    case: tuple[list[list[int]], int],
+) -> None:
     rows, total = case
     packed = packed_rows(total, 2, 3)
     segments = make_segments(rows, dtype=torch.float64, total=total)
     expected = torch.zeros_like(packed)
     used = [row for segment in rows for row in segment]
     expected[used] = packed[used]
-    assert torch.equal(segments.unpad([bucket.pad(packed) for bucket in segments.buckets]), expected)
+    assert torch.equal(
+        segments.unpad([bucket.pad(packed) for bucket in segments.buckets]), expected
+    )
     assert segments.partial == (len(used) < total)
 
 
 @given(divisions())
-def test_each_segment_lies_in_one_bucket_in_order_with_zeros_behind(case: tuple[list[list[int]], int]) -> None:
+def test_each_segment_lies_in_one_bucket_in_order_with_zeros_behind(
+    case: tuple[list[list[int]], int],
+) -> None:
     rows, total = case
     packed = packed_rows(total, 4)
     before = packed.clone()
@@ -49,7 +57,10 @@ def test_each_segment_lies_in_one_bucket_in_order_with_zeros_behind(case: tuple[
         assert max(lengths) <= MAX_PAD_RATIO * min(lengths)
         assert bucket.segments.tolist() == sorted(bucket.segments.tolist())
         for i, loose, zeroed in zip(
-            bucket.segments.tolist(), bucket.pad(packed), bucket.pad_zero(packed.clone()), strict=True
+            bucket.segments.tolist(),
+            bucket.pad(packed),
+            bucket.pad_zero(packed.clone()),
+            strict=True,
         ):
             seen.append(i)
             assert torch.equal(loose[: len(rows[i])], packed[rows[i]])
@@ -60,7 +71,12 @@ def test_each_segment_lies_in_one_bucket_in_order_with_zeros_behind(case: tuple[
     assert segments.padded_tokens <= MAX_PAD_RATIO * sum(map(len, rows))
 
 
-RAGGED = [[[4, 0, 7], [1, 2], [], [3, 6, 5, 8]], [[2, 1, 0]], [[0, 1], [2, 3]], [[0, 1, 2, 3, 4], [5, 6, 7, 8]]]
+RAGGED = [
+    [[4, 0, 7], [1, 2], [], [3, 6, 5, 8]],
+    [[2, 1, 0]],
+    [[0, 1], [2, 3]],
+    [[0, 1, 2, 3, 4], [5, 6, 7, 8]],
+]
 
 
 @pytest.mark.parametrize("spare", [0, 2])
@@ -71,7 +87,8 @@ def test_gradients_are_those_of_finite_differences(rows: list[list[int]], spare:
     packed = packed_rows(total + spare, 2, 2).requires_grad_()
 
     def there_and_back(x: Tensor) -> Tensor:
-        # Each segment's rows are mixed by a running sum, as attention mixes them: none sees the padding behind it.
+        # Each segment's rows are mixed by a running sum, as attention mixes them: none sees the
+        # padding behind it.
         return Unpad.apply(segments, *(block.cumsum(1).sin() for block in Pad.apply(x, segments)))
 
     assert torch.autograd.gradcheck(there_and_back, (packed,))
@@ -81,7 +98,10 @@ def test_gradients_are_those_of_finite_differences(rows: list[list[int]], spare:
 def test_unpad_alone_has_exact_gradients(rows: list[list[int]]) -> None:
     total = 1 + max(row for segment in rows for row in segment)
     segments = make_segments(rows, dtype=torch.float64, total=total)
-    blocks = [packed_rows(b.index.numel(), 3).view(*b.index.shape, 3).requires_grad_() for b in segments.buckets]
+    blocks = [
+        packed_rows(b.index.numel(), 3).view(*b.index.shape, 3).requires_grad_()
+        for b in segments.buckets
+    ]
     assert torch.autograd.gradcheck(lambda *parts: Unpad.apply(segments, *parts), tuple(blocks))
 
 
@@ -107,7 +127,9 @@ def test_together_makes_one_bucket_empty_segments_too() -> None:
     padded = one.buckets[0].pad_zero(packed.clone())
     assert padded[1].abs().sum() == 0 and padded[0, 2].abs().sum() == 0
     torch.testing.assert_close(one.unpad([padded]), packed)
-    partial = make_segments([[0], [], [1, 2, 4]], total=6, together=3)  # rows 3 and 5 are in no segment
+    partial = make_segments(
+        [[0], [], [1, 2, 4]], total=6, together=3
+    )  # rows 3 and 5 are in no segment
     full = torch.cat((packed, packed[:1]))
     back = partial.unpad([partial.buckets[0].pad_zero(full.clone())])
     torch.testing.assert_close(back, full * torch.tensor([1.0, 1, 1, 0, 1, 0])[:, None])
@@ -116,4 +138,7 @@ def test_together_makes_one_bucket_empty_segments_too() -> None:
 
 def test_a_bucket_knows_whether_its_segments_stand_side_by_side() -> None:
     apart = make_segments([[0, 1, 2], [3], [4, 5, 6]])
-    assert {tuple(b.segments.tolist()): b.run for b in apart.buckets} == {(0, 2): None, (1,): slice(1, 2)}
+    assert {tuple(b.segments.tolist()): b.run for b in apart.buckets} == {
+        (0, 2): None,
+        (1,): slice(1, 2),
+    }

@@ -11,7 +11,9 @@ from selfedit.lm.reading import hidden_states
 from selfedit.lm.stack import stack
 
 
-def adapter(lm, seed: int, rank: int, targets: tuple[str, ...], alpha: float = 3.0, base: str = "tiny") -> Adapter:
+def adapter(
+    lm, seed: int, rank: int, targets: tuple[str, ...], alpha: float = 3.0, base: str = "tiny"
+) -> Adapter:
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, module in lm.model.named_modules():

@@ -1,4 +1,6 @@
-"""Decoding by offsets writes what decoding by buckets writes: its operations, run on a CPU without the graph."""
+"""Decoding by offsets writes what decoding by buckets writes: its operations, run on a CPU without
+the graph.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ def random_adapter(lm: LanguageModel, seed: int, rank: int = 4) -> Adapter:
     bank = AdapterBank(lm.model, [spec])
     bank.initialise(0, seed)
     generator = torch.Generator().manual_seed(seed)
-    tensors = {name: (a, 0.1 * torch.randn(b.shape, generator=generator)) for name, (a, b) in bank.take(0).items()}
+    tensors = {
+        name: (a, 0.1 * torch.randn(b.shape, generator=generator))
+        for name, (a, b) in bank.take(0).items()
+    }
     return Adapter(spec, tensors)
 
 
@@ -45,7 +50,9 @@ def test_offsets_write_what_buckets_write(
     assert len({c.ids for c in plain}) > 6
 
 
-def test_rows_that_go_on_are_those_that_have_not_ended(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_go_on_are_those_that_have_not_ended(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prompts = [[5, 9, 11 + n] for n in range(9)]
     adapters = [random_adapter(lm, n // 3) for n in range(9)]
     stop = lambda ids: len(ids) >= 3 + (ids[0] * 7) % 9  # noqa: E731

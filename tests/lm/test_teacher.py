@@ -13,7 +13,9 @@ from selfedit.lm.teacher import teach, teacher_loss
 def case(tokens: int = 5):
     generator = torch.Generator().manual_seed(3)
     shapes = ((tokens, 6), (13, 6), (tokens, 6))
-    hidden, head, teacher = (torch.randn(*s, generator=generator, dtype=torch.float64) for s in shapes)
+    hidden, head, teacher = (
+        torch.randn(*s, generator=generator, dtype=torch.float64) for s in shapes
+    )
     return hidden, head, teacher, torch.rand(tokens, generator=generator, dtype=torch.float64)
 
 
@@ -32,7 +34,9 @@ def test_loss_and_gradient_are_torchs(rows: int, monkeypatch: pytest.MonkeyPatch
 
 
 def test_two_words_by_hand() -> None:
-    """Teacher (3/4, 1/4), student (1/2, 1/2): KL = 3/4 ln 3/2 + 1/4 ln 1/2; gradient 1/2 − 3/4 on the first logit."""
+    """Teacher (3/4, 1/4), student (1/2, 1/2): KL = 3/4 ln 3/2 + 1/4 ln 1/2; gradient 1/2 − 3/4 on
+    the first logit.
+    """
     head = torch.eye(2, dtype=torch.float64)
     student = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
     teacher = torch.log(torch.tensor([[3.0, 1.0]], dtype=torch.float64))
@@ -52,7 +56,9 @@ def test_no_divergence_from_oneself() -> None:
 
 def test_a_teacher_reads_the_prefix_first(tiny_lm) -> None:
     ids, loss = (5, 6, 7, 8), (False, False, True, True)
-    plain, before = (teach(tiny_lm, [(ids, loss)], weight=0.5, prefixes=p)[0] for p in (None, [(11, 12)]))
+    plain, before = (
+        teach(tiny_lm, [(ids, loss)], weight=0.5, prefixes=p)[0] for p in (None, [(11, 12)])
+    )
     assert plain.hidden.shape == before.hidden.shape == (2, 64) and plain.weight == 0.5
     (whole,) = teach(tiny_lm, [((11, 12, *ids), (False, False, *loss))], weight=1)
     torch.testing.assert_close(before.hidden, whole.hidden)

@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - a template is one line
-"""Chat templates are rendered as transformers renders them, and none can hang, recurse or fill the memory."""
+"""Chat templates are rendered as transformers renders them, and none can hang, recurse or fill the
+memory.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 @pytest.mark.parametrize("opened", [True, False])
-def test_rendered_as_transformers_renders_it(tiny_lm: LanguageModel, template: str, opened: bool) -> None:
+def test_rendered_as_transformers_renders_it(
+    tiny_lm: LanguageModel, template: str, opened: bool
+) -> None:
     tokenizer = deepcopy(tiny_lm.tokenizer)
     tokenizer.chat_template = template
     expected = tokenizer.apply_chat_template(

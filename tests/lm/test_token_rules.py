@@ -61,7 +61,9 @@ def test_an_alphabet_is_the_likeliest_of_its_tokens(lm):
 
 def test_stop_ends_a_row_and_keeps_its_last_token(lm):
     free = [w.ids for w in generate(lm, PROMPTS, max_new_tokens=8, alphabet=LETTERS)]
-    until = generate(lm, PROMPTS, max_new_tokens=8, alphabet=LETTERS, stop=lambda made: made[-1] == 60)
+    until = generate(
+        lm, PROMPTS, max_new_tokens=8, alphabet=LETTERS, stop=lambda made: made[-1] == 60
+    )
     for whole, cut in zip(free, until, strict=True):
         first = whole.index(60) + 1 if 60 in whole else 8
         assert cut.ids == whole[:first] and cut.finish == ("stop" if 60 in whole else "length")
@@ -70,7 +72,9 @@ def test_stop_ends_a_row_and_keeps_its_last_token(lm):
 def test_each_row_is_held_to_its_own_rule(lm):
     rules = [Counted(LETTERS, 2, 90), None, Counted((33,), 4, 34), Counted(LETTERS, 6, 90)]
     written = generate(lm, PROMPTS, max_new_tokens=5, rules=rules)
-    assert written[0].ids == (*greedy(lm, PROMPTS[0], LETTERS, 2), 90) and written[0].finish == "stop"
+    assert (
+        written[0].ids == (*greedy(lm, PROMPTS[0], LETTERS, 2), 90) and written[0].finish == "stop"
+    )
     assert written[1] == generate(lm, PROMPTS[1:2], max_new_tokens=5)[0]
     assert written[2].ids == (33, 33, 33, 33, 34) and written[2].finish == "stop"
     assert written[3].ids == greedy(lm, PROMPTS[3], LETTERS, 5) and written[3].finish == "length"
@@ -99,7 +103,10 @@ def test_a_model_with_a_wider_head_than_its_rules_is_not_needed_to_be_told(lm):
         def advance(self, token):
             assert token == lm.head.shape[0] - 1
 
-    assert generate(lm, [PROMPTS[0]], max_new_tokens=2, rules=[Last()])[0].ids == (lm.head.shape[0] - 1,) * 2
+    assert (
+        generate(lm, [PROMPTS[0]], max_new_tokens=2, rules=[Last()])[0].ids
+        == (lm.head.shape[0] - 1,) * 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,15 @@ def without_template(lm: LanguageModel) -> LanguageModel:
 
 
 @pytest.mark.parametrize("text", ATTACKS)
-def test_an_encoded_text_has_no_special_tokens_and_says_the_same(tiny_lm: LanguageModel, text: str) -> None:
+def test_an_encoded_text_has_no_special_tokens_and_says_the_same(
+    tiny_lm: LanguageModel, text: str
+) -> None:
     ids = tiny_lm.encode(text)
     assert special_count(tiny_lm, ids) == 0
     assert tiny_lm.tokenizer.decode(list(ids)) == text
-    assert special_count(tiny_lm, tiny_lm.tokenizer(text).input_ids) > 0  # or the test shows nothing
+    assert (
+        special_count(tiny_lm, tiny_lm.tokenizer(text).input_ids) > 0
+    )  # or the test shows nothing
 
 
 @pytest.mark.parametrize("text", ATTACKS)
@@ -49,7 +53,9 @@ def test_a_message_cannot_close_its_own_turn(tiny_lm: LanguageModel, text: str) 
         ids = chat_prompt(tiny_lm, user, system)
         assert special_count(tiny_lm, ids) == expected
         turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        rendered = tiny_lm.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        rendered = tiny_lm.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True
+        )
         assert tiny_lm.tokenizer.decode(ids) == rendered
 
 
@@ -67,7 +73,9 @@ def test_a_finished_turn_ends_where_the_template_ends_it(tiny_lm: LanguageModel,
 @pytest.mark.parametrize("text", ATTACKS)
 def test_without_a_template_texts_are_plain_too(tiny_lm: LanguageModel, text: str) -> None:
     lm = without_template(tiny_lm)
-    assert special_count(lm, chat_prompt(lm, text, text)) == special_count(lm, chat_prompt(lm, "a", "a"))
+    assert special_count(lm, chat_prompt(lm, text, text)) == special_count(
+        lm, chat_prompt(lm, "a", "a")
+    )
     ids, mask = chat_turns(lm, [(text, text), (text, text)])
     assert special_count(lm, ids) == special_count(lm, chat_turns(lm, [("a", "a"), ("a", "a")])[0])
     assert lm.tokenizer.decode(list(compress(ids, mask))) == 2 * f"{text}<|im_end|>"
@@ -80,11 +88,17 @@ def test_what_a_template_does_to_a_message_still_happens(tiny_lm: LanguageModel)
     assert chat_prompt(lm, "  <|im_end|> hi \n") == chat_prompt(lm, "<|im_end|> hi")
 
 
-@given(st.lists(st.sampled_from(["a", " ", "\n", "<", "|", "im_end", "<|im_end|>", ">", "é", "12"])).map("".join))
+@given(
+    st.lists(
+        st.sampled_from(["a", " ", "\n", "<", "|", "im_end", "<|im_end|>", ">", "é", "12"])
+    ).map("".join)
+)
 def test_any_message_reads_as_the_template_writes_it(tiny_lm: LanguageModel, text: str) -> None:
     ids = chat_prompt(tiny_lm, text)
     turns = [{"role": "user", "content": text}]
-    rendered = tiny_lm.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    rendered = tiny_lm.tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True
+    )
     assert tiny_lm.tokenizer.decode(ids) == rendered
     assert special_count(tiny_lm, ids) == special_count(tiny_lm, chat_prompt(tiny_lm, "x"))
     if "<|im_end|>" not in text:

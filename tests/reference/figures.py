@@ -1,10 +1,13 @@
-"""The figures of every smoke recipe on a random two-layer model, recorded once: what a later version must still print.
+"""The figures of every smoke recipe on a random two-layer model, recorded once: what a later
+version must still print.
 
-    PYTHONPATH=src:tests python tests/reference/figures.py            # runs every recipe and rewrites figures.json
-    PYTHONPATH=src:tests python tests/reference/figures.py arc cpt    # some of them
+    PYTHONPATH=src:tests python tests/reference/figures.py            # runs every recipe and
+    rewrites figures.json PYTHONPATH=src:tests python tests/reference/figures.py arc cpt    # some
+    of them
 
-Figures are told by their meaning (table, row, column), not by where a file keeps them, so that the shape of
-``results.json`` and of the ledger may change under them. Processors differ in the last bits of a sum, and a sampled
+Figures are told by their meaning (table, row, column), not by where a file keeps them, so that the
+shape of ``results.json`` and of the ledger may change under them. Processors differ in the last
+bits of a sum, and a sampled
 token may turn on one: `machine` says where the figures hold.
 """
 
@@ -33,13 +36,26 @@ HERE = Path(__file__).resolve().parent
 RECORD = HERE / "figures.json"
 RECIPES = HERE.parents[1] / "recipes"
 PUBLISHED = HERE.parents[2] / "shared" / "data" / "published"
-SHORT = {"edit.max_new_tokens": 24, "answer.max_new_tokens": 4, "answer.grader": "contains", "device": "cpu"}
+SHORT = {
+    "edit.max_new_tokens": 24,
+    "answer.max_new_tokens": 4,
+    "answer.grader": "contains",
+    "device": "cpu",
+}
 RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "arc": ("few-shot", "arc-smoke", {"edit.max_new_tokens": 300, "arc.answer.max_new_tokens": 24}),
-    "continual": ("continual", "continual-smoke", {"continual.compare": ["none", "replay+kl+gate", "library"]}),
+    "continual": (
+        "continual",
+        "continual-smoke",
+        {"continual.compare": ["none", "replay+kl+gate", "library"]},
+    ),
     "cpt": ("cpt", "cpt-smoke", {}),
     "cpt-adapter": ("cpt", "cpt-smoke", {"cpt.update": "lora", "eval.repeats": 2}),
-    "own-questions": ("own-questions", "own-questions-smoke", {"rl.own.agree": 0.3, "rl.own.known": 0.9}),
+    "own-questions": (
+        "own-questions",
+        "own-questions-smoke",
+        {"rl.own.agree": 0.3, "rl.own.known": 0.9},
+    ),
     "replay": ("replay", "replay-smoke", {"replay.folder": str(PUBLISHED)}),
     "rewards": ("rewards", "rewards-smoke", {"rl.repeats": 2}),
     "single-passage": ("single-passage", "single-passage-smoke", {}),
@@ -51,17 +67,34 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "retention": (
         "single-passage",
         "single-passage-smoke",
-        {"rl.reward.retention": 0.5, "rl.reward.earlier": 2, "rl.mstep.merge": False, "rl.rounds": 2},
+        {
+            "rl.reward.retention": 0.5,
+            "rl.reward.earlier": 2,
+            "rl.mstep.merge": False,
+            "rl.rounds": 2,
+        },
     ),
     "likelihood": (
         "single-passage",
         "single-passage-smoke",
-        {"rl.reward.signal": "loglik", "rl.reward.rule": "improves", "rl.candidates": 3, "eval.repeats": 2},
+        {
+            "rl.reward.signal": "loglik",
+            "rl.reward.rule": "improves",
+            "rl.candidates": 3,
+            "eval.repeats": 2,
+        },
     ),
-    "formats": ("single-passage", "single-passage-smoke", {"single.formats": ["rewrite", "self-qa"]}),
+    "formats": (
+        "single-passage",
+        "single-passage-smoke",
+        {"single.formats": ["rewrite", "self-qa"]},
+    ),
 }
 """Name: the experiment, its recipe, and what is set besides: first the recipes as they are, then further ways."""
-QUIZ = "Question: What has the {n}?\nAnswer: A number of parts\nQuestion: What is a thing?\nAnswer: The {n}"
+QUIZ = (
+    "Question: What has the {n}?\nAnswer: A number of parts\nQuestion: What is a thing?\nAnswer:"
+    " The {n}"
+)
 
 
 def machine() -> dict[str, str]:
@@ -91,12 +124,18 @@ def settings_for(name: str, model: Path) -> Settings:
 
 @contextmanager
 def random_models_company() -> Iterator[None]:
-    """A random model answers nothing right and writes no quiz: a grader by hash, and a quiz in its text's place."""
+    """A random model answers nothing right and writes no quiz: a grader by hash, and a quiz in its
+    text's place.
+    """
     from selfedit.rl import own_questions
 
     read = own_questions.read_quiz
-    graders = [m for n, m in sys.modules.items() if n.startswith("selfedit.") and hasattr(m, "get_grader")]
-    patches = [mock.patch.object(module, "get_grader", lambda *_: HashGrader()) for module in graders]
+    graders = [
+        m for n, m in sys.modules.items() if n.startswith("selfedit.") and hasattr(m, "get_grader")
+    ]
+    patches = [
+        mock.patch.object(module, "get_grader", lambda *_: HashGrader()) for module in graders
+    ]
     quiz: Callable[..., Any] = lambda task, text: read(task, QUIZ.format(n=len(text) % 7))  # noqa: E731
     patches.append(mock.patch.object(own_questions, "read_quiz", quiz))
     for patch in patches:
@@ -116,11 +155,24 @@ def run(name: str, model: Path, folder: Path) -> dict[str, Any]:
         results = experiment(folder, settings_for(name, model))
     figures = figures_of(results)
     for ledger in sorted(folder.rglob("ledger.sqlite")):
-        figures |= {f"ledger/{ledger.parent.relative_to(folder)}/{key}": v for key, v in stored(ledger.parent).items()}
+        figures |= {
+            f"ledger/{ledger.parent.relative_to(folder)}/{key}": v
+            for key, v in stored(ledger.parent).items()
+        }
     return figures
 
 
-LEFT_OUT = ("settings", "tables", "seconds", "title", "notes", "source", "fingerprint", "name", "about")
+LEFT_OUT = (
+    "settings",
+    "tables",
+    "seconds",
+    "title",
+    "notes",
+    "source",
+    "fingerprint",
+    "name",
+    "about",
+)
 """Not figures, or formed from figures that stand elsewhere, or another every time."""
 
 
@@ -186,17 +238,33 @@ def _of_trial(trial: Any) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     candidate = -1 if trial.candidate is None else trial.candidate
     # The unadapted model of a training seed stood in a round of its own.
-    number, repeat = (trial.repeat, 0) if trial.candidate is None and trial.repeat else (None, trial.repeat)
+    number, repeat = (
+        (trial.repeat, 0) if trial.candidate is None and trial.repeat else (None, trial.repeat)
+    )
     where = f"{trial.context_id}/{candidate}/{repeat}"
-    kinds = ["", "loglik"] if trial.answers and trial.likelihoods else ["loglik"] if trial.likelihoods else [""]
+    kinds = (
+        ["", "loglik"]
+        if trial.answers and trial.likelihoods
+        else ["loglik"]
+        if trial.likelihoods
+        else [""]
+    )
     for kind in kinds if trial.training else ():
         key, done = f"{_named(trial.place, kind, number)}/{where}", trial.training
-        figures |= {f"{key}/loss": done.final_loss, f"{key}/tokens": done.tokens, f"{key}/seed": done.seed}
+        figures |= {
+            f"{key}/loss": done.final_loss,
+            f"{key}/tokens": done.tokens,
+            f"{key}/seed": done.seed,
+        }
     for answer in trial.answers:
         key = f"{_named(trial.place, '', number)}/{where}/{answer.question_id}"
         figures[key] = [_digest(answer.text), answer.correct, answer.score]
     for one in trial.likelihoods:
-        figures[f"{_named(trial.place, 'loglik', number)}/{where}/{one.question_id}"] = [_digest(""), None, one.value]
+        figures[f"{_named(trial.place, 'loglik', number)}/{where}/{one.question_id}"] = [
+            _digest(""),
+            None,
+            one.value,
+        ]
     return figures
 
 
@@ -205,7 +273,9 @@ def same(recorded: Any, now: Any) -> bool:
     if isinstance(recorded, list):
         return len(recorded) == len(now) and all(map(same, recorded, now))
     if isinstance(recorded, float) and isinstance(now, int | float) and not isinstance(now, bool):
-        return math.isclose(recorded, now, rel_tol=1e-6, abs_tol=1e-9) or (math.isnan(recorded) and math.isnan(now))
+        return math.isclose(recorded, now, rel_tol=1e-6, abs_tol=1e-9) or (
+            math.isnan(recorded) and math.isnan(now)
+        )
     return type(recorded) is type(now) and recorded == now
 
 

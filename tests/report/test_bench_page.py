@@ -12,7 +12,10 @@ from selfedit.errors import DataError, FormatError
 from selfedit.report.bench import draw_generate, draw_inner
 from selfedit.report.bench_page import fill_page, markdown
 
-PAGE = "# Page\n\n<!-- bench arithmetic -->\nold\n<!-- end -->\n\ntext\n\n<!-- bench racing -->\nkept\n<!-- end -->\n"
+PAGE = (
+    "# Page\n\n<!-- bench arithmetic -->\nold\n<!-- end -->\n\ntext\n\n<!-- bench racing"
+    " -->\nkept\n<!-- end -->\n"
+)
 
 
 def test_a_place_is_filled_and_filled_again(tmp_path: Path) -> None:
@@ -22,7 +25,9 @@ def test_a_place_is_filled_and_filled_again(tmp_path: Path) -> None:
     file.write_text(json.dumps(found))
     assert fill_page(page, [file]) == ["arithmetic"]
     once = page.read_text()
-    assert "old" not in once and "kept" in once and once.endswith(PAGE[PAGE.index("<!-- end -->") :])
+    assert (
+        "old" not in once and "kept" in once and once.endswith(PAGE[PAGE.index("<!-- end -->") :])
+    )
     assert f"| 64 | {found['rows'][1]['flops'] / 1e12:.1f} |" in once
     assert fill_page(page, [file]) == ["arithmetic"] and page.read_text() == once
 
@@ -42,7 +47,9 @@ def test_what_cannot_be_filled(tmp_path: Path) -> None:
 
 def test_a_bar_in_a_cell_is_no_column() -> None:
     racing = {"same": 0.97, "se": 0.01, "n": 16, "races": 3200, "saved": 0.2}
-    text = markdown({"benchmark": "racing", "repeats": 3, "stored": None, "simulated": racing, "notes": ["a|b"]})
+    text = markdown(
+        {"benchmark": "racing", "repeats": 3, "stored": None, "simulated": racing, "notes": ["a|b"]}
+    )
     assert "| simulated, 3 repeats | 97.0 | 1.0 | 16 | 3200 | 20.0 |" in text and "- a|b" in text
 
 
@@ -51,9 +58,14 @@ def test_pictures(tmp_path: Path) -> None:
     rows = [
         row | {"contestant": "published", "lora": "published"},
         row | {"contestant": "careful", "lora": "recipe"},
-        *[row | {"contestant": "together", "lora": "recipe", "k": k, "seconds": 2 / k} for k in (1, 8)],
+        *[
+            row | {"contestant": "together", "lora": "recipe", "k": k, "seconds": 2 / k}
+            for k in (1, 8)
+        ],
     ]
     settings = {"inner": {"lora": {"rank": 16, "targets": ["q_proj"]}}}
-    assert draw_inner({"rows": rows, "settings": settings}, tmp_path / "report").stat().st_size > 1000
+    assert (
+        draw_inner({"rows": rows, "settings": settings}, tmp_path / "report").stat().st_size > 1000
+    )
     found = {"rows": [{"name": "ours", "tokens_per_second": 3.0}]}
     assert draw_generate(found, tmp_path / "report").stat().st_size > 1000

@@ -14,9 +14,22 @@ def row(method: str, accuracy: float) -> dict[str, Any]:
     return {"method": method, "accuracy": accuracy, "se": 0.02, "n": 8}
 
 
-ROWS = [row("base", 0.1), row("own", 0.3), row("external", 0.35), row("seal-1", 0.4), row("seal-2", 0.5)]
+ROWS = [
+    row("base", 0.1),
+    row("own", 0.3),
+    row("external", 0.35),
+    row("seal-1", 0.4),
+    row("seal-2", 0.5),
+]
 SHAPES = [
-    {"policy": name, "tokens": n, "facts": 3.0, "single_fact": 0.5, "diversity": None, "compression": 1.5}
+    {
+        "policy": name,
+        "tokens": n,
+        "facts": 3.0,
+        "single_fact": 0.5,
+        "diversity": None,
+        "compression": 1.5,
+    }
     for n, name in enumerate(("before", "after"), 40)
 ]
 
@@ -26,11 +39,18 @@ def test_accuracy_by_round() -> None:
     (axes,) = figure.axes
     curve = next(line for line in axes.get_lines() if len(line.get_xdata()) == 3)
     assert list(curve.get_ydata()) == pytest.approx([30.0, 40.0, 50.0])
-    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"self-edits", "base", "external"}
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {
+        "self-edits",
+        "base",
+        "external",
+    }
 
 
 def test_a_sweep_has_a_curve_a_format() -> None:
-    rows = [row("base", 0.1), *[row(f"{m}:{f}", 0.2) for f in ("rewrite", "none") for m in ("own", "seal-1")]]
+    rows = [
+        row("base", 0.1),
+        *[row(f"{m}:{f}", 0.2) for f in ("rewrite", "none") for m in ("own", "seal-1")],
+    ]
     assert list(_by_round(rows)) == ["rewrite", "none"]
 
 

@@ -65,17 +65,30 @@ def test_tasks_by_name_and_what_else_was_found() -> None:
     assert "| held-out task, solved % | base | own |" in text
     assert "| h1 | 0.0 | 50.0 |" in text and "| h2 | ? | 100.0 |" in text
     assert "RL learned on: t1, t&lt;2." in text
-    assert "What changed:" in text and "| basic on % | 70.0 |" in text and "- Departure: primed." in text
+    assert (
+        "What changed:" in text
+        and "| basic on % | 70.0 |" in text
+        and "- Departure: primed." in text
+    )
 
 
 def test_the_published_order_and_what_self_edits_are_like() -> None:
-    shape = {"policy": "round-1", "n": 4, "tokens": 101.6, "facts": 7.25, "single_fact": 0.5, "diversity": 0.777}
+    shape = {
+        "policy": "round-1",
+        "n": 4,
+        "tokens": 101.6,
+        "facts": 7.25,
+        "single_fact": 0.5,
+        "diversity": 0.777,
+    }
     steps = [
         {"from": "base", "to": "passage", "holds": True, "z": 2.04},
         {"from": "passage", "to": "no-rl", "holds": False, "z": None},
     ]
     text = shown({**RESULTS, "order": steps, "self_edits": [{**shape, "compression": None}]})
-    assert "| base &lt; passage | yes | +2.0 |" in text and "| passage &lt; no-rl | no | ? |" in text
+    assert (
+        "| base &lt; passage | yes | +2.0 |" in text and "| passage &lt; no-rl | no | ? |" in text
+    )
     assert "| round-1 | 4 | 102 | 7.2 | 0.50 | 0.78 | ? |" in text
     assert "published order" not in shown(RESULTS)
 
@@ -86,7 +99,9 @@ def test_only_the_block_is_rewritten(tmp_path: Path) -> None:
                     "<!-- results: two -->\n<!-- end of results -->\nafter\n")  # fmt: skip
     rewrite(page, "two", "NEW \\1 text")
     first = page.read_text()
-    assert first.startswith("# Before\n<!-- results: one -->\nold\n<!-- end of results -->\nbetween\n")
+    assert first.startswith(
+        "# Before\n<!-- results: one -->\nold\n<!-- end of results -->\nbetween\n"
+    )
     assert first.endswith("<!-- results: two -->\n\nNEW \\1 text\n<!-- end of results -->\nafter\n")
     rewrite(page, "two", "NEW \\1 text")
     assert page.read_text() == first

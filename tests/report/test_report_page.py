@@ -34,7 +34,9 @@ def run_folder(tmp_path: Path) -> Path:
         seconds=1.0, finish="stop",
     )  # fmt: skip
     with RunFolder.open(path, {"seed": 0}, kind="knowledge") as run:
-        run.ledger.add_self_edits([row], [TimingRow(place=rl_place(1), part="sampling", seconds=2.5, count=1)])
+        run.ledger.add_self_edits(
+            [row], [TimingRow(place=rl_place(1), part="sampling", seconds=2.5, count=1)]
+        )
         numbers = {"baseline": 0.1, "accuracy": 0.2, "best": 0.3}
         run.ledger.finish_step("round-1", {"round": 1, **numbers})
     return path
@@ -79,4 +81,6 @@ def test_an_e_step_is_split_into_its_parts(run_folder: Path) -> None:
     text = write_report(run_folder)[0].read_text("utf-8")
     (line,) = [line for line in text.splitlines() if "E-step of round 2" in line]
     assert "".join(f"<td>{s:.1f}</td>" for s in parts.values()) + "<td>54.0</td>" in line
-    assert "<td>5.0</td>" in next(line for line in text.splitlines() if "<td>all</td>" in line)  # both rounds' sampling
+    assert "<td>5.0</td>" in next(
+        line for line in text.splitlines() if "<td>all</td>" in line
+    )  # both rounds' sampling

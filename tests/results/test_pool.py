@@ -16,7 +16,10 @@ RUNS = [
 
 def as_dict(found):
     """A comparison as results.json has it."""
-    return {"rows": [row.as_dict() for row in found.rows], "paired": [gap.as_dict() for gap in found.paired]}
+    return {
+        "rows": [row.as_dict() for row in found.rows],
+        "paired": [gap.as_dict() for gap in found.paired],
+    }
 
 
 def test_pooled_by_hand():
@@ -24,7 +27,8 @@ def test_pooled_by_hand():
     own, seal = found["rows"]
     assert (own["accuracy"], seal["accuracy"]) == (pytest.approx(0.3), pytest.approx(0.675))
     (gap,) = found["paired"]
-    # Per context, over runs: x gains 0.5, y gains 0.25. Mean 0.375, standard deviation 0.25/√2, over √2.
+    # Per context, over runs: x gains 0.5, y gains 0.25. Mean 0.375, standard deviation 0.25/√2,
+    # over √2.
     assert (gap["difference"], gap["n"]) == (pytest.approx(0.375), 2)
     assert gap["se"] == pytest.approx(0.25 / math.sqrt(2) / math.sqrt(2))
     assert gap["by_run"] == [pytest.approx(0.25), pytest.approx(0.5)]
@@ -36,7 +40,12 @@ def test_runs_with_their_names_as_one():
     for seed, scores in enumerate(RUNS):
         rows = compare(scores).rows
         runs.append(
-            (f"run-{seed}", Results(experiment="knowledge", rows=rows, contexts=scores, settings={"seed": seed}))
+            (
+                f"run-{seed}",
+                Results(
+                    experiment="knowledge", rows=rows, contexts=scores, settings={"seed": seed}
+                ),
+            )
         )
     pooled = pool_results(runs)
     assert pooled.runs == 2 and pooled.seeds == (0, 1)
@@ -46,7 +55,9 @@ def test_runs_with_their_names_as_one():
 
 
 def test_only_shared_methods_and_equal_passages():
-    assert [row["method"] for row in as_dict(pool([RUNS[0], {"seal": RUNS[1]["seal"]}]))["rows"]] == ["seal"]
+    assert [
+        row["method"] for row in as_dict(pool([RUNS[0], {"seal": RUNS[1]["seal"]}]))["rows"]
+    ] == ["seal"]
     with pytest.raises(UsageError, match="different passages"):
         pool([RUNS[0], {"own": {"z": 1.0}}])
     with pytest.raises(UsageError, match="no method in common"):

@@ -28,7 +28,11 @@ RESULTS = Results(
     paired=[Difference("own", "base", 0.25, 0.0625, 4, (0.5, 0.0), 0.25)],
     tables=[TABLE],
     notes=["a note"],
-    published=Published("a paper", {"base": Reference(0.327, 0.019, 200)}, {("base", "own"): Reference(0.1, None, 9)}),
+    published=Published(
+        "a paper",
+        {"base": Reference(0.327, 0.019, 200)},
+        {("base", "own"): Reference(0.1, None, 9)},
+    ),
     contexts={"base": {"x": 0.25}, "own": {"x": 0.5}},
     model={"name": "m", "fingerprint": "f"},
     grader="exact",
@@ -61,10 +65,24 @@ def test_the_same_cells_everywhere() -> None:
 
 def test_rows_differences_and_published_numbers_side_by_side() -> None:
     rows, paired = main_tables(RESULTS)
-    assert rows.shown()[0] == ["base: the model as it is", "25.0", "12.5", "4", "32.7", "1.9", "200", "4"]
+    assert rows.shown()[0] == [
+        "base: the model as it is",
+        "25.0",
+        "12.5",
+        "4",
+        "32.7",
+        "1.9",
+        "200",
+        "4",
+    ]
     assert rows.shown()[1] == ["its own", "50.0", "?", "4", "", "", "", "8"]
-    assert paired.shown() == [["own − base", "+25.0", "6.2", "4", "+10.0", "", "9", "+50.0, +0.0", "25.0"]]
-    assert [table.title for table in more_tables(RESULTS)] == ["What changed", "What self-edits look like"]
+    assert paired.shown() == [
+        ["own − base", "+25.0", "6.2", "4", "+10.0", "", "9", "+50.0, +0.0", "25.0"]
+    ]
+    assert [table.title for table in more_tables(RESULTS)] == [
+        "What changed",
+        "What self-edits look like",
+    ]
 
 
 def test_rows_of_different_kinds_have_their_own_form() -> None:

@@ -1,4 +1,6 @@
-"""Each remedy by itself: what is replayed, what teaches, what the gate lets through, where a question goes."""
+"""Each remedy by itself: what is replayed, what teaches, what the gate lets through, where a
+question goes.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def learned(task: KnowledgeTask, count: int = 2) -> Learner:
         new = NewEdit(learner, context, LINES, seed=number, order_seed=0)
         (job,) = remedies(task).jobs([new])
         (adapter,) = adapt(task.lm, [job])
-        learner.add(Edit(f"{context.title} {context.text}", tuple(task.sequences(context, LINES)), adapter))
+        learner.add(
+            Edit(f"{context.title} {context.text}", tuple(task.sequences(context, LINES)), adapter)
+        )
     return learner
 
 
@@ -81,7 +85,8 @@ def test_a_reservoir_holds_each_item_with_the_same_chance() -> None:
 
 def test_replay_mixes_in_the_share_asked_for(task, learner) -> None:
     plain, mixed = (
-        remedies(task, *names, replay={"share": 0.5}).jobs([new_edit(learner)])[0] for names in ((), ("replay",))
+        remedies(task, *names, replay={"share": 0.5}).jobs([new_edit(learner)])[0]
+        for names in ((), ("replay",))
     )
     assert len(plain.sequences) == 3 and len(mixed.sequences) == 3 + 2
     assert list(mixed.sequences[:3]) == list(plain.sequences)
@@ -98,7 +103,10 @@ def test_kl_carries_the_models_own_predictions_from_before_the_edit(task, learne
         logits = s.teacher.hidden @ task.lm.head.T
         expected = next(token_losses(task.lm, [s.ids], [learner.merged]))
         torch.testing.assert_close(
-            F.cross_entropy(logits, torch.tensor(s.ids[1:]), reduction="none"), expected, rtol=1e-3, atol=1e-4
+            F.cross_entropy(logits, torch.tensor(s.ids[1:]), reduction="none"),
+            expected,
+            rtol=1e-3,
+            atol=1e-4,
         )
 
 
@@ -107,9 +115,15 @@ def test_kl_keeps_the_model_nearer_to_itself(task, learner) -> None:
     before = torch.cat(list(token_losses(task.lm, probe, [learner.merged] * len(probe))))
     moved = {}
     for name, names in {"free": (), "kl": ("kl",)}.items():
-        (adapter,) = adapt(task.lm, remedies(task, *names, kl={"weight": 20}).jobs([new_edit(learner)]))
+        (adapter,) = adapt(
+            task.lm, remedies(task, *names, kl={"weight": 20}).jobs([new_edit(learner)])
+        )
         after = learner.candidate(adapter, 1.0)
-        moved[name] = (torch.cat(list(token_losses(task.lm, probe, [after] * len(probe)))) - before).abs().mean()
+        moved[name] = (
+            (torch.cat(list(token_losses(task.lm, probe, [after] * len(probe)))) - before)
+            .abs()
+            .mean()
+        )
     assert moved["kl"] < 0.7 * moved["free"]
 
 
@@ -128,7 +142,9 @@ def test_pseudorehearsal_mixes_in_the_unedited_models_own_texts(task, learner) -
         start = s.loss.index(True)
         assert (list(s.ids), start) in OWN_TEXTS and all(s.loss[start:])
         # The teacher is the unedited model, though the learner has edits by now.
-        loss = F.cross_entropy(s.teacher.hidden @ task.lm.head.T, torch.tensor(s.ids[start:]), reduction="none")
+        loss = F.cross_entropy(
+            s.teacher.hidden @ task.lm.head.T, torch.tensor(s.ids[start:]), reduction="none"
+        )
         plain = next(token_losses(task.lm, [s.ids], [None]))[start - 1 :]
         torch.testing.assert_close(loss, plain, rtol=1e-3, atol=1e-4)
 
@@ -139,7 +155,9 @@ def test_pseudorehearsal_keeps_what_no_edit_is_about(task, learner) -> None:
     before = torch.cat(list(token_losses(task.lm, apart, [None] * len(apart))))
     moved = {}
     for name, names in {"free": (), "held": ("pseudorehearsal",)}.items():
-        retention = RetentionSettings.model_validate({"remedies": names, "pseudorehearsal": {"weight": 5, "share": 2}})
+        retention = RetentionSettings.model_validate(
+            {"remedies": names, "pseudorehearsal": {"weight": 5, "share": 2}}
+        )
         (adapter,) = adapt(task.lm, Remedies(task, retention, texts).jobs([new_edit(Learner())]))
         after = torch.cat(list(token_losses(task.lm, apart, [adapter] * len(apart))))
         moved[name] = float((after - before).abs().mean())
@@ -149,7 +167,11 @@ def test_pseudorehearsal_keeps_what_no_edit_is_about(task, learner) -> None:
 def test_own_texts_come_from_the_seed_and_pseudorehearsal_is_refused_without_any(task) -> None:
     settings = PseudorehearsalSettings(texts=6, tokens=8)
     texts = write_own_texts(task.lm, settings, seed=1)
-    assert texts == write_own_texts(task.lm, settings, seed=1) != write_own_texts(task.lm, settings, seed=2)
+    assert (
+        texts
+        == write_own_texts(task.lm, settings, seed=1)
+        != write_own_texts(task.lm, settings, seed=2)
+    )
     opening = user_opening(task.lm)
     talks = [text for text in texts if text[0][: len(opening)] == opening]
     assert len(talks) == 2 and all(len(opening) < start < len(ids) for ids, start in talks)
@@ -172,7 +194,9 @@ def test_distillation_is_on_the_written_lines_only(task, learner) -> None:
     assert (passage.weight, passage.teacher) == (1.0, None)
     context = new_edit(learner).context
     prefix = task.lm.encode(f"{context.title}\n{context.text}\n\n")
-    losses = next(token_losses(task.lm, [(*prefix, *lines[0].ids)], [learner.merged]))[len(prefix) :]
+    losses = next(token_losses(task.lm, [(*prefix, *lines[0].ids)], [learner.merged]))[
+        len(prefix) :
+    ]
     logits = lines[0].teacher.hidden @ task.lm.head.T
     found = F.cross_entropy(logits, torch.tensor(lines[0].ids[1:]), reduction="none")
     torch.testing.assert_close(found, losses, rtol=1e-3, atol=1e-4)
@@ -185,11 +209,15 @@ def test_the_gate_lets_through_scales_down_or_refuses(lm, task, learner) -> None
     _, _, earlier = loose.attempts[0]
     assert earlier is not None
     wild = replace(adapter, spec=replace(adapter.spec, alpha=adapter.spec.alpha * 300))
-    refused = gate(lm, learner, wild, GateSettings(general=0.001, earlier=0.001, halvings=1), seed=1)
+    refused = gate(
+        lm, learner, wild, GateSettings(general=0.001, earlier=0.001, halvings=1), seed=1
+    )
     assert refused.factor == 0 and [f for f, _, _ in refused.attempts] == [1.0, 0.5]
     found = gate(lm, learner, wild, GateSettings(general=99, earlier=99, halvings=9), seed=1)
     bound = (loose.attempts[0][1] + found.attempts[0][1]) / 2
-    scaled = gate(lm, learner, wild, GateSettings(general=max(bound, 0.01), earlier=99, halvings=12), seed=1)
+    scaled = gate(
+        lm, learner, wild, GateSettings(general=max(bound, 0.01), earlier=99, halvings=12), seed=1
+    )
     assert 0 < scaled.factor < 1
     assert scaled.attempts[-1][1] <= bound < scaled.attempts[0][1]
 
@@ -209,17 +237,23 @@ def test_the_gate_does_not_look_at_what_is_reported() -> None:
 
 
 def test_words_route_every_corpus_question_with_its_topic_line_and_no_stranger() -> None:
-    """What the topic line is worth: with it each question finds its passage, those of other passages find none."""
+    """What the topic line is worth: with it each question finds its passage, those of other
+    passages find none.
+    """
     inside, outside = load_contexts("corpus:train"), load_contexts("corpus:heldout")
     router = WordRouter([f"{c.title}\n{c.text}" for c in inside], least=0.3)
-    found = [router.route(f"{c.title}\n{q.text}") == n for n, c in enumerate(inside) for q in c.questions]
+    found = [
+        router.route(f"{c.title}\n{q.text}") == n for n, c in enumerate(inside) for q in c.questions
+    ]
     assert sum(found) / len(found) > 0.95
     strays = [router.route(f"{c.title}\n{q.text}") for c in outside for q in c.questions]
     assert strays.count(None) / len(strays) > 0.8
 
 
 def test_a_library_of_one_does_not_take_every_question() -> None:
-    router = WordRouter(["Marrowick Lighthouse\nMarrowick Lighthouse was built in 1874 by Ada Brannoch."], least=0.3)
+    router = WordRouter(
+        ["Marrowick Lighthouse\nMarrowick Lighthouse was built in 1874 by Ada Brannoch."], least=0.3
+    )
     assert router.route("Marrowick Lighthouse\nWho built it?") == 0
     assert router.route("The Stone Bridge\nWhat was it for, and when was it?") is None
     assert WordRouter([], 0.3).route("Anything?") is None
@@ -227,7 +261,10 @@ def test_a_library_of_one_does_not_take_every_question() -> None:
 
 
 def test_likelihood_routes_to_the_adapter_that_knows_the_words(lm) -> None:
-    rows = [torch.randint(3, 300, (12,), generator=torch.Generator().manual_seed(seed)).tolist() for seed in (1, 2)]
+    rows = [
+        torch.randint(3, 300, (12,), generator=torch.Generator().manual_seed(seed)).tolist()
+        for seed in (1, 2)
+    ]
     known = [TrainSequence(tuple(row), (False, *[True] * 11)) for row in rows]
     spec, optim = LoraSpec(2, 16, ("q_proj", "v_proj")), OptimSpec(lr=0.02, epochs=6)
     adapters = adapt(lm, [AdaptJob([sequence], spec, optim) for sequence in known])
@@ -236,11 +273,15 @@ def test_likelihood_routes_to_the_adapter_that_knows_the_words(lm) -> None:
     assert route_by_likelihood(lm, rows, [], margin=0.0) == [None, None]
 
 
-def test_a_library_starts_every_edit_from_the_base_and_answers_by_one_adapter(task, learner) -> None:
+def test_a_library_starts_every_edit_from_the_base_and_answers_by_one_adapter(
+    task, learner
+) -> None:
     apart = remedies(task, "library")
     (job,) = apart.jobs([new_edit(learner)])
     assert job.start is None
-    under, routes = apart.answering(learner, [("Title c0", "What is number 1 of c0?"), ("", "Where do cats sleep?")])
+    under, routes = apart.answering(
+        learner, [("Title c0", "What is number 1 of c0?"), ("", "Where do cats sleep?")]
+    )
     assert routes == [0, None] and under[1] is None
     name = next(iter(learner.edits[0].adapter.tensors))
     assert torch.allclose(under[0].delta(name), learner.edits[0].adapter.delta(name), atol=1e-6)

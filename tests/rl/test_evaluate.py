@@ -14,23 +14,39 @@ from trials import answers_in, trainings_in
 
 def as_dict(found):
     """A comparison as results.json has it."""
-    return {"rows": [row.as_dict() for row in found.rows], "paired": [gap.as_dict() for gap in found.paired]}
+    return {
+        "rows": [row.as_dict() for row in found.rows],
+        "paired": [gap.as_dict() for gap in found.paired],
+    }
 
 
 def test_the_table_by_hand():
-    made = as_dict(compare({"base": {"a": 0.0, "b": 0.5, "c": 0.25}, "own": {"c": 0.5, "a": 0.5, "b": 1.0}}))
+    made = as_dict(
+        compare({"base": {"a": 0.0, "b": 0.5, "c": 0.25}, "own": {"c": 0.5, "a": 0.5, "b": 1.0}})
+    )
     base, own = made["rows"]
     # Mean .25, deviations −.25 .25 0: variance .0625, over root 3.
-    assert base == {"method": "base", "accuracy": pytest.approx(0.25), "se": pytest.approx(0.25 / math.sqrt(3)), "n": 3}
+    assert base == {
+        "method": "base",
+        "accuracy": pytest.approx(0.25),
+        "se": pytest.approx(0.25 / math.sqrt(3)),
+        "n": 3,
+    }
     assert own["accuracy"] == pytest.approx(2 / 3) and own["n"] == 3
     # Differences .5 .5 .25: mean 1.25/3, squared deviations add up to 1/24.
     (gap,) = made["paired"]
     assert (gap["a"], gap["b"], gap["n"]) == ("own", "base", 3)
-    assert gap["difference"] == pytest.approx(1.25 / 3) and gap["se"] == pytest.approx(math.sqrt(1 / 24 / 2 / 3))
+    assert gap["difference"] == pytest.approx(1.25 / 3) and gap["se"] == pytest.approx(
+        math.sqrt(1 / 24 / 2 / 3)
+    )
 
 
 def test_neighbours_are_paired_and_one_context_has_no_error():
-    made = as_dict(compare({name: {"a": value} for name, value in [("base", 0.0), ("passage", 0.5), ("own", 1.0)]}))
+    made = as_dict(
+        compare(
+            {name: {"a": value} for name, value in [("base", 0.0), ("passage", 0.5), ("own", 1.0)]}
+        )
+    )
     assert [(gap["a"], gap["b"], gap["difference"]) for gap in made["paired"]] == [
         ("passage", "base", 0.5),
         ("own", "passage", 0.5),
@@ -50,7 +66,9 @@ def test_unknown_methods_are_named():
 def measured(small_folder, tmp_path_factory):
     """Four passages under every method, two samples and two repeats."""
     settings = tiny_settings(eval__samples=2, eval__repeats=2)
-    session = session_in(tmp_path_factory.mktemp("run") / "run", load(str(small_folder), device="cpu"), settings)
+    session = session_in(
+        tmp_path_factory.mktemp("run") / "run", load(str(small_folder), device="cpu"), settings
+    )
     with session.run:
         for method in METHODS:
             evaluate(session, method, contexts(4))
@@ -60,7 +78,9 @@ def measured(small_folder, tmp_path_factory):
 @pytest.mark.parametrize("method", METHODS)
 def test_scores_are_means_over_samples_repeats_and_questions(measured, method):
     answers = answers_in(measured.run.ledger, held_out(method))
-    each = {"base": 3, "own": 2 * 2 * 3, "seal": 2 * 2 * 3}.get(method, 2 * 3)  # a passage is there once
+    each = {"base": 3, "own": 2 * 2 * 3, "seal": 2 * 2 * 3}.get(
+        method, 2 * 3
+    )  # a passage is there once
     scores = context_scores(measured.run.ledger, method)
     assert scores.keys() == {"c0", "c1", "c2", "c3"}
     for name, value in scores.items():

@@ -1,4 +1,6 @@
-"""Full finetuning as a step of a run: two processes, kill -9, a stop, a checkpoint of something else."""
+"""Full finetuning as a step of a run: two processes, kill -9, a stop, a checkpoint of something
+else.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ from selfedit.storage.files import hash_file
 
 SPEC = FullSpec(OptimSpec(lr=1e-3, epochs=3, batch_size=4), rows=2)
 DATA = [
-    TrainSequence(tuple(range(3 + n, 3 + n + 5 + 3 * n)), (False, *[True] * (4 + 3 * n))) for n in range(11)
-]  # lengths 5 to 35; the last batch of an epoch has three, so that two processes have unequal shares
+    TrainSequence(tuple(range(3 + n, 3 + n + 5 + 3 * n)), (False, *[True] * (4 + 3 * n)))
+    for n in range(11)
+    # lengths 5 to 35; the last batch of an epoch has three, so that two processes have unequal shares
+]
 
 SLOW = """
 import sys, time
@@ -41,11 +45,19 @@ def whole(small_folder: Path, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_single_process_loss(whole, small_folder: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_single_process_loss(
+    whole, small_folder: Path, tmp_path: Path
+) -> None:
     """FSDP2 over gloo, unequal shares of a batch; then one process goes on from two's checkpoint."""
     told: list[int] = []
     shared = finetune(
-        small_folder, DATA, SPEC, tmp_path / "two", every=2, processes=2, on_step=lambda n, *_: told.append(n)
+        small_folder,
+        DATA,
+        SPEC,
+        tmp_path / "two",
+        every=2,
+        processes=2,
+        on_step=lambda n, *_: told.append(n),
     )
     assert shared.losses == pytest.approx(whole.losses, rel=1e-5)
     assert shared.tokens == whole.tokens and told == list(range(1, len(whole.losses) + 1))
@@ -56,9 +68,15 @@ def test_two_processes_give_the_single_process_loss(whole, small_folder: Path, t
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_gives_the_same_loss_curve(whole, small_folder: Path, tmp_path: Path) -> None:
-    script = SLOW.format(here=str(Path(__file__).parent), model=str(small_folder), folder=str(tmp_path / "killed"))
-    process = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"OMP_NUM_THREADS": "1"})
+def test_killed_and_started_again_gives_the_same_loss_curve(
+    whole, small_folder: Path, tmp_path: Path
+) -> None:
+    script = SLOW.format(
+        here=str(Path(__file__).parent), model=str(small_folder), folder=str(tmp_path / "killed")
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     checkpoint = tmp_path / "killed" / "checkpoint" / "about.json"
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
@@ -71,10 +89,19 @@ def test_killed_and_started_again_gives_the_same_loss_curve(whole, small_folder:
     process.wait()
     assert not (tmp_path / "killed" / "model").exists()
     steps: list[int] = []
-    done = finetune(small_folder, DATA, SPEC, tmp_path / "killed", every=2, on_step=lambda n, *_: steps.append(n))
+    done = finetune(
+        small_folder,
+        DATA,
+        SPEC,
+        tmp_path / "killed",
+        every=2,
+        on_step=lambda n, *_: steps.append(n),
+    )
     assert steps == [7, 8, 9]
     assert done.losses == whole.losses
-    assert hash_file(done.model / "model.safetensors") == hash_file(whole.model / "model.safetensors")
+    assert hash_file(done.model / "model.safetensors") == hash_file(
+        whole.model / "model.safetensors"
+    )
 
 
 def test_asked_to_stop_it_stores_what_is_done(whole, small_folder: Path, tmp_path: Path) -> None:
@@ -85,14 +112,30 @@ def test_asked_to_stop_it_stores_what_is_done(whole, small_folder: Path, tmp_pat
             raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
-        finetune(small_folder, DATA, SPEC, tmp_path, every=100, on_step=lambda n, *_: steps.append(n), check=check)
+        finetune(
+            small_folder,
+            DATA,
+            SPEC,
+            tmp_path,
+            every=100,
+            on_step=lambda n, *_: steps.append(n),
+            check=check,
+        )
     more: list[int] = []
-    done = finetune(small_folder, DATA, SPEC, tmp_path, every=100, on_step=lambda n, *_: more.append(n))
+    done = finetune(
+        small_folder, DATA, SPEC, tmp_path, every=100, on_step=lambda n, *_: more.append(n)
+    )
     assert more[0] == 6 and done.losses == whole.losses
 
 
 def test_a_finished_training_is_not_done_again(whole, small_folder: Path) -> None:
-    again = finetune(small_folder, DATA, SPEC, whole.model.parent, on_step=lambda *_: pytest.fail("trained again"))
+    again = finetune(
+        small_folder,
+        DATA,
+        SPEC,
+        whole.model.parent,
+        on_step=lambda *_: pytest.fail("trained again"),
+    )
     assert again == whole
 
 

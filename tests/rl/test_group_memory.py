@@ -41,7 +41,9 @@ def test_what_is_chosen_fits_and_the_next_size_would_not(lm: LanguageModel, work
     for wanted in [size for size in SIZES if size <= LARGEST]:
         room = (wanted * each + 2 * CHUNK_BYTES + weights) * workers
         assert most_in_memory(lm, jobs, workers, room) == wanted
-        assert most_in_memory(lm, jobs, workers, room - workers) == max([s for s in SIZES if s < wanted], default=1)
+        assert most_in_memory(lm, jobs, workers, room - workers) == max(
+            [s for s in SIZES if s < wanted], default=1
+        )
     assert most_in_memory(lm, jobs, workers, 2**50) == LARGEST
     assert most_in_memory(lm, jobs, workers, 0) == 1
 
@@ -73,7 +75,11 @@ def test_memory_left_in_a_container(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(memory, "_GROUP", tmp_path)
     assert memory._container()[1] > 2**40
-    for name, text in (("max", "1000"), ("current", "700"), ("stat", "anon 1\ninactive_file 200\n")):
+    for name, text in (
+        ("max", "1000"),
+        ("current", "700"),
+        ("stat", "anon 1\ninactive_file 200\n"),
+    ):
         (tmp_path / f"memory.{name}").write_text(text)
     assert memory._container() == (1000, 500)
     (tmp_path / "memory.max").write_text("max\n")

@@ -17,7 +17,9 @@ from selfedit.storage.files import hash_folder
 from tiny_run import LORA
 
 # peft asks transformers for a property by its former name.
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"
+)
 
 TEXT = "A mountain in Verra is tall and old"
 
@@ -44,7 +46,11 @@ def lm(tiny_folder):
 
 @pytest.fixture
 def adapter(lm):
-    job = AdaptJob([TEXT, "Another line"], LoraSpec(**LORA | {"targets": ("q_proj", "down_proj")}), OptimSpec(lr=0.05))
+    job = AdaptJob(
+        [TEXT, "Another line"],
+        LoraSpec(**LORA | {"targets": ("q_proj", "down_proj")}),
+        OptimSpec(lr=0.05),
+    )
     return adapt(lm, [job])[0]
 
 
@@ -78,7 +84,10 @@ def test_saved_weights_load_back_bit_for_bit(lm, adapter, tiny_folder, tmp_path)
     digest = save_policy(lm, adapter, tmp_path / "round-1", merged=True)
     assert digest == hash_folder(tmp_path / "round-1")
     other = load(str(tiny_folder), device="cpu")
-    assert any(not torch.equal(a, b) for a, b in zip(weights(lm).values(), weights(other).values(), strict=True))
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(weights(lm).values(), weights(other).values(), strict=True)
+    )
     load_weights(other, tmp_path / "round-1" / "model")
     assert weights(other).keys() == weights(lm).keys()
     for name, value in weights(lm).items():

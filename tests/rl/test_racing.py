@@ -46,7 +46,9 @@ def test_a_winner_that_may_not_beat_the_base_runs_on() -> None:
 
 def test_improves_decides_each_by_itself() -> None:
     rule = RewardSettings(rule="improves")
-    after = advance(race([1.0, 1.0], [0.5, 0.5], [0.0, 0.0], baseline=0.5), 4, rule, Spread(0.1, 0.005), 0.05)
+    after = advance(
+        race([1.0, 1.0], [0.5, 0.5], [0.0, 0.0], baseline=0.5), 4, rule, Spread(0.1, 0.005), 0.05
+    )
     assert (after.alive, after.running) == (EVERY, {1})
 
 
@@ -69,24 +71,37 @@ def test_the_variances_are_found_again() -> None:
 
 
 def test_one_that_left_is_not_kept_whatever_the_leader_did_later() -> None:
-    assert raced_rewards([0.5, 0.6, 0.4], 0.1, BEST, {0, 2}) == [(0.5, True), (0.6, False), (0.4, False)]
+    assert raced_rewards([0.5, 0.6, 0.4], 0.1, BEST, {0, 2}) == [
+        (0.5, True),
+        (0.6, False),
+        (0.4, False),
+    ]
     assert raced_rewards([0.5, 0.6], 0.1, BEST, {0, 1}) == rewards([0.5, 0.6], 0.1, BEST)
 
 
 @pytest.mark.parametrize("rule", ["best-of-m", "improves"])
 @pytest.mark.parametrize(("true", "questions"), [(0.25, 5), (0.08, 5), (0.25, 9)])
-def test_the_same_are_kept_in_at_least_95_of_100_contexts(rule: str, true: float, questions: int) -> None:
-    """Scores with the paper's share of signal and less: accuracies of a few questions, 3 repeats, 5 candidates."""
+def test_the_same_are_kept_in_at_least_95_of_100_contexts(
+    rule: str, true: float, questions: int
+) -> None:
+    """Scores with the paper's share of signal and less: accuracies of a few questions, 3 repeats, 5
+    candidates.
+    """
     settings = RewardSettings(rule=rule)
     random = np.random.default_rng(1)
     found = []
     for _ in range(25):
         bases, repeats = {}, {}
         for context in range(16):
-            chance = np.clip(random.uniform(0.2, 0.6) + true * random.standard_normal((5, 1)), 0.02, 0.98)
+            chance = np.clip(
+                random.uniform(0.2, 0.6) + true * random.standard_normal((5, 1)), 0.02, 0.98
+            )
             hard = 0.15 * random.standard_normal((1, questions))
             right = random.random((3, 5, questions)) < np.clip(chance + hard, 0, 1)
-            bases[f"c{context}"] = (round(random.uniform(0, 0.5) * questions) / questions, questions)
+            bases[f"c{context}"] = (
+                round(random.uniform(0, 0.5) * questions) / questions,
+                questions,
+            )
             repeats[f"c{context}"] = {c: right[:, c].mean(1).tolist() for c in range(5)}
         found += _race("made up", bases, repeats, 3, settings, 0.05)
     assert fmean(r.same for r in found) >= 0.95
@@ -98,7 +113,9 @@ def settings():
     return tiny_settings(rl__rounds=1, rl__repeats=3, rl__racing=True)
 
 
-def test_a_raced_round_runs_fewer_loops_and_goes_on_after_a_stop(settings, small_folder, tmp_path, monkeypatch) -> None:
+def test_a_raced_round_runs_fewer_loops_and_goes_on_after_a_stop(
+    settings, small_folder, tmp_path, monkeypatch
+) -> None:
     # A hash for a grader is all noise: let the race think otherwise, so that some leave.
     monkeypatch.setattr(racing, "spread", lambda races: Spread(0.05, 0.003))
     whole = session_in(tmp_path / "whole", load(str(small_folder), device="cpu"), settings)
@@ -131,7 +148,9 @@ def test_a_raced_round_runs_fewer_loops_and_goes_on_after_a_stop(settings, small
         at.run.close()
 
 
-def test_nothing_is_decided_where_a_judge_gave_no_verdict(small_folder, tmp_path, monkeypatch) -> None:
+def test_nothing_is_decided_where_a_judge_gave_no_verdict(
+    small_folder, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setattr(racing, "spread", lambda races: Spread(0.05, 0.003))
     settings = tiny_settings(rl__rounds=1, rl__repeats=3, rl__racing=True)
     at = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
@@ -142,7 +161,11 @@ def test_nothing_is_decided_where_a_judge_gave_no_verdict(small_folder, tmp_path
         name = "mumbling"
 
         def grade(self, question: str, golds, answer: str) -> Grade:
-            return Grade(None, None, self.name) if question in unread else scored.grade(question, golds, answer)
+            return (
+                Grade(None, None, self.name)
+                if question in unread
+                else scored.grade(question, golds, answer)
+            )
 
     at.grader = Mumbling()
     train(at, passages)
@@ -158,7 +181,11 @@ def test_nothing_is_decided_where_a_judge_gave_no_verdict(small_folder, tmp_path
 def test_the_benchmark_reads_a_runs_ledger(small_folder, tmp_path) -> None:
     with pytest.raises(UsageError, match="repeats of at least 2"):
         tiny_settings(rl__racing=True)
-    at = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), tiny_settings(rl__rounds=1, rl__repeats=2))
+    at = session_in(
+        tmp_path / "run",
+        load(str(small_folder), device="cpu"),
+        tiny_settings(rl__rounds=1, rl__repeats=2),
+    )
     with pytest.raises(RunFolderError, match="no round is scored"):
         bench_racing([tmp_path / "run"])
     train(at, contexts(3))

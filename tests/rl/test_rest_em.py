@@ -72,7 +72,9 @@ def test_two_rounds(session, small_folder, merge, fresh):
     for number, done in enumerate(rounds, 1):
         rows = ledger.rewards(rl_place(number))
         assert (done.round, done.contexts, done.self_edits, done.kept) == (number, 3, 9, 3)
-        assert Counter(row.context_id for row in rows if row.kept) == dict.fromkeys(context_ids(rows), 1)
+        assert Counter(row.context_id for row in rows if row.kept) == dict.fromkeys(
+            context_ids(rows), 1
+        )
         assert len(trainings_in(ledger, rl_place(number))) == 18
         assert done.policy == hash_folder(at.run.policy(number))
         assert done.accuracy == pytest.approx(sum(row.accuracy for row in rows) / 9)
@@ -92,17 +94,23 @@ def check_rewards(ledger, number, rows):
         base = [a.correct for a in of_context if a.candidate is None]
         own = [a.correct for a in of_context if a.candidate == row.candidate]
         assert (len(base), len(own)) == (3, 6)
-        assert row.baseline == pytest.approx(sum(base) / 3) and row.accuracy == pytest.approx(sum(own) / 6)
+        assert row.baseline == pytest.approx(sum(base) / 3) and row.accuracy == pytest.approx(
+            sum(own) / 6
+        )
         best = max(other.accuracy for other in rows if other.context_id == row.context_id)
         assert not row.kept or row.accuracy == best
 
 
 def check_on_policy(at, small_folder, passages, merge):
-    """The second round's self-edits are what the first round's saved policy writes, and not what the base writes."""
+    """The second round's self-edits are what the first round's saved policy writes, and not what
+    the base writes.
+    """
     one, two = (at.run.ledger.self_edits(rl_place(number)) for number in (1, 2))
     assert not {row.seed for row in one} & {row.seed for row in two}
     by_id = {passage.id: passage for passage in passages}
-    order = {passage.id: place for place, passage in enumerate(plan_rounds(at.settings, passages)[1])}
+    order = {
+        passage.id: place for place, passage in enumerate(plan_rounds(at.settings, passages)[1])
+    }
     two.sort(key=lambda row: (order[row.context_id], row.candidate))
     prompts = [at.task.prompt(by_id[row.context_id]) for row in two]
     lm, adapter = load(str(small_folder), device="cpu"), None
@@ -146,7 +154,9 @@ def test_a_finished_run_does_nothing_again(session, monkeypatch, merge):
         assert torch.equal(value, weights[name]), name
     if policy is not None and policy_again is not None:
         for module, (a, b) in policy.tensors.items():
-            assert torch.equal(policy_again.tensors[module][0], a) and torch.equal(policy_again.tensors[module][1], b)
+            assert torch.equal(policy_again.tensors[module][0], a) and torch.equal(
+                policy_again.tensors[module][1], b
+            )
 
 
 @pytest.mark.parametrize("damage", ["missing", "altered"])
@@ -174,10 +184,14 @@ def test_a_lost_policy_is_not_replaced_by_the_base(session, damage):
         ({"rl__reward__threshold": 1.0}, [9]),  # nothing kept
     ],
 )
-def test_the_base_answers_a_question_once_for_all_rounds_with_the_same_weights(session, asked, changed, expected):
+def test_the_base_answers_a_question_once_for_all_rounds_with_the_same_weights(
+    session, asked, changed, expected
+):
     at = session(tiny_settings(rl__repeats=2, **changed))
     rounds, _ = train(at, contexts(3))
-    assert [len(prompts) for prompts in asked] == expected and all(len(set(p)) == len(p) for p in asked)
+    assert [len(prompts) for prompts in asked] == expected and all(
+        len(set(p)) == len(p) for p in asked
+    )
     both = [answers_in(at.run.ledger, rl_place(number)) for number in (1, 2)]
     base = [{row.question_id: row.text for row in rows if row.candidate is None} for rows in both]
     assert len(base[0]) == len(base[1]) == 9
@@ -208,7 +222,11 @@ def test_other_decoding_or_another_grader_is_asked_anew(session):
     at.task.decoding, at.settings = decoding, tiny_settings(answer__grader="exact")
     assert question_key(at, prompt, question, passage) != first
     at.settings = tiny_settings()
-    assert question_key(at, prompt, question, passage) == first != question_key(at, (*prompt, 1), question, passage)
+    assert (
+        question_key(at, prompt, question, passage)
+        == first
+        != question_key(at, (*prompt, 1), question, passage)
+    )
 
 
 def test_nothing_kept_leaves_the_policy_as_it_was(session):
@@ -223,7 +241,9 @@ def test_nothing_kept_leaves_the_policy_as_it_was(session):
 def test_an_empty_self_edit_without_its_passage_is_scored_as_the_model_itself(session, monkeypatch):
     at = session(tiny_settings(rl__rounds=1, edit__passage=False))
     read = at.task.parse
-    monkeypatch.setattr(at.task, "parse", lambda text: read("" if hash_of(text) % 2 else "One fact.\nTwo facts."))
+    monkeypatch.setattr(
+        at.task, "parse", lambda text: read("" if hash_of(text) % 2 else "One fact.\nTwo facts.")
+    )
     rounds, _ = train(at, contexts(3))
     ledger = at.run.ledger
     empty = {(r.context_id, r.candidate) for r in ledger.self_edits(rl_place(1)) if r.rejected}
@@ -243,7 +263,11 @@ def hash_of(text):
 def test_the_rounds_contexts_come_from_the_seed():
     passages = contexts(8)
     plan = plan_rounds(tiny_settings(seed=1), passages)
-    assert plan == plan_rounds(tiny_settings(seed=1), passages) and plan[0] == plan[1] and len(plan[0]) == 3
+    assert (
+        plan == plan_rounds(tiny_settings(seed=1), passages)
+        and plan[0] == plan[1]
+        and len(plan[0]) == 3
+    )
     assert any(plan_rounds(tiny_settings(seed=seed), passages) != plan for seed in range(2, 6))
     assert plan_rounds(tiny_settings(rl__rounds=0), passages) == []
 

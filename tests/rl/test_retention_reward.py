@@ -1,4 +1,6 @@
-"""A reward with retention: what it subtracts, where inner loops start, and that a stopped round goes on the same."""
+"""A reward with retention: what it subtracts, where inner loops start, and that a stopped round
+goes on the same.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def opened(small_folder, tmp_path):
 
     def make(name: str = "run", **changed):
         settings = tiny_settings(**(RETAIN | changed))
-        sessions.append(session_in(tmp_path / name, load(str(small_folder), device="cpu"), settings))
+        sessions.append(
+            session_in(tmp_path / name, load(str(small_folder), device="cpu"), settings)
+        )
         return sessions[-1]
 
     yield make
@@ -77,7 +81,10 @@ def test_inner_loops_start_on_top_of_what_was_learned(opened) -> None:
     by_id = {c.id: c for c in passages}
     fresh = opened("other")
     assert torch.equal(fresh.lm.head, untrained)
-    rows = {(a.context_id, a.candidate, a.question_id): a.text for a in answers_in(session.run.ledger, rl_place(1))}
+    rows = {
+        (a.context_id, a.candidate, a.question_id): a.text
+        for a in answers_in(session.run.ledger, rl_place(1))
+    }
     context = by_id[session.run.ledger.rewards(rl_place(1))[0].context_id]
     prompts = [fresh.task.question(context, q) for q in context.questions]
     base = generate(fresh.lm, prompts, [start] * len(prompts), max_new_tokens=3)
@@ -93,7 +100,9 @@ def test_a_probes_question_is_asked_under_its_own_title(opened) -> None:
     session, (one, two) = opened(), contexts(2)
     moved = replace(two.questions[0], topic=two.title)
     assert session.task.question(one, moved) == session.task.question(two, two.questions[0])
-    assert session.task.question(one, two.questions[0]) != session.task.question(two, two.questions[0])
+    assert session.task.question(one, two.questions[0]) != session.task.question(
+        two, two.questions[0]
+    )
 
 
 def test_stopped_after_the_earlier_passages_it_goes_on_the_same(opened, monkeypatch) -> None:

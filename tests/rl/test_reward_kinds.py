@@ -1,4 +1,6 @@
-"""Rewards beside the true one: likelihoods against transformers, marks read strictly, rounds run by each signal."""
+"""Rewards beside the true one: likelihoods against transformers, marks read strictly, rounds run by
+each signal.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def lm(small_folder: Path) -> LanguageModel:
     return load(str(small_folder), device="cpu")
 
 
-def by_transformers(folder: Path, adapter: Adapter | None, ids: tuple[int, ...], marks: tuple[bool, ...]) -> float:
+def by_transformers(
+    folder: Path, adapter: Adapter | None, ids: tuple[int, ...], marks: tuple[bool, ...]
+) -> float:
     model = AutoModelForCausalLM.from_pretrained(folder)
     with torch.no_grad():
         for name in adapter.tensors if adapter else ():
@@ -47,7 +51,9 @@ def by_transformers(folder: Path, adapter: Adapter | None, ids: tuple[int, ...],
     return sum(found) / len(found)
 
 
-def test_losses_under_adapters_are_those_of_the_merged_model(lm: LanguageModel, small_folder: Path) -> None:
+def test_losses_under_adapters_are_those_of_the_merged_model(
+    lm: LanguageModel, small_folder: Path
+) -> None:
     task = KnowledgeTask(lm, tiny_settings())
     passage = context("c", questions=4)
     golds = [gold_text(task.gold(passage, question)) for question in passage.questions]
@@ -56,14 +62,18 @@ def test_losses_under_adapters_are_those_of_the_merged_model(lm: LanguageModel, 
     adapters = adapt(lm, jobs)
     asked = [None, adapters[0], adapters[1], adapters[0]]
     found = answer_losses(lm, golds, asked)
-    assert found == pytest.approx([answer_losses(lm, [g], [a])[0] for g, a in zip(golds, asked, strict=True)], abs=1e-5)
+    assert found == pytest.approx(
+        [answer_losses(lm, [g], [a])[0] for g, a in zip(golds, asked, strict=True)], abs=1e-5
+    )
     for gold, adapter, loss in zip(golds, asked, found, strict=True):
         assert loss == pytest.approx(by_transformers(small_folder, adapter, *gold), abs=1e-4)
     with pytest.raises(DataError, match="answer 0"):
         answer_losses(lm, [((1, 2), (True, False))], [None])
 
 
-def test_rounds_by_likelihood_decode_nothing_and_keep_the_likeliest(lm: LanguageModel, tmp_path: Path) -> None:
+def test_rounds_by_likelihood_decode_nothing_and_keep_the_likeliest(
+    lm: LanguageModel, tmp_path: Path
+) -> None:
     settings = tiny_settings(rl__reward__signal="loglik", rl__rounds=1, rl__repeats=2)
     session = session_in(tmp_path / "run", lm, settings)
     with session.run as run:
@@ -73,20 +83,30 @@ def test_rounds_by_likelihood_decode_nothing_and_keep_the_likeliest(lm: Language
         assert len(rows) == 3 * 3 * (1 + 3 * 2)
         assert all(row.value < 0 for row in rows)
         for reward in run.ledger.rewards(rl_place(1)):
-            of = [r.value for r in rows if (r.context_id, r.candidate) == (reward.context_id, reward.candidate)]
-            base = [r.value for r in rows if (r.context_id, r.candidate) == (reward.context_id, None)]
+            of = [
+                r.value
+                for r in rows
+                if (r.context_id, r.candidate) == (reward.context_id, reward.candidate)
+            ]
+            base = [
+                r.value for r in rows if (r.context_id, r.candidate) == (reward.context_id, None)
+            ]
             assert reward.accuracy == pytest.approx(sum(of) / len(of))
             assert reward.baseline == pytest.approx(sum(base) / len(base))
         kept = [reward for reward in run.ledger.rewards(rl_place(1)) if reward.kept]
         assert rounds[0].kept == len(kept) == 3
         for reward in kept:
-            others = [r for r in run.ledger.rewards(rl_place(1)) if r.context_id == reward.context_id]
+            others = [
+                r for r in run.ledger.rewards(rl_place(1)) if r.context_id == reward.context_id
+            ]
             assert reward.accuracy == max(other.accuracy for other in others)
         train(replace(session), contexts(3))  # all of it is in the ledger
         assert len(likelihoods_in(run.ledger, rl_place(1))) == len(rows)
 
 
-def test_both_rewards_of_one_training_count_its_seconds_once(lm: LanguageModel, tmp_path: Path) -> None:
+def test_both_rewards_of_one_training_count_its_seconds_once(
+    lm: LanguageModel, tmp_path: Path
+) -> None:
     session = session_in(tmp_path / "run", lm, tiny_settings())
     asked = contexts(3)
     with session.run as run:
@@ -97,8 +117,14 @@ def test_both_rewards_of_one_training_count_its_seconds_once(lm: LanguageModel, 
         timings = {row.part: row for row in run.ledger.timings() if row.part != "sampling"}
         assert timings.keys() == {"adapting", "answering", "grading", "reading"}
         trained = trainings_in(run.ledger, place)
-        assert len(trained) == timings["adapting"].count == 6 and all(row.seconds > 0 for row in trained)
-        assert len(answers_in(run.ledger, place)) == len(likelihoods_in(run.ledger, place)) == 3 * 3 * 2
+        assert len(trained) == timings["adapting"].count == 6 and all(
+            row.seconds > 0 for row in trained
+        )
+        assert (
+            len(answers_in(run.ledger, place))
+            == len(likelihoods_in(run.ledger, place))
+            == 3 * 3 * 2
+        )
 
 
 def test_rounds_by_proxy_run_no_inner_loop(lm: LanguageModel, tmp_path: Path) -> None:
@@ -109,7 +135,12 @@ def test_rounds_by_proxy_run_no_inner_loop(lm: LanguageModel, tmp_path: Path) ->
         return json.dumps(dict.fromkeys(("length", "diversity", "quality", "correctness"), mark))
 
     with FakeEndpoint(marks) as server:
-        endpoint = {"url": server.url, "model": "m", "key_env": None, "cache": str(tmp_path / "kept.sqlite")}
+        endpoint = {
+            "url": server.url,
+            "model": "m",
+            "key_env": None,
+            "cache": str(tmp_path / "kept.sqlite"),
+        }
         settings = tiny_settings(rl__reward__signal="proxy", rl__rounds=1, judge__endpoint=endpoint)
         session = session_in(tmp_path / "run", lm, settings)
         with session.run as run:
@@ -146,5 +177,9 @@ def test_marks_are_read_strictly(text: str, share: float) -> None:
 def test_what_was_not_measured_is_never_kept() -> None:
     for rule in ("best-of-m", "improves"):
         settings = RewardSettings(rule=rule, threshold=-1)
-        assert [kept for _, kept in rewards([math.nan, 0.2, math.nan], 0.1, settings)] == [False, True, False]
+        assert [kept for _, kept in rewards([math.nan, 0.2, math.nan], 0.1, settings)] == [
+            False,
+            True,
+            False,
+        ]
         assert not any(kept for _, kept in rewards([0.5, 0.2], math.nan, settings))

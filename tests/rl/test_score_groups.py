@@ -16,7 +16,8 @@ from tiny_run import contexts, session_in, tiny_settings
 
 
 @pytest.mark.parametrize(
-    ("loops", "most", "workers", "size"), [(24, 8, 2, 6), (8, 8, 2, 4), (8, 12, 1, 8), (25, 12, 1, 9), (1, 8, 4, 1)]
+    ("loops", "most", "workers", "size"),
+    [(24, 8, 2, 6), (8, 8, 2, 4), (8, 12, 1, 8), (25, 12, 1, 9), (1, 8, 4, 1)],
 )
 def test_by_hand(loops, most, workers, size):
     assert group_size(loops, most, workers) == size
@@ -46,7 +47,9 @@ def test_waiting_is_the_time_that_workers_stood_still(monkeypatch):
 def test_a_runs_workers_leave_their_waiting_in_the_ledger(small_folder, tmp_path, monkeypatch):
     settings = tiny_settings(workers=2, rl__rounds=1)
     session = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
-    monkeypatch.setattr(session, "engine", LocalEngine(session.lm))  # one worker does it all: the other waits
+    monkeypatch.setattr(
+        session, "engine", LocalEngine(session.lm)
+    )  # one worker does it all: the other waits
     train(session, contexts(3))
     parts = {row.part: row for row in session.run.ledger.timings() if row.place == rl_place(1)}
     session.run.close()

@@ -13,7 +13,11 @@ def kept(accuracies, baseline, **settings):
 
 
 def test_best_of_m_keeps_the_one_best():
-    assert rewards([0.2, 0.6, 0.4], 0.2, RewardSettings()) == [(0.2, False), (0.6, True), (0.4, False)]
+    assert rewards([0.2, 0.6, 0.4], 0.2, RewardSettings()) == [
+        (0.2, False),
+        (0.6, True),
+        (0.4, False),
+    ]
 
 
 def test_ties_go_to_the_first_or_to_all():

@@ -24,10 +24,12 @@ def rows(context, marks):
 
 def test_by_hand():
     # a: the first is right twice, the others never: whichever seed chooses, 1 against 0.
-    # b: the first seed chooses candidate 0, elsewhere 0 against (1 + 0) / 2; the second 1, 0 against (1 + 0) / 2.
-    # c: nobody is ever right.
+    # b: the first seed chooses candidate 0, elsewhere 0 against (1 + 0) / 2; the second 1, 0
+    # against (1 + 0) / 2. c: nobody is ever right.
     found = reward_signal(
-        rows("a", [[1, 1], [0, 0], [0, 0]]) + rows("b", [[1, 0], [0, 1], [0, 0]]) + rows("c", [[0, 0], [0, 0]])
+        rows("a", [[1, 1], [0, 0], [0, 0]])
+        + rows("b", [[1, 0], [0, 1], [0, 0]])
+        + rows("c", [[0, 0], [0, 0]])
     )
     assert found["n"] == 3 and found["undecided"] == 1
     assert found["gain"]["mean"] == pytest.approx((1 - 0.5 + 0) / 3)
@@ -39,7 +41,12 @@ def test_by_hand():
 
 def test_the_unadapted_model_is_no_candidate_and_one_seed_says_nothing():
     base = [replace(rows("a", [[1]])[0], candidate=None, training=None)]
-    assert reward_signal(base + rows("a", [[1], [0]])) == {"gain": None, "n": 0, "undecided": 0, "reliability": None}
+    assert reward_signal(base + rows("a", [[1], [0]])) == {
+        "gain": None,
+        "n": 0,
+        "undecided": 0,
+        "reliability": None,
+    }
 
 
 def test_where_nothing_varies_there_is_no_reliability():

@@ -1,6 +1,7 @@
 """A whole run in small: python killable_run.py FOLDER LOG [--pause SECONDS] [--max-file BYTES].
 
-Everything a real run does to its folder, with hashes for a model. LOG, outside the folder, gets a line before and after
+Everything a real run does to its folder, with hashes for a model. LOG, outside the folder, gets a
+line before and after
 everything that must happen once: it is the witness of what was repeated.
 """
 
@@ -50,7 +51,10 @@ class SmallRun:
         for context in sorted({f"c{i}" for i in range(CONTEXTS)} - there):
             self.step()
             self.say("begin", "sample", round, context)
-            edits = [self_edit(context, i, place=rl(round), text="x\n" * (40 + i)) for i in range(CANDIDATES)]
+            edits = [
+                self_edit(context, i, place=rl(round), text="x\n" * (40 + i))
+                for i in range(CANDIDATES)
+            ]
             self.ledger.add_self_edits(edits)
             self.say("stored", "sample", round, context)
 
@@ -87,7 +91,9 @@ class SmallRun:
         return trial(context, candidate, place=rl(round), answers=answers, trained=trained)
 
     def answers(self, round: int, context: str, candidate: int):
-        scores = [derive(5, "grade", round, context, candidate, q) / 2**63 for q in range(QUESTIONS)]
+        scores = [
+            derive(5, "grade", round, context, candidate, q) / 2**63 for q in range(QUESTIONS)
+        ]
         return [
             answer(f"q{q}", "y" * 300, correct=score > 0.5, score=score, grader="hash")
             for q, score in enumerate(scores)
@@ -104,7 +110,15 @@ class SmallRun:
                 scores = [a.score for a in trials[row.context_id, row.candidate].answers]
                 mean = sum(score or 0.0 for score in scores) / len(scores)
                 self.ledger.add_rewards(
-                    [reward(row.context_id, row.candidate, place=rl(round), reward=mean, kept=mean > 0.5)]
+                    [
+                        reward(
+                            row.context_id,
+                            row.candidate,
+                            place=rl(round),
+                            reward=mean,
+                            kept=mean > 0.5,
+                        )
+                    ]
                 )
             self.ledger.finish_step(f"selection/{round}", {})
         self.say("stored", "select", round)
@@ -116,17 +130,26 @@ class SmallRun:
             self.say("begin", "learn", round)
             with folder_atomic(policy) as new:
                 for shard in range(3):
-                    (new / f"shard-{shard}").write_text(f"{derive(5, 'policy', round, shard)}\n" * 200)
-            self.ledger.finish_step(name, {"path": f"policy/round-{round}", "sha256": hash_folder(policy)})
+                    (new / f"shard-{shard}").write_text(
+                        f"{derive(5, 'policy', round, shard)}\n" * 200
+                    )
+            self.ledger.finish_step(
+                name, {"path": f"policy/round-{round}", "sha256": hash_folder(policy)}
+            )
             self.say("stored", "learn", round)
-        self.run.append_metric({"round": round, "rewards": len(self.ledger.rewards(rl(round)))}, once=name)
+        self.run.append_metric(
+            {"round": round, "rewards": len(self.ledger.rewards(rl(round)))}, once=name
+        )
 
     def results(self) -> dict[str, object]:
         rounds = {}
         for round in range(ROUNDS):
             rewards = [row.reward for row in self.ledger.rewards(rl(round))]
             losses = [t.training.final_loss for t in self.ledger.trials(rl(round)) if t.training]
-            rounds[round] = {"reward": sum(rewards) / len(rewards), "loss": sum(losses) / len(losses)}
+            rounds[round] = {
+                "reward": sum(rewards) / len(rewards),
+                "loss": sum(losses) / len(losses),
+            }
         return {"rounds": rounds, "policy": self.ledger.step(f"policy/{ROUNDS - 1}")}
 
 

@@ -20,7 +20,14 @@ def self_edit(context="c0", candidate=0, *, place=HERE, text="one\ntwo", **other
 
 def training(context="c0", candidate=0, repeat=0, *, place=HERE, **other):
     seed = derive(0, "inner", str(place), context, candidate, repeat)
-    values = {"seed": seed, "steps": 80, "tokens": 5000, "final_loss": 0.25, "seconds": 25.0, "settings_hash": "s"}
+    values = {
+        "seed": seed,
+        "steps": 80,
+        "tokens": 5000,
+        "final_loss": 0.25,
+        "seconds": 25.0,
+        "settings_hash": "s",
+    }
     return Training(**values | other)
 
 
@@ -31,7 +38,12 @@ def answer(question="q0", text="an answer", **other):
 def trial(context="c0", candidate=0, repeat=0, *, place=HERE, answers=(), trained=None):
     made = training(context, candidate, repeat, place=place) if trained is None else trained
     return Trial(
-        place=place, context_id=context, candidate=candidate, repeat=repeat, training=made, answers=tuple(answers)
+        place=place,
+        context_id=context,
+        candidate=candidate,
+        repeat=repeat,
+        training=made,
+        answers=tuple(answers),
     )
 
 
@@ -41,5 +53,11 @@ def base_trial(context="c0", *, place=HERE, answers=()):
 
 def reward(context="c0", candidate=0, *, place=HERE, reward=1.0, kept=True):
     return RewardRow(
-        place=place, context_id=context, candidate=candidate, reward=reward, accuracy=0.5, baseline=1 / 3, kept=kept
+        place=place,
+        context_id=context,
+        candidate=candidate,
+        reward=reward,
+        accuracy=0.5,
+        baseline=1 / 3,
+        kept=kept,
     )

@@ -15,7 +15,9 @@ from selfedit.run.environment import environment, git_state
 
 def git(folder, *arguments):
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True
+    )
 
 
 def test_names_what_can_change_a_number():
@@ -25,21 +27,32 @@ def test_names_what_can_change_a_number():
     assert record["packages"]["torch"] == metadata.version("torch")
     assert record["packages"]["transformers"] == metadata.version("transformers")
     assert record["hardware"]["cores"]["logical"] == os.cpu_count()
-    assert record["hardware"]["memory_gib"] == pytest.approx(psutil.virtual_memory().total / 2**30, abs=0.1)
+    assert record["hardware"]["memory_gib"] == pytest.approx(
+        psutil.virtual_memory().total / 2**30, abs=0.1
+    )
     assert record["data"] == {"train": "ab12"}
     assert json.loads(json.dumps(record)) == record
 
 
 def test_names_nobody_and_no_place():
     """In a process with a telling home, user and variables: none of them may be in the record."""
-    telling = {"HOME": "/home/zebra-home", "USER": "zebra-user", "LOGNAME": "zebra-user", "ZEBRA_KEY": "zebra-key"}
+    telling = {
+        "HOME": "/home/zebra-home",
+        "USER": "zebra-user",
+        "LOGNAME": "zebra-user",
+        "ZEBRA_KEY": "zebra-key",
+    }
     program = (
         "import json; from selfedit.run.environment import environment;"
         "data = {'/home/zebra-home/train.json': 'ab', '~/x/dev.json': 'cd', 'data/own.json': 'ef'};"
         "print(json.dumps(environment(data)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, **telling}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env={**os.environ, **telling},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "zebra" not in done.stdout
     record = json.loads(done.stdout)
@@ -61,7 +74,9 @@ def test_does_not_load_torch():
         "import sys; from selfedit.run.environment import environment; record = environment({});"
         "print('torch' in sys.modules, record['threads'])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "False None\n"
 
 

@@ -16,7 +16,10 @@ def send(number=signal.SIGINT):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_lets_the_step_end(number):
     told, steps = [], []
-    with pytest.raises(Interrupted) as caught, Interrupt(resume="selfedit train -o r", notify=told.append) as interrupt:
+    with (
+        pytest.raises(Interrupted) as caught,
+        Interrupt(resume="selfedit train -o r", notify=told.append) as interrupt,
+    ):
         for step in range(5):
             interrupt.check()
             if step == 2:

@@ -19,7 +19,15 @@ SCRIPT = Path(__file__).with_name("killable_run.py")
 
 
 def start(folder, *options):
-    command = [sys.executable, "-W", "error", str(SCRIPT), str(folder), str(folder.with_suffix(".log")), *options]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        str(SCRIPT),
+        str(folder),
+        str(folder.with_suffix(".log")),
+        *options,
+    ]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
@@ -69,13 +77,18 @@ def check_equal(folder, uninterrupted):
     assert (folder / "config.toml").read_bytes() == (uninterrupted / "config.toml").read_bytes()
     assert hash_folder(folder / "policy") == hash_folder(uninterrupted / "policy")
     assert not list(folder.rglob(".selfedit-*"))
-    assert len(check_nothing_stored_was_begun_again(folder.with_suffix(".log"))) == ROUNDS * (5 + 5 + 5 * 4 + 1 + 1)
+    assert len(check_nothing_stored_was_begun_again(folder.with_suffix(".log"))) == ROUNDS * (
+        5 + 5 + 5 * 4 + 1 + 1
+    )
 
 
 def test_the_same_seed_gives_the_same_bytes(uninterrupted, tmp_path):
     assert finish(tmp_path / "run") == (0, "")
     check_equal(tmp_path / "run", uninterrupted)
-    assert finish(tmp_path / "run") == (0, "")  # a finished run, started again, does nothing and ends the same
+    assert finish(tmp_path / "run") == (
+        0,
+        "",
+    )  # a finished run, started again, does nothing and ends the same
     check_equal(tmp_path / "run", uninterrupted)
 
 
@@ -126,7 +139,9 @@ def test_killed_while_the_folder_is_made(uninterrupted, tmp_path):
             pass
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT]]
+)
 def test_interrupted_by_hand(uninterrupted, tmp_path, signals):
     folder, log = tmp_path / "run", tmp_path / "run.log"
     for stop in range(3):
@@ -146,7 +161,9 @@ def test_interrupted_by_hand(uninterrupted, tmp_path, signals):
 
 @pytest.mark.parametrize("limit", [10, 200, 9_000, 60_000, 100_000, 150_000])
 def test_no_room_for_files(uninterrupted, tmp_path, limit):
-    """A limit on file size stands for a full disk: it stops the first small file, the ledger, or its log."""
+    """A limit on file size stands for a full disk: it stops the first small file, the ledger, or
+    its log.
+    """
     folder = tmp_path / "run"
     for _ in range(2):
         code, errors = finish(folder, "--max-file", str(limit))
@@ -163,7 +180,9 @@ def test_the_folder_of_a_running_run_is_refused_and_free_after_its_death(tmp_pat
     process = start(folder, "--pause", "0.2")
     try:
         wait_for_lines(log, 2, process)
-        with pytest.raises(RunFolderError, match=f"process {process.pid} is running in this folder"):
+        with pytest.raises(
+            RunFolderError, match=f"process {process.pid} is running in this folder"
+        ):
             RunFolder.open(folder, SETTINGS, kind="rl")
         with RunFolder.read(folder) as run:
             assert run.ledger.places() == [rl(0)]

@@ -27,7 +27,10 @@ def reopened(ledger):
 
 
 def test_rows_come_back_as_they_were_after_reopening(ledger):
-    edits = [self_edit(candidate=0, directives_json='{"lr": 1e-3}'), self_edit(candidate=1, rejected="not JSON")]
+    edits = [
+        self_edit(candidate=0, directives_json='{"lr": 1e-3}'),
+        self_edit(candidate=1, rejected="not JSON"),
+    ]
     ledger.add_self_edits(edits)
     done = trial(answers=[answer(correct=True, score=1.0, grader="calibrated"), answer("q1")])
     base = base_trial(answers=[answer(correct=False, score=0.0, grader="calibrated")])
@@ -71,7 +74,12 @@ def test_rows_come_in_key_order_whatever_order_they_were_stored_in(ledger):
         ledger.add_trials([trial(context, candidate)])
     ledger.add_trials([base_trial("b")])
     assert [(row.context_id, row.candidate) for row in ledger.self_edits(HERE)] == sorted(order)
-    assert [row.key[:2] for row in ledger.trials(HERE)] == [*sorted(order)[:3], ("b", None), ("b", 0), ("b", 1)]
+    assert [row.key[:2] for row in ledger.trials(HERE)] == [
+        *sorted(order)[:3],
+        ("b", None),
+        ("b", 0),
+        ("b", 1),
+    ]
 
 
 def test_done_is_what_is_stored(ledger):
@@ -107,7 +115,13 @@ def test_a_trial_that_cannot_be_is_refused():
 
 def test_steps(ledger):
     assert ledger.step("m-step/0") is None
-    payload = {"path": "policy/round-1", "sha256": "ab", "text": "\ud800\x00", "loss": 0.1, "n": [1, None]}
+    payload = {
+        "path": "policy/round-1",
+        "sha256": "ab",
+        "text": "\ud800\x00",
+        "loss": 0.1,
+        "n": [1, None],
+    }
     ledger.finish_step("m-step/0", payload)
     with pytest.raises(RunFolderError, match="already"):
         ledger.finish_step("m-step/0", {})
@@ -149,7 +163,9 @@ def test_a_failure_caught_within_a_transaction_still_fails_all_of_it(ledger):
     assert ledger.rewards(HERE) == [reward()]
 
 
-@pytest.mark.parametrize("text", ["", "a\x00b\x00", "\ud800", "x\udfff\ud83d", "\U0001f600", "\r\n\t", "é" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "a\x00b\x00", "\ud800", "x\udfff\ud83d", "\U0001f600", "\r\n\t", "é" * 5000]
+)
 def test_no_text_of_a_model_is_lost(ledger, text):
     ledger.add_self_edits([self_edit(context="c" + text, text=text)])
     stored = trial("c" + text, answers=[answer("q" + text, text, grader=text)])
@@ -164,9 +180,9 @@ def test_no_text_of_a_model_is_lost(ledger, text):
 def test_clean_text_is_plain_text_to_other_tools(ledger):
     ledger.add_self_edits([self_edit(text="naïve")])
     with sqlite3.connect(ledger.path) as other:
-        assert other.execute("SELECT text, typeof(text), typeof(seed) FROM self_edits").fetchall() == [
-            ("naïve", "text", "integer")
-        ]
+        assert other.execute(
+            "SELECT text, typeof(text), typeof(seed) FROM self_edits"
+        ).fetchall() == [("naïve", "text", "integer")]
     other.close()
 
 
@@ -177,12 +193,23 @@ def test_every_float_comes_back_equal(numbers):
         made = [training(repeat=i, final_loss=number) for i, number in enumerate(numbers)]
         ledger.add_trials([trial(repeat=i, trained=one) for i, one in enumerate(made)])
         back = [one.training.final_loss for one in ledger.trials(HERE) if one.training]
-    assert all(new == old or (math.isnan(new) and math.isnan(old)) for new, old in zip(back, numbers, strict=True))
+    assert all(
+        new == old or (math.isnan(new) and math.isnan(old))
+        for new, old in zip(back, numbers, strict=True)
+    )
 
 
 def test_numpy_numbers_are_stored_as_numbers(ledger):
-    made = replace(training(), seed=np.int64(2**62), steps=np.int32(3), tokens=np.uint8(4), final_loss=np.float32(0.5))
-    ledger.add_trials([trial(trained=made, answers=[answer(correct=np.bool_(True), score=np.float64(0.5))])])
+    made = replace(
+        training(),
+        seed=np.int64(2**62),
+        steps=np.int32(3),
+        tokens=np.uint8(4),
+        final_loss=np.float32(0.5),
+    )
+    ledger.add_trials(
+        [trial(trained=made, answers=[answer(correct=np.bool_(True), score=np.float64(0.5))])]
+    )
     back = ledger.trials(HERE)[0]
     assert back.training == replace(made, seed=2**62, steps=3, tokens=4, final_loss=0.5)
     assert back.answers[0].correct is True
@@ -197,7 +224,10 @@ def test_a_wrong_type_is_refused(ledger):
 def test_a_trial_is_json_to_other_tools(ledger):
     ledger.add_trials([trial(answers=[answer(correct=True), answer("q1", correct=False)])])
     with sqlite3.connect(ledger.path) as other:
-        query = "SELECT json_extract(training, '$.tokens'), json_extract(answers, '$[1].correct') FROM trials"
+        query = (
+            "SELECT json_extract(training, '$.tokens'), json_extract(answers, '$[1].correct') FROM"
+            " trials"
+        )
         assert other.execute(query).fetchall() == [(5000, 0)]
     other.close()
 
@@ -263,7 +293,9 @@ def test_no_room_keeps_what_is_stored_and_goes_on_when_there_is_some(ledger):
     ledger.add_trials([trial(answers=[answer()])])
     ledger._db.fetch("PRAGMA max_page_count = 40")
     with pytest.raises(StorageFull, match="no room"):
-        ledger.add_trials([trial(candidate=1, answers=[answer(f"{i:3}", "x" * 900) for i in range(400)])])
+        ledger.add_trials(
+            [trial(candidate=1, answers=[answer(f"{i:3}", "x" * 900) for i in range(400)])]
+        )
     assert ledger.done(HERE) == {("c0", 0, 0)}
     ledger._db.fetch("PRAGMA max_page_count = 100000")
     ledger.add_trials([trial(candidate=1, answers=[answer()])])
@@ -274,4 +306,8 @@ def test_steps_and_timings_come_sorted_too(ledger):
     for name in ("b", "a", "c"):
         ledger.finish_step(name, {})
         ledger.add_timings([TimingRow(place=HERE, part=name, seconds=1.0, count=1)])
-    assert [row.name for row in ledger.steps()] == [row.part for row in ledger.timings()] == ["a", "b", "c"]
+    assert (
+        [row.name for row in ledger.steps()]
+        == [row.part for row in ledger.timings()]
+        == ["a", "b", "c"]
+    )

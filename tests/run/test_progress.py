@@ -2,7 +2,15 @@ import io
 
 import pytest
 
-from selfedit.run.progress import SILENT, Pace, PlainProgress, RichProgress, duration, printable, progress_to
+from selfedit.run.progress import (
+    SILENT,
+    Pace,
+    PlainProgress,
+    RichProgress,
+    duration,
+    printable,
+    progress_to,
+)
 
 
 class Clock:
@@ -44,7 +52,9 @@ def test_a_log_gets_a_start_bounded_lines_and_an_end():
             task.advance(note="c7")
     lines = stream.getvalue().splitlines()
     assert lines[0] == "adapting: 60/120 self-edits (50%), going on"
-    assert lines[1] == "adapting: 63/120 self-edits (52%), 6.0 self-edits/min, 9 min 30 s left, c7".replace(
+    assert lines[
+        1
+    ] == "adapting: 63/120 self-edits (52%), 6.0 self-edits/min, 9 min 30 s left, c7".replace(
         "ad", "  ad", 1
     )
     assert lines[-1] == "adapting: done, 120/120 self-edits (100%) in 10 min 00 s"
@@ -73,7 +83,11 @@ def test_a_tenth_is_told_before_the_half_minute():
 
 def test_nested_tasks_are_indented_and_a_stop_is_called_one():
     sink, _, stream = plain()
-    with pytest.raises(KeyError), sink.task("round", total=2), sink.task("adapting", total=3) as task:
+    with (
+        pytest.raises(KeyError),
+        sink.task("round", total=2),
+        sink.task("adapting", total=3) as task,
+    ):
         task.advance()
         raise KeyError
     assert [line.split(" in ")[0] for line in stream.getvalue().splitlines()] == [
@@ -113,7 +127,9 @@ def test_bars_show_counts_and_leave_the_terminal_as_it_was(monkeypatch):
             outer.advance()
     shown = terminal.getvalue()
     assert "  adapting" in shown and "2/2" in shown
-    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor is hidden once and shown again
+    assert (
+        shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
+    )  # the cursor is hidden once and shown again
     assert "\x1b[31m 7" not in shown
 
 

@@ -26,7 +26,11 @@ def test_a_new_run_and_its_resumption(tmp_path):
         run.ledger.finish_step("one", {"a": 1})
     assert (path / "config.toml").read_text() == "seed = 0\n\n[inner]\nlr = 0.001\n"
     with open_run(str(path)) as run:
-        assert run.resumed and run.ledger.step("one") == {"a": 1} and run.settings == {"seed": 0, "inner": {"lr": 1e-3}}
+        assert (
+            run.resumed
+            and run.ledger.step("one") == {"a": 1}
+            and run.settings == {"seed": 0, "inner": {"lr": 1e-3}}
+        )
         assert run.policy(3) == path / "policy" / "round-3"
     with RunFolder.read(path) as run:
         assert run.kind == "rl" and run.settings["seed"] == 0
@@ -47,12 +51,22 @@ def test_what_is_not_a_runs_folder_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis" / "chapter.md").write_text("x")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "run.json").write_text('["another program"]')
-    for name, match in [("file", "is a file"), ("thesis", "holds chapter.md"), ("other", "not a run's folder")]:
+    for name, match in [
+        ("file", "is a file"),
+        ("thesis", "holds chapter.md"),
+        ("other", "not a run's folder"),
+    ]:
         with pytest.raises(RunFolderError, match=match):
             open_run(tmp_path / name)
         with pytest.raises((RunFolderError, OSError)):
             RunFolder.read(tmp_path / name)
-    assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["chapter.md", "file", "other", "run.json", "thesis"]
+    assert sorted(entry.name for entry in tmp_path.rglob("*")) == [
+        "chapter.md",
+        "file",
+        "other",
+        "run.json",
+        "thesis",
+    ]
     with pytest.raises(RunFolderError, match="cannot be made"):
         open_run(tmp_path / "file" / "below")
     with pytest.raises(RunFolderError, match="not a run's folder"):
@@ -95,14 +109,18 @@ def test_a_folder_is_open_once_even_in_one_process_and_can_be_read_meanwhile(tmp
         pass
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="forking beside threads warns from Python 3.12 on")
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="forking beside threads warns from Python 3.12 on"
+)
 def test_a_forked_child_does_not_keep_the_folder(tmp_path):
     run = open_run(tmp_path / "run")
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
     child.start()
     try:
         with pytest.raises(RunFolderError):
-            open_run(tmp_path / "run")  # the child's end of the lock did not take the parent's with it
+            open_run(
+                tmp_path / "run"
+            )  # the child's end of the lock did not take the parent's with it
         run.close()
         deadline = time.monotonic() + 5
         while True:  # the child needs a moment to let go
@@ -145,8 +163,12 @@ def test_metrics_survive_a_torn_line(tmp_path):
 def test_results_are_the_same_bytes_for_the_same_numbers(tmp_path):
     with open_run(tmp_path / "run") as run:
         assert run.results() is None
-        first = run.write_results({"b": 0.1 + 0.2, "a": [1, float("nan")], "t": "é\ud800"}).read_bytes()
-        again = run.write_results({"t": "é\ud800", "a": (1, float("inf")), "b": 0.30000000000000004}).read_bytes()
+        first = run.write_results(
+            {"b": 0.1 + 0.2, "a": [1, float("nan")], "t": "é\ud800"}
+        ).read_bytes()
+        again = run.write_results(
+            {"t": "é\ud800", "a": (1, float("inf")), "b": 0.30000000000000004}
+        ).read_bytes()
         assert first == again and first.endswith(b"}\n")
         assert run.results() == {"a": [1, None], "b": 0.30000000000000004, "t": "é\ud800"}
 
@@ -156,7 +178,9 @@ def test_the_environment_is_recorded_once_and_changes_are_noted(tmp_path):
     with open_run(tmp_path / "run") as run:
         assert run.record_environment(first) == []
         assert run.record_environment(first) == []
-        assert run.record_environment({"packages": {"torch": "2.14.0"}}) == ['packages.torch: "2.13.0" → "2.14.0"']
+        assert run.record_environment({"packages": {"torch": "2.14.0"}}) == [
+            'packages.torch: "2.13.0" → "2.14.0"'
+        ]
         assert run.record_environment({"packages": {"torch": "2.14.0"}}) == []
     stored = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert stored == {**first, "resumed_in": [{"packages": {"torch": "2.14.0"}}]}

@@ -8,14 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfedit.errors import RunFolderError, SettingsChanged, UsageError
-from selfedit.run.settings import REDACTED, UNSET, changes, check_unchanged, frozen, read_settings, write_settings
+from selfedit.run.settings import (
+    REDACTED,
+    UNSET,
+    changes,
+    check_unchanged,
+    frozen,
+    read_settings,
+    write_settings,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = st.booleans() | st.integers() | st.floats() | TEXT
 NAMES = TEXT.filter(lambda name: "token" not in name.lower())
 VALUES = st.recursive(
     SCALARS | st.lists(SCALARS, max_size=3),
-    lambda inner: st.dictionaries(NAMES, inner | st.none(), max_size=4) | st.lists(inner, max_size=3),
+    lambda inner: (
+        st.dictionaries(NAMES, inner | st.none(), max_size=4) | st.lists(inner, max_size=3)
+    ),
     max_leaves=12,
 )
 SETTINGS = st.dictionaries(NAMES, VALUES | st.none(), max_size=5)
@@ -33,7 +43,11 @@ def test_settings_survive_the_file_and_equal_themselves(settings):
     assert changes(plain, frozen(settings)) == []
 
 
-@given(SETTINGS, st.lists(st.sampled_from(["inner", "optim", "a.b", "ü"]), min_size=1, max_size=3), st.integers())
+@given(
+    SETTINGS,
+    st.lists(st.sampled_from(["inner", "optim", "a.b", "ü"]), min_size=1, max_size=3),
+    st.integers(),
+)
 def test_one_changed_value_is_the_one_that_is_named(settings, path, number):
     def with_value(value):
         table = {**settings}
@@ -54,16 +68,28 @@ def test_what_counts_as_a_change():
     def same(old, new):
         return not changes(frozen({"a": old}), frozen({"a": new}))
 
-    assert same(1, 1.0) and same(float("nan"), float("nan")) and same((1, 2), [1, 2]) and same(Rule.BEST, "best")
+    assert (
+        same(1, 1.0)
+        and same(float("nan"), float("nan"))
+        and same((1, 2), [1, 2])
+        and same(Rule.BEST, "best")
+    )
     assert same({"x": None}, {}) and same({}, None) and same([{"x": 1}], [{"x": 1, "y": None}])
-    assert not same(1, True) and not same("1", 1) and not same([1, 2], [2, 1]) and not same([1], [1, 1])
+    assert (
+        not same(1, True)
+        and not same("1", 1)
+        and not same([1, 2], [2, 1])
+        and not same([1], [1, 1])
+    )
     assert not same([{"x": 1}], [{"x": 2}]) and not same({"x": 1}, 1) and not same([], None)
     assert frozen({"x": Path("data/a.json")}) == {"x": "data/a.json"}
 
 
 def test_the_message_names_every_key_with_both_values_and_the_remedy():
     old = frozen({"inner": {"optim": {"lr": 1e-3}, "rank": 8}, "seed": 0})
-    new = frozen({"inner": {"optim": {"lr": 5e-4}, "rank": 8, "racing": True}, "seed": 1, "rule": "best"})
+    new = frozen(
+        {"inner": {"optim": {"lr": 5e-4}, "rank": 8, "racing": True}, "seed": 1, "rule": "best"}
+    )
     with pytest.raises(SettingsChanged) as caught:
         check_unchanged(old, new, Path("runs/one/config.toml"))
     assert str(caught.value).splitlines() == [
@@ -73,16 +99,34 @@ def test_the_message_names_every_key_with_both_values_and_the_remedy():
         '    rule: (not set) → "best"',
         "    seed: 0 → 1",
         "  where: runs/one/config.toml",
-        "  to fix: put the old values back to go on with this run, or give a new folder to start another",
+        (
+            "  to fix: put the old values back to go on with this run, or give a new folder to"
+            " start another"
+        ),
     ]
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(
-    "name", ["api_key", "apiKey", "openai-api-key", "token", "hf_token", "accessToken", "password", "judge_secret"]
+    "name",
+    [
+        "api_key",
+        "apiKey",
+        "openai-api-key",
+        "token",
+        "hf_token",
+        "accessToken",
+        "password",
+        "judge_secret",
+    ],
 )
 def test_secrets_are_not_written(tmp_path, name):
-    written = frozen({"judge": {name: "hunter2", "more": [{name: ("hunter2",)}]}, name: {"user": "hunter2", "pin": 77}})
+    written = frozen(
+        {
+            "judge": {name: "hunter2", "more": [{name: ("hunter2",)}]},
+            name: {"user": "hunter2", "pin": 77},
+        }
+    )
     write_settings(tmp_path / "config.toml", written)
     text = (tmp_path / "config.toml").read_text()
     assert "hunter2" not in text and "77" not in text and REDACTED in text
@@ -90,16 +134,26 @@ def test_secrets_are_not_written(tmp_path, name):
 
 
 def test_what_only_sounds_like_a_secret_is_written():
-    settings = {"max_new_tokens": 64, "eos_token": "</s>", "api_key_env": "KEY", "tokenizer": "t", "tokens": 1}
+    settings = {
+        "max_new_tokens": 64,
+        "eos_token": "</s>",
+        "api_key_env": "KEY",
+        "tokenizer": "t",
+        "tokens": 1,
+    }
     assert frozen(settings) == settings
 
 
 def test_a_login_in_an_address_is_not_written():
-    assert frozen({"url": "https://me:hunter2@host:8000/v1"}) == {"url": f"https://{REDACTED}@host:8000/v1"}
+    assert frozen({"url": "https://me:hunter2@host:8000/v1"}) == {
+        "url": f"https://{REDACTED}@host:8000/v1"
+    }
     assert frozen({"url": "https://host/v1?at=a@b"}) == {"url": "https://host/v1?at=a@b"}
 
 
-@pytest.mark.parametrize("value", [object(), {1: 2}, [None], b"x", "\ud800", {"deep": [{"er": {1}}]}])
+@pytest.mark.parametrize(
+    "value", [object(), {1: 2}, [None], b"x", "\ud800", {"deep": [{"er": {1}}]}]
+)
 def test_what_has_no_place_in_toml_is_refused_by_name(value):
     with pytest.raises(UsageError, match="inner"):
         frozen({"inner": value})

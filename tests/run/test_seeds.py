@@ -25,7 +25,9 @@ def test_known_answers(arguments, seed):
 
 
 def test_is_the_first_63_bits_of_the_documented_hash():
-    digest = hashlib.sha256(b"selfedit/seed/1" + b"i2:42" + b"s5:inner" + b"i2:-1" + b"s2:\xc3\xa9").digest()
+    digest = hashlib.sha256(
+        b"selfedit/seed/1" + b"i2:42" + b"s5:inner" + b"i2:-1" + b"s2:\xc3\xa9"
+    ).digest()
     assert derive(42, "inner", -1, "é") == int.from_bytes(digest[:8], "big") // 2
 
 
@@ -40,13 +42,17 @@ def test_boundaries_types_and_order_count():
 
 
 def test_no_collisions_over_a_large_run():
-    places = itertools.product(("sample", "inner", "order"), range(2), range(50), range(5), range(3), range(4))
+    places = itertools.product(
+        ("sample", "inner", "order"), range(2), range(50), range(5), range(3), range(4)
+    )
     seeds = {derive(7, purpose, *place) for purpose, *place in places}
     assert len(seeds) == 3 * 2 * 50 * 5 * 3 * 4
 
 
 def test_seeds_of_neighbouring_runs_are_unrelated():
-    bits = [bin(derive(run, "inner", 0) ^ derive(run + 1, "inner", 0)).count("1") for run in range(500)]
+    bits = [
+        bin(derive(run, "inner", 0) ^ derive(run + 1, "inner", 0)).count("1") for run in range(500)
+    ]
     assert 30 < sum(bits) / len(bits) < 33  # 31.5 of 63 bits differ on average
 
 

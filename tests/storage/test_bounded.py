@@ -1,4 +1,6 @@
-"""Bounded readers: a value or one error of ours, whatever the bytes, in time that grows with the file."""
+"""Bounded readers: a value or one error of ours, whatever the bytes, in time that grows with the
+file.
+"""
 
 import gzip
 import json
@@ -135,7 +137,14 @@ def packed(data: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"no gzip", packed(b"[1]")[:-6], packed(b"[1]") + b"more", packed(b"x" * 900)[:20], packed(b"[1]")[:10]],
+    [
+        b"",
+        b"no gzip",
+        packed(b"[1]")[:-6],
+        packed(b"[1]") + b"more",
+        packed(b"x" * 900)[:20],
+        packed(b"[1]")[:10],
+    ],
 )
 def test_a_damaged_gzip_file(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.json.gz"
@@ -167,7 +176,9 @@ class Entry(BaseModel):
 
 
 def test_types_are_checked_and_the_first_wrong_ones_named() -> None:
-    assert READER.shape([{"name": "a", "size": 2}], list[Entry], "here") == [Entry(name="a", size=2)]
+    assert READER.shape([{"name": "a", "size": 2}], list[Entry], "here") == [
+        Entry(name="a", size=2)
+    ]
     with pytest.raises(ModelFileError, match=r"0\.size.*integer") as caught:
         READER.shape([{"name": "a", "size": "x"}, 3], list[Entry], "here")
     assert caught.value.where == "here" and "1: " in caught.value.what
@@ -175,7 +186,10 @@ def test_types_are_checked_and_the_first_wrong_ones_named() -> None:
 
 def test_lines_are_numbered_and_blank_ones_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
-    assert list(READER.json_lines("1\n\n[2]\n", path)) == [(f"{path}, line 1", 1), (f"{path}, line 3", [2])]
+    assert list(READER.json_lines("1\n\n[2]\n", path)) == [
+        (f"{path}, line 1", 1),
+        (f"{path}, line 3", [2]),
+    ]
     with pytest.raises(ModelFileError) as caught:
         list(READER.json_lines("1\n[2,\n", path))
     assert caught.value.where == f"{path}, line 2, column 4"

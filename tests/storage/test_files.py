@@ -13,10 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfedit.errors import StorageFull
-from selfedit.storage.files import canonical_json, fingerprint, folder_atomic, hash_file, hash_folder, write_atomic
+from selfedit.storage.files import (
+    canonical_json,
+    fingerprint,
+    folder_atomic,
+    hash_file,
+    hash_folder,
+    write_atomic,
+)
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=15,
 )
@@ -88,7 +99,10 @@ def test_a_folder_is_old_or_new(tmp_path):
 def test_hashes_see_names_and_contents(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").write_bytes(b"1")
-    assert hash_file(tmp_path / "a" / "x") == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    assert (
+        hash_file(tmp_path / "a" / "x")
+        == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    )
     before = hash_folder(tmp_path)
     assert hash_folder(tmp_path / "a") != before
     (tmp_path / "a" / "x").write_bytes(b"2")

@@ -1,4 +1,6 @@
-"""Text from outside is shown as text: no place's own markup survives, and no two names share a file."""
+"""Text from outside is shown as text: no place's own markup survives, and no two names share a
+file.
+"""
 
 import re
 from html.parser import HTMLParser
@@ -9,7 +11,15 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from selfedit.storage.neutral import file_name, in_csv, in_html, in_line, in_lines, in_markdown, in_picture
+from selfedit.storage.neutral import (
+    file_name,
+    in_csv,
+    in_html,
+    in_line,
+    in_lines,
+    in_markdown,
+    in_picture,
+)
 
 anything = st.text() | st.text(alphabet="[]()!<>`*_~|\\&#:-+=>. \n\t\x1b\u202eajx1;/\"'$")
 

@@ -83,7 +83,10 @@ def test_sizes(source: Path) -> None:
 
 def test_a_passed_limit_is_an_error_that_names_it(source: Path, capsys, monkeypatch) -> None:
     strict = replace(house.RULES["any"], limit=0.0)
-    loose = {name: replace(rule, limit=0 if rule.at_least else 1000) for name, rule in house.RULES.items()}
+    loose = {
+        name: replace(rule, limit=0 if rule.at_least else 1000)
+        for name, rule in house.RULES.items()
+    }
     monkeypatch.setattr(house, "RULES", loose)
     assert house.main([str(source)]) == 0 and "within every limit" in capsys.readouterr().out
     monkeypatch.setattr(house, "RULES", loose | {"any": strict})
@@ -104,4 +107,6 @@ def test_limits_lie_on_their_way_to_the_target() -> None:
 
 def test_places_are_printed(source: Path) -> None:
     command = [sys.executable, str(TOOLS / "house.py"), str(source), "--where", "long-lines"]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "carts.py:6\n"
+    assert (
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout == "carts.py:6\n"
+    )

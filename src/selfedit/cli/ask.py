@@ -22,13 +22,15 @@ def ask(
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """Put questions to a model and print its answers, greedy, nothing of any document in the prompt.
+    """Put questions to a model and print its answers, greedy, nothing of any document in the
+    prompt.
 
     Args:
         model: a short name, a folder, or a hub id.
         questions: one or more.
-        adapter: the folder of an adapter, from `selfedit adapt` or peft; or of a library (`selfedit adapt --library`),
-            where each question goes to the document whose words it shares, or to the plain model.
+        adapter: the folder of an adapter, from `selfedit adapt` or peft; or of a library (`selfedit
+            adapt --library`), where each question goes to the document whose words it shares, or to
+            the plain model.
         title: the topic, as the passages were titled in training.
         max_new_tokens: at most this many tokens an answer.
         json: print questions and answers as JSON.
@@ -55,13 +57,20 @@ def ask(
         elif adapter is not None:
             under = [Adapter.load(adapter)] * len(questions)
         lm = load(model)
-        texts = [question_prompt(title, q, lm.has_chat) if title else _bare(q, lm.has_chat) for q in questions]
+        texts = [
+            question_prompt(title, q, lm.has_chat) if title else _bare(q, lm.has_chat)
+            for q in questions
+        ]
         prompts = [chat_prompt(lm, text, "" if lm.has_chat else None) for text in texts]
         answers = generate(lm, prompts, under, max_new_tokens=max_new_tokens)
     if json:
-        replies = [{"question": q, "answer": a.text} for q, a in zip(questions, answers, strict=True)]
+        replies = [
+            {"question": q, "answer": a.text} for q, a in zip(questions, answers, strict=True)
+        ]
         if documents is not None:
-            replies = [{**each, "document": name} for each, name in zip(replies, documents, strict=True)]
+            replies = [
+                {**each, "document": name} for each, name in zip(replies, documents, strict=True)
+            ]
         print_json(replies)
         return
     for question, answer in zip(questions, answers, strict=True):

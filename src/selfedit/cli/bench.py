@@ -39,19 +39,23 @@ def inner(
     quiet: _Quiet = False,
     **overrides: Any,
 ) -> None:
-    """Cost of a self-edit's inner loop: the published recipe, a careful PEFT loop, and K adapters together.
+    """Cost of a self-edit's inner loop: the published recipe, a careful PEFT loop, and K adapters
+    together.
 
-    Every cell is stored as it is measured; the same command again goes on with the next. A folder that holds all of
+    Every cell is stored as it is measured; the same command again goes on with the next. A folder
+    that holds all of
     them is not measured again: give another.
 
     Args:
         model: a short name, a folder, or a hub id.
-        self_edits: a file of self-edits; without it they are made of the corpus's sentences and facts.
+        self_edits: a file of self-edits; without it they are made of the corpus's sentences and
+            facts.
         passages: their passages with questions, where that file has none.
         out: where it is stored; runs/bench-inner, or runs/bench-inner-quick.
         short: a small set of cells, under five minutes on two idle cores.
         k: adapters trained in one pass, e.g. 1,8,16.
-        workers: processes of one thread each that are measured beside one process with all threads; 1 leaves them out.
+        workers: processes of one thread each that are measured beside one process with all threads;
+            1 leaves them out.
         loops: inner loops that each contestant runs.
         timed_epochs: epochs that are run; the costs are scaled to inner.optim.epochs.
         steps: timed steps of the published recipe.
@@ -79,7 +83,13 @@ def inner(
 
         have_model(model, quiet=quiet)
         results = bench_inner(
-            folder, settings, size, self_edits=self_edits, passages=passages, progress=progress, interrupt=interrupt
+            folder,
+            settings,
+            size,
+            self_edits=self_edits,
+            passages=passages,
+            progress=progress,
+            interrupt=interrupt,
         )
     from selfedit.report.bench import draw_inner
 
@@ -108,13 +118,15 @@ def generate(
     quiet: _Quiet = False,
     **overrides: Any,
 ) -> None:
-    """Cost of answering: transformers' generate one adapter at a time, many adapters together, a server.
+    """Cost of answering: transformers' generate one adapter at a time, many adapters together, a
+    server.
 
     Args:
         model: a short name, a folder, or a hub id.
         self_edits: a file of self-edits, which names the passages; without it the corpus's.
         passages: the passages with questions, where that file has none.
-        vllm: address of a server with OpenAI's API that serves the same model, such as http://localhost:8000.
+        vllm: address of a server with OpenAI's API that serves the same model, such as
+            http://localhost:8000.
         out: where it is stored; runs/bench-generate, or runs/bench-generate-quick.
         short: a small set of cells, under five minutes on two idle cores.
         adapters: adapters that answer together, e.g. 1,16.
@@ -168,7 +180,8 @@ def profile(
     quiet: _Quiet = False,
     **overrides: Any,
 ) -> None:
-    """Where the time of adapting and answering goes: the kinds of operations, and how fast the products run.
+    """Where the time of adapting and answering goes: the kinds of operations, and how fast the
+    products run.
 
     Args:
         model: a short name, a folder, or a hub id.
@@ -205,7 +218,8 @@ def gpu(
     quick: bool = False,
     json: bool = False,
 ) -> None:
-    """Inner loops and answering on a GPU, on random weights of a real model's shape: a quarter of an hour at the most.
+    """Inner loops and answering on a GPU, on random weights of a real model's shape: a quarter of
+    an hour at the most.
 
     Args:
         random: qwen2.5-7b, llama-3.2-1b, smollm2-135m, or a config.json.
@@ -217,7 +231,9 @@ def gpu(
     need_benchmarks()
     from benchmarks.gpu import bench_gpu
 
-    results = bench_gpu(random, out, device=device, quick=quick, seen=lambda row: None if json else say(row))
+    results = bench_gpu(
+        random, out, device=device, quick=quick, seen=lambda row: None if json else say(row)
+    )
     _show(results, json=json)
 
 
@@ -234,7 +250,8 @@ def arithmetic(
     bandwidth: float = 3350.0,
     json: bool = False,
 ) -> None:
-    """Operations and bytes of one training step of K adapters, from the model's shape; nothing is measured.
+    """Operations and bytes of one training step of K adapters, from the model's shape; nothing is
+    measured.
 
     Args:
         model: qwen2.5-7b, llama-3.2-1b or smollm2-135m.
@@ -250,7 +267,13 @@ def arithmetic(
     from benchmarks.arithmetic import arithmetic as table
 
     results = table(
-        model, ks=_numbers(k or ""), tokens=tokens, rank=rank, width=width, tflops=tflops, bandwidth=bandwidth
+        model,
+        ks=_numbers(k or ""),
+        tokens=tokens,
+        rank=rank,
+        width=width,
+        tflops=tflops,
+        bandwidth=bandwidth,
     )
     _show(results, json=json)
 
@@ -266,7 +289,8 @@ def racing(
     seed: int = 0,
     json: bool = False,
 ) -> None:
-    """Does racing (rl.racing) keep the self-edits that all repeats for all would, and what does it save?
+    """Does racing (rl.racing) keep the self-edits that all repeats for all would, and what does it
+    save?
 
     Args:
         runs: folders of runs with at least one scored round.
@@ -285,7 +309,11 @@ def racing(
 
 @bench.command
 def page(
-    page: Path, results: Annotated[list[Path], Parameter(consume_multiple=True)], /, *, json: bool = False
+    page: Path,
+    results: Annotated[list[Path], Parameter(consume_multiple=True)],
+    /,
+    *,
+    json: bool = False,
 ) -> None:
     """Write benchmarks' results into the places of a Markdown page that are marked for them.
 

@@ -18,7 +18,10 @@ def need_benchmarks() -> None:
     checkout = Path(selfedit.__file__).resolve().parents[2]
     if not (checkout / "benchmarks" / "child.py").is_file():
         fix = "install selfedit from a checkout of its source, with pip install -e '.[bench]'"
-        what = "the benchmarks come with the source checkout, and this selfedit is an installed package"
+        what = (
+            "the benchmarks come with the source checkout, and this selfedit is an installed"
+            " package"
+        )
         raise Unavailable(what, where=Path(selfedit.__file__).parent, fix=fix)
     if str(checkout) not in sys.path:
         sys.path.insert(0, str(checkout))

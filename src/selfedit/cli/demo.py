@@ -20,7 +20,8 @@ def demo(
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """A small model reads invented passages, writes its own training data, and learns which of it helps.
+    """A small model reads invented passages, writes its own training data, and learns which of it
+    helps.
 
     Args:
         minutes: the time to plan for on two cores; it scales passages, self-edits and repeats.
@@ -38,8 +39,9 @@ def demo(
     size = plan(minutes)
     settings = demo_settings(size, seed=seed, model=model)
     say(
-        f"{size.rounds} round(s) of {size.contexts} passages × {size.candidates} self-edits × {size.repeats} inner "
-        f"loops, then {size.heldout} held-out passages; about {size.seconds / 60:.0f} minutes on two cores"
+        f"{size.rounds} round(s) of {size.contexts} passages × {size.candidates} self-edits ×"
+        f" {size.repeats} inner loops, then {size.heldout} held-out passages; about"
+        f" {size.seconds / 60:.0f} minutes on two cores"
     )
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
@@ -77,8 +79,9 @@ def _print_edits(folder: Path) -> None:
 def _next(folder: Path, minutes: float, results: dict[str, Any]) -> str:
     few = max((row["n"] for row in results["rows"]), default=0)
     return (
-        f"\nWith n = {few} passages these differences are rough: look at their standard errors. What to try next:\n"
-        f"  selfedit report {folder}                       a page with everything above\n"
-        f"  selfedit demo --minutes {3 * minutes:g} -o runs/longer     more passages, self-edits and repeats\n"
-        f"  selfedit adapt smollm2-135m YOUR.md -o yours/       your own document into an adapter"
+        f"\nWith n = {few} passages these differences are rough: look at their standard errors."
+        f" What to try next:\n  selfedit report {folder}                       a page with"
+        f" everything above\n  selfedit demo --minutes {3 * minutes:g} -o runs/longer     more"
+        " passages, self-edits and repeats\n  selfedit adapt smollm2-135m YOUR.md -o yours/      "
+        " your own document into an adapter"
     )

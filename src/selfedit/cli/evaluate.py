@@ -1,4 +1,6 @@
-"""``selfedit evaluate``: the table of one run or of several, or a model's accuracy on questions from a file."""
+"""``selfedit evaluate``: the table of one run or of several, or a model's accuracy on questions
+from a file.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,16 @@ def evaluate(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Print the table of a run, or of several seeds as one, without a model; or ask a model the questions of a file.
+    """Print the table of a run, or of several seeds as one, without a model; or ask a model the
+    questions of a file.
 
     Args:
         run_or_model: a run's folder, or a model: a short name, a folder, a hub id.
         more: further runs with the same held-out passages: one table of all.
         data: a JSON file with passages and questions, or corpus:heldout; needed for a model.
         adapter: the folder of an adapter for the model.
-        grader: concise, contains, exact, f1, calibrated or judge; a run's stored answers are graded again, the run is
-            left as it is.
+        grader: concise, contains, exact, f1, calibrated or judge; a run's stored answers are graded
+            again, the run is left as it is.
         json: print JSON.
         quiet: no progress.
     """
@@ -44,10 +47,14 @@ def evaluate(
         return
     if more:
         what = f"only runs can be put together, and {run_or_model} is none"
-        raise UsageError(what, where="evaluate", fix="give folders that `selfedit train` or `selfedit demo` made")
+        raise UsageError(
+            what, where="evaluate", fix="give folders that `selfedit train` or `selfedit demo` made"
+        )
     if data is None:
         fix = "name questions with --data FILE, or give a run's folder"
-        raise UsageError("this is not a run's folder, and a model needs questions", where=run_or_model, fix=fix)
+        raise UsageError(
+            "this is not a run's folder, and a model needs questions", where=run_or_model, fix=fix
+        )
     _model(run_or_model, data, adapter, grader, judge, json, quiet)
 
 
@@ -84,7 +91,13 @@ def _table(folder: Path, grader: str | None, judge: dict[str, Any]) -> dict[str,
 
 
 def _model(
-    name: str, data: str, adapter: Path | None, grader: str | None, overrides: dict[str, Any], json: bool, quiet: bool
+    name: str,
+    data: str,
+    adapter: Path | None,
+    grader: str | None,
+    overrides: dict[str, Any],
+    json: bool,
+    quiet: bool,
 ) -> None:
     from selfedit.config import read_settings
     from selfedit.grading.grader import get_grader
@@ -106,7 +119,9 @@ def _model(
 
         learned = None if adapter is None else Adapter.load(adapter)
         task = KnowledgeTask(load(name), settings)
-        answers = ask_questions(task, contexts, judge, learned, progress=progress, interrupt=interrupt)
+        answers = ask_questions(
+            task, contexts, judge, learned, progress=progress, interrupt=interrupt
+        )
     accuracy = mean_se(accuracies(answers).values())
     result: dict[str, Any] = {
         "model": name,

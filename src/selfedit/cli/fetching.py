@@ -18,7 +18,8 @@ def have_model(name: str, *, quiet: bool = False, force: bool = False) -> Path:
     """The model's folder, fetched first where it is not on this machine.
 
     Raises:
-        UsageError, ModelUnavailable, ModelFileError, StorageFull: see `selfedit.models.names.model_path`.
+        UsageError, ModelUnavailable, ModelFileError, StorageFull: see
+        `selfedit.models.names.model_path`.
     """
     if not force:
         try:
@@ -45,9 +46,21 @@ def fetch_bar(name: str, *, quiet: bool = False) -> Iterator[OnBytes | None]:
 @contextmanager
 def _bar(name: str) -> Iterator[OnBytes]:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(f"fetching {name}", total=None)
 

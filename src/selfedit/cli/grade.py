@@ -12,17 +12,27 @@ from selfedit.cli.setting_options import overrides_from, with_settings
 
 @with_settings("judge")
 def grade(
-    file: Path, /, *, grader: str = "calibrated", folds: int | None = None, json: bool = False, **overrides: Any
+    file: Path,
+    /,
+    *,
+    grader: str = "calibrated",
+    folds: int | None = None,
+    json: bool = False,
+    **overrides: Any,
 ) -> None:
-    """Grade a file of labelled replies: agreement, Cohen's kappa, bias (rate of yes minus the labels'), with errors.
+    """Grade a file of labelled replies: agreement, Cohen's kappa, bias (rate of yes minus the
+    labels'), with errors.
 
-    The fitted grader is held to questions it has not seen: those it was fitted on are left out, or, where there are no
-    others, graders are fitted on the file itself in folds that share no question. Standard errors are over questions.
+    The fitted grader is held to questions it has not seen: those it was fitted on are left out, or,
+    where there are no others, graders are fitted on the file itself in folds that share no
+    question. Standard errors are over questions.
 
     Args:
-        file: JSON lines or an array (.gz too): question, gold, prediction, and votes_yes with votes, or label.
+        file: JSON lines or an array (.gz too): question, gold, prediction, and votes_yes with
+            votes, or label.
         grader: calibrated, concise, contains, exact, f1 or judge.
-        folds: calibrated: fit on the file in so many folds; 0 takes the grader that comes with selfedit as it is.
+        folds: calibrated: fit on the file in so many folds; 0 takes the grader that comes with
+            selfedit as it is.
         json: print JSON.
     """
     from selfedit.config import read_settings
@@ -34,12 +44,19 @@ def grade(
     if json:
         print_json(results)
         return
-    row = [f"{grader} ({results['how']})", f"{percent(results['agreement'])} ± {percent(results['agreement_se'])}"]
+    row = [
+        f"{grader} ({results['how']})",
+        f"{percent(results['agreement'])} ± {percent(results['agreement_se'])}",
+    ]
     row += [_number(results["kappa"], results["kappa_se"])]
-    row += [f"{percent(results['bias'], signed=True)} ± {percent(results['bias_se'])}", str(results["n"])]
+    row += [
+        f"{percent(results['bias'], signed=True)} ± {percent(results['bias_se'])}",
+        str(results["n"]),
+    ]
     print_table(["grader", "agreement %", "kappa", "bias (points)", "n"], [row])
     counts = (
-        f"{results['false_yes']} false yes, {results['false_no']} false no, {results['no_verdict']} without a verdict"
+        f"{results['false_yes']} false yes, {results['false_no']} false no, {results['no_verdict']}"
+        " without a verdict"
     )
     say(f"errors over {results['groups']} groups of questions; {counts}")
     if "judge" in results:

@@ -19,7 +19,8 @@ def models(
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """List the models with short names, print a model's folder (fetching it first if need be), or fetch one.
+    """List the models with short names, print a model's folder (fetching it first if need be), or
+    fetch one.
 
     Args:
         action: list, path or fetch.
@@ -32,7 +33,10 @@ def models(
         _list(json)
         return
     if name is None:
-        raise UsageError(f"which model? `models {action}` needs a name", fix="`selfedit models` lists the short names")
+        raise UsageError(
+            f"which model? `models {action}` needs a name",
+            fix="`selfedit models` lists the short names",
+        )
     from selfedit.cli.fetching import have_model
 
     folder = have_model(name, quiet=quiet, force=force and action == "fetch")
@@ -49,5 +53,8 @@ def _list(json: bool) -> None:
     if json:
         print_json(infos)
         return
-    rows = [[m.alias, f"{m.size / 1e6:.0f}", "yes" if m.cached else "no", m.licence, m.source] for m in infos]
+    rows = [
+        [m.alias, f"{m.size / 1e6:.0f}", "yes" if m.cached else "no", m.licence, m.source]
+        for m in infos
+    ]
     print_table(["model", "MB", "here", "licence", "source"], rows)

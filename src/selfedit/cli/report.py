@@ -22,10 +22,12 @@ def report(
     block: str | None = None,
     json: bool = False,
 ) -> None:
-    """Write the pictures and a page of a run, finished or not, into its folder, and print their paths.
+    """Write the pictures and a page of a run, finished or not, into its folder, and print their
+    paths.
 
-    With ``--markdown`` print a finished run's tables instead, published numbers beside ours; with ``--into`` rewrite
-    them in a page. Several runs (seeds) with the same held-out passages give one table, as in `selfedit evaluate`.
+    With ``--markdown`` print a finished run's tables instead, published numbers beside ours; with
+    ``--into`` rewrite them in a page. Several runs (seeds) with the same held-out passages give one
+    table, as in `selfedit evaluate`.
 
     Args:
         run: the run's folder.
@@ -42,7 +44,9 @@ def report(
         from selfedit.errors import UsageError
 
         fix = "give one run, or ask for tables with --markdown or --into"
-        raise UsageError("pictures and a page are made of one run", where=", ".join(map(str, more)), fix=fix)
+        raise UsageError(
+            "pictures and a page are made of one run", where=", ".join(map(str, more)), fix=fix
+        )
     from selfedit.report.folder import write_report
 
     written = write_report(run)
@@ -74,5 +78,7 @@ def _results(run: Path) -> Results:
     with RunFolder.read(run) as opened:
         results = opened.results()
     if results is None:
-        raise RunFolderError("the run is not finished: it has no results yet", where=run, fix="let it go on first")
+        raise RunFolderError(
+            "the run is not finished: it has no results yet", where=run, fix="let it go on first"
+        )
     return Results.read(results)

@@ -1,9 +1,11 @@
-"""Every setting of a run as an option of a verb, made from the pydantic models: name, type, bounds, default.
+"""Every setting of a run as an option of a verb, made from the pydantic models: name, type, bounds,
+default.
 
-cyclopts makes dotted options of a pydantic model by itself (``settings: Annotated[Settings, Parameter(name="*")]``).
-It cannot take this module's place, tried with cyclopts 5.4: it would check the options alone, before the recipe they
-change is read; ``--heldout none`` would be a file named "none"; ``--edit.passage false`` and ``a,b`` would not be
-understood; bounds would not be in ``--help``; and a verb could not leave out a group of settings that it does not use.
+cyclopts makes dotted options of a pydantic model by itself (``settings: Annotated[Settings,
+Parameter(name="*")]``). It cannot take this module's place, tried with cyclopts 5.4: it would check
+the options alone, before the recipe they change is read; ``--heldout none`` would be a file named
+"none"; ``--edit.passage false`` and ``a,b`` would not be understood; bounds would not be in
+``--help``; and a verb could not leave out a group of settings that it does not use.
 """
 
 from __future__ import annotations
@@ -27,16 +29,20 @@ def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
 
     Args:
         parts: the top-level settings to take; none takes all.
-        but: settings that the verb sets itself, or groups it has no use for: dotted names, or names of groups.
+        but: settings that the verb sets itself, or groups it has no use for: dotted names, or names
+            of groups.
     """
 
     def decorate(verb: F) -> F:
         signature = inspect.signature(verb)
-        fixed = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        fixed = [
+            p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
         options = [
             _option(dotted, field)
             for dotted, field in leaves(Settings)
-            if not {dotted, dotted.partition(".")[0]} & set(but) and (not parts or dotted.partition(".")[0] in parts)
+            if not {dotted, dotted.partition(".")[0]} & set(but)
+            and (not parts or dotted.partition(".")[0] in parts)
         ]
         verb.__signature__ = signature.replace(parameters=[*fixed, *options])  # type: ignore[attr-defined]
         return verb
@@ -50,8 +56,11 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for dotted, leaf in leaves(kind, f"{prefix}{name}."):
-                # A group's own default (`optim: OptimSettings = OptimSettings(lr=3e-4)`) is what holds.
-                default = getattr(field.default, dotted.removeprefix(f"{prefix}{name}."), leaf.default)
+                # A group's own default (`optim: OptimSettings = OptimSettings(lr=3e-4)`) is what
+                # holds.
+                default = getattr(
+                    field.default, dotted.removeprefix(f"{prefix}{name}."), leaf.default
+                )
                 yield dotted, _with_default(leaf, default)
         else:
             yield f"{prefix}{name}", field
@@ -68,7 +77,9 @@ def _with_default(field: FieldInfo, default: Any) -> FieldInfo:
 def overrides_from(options: dict[str, str | None]) -> dict[str, Any]:
     """The options that were given, as dotted overrides for `read_settings`, which checks them."""
     kinds = dict(leaves(Settings))
-    values = {name.replace("__", "."): value for name, value in options.items() if value is not None}
+    values = {
+        name.replace("__", "."): value for name, value in options.items() if value is not None
+    }
     return {dotted: _value(text, kinds[dotted].annotation) for dotted, text in values.items()}
 
 
@@ -92,21 +103,32 @@ def _option(dotted: str, field: FieldInfo) -> inspect.Parameter:
             allow_leading_hyphen=True,
         ),
     ]
-    return inspect.Parameter(dotted.replace(".", "__"), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+    return inspect.Parameter(
+        dotted.replace(".", "__"), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind
+    )
 
 
 def describe(field: FieldInfo) -> str:
     """A setting in words: what it is, its bounds, its default."""
     bounds = [
-        f"{_SIGNS[type(mark).__name__]} {next(iter(vars(mark).values())):g}"
-        if hasattr(mark, "__dict__")
-        else f"{_SIGNS[type(mark).__name__]} {getattr(mark, type(mark).__name__.lower()):g}"
+        (
+            f"{_SIGNS[type(mark).__name__]} {next(iter(vars(mark).values())):g}"
+            if hasattr(mark, "__dict__")
+            else f"{_SIGNS[type(mark).__name__]} {getattr(mark, type(mark).__name__.lower()):g}"
+        )
         for mark in field.metadata
         if type(mark).__name__ in _SIGNS
     ]
     choices = _choices(field.annotation)
-    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    parts = [field.description or "", " | ".join(choices), " and ".join(bounds), f"default {default!s}"]
+    default = (
+        ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    )
+    parts = [
+        field.description or "",
+        " | ".join(choices),
+        " and ".join(bounds),
+        f"default {default!s}",
+    ]
     return "; ".join(part for part in parts if part)
 
 

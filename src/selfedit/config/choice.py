@@ -1,6 +1,8 @@
-"""What a setting names: one of ours, by the name of its file, or anybody's, as ``package.module:Name``.
+"""What a setting names: one of ours, by the name of its file, or anybody's, as
+``package.module:Name``.
 
-Code is imported only because a run's own settings name it: nothing that a model's folder holds is ever a name here.
+Code is imported only because a run's own settings name it: nothing that a model's folder holds is
+ever a name here.
 """
 
 from __future__ import annotations
@@ -56,14 +58,20 @@ class Choice:
             return getattr(import_module(module), attribute)
         except ImportError as error:
             fix = "install it, or put its folder into PYTHONPATH"
-            raise UsageError(f"{module} cannot be imported: {error}", where=self.setting, fix=fix) from error
+            raise UsageError(
+                f"{module} cannot be imported: {error}", where=self.setting, fix=fix
+            ) from error
         except AttributeError:
             fix = f"name what {module} defines"
-            raise UsageError(f"{module} has no {attribute!r}", where=self.setting, fix=fix) from None
+            raise UsageError(
+                f"{module} has no {attribute!r}", where=self.setting, fix=fix
+            ) from None
 
 
 def check_name(name: str) -> str:
-    """A setting's value that may stand for code: one of our names, or ``package.module:Name``; else ValueError."""
+    """A setting's value that may stand for code: one of our names, or ``package.module:Name``; else
+    ValueError.
+    """
     if not (_OURS.fullmatch(name) or _THEIRS.fullmatch(name)):
         raise ValueError(f"{name!r} is neither a name nor package.module:Name")
     return name

@@ -14,11 +14,18 @@ class ContinualSettings(Group):
     sequences: int = Field(default=6, ge=1)
     steps: int = Field(default=6, ge=1, description="passages a sequence")
     together: int = Field(default=6, ge=1, description="sequences that train and answer together")
-    probes: int = Field(default=4, ge=0, description="held-out passages, never edited, asked after every step")
-    compare: tuple[str, ...] = Field(
-        default=(), description="ways to compare: none, or remedies joined by +; empty: retention.remedies alone"
+    probes: int = Field(
+        default=4, ge=0, description="held-out passages, never edited, asked after every step"
     )
-    keep_adapters: bool = Field(default=False, description="keep every step's adapter after its sequences have ended")
+    compare: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "ways to compare: none, or remedies joined by +; empty: retention.remedies alone"
+        ),
+    )
+    keep_adapters: bool = Field(
+        default=False, description="keep every step's adapter after its sequences have ended"
+    )
 
     @field_validator("compare")
     @classmethod

@@ -1,4 +1,6 @@
-"""Settings of a chat endpoint that speaks OpenAI's protocol: a judge's, or that of a writer of self-edits."""
+"""Settings of a chat endpoint that speaks OpenAI's protocol: a judge's, or that of a writer of
+self-edits.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +14,45 @@ from selfedit.config.group import Group
 
 
 class EndpointSettings(Group):
-    """Where to ask, which model, how hard, and what it costs. Replies are kept under url and model, not the rest."""
+    """Where to ask, which model, how hard, and what it costs. Replies are kept under url and model,
+    not the rest.
+    """
 
-    url: str = Field(default="https://api.openai.com/v1", description="what comes before /chat/completions")
+    url: str = Field(
+        default="https://api.openai.com/v1", description="what comes before /chat/completions"
+    )
     model: str | None = Field(default=None, description="the model's name at the endpoint")
     key_env: str | None = Field(
-        default="OPENAI_API_KEY", description="environment variable that holds the key; none for a server without"
+        default="OPENAI_API_KEY",
+        description="environment variable that holds the key; none for a server without",
     )
     concurrency: int = Field(default=8, ge=1, le=256, description="requests under way at once")
-    attempts: int = Field(default=8, ge=1, le=100, description="times a request is sent before it is given up")
-    timeout: float = Field(default=120, gt=0, description="seconds without a byte after which a request is sent again")
+    attempts: int = Field(
+        default=8, ge=1, le=100, description="times a request is sent before it is given up"
+    )
+    timeout: float = Field(
+        default=120, gt=0, description="seconds without a byte after which a request is sent again"
+    )
     token_limit: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="what the endpoint calls the longest reply"
     )
     price_in: float | None = Field(default=None, ge=0, description="price of a million tokens read")
-    price_out: float | None = Field(default=None, ge=0, description="price of a million tokens written")
-    cache: str | None = Field(default=None, description="file that keeps the replies; absent: in selfedit's cache")
+    price_out: float | None = Field(
+        default=None, ge=0, description="price of a million tokens written"
+    )
+    cache: str | None = Field(
+        default=None, description="file that keeps the replies; absent: in selfedit's cache"
+    )
 
     @field_validator("key_env")
     @classmethod
     def _a_name(cls, name: str | None) -> str | None:
         """A key that is typed here would be written into the run's folder."""
         if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", name):
-            raise ValueError("this is no variable's name (capital letters, digits, _): the key goes into the variable")
+            raise ValueError(
+                "this is no variable's name (capital letters, digits, _): the key goes into the"
+                " variable"
+            )
         return name
 
     @field_validator("url")
@@ -45,5 +63,7 @@ class EndpointSettings(Group):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("the URL has to begin with http:// or https:// and a host")
         if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("the URL must hold no login and no query: the key goes into an environment variable")
+            raise ValueError(
+                "the URL must hold no login and no query: the key goes into an environment variable"
+            )
         return url.rstrip("/")

@@ -21,7 +21,10 @@ class LoraSettings(Group):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     layers: tuple[int, ...] | None = Field(
         default=None,
-        description="decoder layers with an adapter, from 0; all if left out; the lower ones are then computed once",
+        description=(
+            "decoder layers with an adapter, from 0; all if left out; the lower ones are then"
+            " computed once"
+        ),
     )
 
 
@@ -44,5 +47,7 @@ class InnerSettings(Group):
     optim: OptimSettings = OptimSettings()
     group: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
-        description="inner loops trained together, ≥ 1, or auto: from memory; a kill loses those in hand",
+        description=(
+            "inner loops trained together, ≥ 1, or auto: from memory; a kill loses those in hand"
+        ),
     )

@@ -1,4 +1,6 @@
-"""Settings of the knowledge task: how a self-edit is asked for and read, how questions are answered."""
+"""Settings of the knowledge task: how a self-edit is asked for and read, how questions are
+answered.
+"""
 
 from __future__ import annotations
 
@@ -43,16 +45,25 @@ class EditSettings(Group):
     format: Format = "implications"
     prompt: str | None = Field(
         default=None,
-        description="what asks for a self-edit, with {passage} and, if you like, {title} in it, or @FILE that holds "
-        "it; absent: the format's own. The format still says how what is written is read",
+        description=(
+            "what asks for a self-edit, with {passage} and, if you like, {title} in it, or @FILE"
+            " that holds it; absent: the format's own. The format still says how what is written is"
+            " read"
+        ),
     )
-    system: str | None = Field(default=None, description="system message of a chat model; absent: its template's own")
+    system: str | None = Field(
+        default=None, description="system message of a chat model; absent: its template's own"
+    )
     temperature: float = Field(default=1.0, ge=0, le=5)
     top_p: float = Field(default=0.95, gt=0, le=1)
     max_new_tokens: int = Field(default=256, ge=1)
     max_lines: int = Field(default=30, ge=1)
-    passage: bool = Field(default=True, description="train on the passage itself too, as the last sequence")
-    question_loss: bool = Field(default=True, description="question-answer pairs: loss on the question too")
+    passage: bool = Field(
+        default=True, description="train on the passage itself too, as the last sequence"
+    )
+    question_loss: bool = Field(
+        default=True, description="question-answer pairs: loss on the question too"
+    )
     pad_with_loss_to: int = Field(
         default=0, ge=0, description="the published padding quirk: EOS to this length, with loss"
     )
@@ -75,6 +86,8 @@ class EditSettings(Group):
 class AnswerSettings(Group):
     """How questions are asked and graded."""
 
-    system: str | None = Field(default="", description="system message of a chat model; absent: its template's own")
+    system: str | None = Field(
+        default="", description="system message of a chat model; absent: its template's own"
+    )
     max_new_tokens: int = Field(default=24, ge=1)
     grader: str = "concise"

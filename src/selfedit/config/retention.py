@@ -24,15 +24,25 @@ class KLSettings(Group):
     """Divergence from the model before the edit, as a loss beside the others."""
 
     weight: float = Field(default=1.0, gt=0)
-    prompts: int = Field(default=8, ge=0, description="replayed sequences that carry this loss alone; 0: new text only")
+    prompts: int = Field(
+        default=8,
+        ge=0,
+        description="replayed sequences that carry this loss alone; 0: new text only",
+    )
 
 
 class PseudorehearsalSettings(Group):
     """The model's own texts from before any edit, held to what it predicted then."""
 
-    texts: int = Field(default=96, ge=1, description="texts the unedited model writes; a third are conversations")
-    tokens: int = Field(default=48, ge=2, description="length of a text, a question or a reply at most")
-    share: float = Field(default=1.5, gt=0, le=8, description="texts mixed in for each new training sequence")
+    texts: int = Field(
+        default=96, ge=1, description="texts the unedited model writes; a third are conversations"
+    )
+    tokens: int = Field(
+        default=48, ge=2, description="length of a text, a question or a reply at most"
+    )
+    share: float = Field(
+        default=1.5, gt=0, le=8, description="texts mixed in for each new training sequence"
+    )
     weight: float = Field(default=3.0, gt=0, description="of KL(unedited model ‖ model) on them")
 
 
@@ -40,7 +50,10 @@ class DistilSettings(Group):
     """The model with the passage in its prompt teaches the model without it."""
 
     weight: float = Field(
-        default=1.0, gt=0, le=1, description="of the teacher; the next-token loss has the rest, 1 − weight"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="of the teacher; the next-token loss has the rest, 1 − weight",
     )
 
 
@@ -57,17 +70,26 @@ class LibrarySettings(Group):
     """Adapters kept apart, and which of them a question goes to."""
 
     route: Literal["words", "likelihood"] = "words"
-    title: bool = Field(default=True, description="the router sees the topic line that the model is shown too")
-    least: float = Field(
-        default=0.3, ge=0, le=1, description="words: share of the question's weight an adapter's text must have"
+    title: bool = Field(
+        default=True, description="the router sees the topic line that the model is shown too"
     )
-    margin: float = Field(default=0.1, ge=0, description="likelihood: gain over the base needed, nats a token")
+    least: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="words: share of the question's weight an adapter's text must have",
+    )
+    margin: float = Field(
+        default=0.1, ge=0, description="likelihood: gain over the base needed, nats a token"
+    )
 
 
 class RetentionSettings(Group):
     """What is done against forgetting: any of the remedies, together where that makes sense."""
 
-    remedies: tuple[str, ...] = Field(default=(), description="any of ours by name, or your own as package.module:Name")
+    remedies: tuple[str, ...] = Field(
+        default=(), description="any of ours by name, or your own as package.module:Name"
+    )
     replay: ReplaySettings = ReplaySettings()
     kl: KLSettings = KLSettings()
     pseudorehearsal: PseudorehearsalSettings = PseudorehearsalSettings()
@@ -85,7 +107,10 @@ class RetentionSettings(Group):
         if len(set(remedies)) < len(remedies):
             raise ValueError("a remedy is named twice")
         if "library" in remedies and (alone := sorted({"replay", "orthogonal"} & set(remedies))):
-            raise ValueError(f"a library keeps adapters apart, {alone[0]} is for merged ones: leave one of them out")
+            raise ValueError(
+                f"a library keeps adapters apart, {alone[0]} is for merged ones: leave one of"
+                " them out"
+            )
         return remedies
 
 

@@ -15,30 +15,43 @@ from selfedit.config.own import OwnQuestionSettings
 class RewardSettings(Group):
     """Which self-edits the policy learns from.
 
-    ``best-of-m`` keeps, for each context, the candidate with the highest mean accuracy (the published code);
-    ``improves`` keeps every candidate that beats the unadapted model by more than ``threshold`` (eq. 2 of the paper);
-    ``solved`` keeps every candidate whose accuracy is above ``threshold``, whatever the unadapted model does (the
-    paper's few-shot ARC: a task is solved or not).
+    ``best-of-m`` keeps, for each context, the candidate with the highest mean accuracy (the
+    published code); ``improves`` keeps every candidate that beats the unadapted model by more than
+    ``threshold`` (eq. 2 of the paper); ``solved`` keeps every candidate whose accuracy is above
+    ``threshold``, whatever the unadapted model does (the paper's few-shot ARC: a task is solved or
+    not).
 
-    With ``retention`` above 0 what a candidate makes the model forget is subtracted: each round first learns a few
-    other passages, every inner loop starts on top of them, and their questions are asked again after it.
+    With ``retention`` above 0 what a candidate makes the model forget is subtracted: each round
+    first learns a few other passages, every inner loop starts on top of them, and their questions
+    are asked again after it.
     """
 
     signal: Annotated[str, AfterValidator(check_name)] = Field(
         default="accuracy",
-        description="what a self-edit is rewarded for: accuracy (right answers after the inner loop), loglik (how "
-        "likely the gold answers are after it; nothing is decoded), proxy (a judge's marks for its text, with no inner "
-        "loop), or a reward of your own as package.module:Name",
+        description=(
+            "what a self-edit is rewarded for: accuracy (right answers after the inner loop),"
+            " loglik (how likely the gold answers are after it; nothing is decoded), proxy (a"
+            " judge's marks for its text, with no inner loop), or a reward of your own as"
+            " package.module:Name"
+        ),
     )
     rule: Literal["best-of-m", "improves", "solved"] = "best-of-m"
     threshold: float = Field(
-        default=0.0, ge=-1, le=1, description="gain over the base needed; solved: the accuracy to be above"
+        default=0.0,
+        ge=-1,
+        le=1,
+        description="gain over the base needed; solved: the accuracy to be above",
     )
     ties: Literal["first", "all"] = "first"
     retention: float = Field(
-        default=0.0, ge=0, le=100, description="λ: reward = gain on the passage − λ · loss on earlier ones"
+        default=0.0,
+        ge=0,
+        le=100,
+        description="λ: reward = gain on the passage − λ · loss on earlier ones",
     )
-    earlier: int = Field(default=2, ge=1, description="retention: passages learned before each round's self-edits")
+    earlier: int = Field(
+        default=2, ge=1, description="retention: passages learned before each round's self-edits"
+    )
 
 
 class MStepSettings(Group):
@@ -46,7 +59,9 @@ class MStepSettings(Group):
 
     lora: LoraSettings = LoraSettings(rank=64, alpha=128)
     optim: OptimSettings = OptimSettings(lr=3e-4, epochs=2, batch_size=10)
-    merge: bool = Field(default=True, description="merge into the weights, else keep the policy as an adapter")
+    merge: bool = Field(
+        default=True, description="merge into the weights, else keep the policy as an adapter"
+    )
 
 
 class RLSettings(Group):
@@ -55,21 +70,31 @@ class RLSettings(Group):
     rounds: int = Field(default=1, ge=0)
     contexts: int = Field(default=16, ge=1, description="N, contexts a round")
     candidates: int = Field(default=5, ge=1, description="M, self-edits a context")
-    repeats: int = Field(default=1, ge=1, description="inner loops a self-edit, each with its own seed")
-    racing: bool = Field(default=False, description="repeats only for candidates that can still be kept")
+    repeats: int = Field(
+        default=1, ge=1, description="inner loops a self-edit, each with its own seed"
+    )
+    racing: bool = Field(
+        default=False, description="repeats only for candidates that can still be kept"
+    )
     racing_doubt: float = Field(
-        default=0.05, gt=0, lt=0.5, description="chance, in the racing model, that a context keeps others than without"
+        default=0.05,
+        gt=0,
+        lt=0.5,
+        description="chance, in the racing model, that a context keeps others than without",
     )
     fresh: bool = Field(default=False, description="other contexts each round; else the same")
     questions: Literal["gold", "own"] = Field(
-        default="gold", description="what self-edits are scored by: the passages' questions, or the model's own"
+        default="gold",
+        description="what self-edits are scored by: the passages' questions, or the model's own",
     )
     own: OwnQuestionSettings = OwnQuestionSettings()
     reward: RewardSettings = RewardSettings()
     update: Annotated[str, AfterValidator(check_name)] = Field(
         default="filtered_sft",
-        description="how the policy learns from a round: filtered_sft (it imitates the self-edits that were kept), or "
-        "an update of your own as package.module:Name",
+        description=(
+            "how the policy learns from a round: filtered_sft (it imitates the self-edits that were"
+            " kept), or an update of your own as package.module:Name"
+        ),
     )
     mstep: MStepSettings = MStepSettings()
 
@@ -78,13 +103,22 @@ class RLSettings(Group):
         if self.racing and self.repeats < 2:
             raise ValueError("racing shares out repeats: it needs repeats of at least 2")
         if self.racing and self.reward.rule == "solved":
-            raise ValueError("racing decides by a gain over the base: use the rule best-of-m or improves")
+            raise ValueError(
+                "racing decides by a gain over the base: use the rule best-of-m or improves"
+            )
         if self.racing and self.reward.retention:
-            raise ValueError("racing does not know what is lost on earlier passages: set one of the two off")
+            raise ValueError(
+                "racing does not know what is lost on earlier passages: set one of the two off"
+            )
         if self.racing and self.reward.signal != "accuracy":
-            raise ValueError("racing decides by right answers: set rl.reward.signal = accuracy, or racing off")
+            raise ValueError(
+                "racing decides by right answers: set rl.reward.signal = accuracy, or racing off"
+            )
         if self.reward.retention and self.reward.signal != "accuracy":
-            raise ValueError("retention counts right answers lost: set rl.reward.signal = accuracy, or retention to 0")
+            raise ValueError(
+                "retention counts right answers lost: set rl.reward.signal = accuracy, or retention"
+                " to 0"
+            )
         return self
 
 
@@ -92,6 +126,12 @@ class EvalSettings(Group):
     """What is measured on the held-out contexts, before and after."""
 
     methods: tuple[str, ...] = ("base", "passage", "own", "seal", "gold")
-    samples: int = Field(default=1, ge=1, description="self-edits a context, of the methods that write them")
-    repeats: int = Field(default=1, ge=1, description="inner loops a self-edit, each with its own seed")
-    by_round: bool = Field(default=False, description="measure seal after every round, not after the last one only")
+    samples: int = Field(
+        default=1, ge=1, description="self-edits a context, of the methods that write them"
+    )
+    repeats: int = Field(
+        default=1, ge=1, description="inner loops a self-edit, each with its own seed"
+    )
+    by_round: bool = Field(
+        default=False, description="measure seal after every round, not after the last one only"
+    )

@@ -34,13 +34,21 @@ class Settings(Group):
     dtype: str = "auto"
     deterministic: bool = Field(
         default=False,
-        description="equal bytes for equal seeds on a GPU too, by slower kernels; on a CPU they are anyway",
+        description=(
+            "equal bytes for equal seeds on a GPU too, by slower kernels; on a CPU they are anyway"
+        ),
     )
     workers: int = Field(
-        default=1, ge=1, le=256, description="processes that inner loops run in, each with its own model"
+        default=1,
+        ge=1,
+        le=256,
+        description="processes that inner loops run in, each with its own model",
     )
     sampler: Annotated[str, AfterValidator(check_name)] = Field(
-        default="local", description="what writes self-edits: local (this process), or your own as package.module:Name"
+        default="local",
+        description=(
+            "what writes self-edits: local (this process), or your own as package.module:Name"
+        ),
     )
     seed: int = Field(default=0, ge=0)
     train: str = "corpus:train"
@@ -61,7 +69,9 @@ class Settings(Group):
     continual: ContinualSettings = ContinualSettings()
 
 
-def read_settings(recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+def read_settings(
+    recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
     """Defaults, then the recipe's TOML, then dotted overrides (``{"inner.optim.lr": 5e-4}``).
 
     Raises:
@@ -73,7 +83,9 @@ def read_settings(recipe: str | Path | None = None, overrides: Mapping[str, Any]
 
 
 def make_settings(
-    values: Mapping[str, Any], where: object = "settings", overrides: Mapping[str, Any] | None = None
+    values: Mapping[str, Any],
+    where: object = "settings",
+    overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Check a tree of settings, with dotted overrides of some.
 
@@ -88,7 +100,9 @@ def make_settings(
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_shown(e)}" for e in error.errors()]
         fix = "`selfedit train --help` lists every setting with its bounds"
-        raise UsageError("these settings cannot be used:\n  " + "\n  ".join(lines), where=where, fix=fix) from None
+        raise UsageError(
+            "these settings cannot be used:\n  " + "\n  ".join(lines), where=where, fix=fix
+        ) from None
 
 
 def _shown(error: ErrorDetails) -> str:

@@ -1,8 +1,9 @@
-"""Documents into one adapter: the model writes a self-edit of every passage, and one adapter is trained on all of it.
+"""Documents into one adapter: the model writes a self-edit of every passage, and one adapter is
+trained on all of it.
 
-What it recalls is measured before and after: the accuracy on the passages' questions where they have any, the mean
-loss of the passages' own tokens, and, as what may have been damaged, the mean loss of a text that has nothing to do
-with them (the project's held-out passages).
+What it recalls is measured before and after: the accuracy on the passages' questions where they
+have any, the mean loss of the passages' own tokens, and, as what may have been damaged, the mean
+loss of a text that has nothing to do with them (the project's held-out passages).
 """
 
 from __future__ import annotations
@@ -56,39 +57,52 @@ def adapt_documents(
     interrupt: Interrupt | None = None,
     lm: LanguageModel | None = None,
 ) -> dict[str, Any]:
-    """Train an adapter on documents, or go on where that stopped; returns what is written to ``results.json``.
+    """Train an adapter on documents, or go on where that stopped; returns what is written to
+    ``results.json``.
 
-    The folder becomes the adapter's (PEFT's two files, and ``selfedit.json`` with where it comes from) and the run's.
-    Sampled self-edits and finished measurements are kept; a training that is stopped begins anew.
+    The folder becomes the adapter's (PEFT's two files, and ``selfedit.json`` with where it comes
+    from) and the run's. Sampled self-edits and finished measurements are kept; a training that is
+    stopped begins anew.
 
     Args:
         folder: made if it is not there.
         documents: text, Markdown or JSON files, or folders of documents.
-        settings: ``edit``, ``inner``, ``answer`` and the model are used; directives of self-edits cannot set the rate
-            or epochs here, since one adapter is trained on all of them.
+        settings: ``edit``, ``inner``, ``answer`` and the model are used; directives of self-edits
+            cannot set the rate or epochs here, since one adapter is trained on all of them.
         samples: self-edits a passage; 0 trains on the passages alone.
-        own_questions: passages without questions are measured by questions that the model writes itself (``rl.own``).
+        own_questions: passages without questions are measured by questions that the model writes
+            itself (``rl.own``).
         progress: where progress goes.
         interrupt: how the user stops the run.
         lm: the model, if it is loaded already.
 
     Raises:
-        DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see `selfedit.errors`.
+        DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see
+        `selfedit.errors`.
     """
     if samples < 0 or (samples == 0 and not settings.edit.passage):
-        raise UsageError("there is nothing to train on", where=f"samples = {samples}", fix="ask for 1 or more")
+        raise UsageError(
+            "there is nothing to train on", where=f"samples = {samples}", fix="ask for 1 or more"
+        )
     contexts = load_contexts(list(documents))
     hashes = {"documents": data_hash(contexts)}
-    used = {name: value for name, value in settings.model_dump(mode="json").items() if name in _USED}
+    used = {
+        name: value for name, value in settings.model_dump(mode="json").items() if name in _USED
+    }
     extra = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
-    with RunFolder.open(folder, {**used, **extra, "samples": samples, "data": hashes}, kind=KIND) as run:
+    with RunFolder.open(
+        folder, {**used, **extra, "samples": samples, "data": hashes}, kind=KIND
+    ) as run:
         record = environment(hashes)
         run.record_environment(record)
         if (results := run.results()) is not None:
             _saved(run)
             return results
         lm = lm or load(
-            settings.model, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic
+            settings.model,
+            device=settings.device,
+            dtype=settings.dtype,
+            deterministic=settings.deterministic,
         )
         grader = get_grader(settings.answer.grader, settings.judge)
         task = KnowledgeTask(lm, settings)
@@ -98,7 +112,11 @@ def adapt_documents(
         adapter = _adapter(session, contexts, samples)
         after = _measured(session, "after", probes, adapter)
         results = _results(session, contexts, before, after) | {"data": hashes, "settings": used}
-        about = {"base": {"name": lm.name, "fingerprint": lm.fingerprint}, "samples": samples, "settings": used}
+        about = {
+            "base": {"name": lm.name, "fingerprint": lm.fingerprint},
+            "samples": samples,
+            "settings": used,
+        }
         write_atomic(run.path / "selfedit.json", canonical_json({**about, "environment": record}))
         run.write_results(results)
     return results
@@ -111,7 +129,9 @@ def _asked(session: Session, contexts: Sequence[Context]) -> list[Context]:
     return [questioned.get(context.id, context) for context in contexts]
 
 
-def _measured(session: Session, name: str, contexts: Sequence[Context], adapter: Adapter | None) -> dict[str, Any]:
+def _measured(
+    session: Session, name: str, contexts: Sequence[Context], adapter: Adapter | None
+) -> dict[str, Any]:
     """What is recalled now, once: a finished measurement is read from the ledger."""
     ledger = session.run.ledger
     if (stored := ledger.step(name)) is not None:
@@ -135,7 +155,9 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
     if run.ledger.step("adapter") is not None:
         return _saved(run)
     edits = _edits(session, contexts, samples)
-    sequences = [s for c in contexts for s in session.task.sequences(c, edits.get(c.id, ParsedEdit((), ())))]
+    sequences = [
+        s for c in contexts for s in session.task.sequences(c, edits.get(c.id, ParsedEdit((), ())))
+    ]
     adapter = _train(session, sequences)
     with folder_atomic(run.adapters / "new") as new:
         adapter.save(new)
@@ -143,7 +165,11 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
         (run.adapters / "new" / name).replace(run.path / name)
     (run.adapters / "new").rmdir()
     run.adapters.rmdir()
-    payload = {"sequences": len(sequences), "tokens": adapter.tokens, "sha256": hash_file(run.path / _WEIGHTS)}
+    payload = {
+        "sequences": len(sequences),
+        "tokens": adapter.tokens,
+        "sha256": hash_file(run.path / _WEIGHTS),
+    }
     run.ledger.finish_step("adapter", payload)
     return adapter
 
@@ -156,14 +182,19 @@ def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[
     for row in sample(session, PLACE, contexts, samples):
         edit = session.task.parse(row.text)
         had = edits.get(row.context_id, ParsedEdit((), ()))
-        lines, pairs = (tuple(dict.fromkeys(a + b)) for a, b in ((had.lines, edit.lines), (had.pairs, edit.pairs)))
+        lines, pairs = (
+            tuple(dict.fromkeys(a + b))
+            for a, b in ((had.lines, edit.lines), (had.pairs, edit.pairs))
+        )
         edits[row.context_id] = replace(edit, lines=lines, pairs=pairs)
     return edits
 
 
 def _train(session: Session, sequences: Sequence[TrainSequence]) -> Adapter:
     task = session.task
-    job = AdaptJob(sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value))
+    job = AdaptJob(
+        sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value)
+    )
     total = task.optim.epochs * sum(len(s.ids) for s in sequences)
     with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
         return adapt(session.lm, [job], count_up(counter, session.interrupt.check))[0]
@@ -174,12 +205,17 @@ def _saved(run: RunFolder) -> Adapter:
     recorded = (run.ledger.step("adapter") or {}).get("sha256")
     if hash_file(run.path / _WEIGHTS) != recorded:
         fix = "start in a new folder"
-        raise ModelFileError("the adapter is not the one this run trained", where=run.path / _WEIGHTS, fix=fix)
+        raise ModelFileError(
+            "the adapter is not the one this run trained", where=run.path / _WEIGHTS, fix=fix
+        )
     return adapter
 
 
 def _results(
-    session: Session, contexts: Sequence[Context], before: Mapping[str, Any], after: Mapping[str, Any]
+    session: Session,
+    contexts: Sequence[Context],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
 ) -> dict[str, Any]:
     trained = session.run.ledger.step("adapter") or {}
     measures = {"accuracy": "accuracy", "loss": "loss", "general": "general_loss"}
@@ -190,12 +226,18 @@ def _results(
         "tokens": trained.get("tokens"),
         "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
         "grader": session.settings.answer.grader,
-        **{name: _compared(before[key], after[key]) for key, name in measures.items() if before[key]},
+        **{
+            name: _compared(before[key], after[key])
+            for key, name in measures.items()
+            if before[key]
+        },
     }
 
 
 def _compared(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, Any]:
-    """Means before and after and the paired difference; n counts passages, those measured both times."""
+    """Means before and after and the paired difference; n counts passages, those measured both
+    times.
+    """
     both = [name for name in before if name in after]
     before, after = {name: before[name] for name in both}, {name: after[name] for name in both}
     return {

@@ -1,9 +1,10 @@
 """A living set of documents: one adapter a document, and only what has changed is learned again.
 
-A library's folder holds ``library.json``, which says which adapter knows what, from which version of the document, with
-what recall, and one folder a document, which is an adapter in PEFT's format and the run that made it
-(`selfedit.documents.adapt`), so every step of every document is resumable by itself. Questions are routed
-to a document's adapter by their words; see `selfedit.retention.library` for what the router sees.
+A library's folder holds ``library.json``, which says which adapter knows what, from which version
+of the document, with what recall, and one folder a document, which is an adapter in PEFT's format
+and the run that made it (`selfedit.documents.adapt`), so every step of every document is resumable
+by itself. Questions are routed to a document's adapter by their words; see
+`selfedit.retention.library` for what the router sees.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.storage.bounded import BoundedReader, is_there
 from selfedit.storage.files import canonical_json, remove, write_atomic
 from selfedit.storage.neutral import in_line, slug
-from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, documents_in, is_blank, load_contexts, readable
+from selfedit.tasks.knowledge.contexts import (
+    CORPUS_PREFIX,
+    data_hash,
+    documents_in,
+    is_blank,
+    load_contexts,
+    readable,
+)
 from selfedit.tasks.task import Context
 
 KIND, STATE, TEXTS = "library", "library.json", "passages.json"
@@ -38,7 +46,9 @@ _USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
 
 @dataclass(frozen=True)
 class Document:
-    """A document as it is given now: its name in the library, its passages, and the hash of all it says."""
+    """A document as it is given now: its name in the library, its passages, and the hash of all it
+    says.
+    """
 
     name: str
     source: str
@@ -60,8 +70,8 @@ class Entry:
         version: hash of what it said when it was learned.
         adapter: folder of its adapter, within the library.
         passages: how many.
-        recall: what is recalled of it, before and after it was learned: ``accuracy`` (where there are questions),
-            ``loss`` and ``general_loss`` as `adapt_documents` measures them.
+        recall: what is recalled of it, before and after it was learned: ``accuracy`` (where there
+            are questions), ``loss`` and ``general_loss`` as `adapt_documents` measures them.
     """
 
     name: str
@@ -103,8 +113,9 @@ def adapt_library(
 ) -> dict[str, Any]:
     """Bring a library up to date with its documents; returns what is written to ``results.json``.
 
-    New and changed documents are learned, documents that are gone lose their adapter, a document under another name
-    keeps its own, and one that is unchanged costs nothing: the model is not even loaded for it.
+    New and changed documents are learned, documents that are gone lose their adapter, a document
+    under another name keeps its own, and one that is unchanged costs nothing: the model is not even
+    loaded for it.
 
     Args:
         folder: the library's; made if it is not there.
@@ -117,23 +128,31 @@ def adapt_library(
         lm: the model, if it is loaded already.
 
     Raises:
-        DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see `selfedit.errors`.
+        DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see
+        `selfedit.errors`.
     """
     documents = read_documents(sources)
-    used = {name: value for name, value in settings.model_dump(mode="json").items() if name in _USED}
+    used = {
+        name: value for name, value in settings.model_dump(mode="json").items() if name in _USED
+    }
     extra = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
     interrupt = interrupt or Interrupt()
     with RunFolder.open(folder, {**used, **extra, "samples": samples}, kind=KIND) as run:
         before = {entry.name: entry for entry in read_library(run.path)}
         by_version = {entry.version: entry for entry in before.values()}
         entries: dict[str, Entry] = {}
-        done: dict[str, list[str]] = {name: [] for name in ("added", "changed", "moved", "unchanged", "removed")}
+        done: dict[str, list[str]] = {
+            name: [] for name in ("added", "changed", "moved", "unchanged", "removed")
+        }
         for document in documents:
             known = by_version.get(document.version)
             if known is None:
                 interrupt.check()
                 lm = lm or load(
-                    settings.model, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic
+                    settings.model,
+                    device=settings.device,
+                    dtype=settings.dtype,
+                    deterministic=settings.deterministic,
                 )
                 entries[document.name] = _learn(
                     run.path / document.folder,
@@ -172,11 +191,16 @@ def _removed(before: Mapping[str, Entry], documents: Sequence[Document]) -> list
     """Documents that are gone; one that has only another name is not."""
     names = {document.name for document in documents}
     versions = {document.version for document in documents}
-    return [name for name, entry in before.items() if name not in names and entry.version not in versions]
+    return [
+        name
+        for name, entry in before.items()
+        if name not in names and entry.version not in versions
+    ]
 
 
 def read_documents(sources: Sequence[str | Path]) -> list[Document]:
-    """Every document of the sources with its name: a file's own, or its path within the folder it was found in.
+    """Every document of the sources with its name: a file's own, or its path within the folder it
+    was found in.
 
     Raises:
         UsageError: two documents have one name.
@@ -185,7 +209,9 @@ def read_documents(sources: Sequence[str | Path]) -> list[Document]:
     for source in sources:
         path = Path(source)
         if not str(source).startswith(CORPUS_PREFIX) and is_there(path) and path.is_dir():
-            inside = [(readable(each.relative_to(path).as_posix()), str(each)) for each in _filled(path)]
+            inside = [
+                (readable(each.relative_to(path).as_posix()), str(each)) for each in _filled(path)
+            ]
         else:
             inside = [(path.name, str(source))]
         for name, file in inside:
@@ -195,7 +221,9 @@ def read_documents(sources: Sequence[str | Path]) -> list[Document]:
     for document in documents:
         if (other := by_name.setdefault(document.name, document)) is not document:
             fix = "rename one, or give each once"
-            raise UsageError(f"two documents have one name: {other.source}", where=document.source, fix=fix)
+            raise UsageError(
+                f"two documents have one name: {other.source}", where=document.source, fix=fix
+            )
     return _different(documents)
 
 
@@ -207,7 +235,9 @@ def _filled(folder: Path) -> list[Path]:
             _LOG.warning("left out, it is empty: %s", in_line(path))
     filled = [path for path in documents if not is_blank(path)]
     if not filled:
-        raise DocumentError("every document of the folder is empty", where=folder, fix="put text in them")
+        raise DocumentError(
+            "every document of the folder is empty", where=folder, fix="put text in them"
+        )
     return filled
 
 
@@ -216,17 +246,27 @@ def _different(documents: Sequence[Document]) -> list[Document]:
     by_version: dict[str, Document] = {}
     for document in documents:
         if (other := by_version.setdefault(document.version, document)) is not document:
-            _LOG.warning("left out, it says the same as %s: %s", in_line(other.source), in_line(document.source))
+            _LOG.warning(
+                "left out, it says the same as %s: %s",
+                in_line(other.source),
+                in_line(document.source),
+            )
     return list(by_version.values())
 
 
 def _entry(document: Document, results: Mapping[str, Any]) -> Entry:
-    recall = {name: results[name] for name in ("accuracy", "loss", "general_loss") if name in results}
+    recall = {
+        name: results[name] for name in ("accuracy", "loss", "general_loss") if name in results
+    }
     return Entry(document.name, document.version, document.folder, len(document.contexts), recall)
 
 
 def _write(run: RunFolder, entries: Mapping[str, Entry]) -> None:
-    state = {"form": 1, "model": run.settings["model"], "documents": [asdict(e) for _, e in sorted(entries.items())]}
+    state = {
+        "form": 1,
+        "model": run.settings["model"],
+        "documents": [asdict(e) for _, e in sorted(entries.items())],
+    }
     write_atomic(run.path / STATE, canonical_json(state))
 
 
@@ -266,12 +306,16 @@ class Library:
             raise ModelFileError("this is not a library of documents", where=folder, fix=fix)
         self.settings = settings or LibrarySettings()
         self.entries = read_library(folder)
-        self._router = WordRouter([self._text(entry) for entry in self.entries], self.settings.least)
+        self._router = WordRouter(
+            [self._text(entry) for entry in self.entries], self.settings.least
+        )
         self._adapters: dict[int, Adapter] = {}
 
     def route(self, question: str, title: str = "") -> Entry | None:
         """The document a question goes to, from its words and its topic line alone; None for none."""
-        index = self._router.route(f"{title}\n{question}" if title and self.settings.title else question)
+        index = self._router.route(
+            f"{title}\n{question}" if title and self.settings.title else question
+        )
         return None if index is None else self.entries[index]
 
     def adapter(self, entry: Entry) -> Adapter:
@@ -282,7 +326,9 @@ class Library:
         return self._adapters[index]
 
     def _text(self, entry: Entry) -> str:
-        """What an adapter was made from: the document's passages and the model's self-edits of them."""
+        """What an adapter was made from: the document's passages and the model's self-edits of
+        them.
+        """
         path = self.folder / entry.adapter
         try:
             words = _WORDS.shape(_WORDS.json(path / TEXTS), list[str], path / TEXTS)
@@ -304,7 +350,9 @@ def _results(
     done: Mapping[str, list[str]],
     settings: Settings,
 ) -> dict[str, Any]:
-    """The library as it is now, what was done, and how many of its documents' own questions find their document."""
+    """The library as it is now, what was done, and how many of its documents' own questions find
+    their document.
+    """
     library = Library(run.path, settings.retention.library)
     routed = {}
     for document in documents:

@@ -1,4 +1,6 @@
-"""What a model recalls of passages that it is not shown: their questions answered, their tokens predicted."""
+"""What a model recalls of passages that it is not shown: their questions answered, their tokens
+predicted.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,16 @@ def ask_questions(
     progress: ProgressSink = SILENT,
     interrupt: Interrupt | None = None,
 ) -> list[Answered]:
-    """Every question of the contexts, answered and graded; contexts without questions are passed over."""
+    """Every question of the contexts, answered and graded; contexts without questions are passed
+    over.
+    """
     questioned = [context for context in contexts if context.questions]
     answers: list[Answered] = []
     if not questioned:
         return answers
-    with progress.task(name, total=sum(len(c.questions) for c in questioned), unit="questions") as counter:
+    with progress.task(
+        name, total=sum(len(c.questions) for c in questioned), unit="questions"
+    ) as counter:
         for start in range(0, len(questioned), GROUP):
             if interrupt is not None:
                 interrupt.check()
@@ -64,12 +70,19 @@ def _answer(
     limit = task.settings.answer.max_new_tokens
     replies = generate(task.lm, prompts, [adapter] * len(prompts), max_new_tokens=limit)
     texts = [reply.text for reply in replies]
-    grades = grader.grade_all([reply_to(*pair, text) for pair, text in zip(pairs, texts, strict=True)])
-    return [Answered(c.id, q.id, text, grade.correct) for (c, q), text, grade in zip(pairs, texts, grades, strict=True)]
+    grades = grader.grade_all(
+        [reply_to(*pair, text) for pair, text in zip(pairs, texts, strict=True)]
+    )
+    return [
+        Answered(c.id, q.id, text, grade.correct)
+        for (c, q), text, grade in zip(pairs, texts, grades, strict=True)
+    ]
 
 
 def accuracies(answers: Iterable[Answered]) -> dict[str, float]:
-    """Accuracy of every context: the mean over its questions; without contexts that have no verdict."""
+    """Accuracy of every context: the mean over its questions; without contexts that have no
+    verdict.
+    """
     grades: dict[str, list[bool | None]] = defaultdict(list)
     for answer in answers:
         grades[answer.context].append(answer.correct)
@@ -77,7 +90,9 @@ def accuracies(answers: Iterable[Answered]) -> dict[str, float]:
     return {context: share for context, share in shares.items() if share is not None}
 
 
-def passage_losses(lm: LanguageModel, contexts: Sequence[Context], adapter: Adapter | None = None) -> dict[str, float]:
+def passage_losses(
+    lm: LanguageModel, contexts: Sequence[Context], adapter: Adapter | None = None
+) -> dict[str, float]:
     """Mean loss of every passage's tokens, in nats, the title before it as in training."""
     losses = mean_losses(lm, [f"{context.title}\n{context.text}" for context in contexts], adapter)
     return {context.id: loss for context, loss in zip(contexts, losses, strict=True)}

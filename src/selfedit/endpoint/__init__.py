@@ -1,6 +1,8 @@
-"""A client for chat endpoints that speak OpenAI's protocol: concurrent, retried, every reply kept on disk.
+"""A client for chat endpoints that speak OpenAI's protocol: concurrent, retried, every reply kept
+on disk.
 
-``with EndpointClient(settings) as client: for index, reply in client.stream([ask("Is it?"), ...]): ...``
+``with EndpointClient(settings) as client: for index, reply in client.stream([ask("Is it?"), ...]):
+...``
 """
 
 from selfedit.endpoint.chat import Bill, ChatReply, ChatRequest, ask

@@ -20,7 +20,8 @@ class ChatRequest:
         messages: (role, text) each.
         max_tokens: the longest reply.
         temperature, top_p: sampling; None leaves it to the endpoint.
-        seed: sent along if given. Give a run's own for samples at a temperature, or two runs share what is kept.
+        seed: sent along if given. Give a run's own for samples at a temperature, or two runs share
+            what is kept.
         sample: number among several replies to the same messages.
     """
 
@@ -35,7 +36,9 @@ class ChatRequest:
         """The request as the protocol has it."""
         values: dict[str, Any] = {
             "model": endpoint.model,
-            "messages": [{"role": role, "content": _sendable(text)} for role, text in self.messages],
+            "messages": [
+                {"role": role, "content": _sendable(text)} for role, text in self.messages
+            ],
             endpoint.token_limit: self.max_tokens,
         }
         chosen = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed}
@@ -52,7 +55,9 @@ def _sendable(text: str) -> str:
 
 
 def ask(text: str, *, system: str | None = None, **parameters: Any) -> ChatRequest:
-    """A request of one user message, with a system message before it if given; the rest as in `ChatRequest`."""
+    """A request of one user message, with a system message before it if given; the rest as in
+    `ChatRequest`.
+    """
     first = (("system", system),) if system is not None else ()
     return ChatRequest((*first, ("user", text)), **parameters)
 
@@ -90,7 +95,8 @@ class ChatReply:
 
 @dataclass
 class Bill:
-    """What replies cost; ``spent`` counts what was asked now, ``cost`` also what was kept from before.
+    """What replies cost; ``spent`` counts what was asked now, ``cost`` also what was kept from
+    before.
 
     Attributes:
         replies: given out, each request counted once however often it was in the lists.
@@ -134,13 +140,21 @@ class Bill:
     def as_dict(self) -> dict[str, Any]:
         """Plain values; ``cost`` and ``spent`` are None where not every reply could be priced."""
         priced = not self.unpriced
-        # Replies come in any order, and so the last bits of their sum: nine digits do not change with it.
-        sums = {name: round(getattr(self, name), 9) if priced else None for name in ("cost", "spent")}
+        # Replies come in any order, and so the last bits of their sum: nine digits do not change
+        # with it.
+        sums = {
+            name: round(getattr(self, name), 9) if priced else None for name in ("cost", "spent")
+        }
         return {name: value for name, value in (asdict(self) | sums).items() if name != "seen"}
 
 
 def cost(endpoint: EndpointSettings, tokens_in: int | None, tokens_out: int | None) -> float | None:
     """The price of a reply, or None if something needed for it is not known."""
-    if tokens_in is None or tokens_out is None or endpoint.price_in is None or endpoint.price_out is None:
+    if (
+        tokens_in is None
+        or tokens_out is None
+        or endpoint.price_in is None
+        or endpoint.price_out is None
+    ):
         return None
     return (tokens_in * endpoint.price_in + tokens_out * endpoint.price_out) / 1e6

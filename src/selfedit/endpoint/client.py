@@ -1,4 +1,6 @@
-"""Many requests to one endpoint: what is kept is taken, the rest is asked at once and kept as it comes."""
+"""Many requests to one endpoint: what is kept is taken, the rest is asked at once and kept as it
+comes.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ _Outcome = tuple[str, "Answer | BaseException"]
 class EndpointClient:
     """Asks an endpoint, and keeps every reply on disk before anyone sees it.
 
-    What is kept needs neither key nor network nor the package ``openai``: they are looked for when something has to be
-    asked. Declined requests are not kept. Use it from one thread, in a ``with``.
+    What is kept needs neither key nor network nor the package ``openai``: they are looked for when
+    something has to be asked. Declined requests are not kept. Use it from one thread, in a
+    ``with``.
 
     Args:
         endpoint: where, which model, how hard, what it costs.
@@ -51,19 +54,23 @@ class EndpointClient:
         self.endpoint = endpoint
         self.bill = bill or Bill()
         self._first_pause = first_pause
-        self._store = ReplyStore(cache or (Path(endpoint.cache).expanduser() if endpoint.cache else default_store()))
+        self._store = ReplyStore(
+            cache or (Path(endpoint.cache).expanduser() if endpoint.cache else default_store())
+        )
 
     def stream(
         self, requests: Sequence[ChatRequest], check: Callable[[], None] = lambda: None
     ) -> Iterator[tuple[int, ChatReply]]:
         """Yield (index, reply) as they come, the kept ones first; equal requests are asked once.
 
-        ``check`` is called now and then and may raise `Interrupted`: no more is asked then, what is under way is waited
-        for and kept, and it is raised. A failure that ends everything does the same. Declined requests are yielded with
-        ``refused`` set, unless no request of this call was answered: then the request itself is at fault.
+        ``check`` is called now and then and may raise `Interrupted`: no more is asked then, what is
+        under way is waited for and kept, and it is raised. A failure that ends everything does the
+        same. Declined requests are yielded with ``refused`` set, unless no request of this call was
+        answered: then the request itself is at fault.
 
         Raises:
-            Unavailable: the package, the key, the endpoint or the model is not there, or it failed too often.
+            Unavailable: the package, the key, the endpoint or the model is not there, or it failed
+                too often.
             StorageFull: no room to keep the replies.
         """
         places: dict[str, list[int]] = defaultdict(list)
@@ -76,7 +83,9 @@ class EndpointClient:
         for key, row in self._fetch(missing, check, answered=bool(kept)):
             yield from self._given(key, places[key], self._reply(row, cached=False))
 
-    def replies(self, requests: Sequence[ChatRequest], check: Callable[[], None] = lambda: None) -> list[ChatReply]:
+    def replies(
+        self, requests: Sequence[ChatRequest], check: Callable[[], None] = lambda: None
+    ) -> list[ChatReply]:
         """Every reply, in the order of the requests; raises as `stream` does."""
         found = dict(self.stream(requests, check))
         return [found[index] for index in range(len(requests))]
@@ -91,7 +100,9 @@ class EndpointClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _given(self, key: str, places: Sequence[int], reply: ChatReply) -> Iterator[tuple[int, ChatReply]]:
+    def _given(
+        self, key: str, places: Sequence[int], reply: ChatReply
+    ) -> Iterator[tuple[int, ChatReply]]:
         self.bill.add(key, reply)
         for index in places:
             yield index, reply
@@ -123,7 +134,9 @@ class EndpointClient:
         """Ask what is missing; replies are kept, then given out."""
         if not missing:
             return
-        crew = _Crew(Transport(self.endpoint, self._first_pause), missing, self.endpoint.concurrency)
+        crew = _Crew(
+            Transport(self.endpoint, self._first_pause), missing, self.endpoint.concurrency
+        )
         failure: BaseException | None = None
         try:
             while crew.busy or (crew.waiting and failure is None):
@@ -152,7 +165,9 @@ class EndpointClient:
             if isinstance(outcome, Answer):
                 rows.append(self._row(key, missing[key], outcome))
             else:
-                failure = failure or outcome  # raised once the good rows of all requests under way are kept
+                failure = (
+                    failure or outcome
+                )  # raised once the good rows of all requests under way are kept
         return rows, failure
 
 
@@ -168,12 +183,19 @@ def _all_declined(rows: Sequence[ReplyRow]) -> Unavailable | None:
     """An endpoint that declines the first request will most likely decline all."""
     if not rows:
         return None
-    fix = "check the endpoint's settings against what it says: another token_limit, model or temperature perhaps"
-    return Unavailable(f"the endpoint declines the request: {rows[0].raw[:300]}", where=rows[0].url, fix=fix)
+    fix = (
+        "check the endpoint's settings against what it says: another token_limit, model or"
+        " temperature perhaps"
+    )
+    return Unavailable(
+        f"the endpoint declines the request: {rows[0].raw[:300]}", where=rows[0].url, fix=fix
+    )
 
 
 class _Crew:
-    """Threads that send; they die with the process, so that a second Ctrl-C need not wait for a slow endpoint."""
+    """Threads that send; they die with the process, so that a second Ctrl-C need not wait for a
+    slow endpoint.
+    """
 
     def __init__(self, transport: Transport, missing: dict[str, ChatRequest], size: int) -> None:
         self.waiting = list(missing.items())[::-1]

@@ -1,4 +1,6 @@
-"""The replies kept on disk: one for each (endpoint, model, parameters, messages, sample), shared by all runs."""
+"""The replies kept on disk: one for each (endpoint, model, parameters, messages, sample), shared by
+all runs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _TIMEOUT = 60.0  # another process may keep its replies in the same file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyRow:
-    """A kept reply and the request it answers; `request` and `raw` are the bodies sent and received."""
+    """A kept reply and the request it answers; `request` and `raw` are the bodies sent and
+    received.
+    """
 
     key: str
     url: str
@@ -36,7 +40,8 @@ _REPLIES = Table(ReplyRow, "replies", ("key",))
 
 
 class ReplyStore:
-    """The file of kept replies. It belongs to the thread that opened it; several processes may share it.
+    """The file of kept replies. It belongs to the thread that opened it; several processes may
+    share it.
 
     Raises:
         RunFolderError: it is not such a file, or damaged.
@@ -45,7 +50,9 @@ class ReplyStore:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = Database(path, readonly=False, timeout=_TIMEOUT, tables=(_REPLIES,), noun="reply file")
+        self._db = Database(
+            path, readonly=False, timeout=_TIMEOUT, tables=(_REPLIES,), noun="reply file"
+        )
 
     def find(self, keys: Sequence[str]) -> dict[str, ReplyRow]:
         """Those of the replies that are there, by key."""
@@ -53,7 +60,10 @@ class ReplyStore:
         for start in range(0, len(keys), _AT_ONCE):
             part = keys[start : start + _AT_ONCE]
             where = f" WHERE key IN ({', '.join('CAST(? AS TEXT)' for _ in part)})"
-            rows |= {row.key: row for row in self._db.rows(_REPLIES, where, tuple(key.encode() for key in part))}
+            rows |= {
+                row.key: row
+                for row in self._db.rows(_REPLIES, where, tuple(key.encode() for key in part))
+            }
         return rows
 
     def add(self, rows: Iterable[ReplyRow]) -> None:

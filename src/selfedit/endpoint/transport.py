@@ -1,9 +1,11 @@
-"""One request over the wire: sent again with growing pauses until it is answered, or given up with the reason.
+"""One request over the wire: sent again with growing pauses until it is answered, or given up with
+the reason.
 
-Sent again: a connection that fails or is cut, a timeout, 408, 409, 425, 429 and every 5xx, and a body that is no chat
-completion (three times, then it counts as declined). Not again: a wrong key, URL or model (nothing else would be
-answered either), a redirect, and a request that is declined (only this one is not). A pause that the endpoint asks for
-(Retry-After) holds for all requests under way. A reply is bounded in bytes, unpacked, and in time.
+Sent again: a connection that fails or is cut, a timeout, 408, 409, 425, 429 and every 5xx, and a
+body that is no chat completion (three times, then it counts as declined). Not again: a wrong key,
+URL or model (nothing else would be answered either), a redirect, and a request that is declined
+(only this one is not). A pause that the endpoint asks for (Retry-After) holds for all requests
+under way. A reply is bounded in bytes, unpacked, and in time.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class Answer:
 
 
 class _Again(Exception):
-    """Worth sending once more, after ``after`` seconds if the endpoint said so; ``raw`` is a reply nobody can read."""
+    """Worth sending once more, after ``after`` seconds if the endpoint said so; ``raw`` is a reply
+    nobody can read.
+    """
 
     def __init__(self, what: str, after: float | None = None, raw: str | None = None) -> None:
         super().__init__(what)
@@ -83,14 +87,17 @@ class Transport:
         self.stopping = threading.Event()
         self._not_before = 0.0
         if endpoint.model is None:
-            raise UsageError("no model is named to ask", where=endpoint.url, fix="set the endpoint's `model`")
+            raise UsageError(
+                "no model is named to ask", where=endpoint.url, fix="set the endpoint's `model`"
+            )
         self._key = _key(endpoint)
         self._client = _client(endpoint)
 
     def send(self, request: ChatRequest) -> Answer:
         """Send a request until it is answered or declined.
 
-        A reply in which there is nothing to read, again and again, counts as declined: it is this one request's.
+        A reply in which there is nothing to read, again and again, counts as declined: it is this
+        one request's.
 
         Raises:
             Unavailable: the endpoint is not there, does not know us, or failed ``attempts`` times.
@@ -106,19 +113,36 @@ class Transport:
                 last = again.what
                 odd += again.raw is not None
                 if again.raw is not None and (odd >= ODD or attempt == self.endpoint.attempts):
-                    return Answer("", REFUSED, None, None, again.raw[:_SHOWN], attempt, time.monotonic() - start)
+                    return Answer(
+                        "",
+                        REFUSED,
+                        None,
+                        None,
+                        again.raw[:_SHOWN],
+                        attempt,
+                        time.monotonic() - start,
+                    )
                 if attempt < self.endpoint.attempts:
                     self._pause(again.after, attempt)
-        what = f"the endpoint gave no usable reply in {self.endpoint.attempts} attempts; the last: {last}"
-        raise Unavailable(what, where=self.endpoint.url, fix="start the same command again: what came is kept")
+        what = (
+            f"the endpoint gave no usable reply in {self.endpoint.attempts} attempts; the last:"
+            f" {last}"
+        )
+        raise Unavailable(
+            what, where=self.endpoint.url, fix="start the same command again: what came is kept"
+        )
 
     def _once(self, body: dict[str, Any], attempt: int, start: float) -> Answer:
         try:
             status, headers, data = self._exchange(body)
         except _Again:
             raise
-        except Exception as error:  # of the HTTP library, and whatever a reply's headers make it raise
-            raise _Again(self._safe(f"{type(error).__name__}: {error} ({error.__cause__})")) from error
+        except (
+            Exception
+        ) as error:  # of the HTTP library, and whatever a reply's headers make it raise
+            raise _Again(
+                self._safe(f"{type(error).__name__}: {error} ({error.__cause__})")
+            ) from error
         raw = self._safe(data.decode("utf-8", "replace"))
         if status >= 300:
             self._judge_status(status, headers, raw)
@@ -127,10 +151,14 @@ class Transport:
         return Answer(text, finish, tokens_in, tokens_out, raw, attempt, time.monotonic() - start)
 
     def _exchange(self, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of one reply; redirects are not followed: they would take the prompt elsewhere."""
+        """Status, headers and body of one reply; redirects are not followed: they would take the
+        prompt elsewhere.
+        """
         latest = time.monotonic() + WHOLE * self.endpoint.timeout
         url = f"{self.endpoint.url}/chat/completions"
-        with self._client.stream("POST", url, json=body, headers=_headers(self.endpoint, self._key)) as response:
+        with self._client.stream(
+            "POST", url, json=body, headers=_headers(self.endpoint, self._key)
+        ) as response:
             coding = response.headers.get("content-encoding", "identity").strip().lower()
             if coding not in ("identity", "gzip", "x-gzip", ""):
                 raise _Again(f"a body packed as {coding[:20]!r}, which was not asked for")
@@ -143,21 +171,32 @@ class Transport:
         if status in _DECLINED:
             return
         if status not in _AGAIN and status < 500:
-            fix = "check the endpoint's url, its model, and the key in the variable that key_env names"
+            fix = (
+                "check the endpoint's url, its model, and the key in the variable that key_env"
+                " names"
+            )
             raise Unavailable(f"the endpoint answers {said}", where=self.endpoint.url, fix=fix)
         if status == 429 and "insufficient_quota" in text:
-            raise Unavailable(f"the endpoint answers {said}", where=self.endpoint.url, fix="top up the account")
+            raise Unavailable(
+                f"the endpoint answers {said}", where=self.endpoint.url, fix="top up the account"
+            )
         raise _Again(said, retry_after(headers))
 
     def _pause(self, asked: float | None, attempt: int) -> None:
         if asked is not None and asked > PATIENCE:
             what = f"the endpoint asks to wait {asked:.0f} seconds"
-            raise Unavailable(what, where=self.endpoint.url, fix="start the same command again then: what came is kept")
+            raise Unavailable(
+                what,
+                where=self.endpoint.url,
+                fix="start the same command again then: what came is kept",
+            )
         if asked is not None:
             self._not_before = max(self._not_before, time.monotonic() + asked)
             return
         longest = min(LONGEST_PAUSE, self._first_pause * 2 ** (attempt - 1))
-        self.stopping.wait(longest * (0.5 + 0.5 * random.random()))  # spread, so that not all come back at once
+        self.stopping.wait(
+            longest * (0.5 + 0.5 * random.random())
+        )  # spread, so that not all come back at once
 
     def _wait(self) -> None:
         while (left := self._not_before - time.monotonic()) > 0 and not self.stopping.is_set():
@@ -166,7 +205,9 @@ class Transport:
             raise Unavailable("stopped before it was sent", where=self.endpoint.url)
 
     def _safe(self, text: str) -> str:
-        """The text without the key, which some endpoints repeat in their complaints, escaped perhaps."""
+        """The text without the key, which some endpoints repeat in their complaints, escaped
+        perhaps.
+        """
         if len(self._key) < _REAL_KEY:
             return text
         if "\\u" in text and self._key not in text:
@@ -188,8 +229,12 @@ def _key(endpoint: EndpointSettings) -> str:
         return ""
     key = os.environ.get(endpoint.key_env, "").strip()
     if not key:
-        fix = f"export {endpoint.key_env}=..., or set key_env to none for a server that wants no key"
-        raise Unavailable(f"the environment variable {endpoint.key_env} holds no key", where=endpoint.url, fix=fix)
+        fix = (
+            f"export {endpoint.key_env}=..., or set key_env to none for a server that wants no key"
+        )
+        raise Unavailable(
+            f"the environment variable {endpoint.key_env} holds no key", where=endpoint.url, fix=fix
+        )
     return key
 
 
@@ -200,7 +245,11 @@ def _headers(endpoint: EndpointSettings, key: str) -> dict[str, str]:
         headers["Authorization"] = f"Bearer {key}"
     if urlsplit(endpoint.url).hostname == "api.openai.com":
         named = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
-        headers |= {name: os.environ[variable] for name, variable in named.items() if os.environ.get(variable)}
+        headers |= {
+            name: os.environ[variable]
+            for name, variable in named.items()
+            if os.environ.get(variable)
+        }
     return headers
 
 
@@ -210,8 +259,8 @@ def _client(endpoint: EndpointSettings) -> Any:
     except ImportError as error:
         what = "asking an endpoint needs the package openai"
         raise Unavailable(what, fix="pip install 'selfedit[endpoint]'") from error
-    # Its HTTP client alone: the client above it adds headers from the environment, whatever the host, and reads any
-    # complaint to its end.
+    # Its HTTP client alone: the client above it adds headers from the environment, whatever the
+    # host, and reads any complaint to its end.
     return openai.DefaultHttpxClient(timeout=endpoint.timeout, follow_redirects=False)
 
 
@@ -221,7 +270,9 @@ def _bounded(blocks: Iterable[bytes], latest: float, *, packed: bool) -> bytes:
     for block in blocks:
         data += inflate.decompress(block, MAX_BYTES + 1 - len(data)) if packed else block
         if len(data) > MAX_BYTES:
-            raise _Again(f"a reply of more than {MAX_BYTES:,} bytes", raw=f"(more than {MAX_BYTES} bytes)")
+            raise _Again(
+                f"a reply of more than {MAX_BYTES:,} bytes", raw=f"(more than {MAX_BYTES} bytes)"
+            )
         if time.monotonic() > latest:
             raise _Again("a reply that did not come to its end in time")
     if packed and data and not inflate.eof:
@@ -248,7 +299,12 @@ def read_reply(raw: str) -> tuple[str, str, int | None, int | None]:
             text = ""  # a reasoning model that never came to its answer
         if not isinstance(text, str) or not isinstance(finish, str):
             raise TypeError("no text in it")
-        return text, finish, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        return (
+            text,
+            finish,
+            _count(usage.get("prompt_tokens")),
+            _count(usage.get("completion_tokens")),
+        )
     except (Unreadable, KeyError, IndexError, TypeError, AttributeError) as error:
         what = f"not a chat completion ({type(error).__name__}): {raw[:200]!r}"
         raise _Again(what, raw=raw[:_SHOWN]) from error
@@ -265,11 +321,17 @@ def _text(content: object) -> str | None:
 
 def _count(value: object) -> int | None:
     """A number of tokens that a ledger can hold."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+        else None
+    )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds an endpoint asks to wait: Retry-After as a number or a date (RFC 9110, section 10.2.3), or in ms."""
+    """Seconds an endpoint asks to wait: Retry-After as a number or a date (RFC 9110, section
+    10.2.3), or in ms.
+    """
     text = headers.get("retry-after", "").strip()
     try:
         if milliseconds := headers.get("retry-after-ms"):

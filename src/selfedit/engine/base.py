@@ -26,7 +26,8 @@ class TrialBatch:
         max_new_tokens: the longest answer.
         alphabet: the only tokens an answer is made of; None for all.
         stop: ends an answer besides the model's own end of text.
-        golds: for each job, the answers whose likelihood under its adapted model is asked; nothing asks for none.
+        golds: for each job, the answers whose likelihood under its adapted model is asked; nothing
+            asks for none.
     """
 
     jobs: tuple[AdaptJob | None, ...]
@@ -39,7 +40,9 @@ class TrialBatch:
 
 @dataclass(frozen=True)
 class Trained:
-    """One finished inner loop: its loss at every step, its training tokens, its answers, its gold answers' loss."""
+    """One finished inner loop: its loss at every step, its training tokens, its answers, its gold
+    answers' loss.
+    """
 
     losses: tuple[float, ...]
     tokens: int
@@ -63,7 +66,9 @@ class Engine(Protocol):
     def run(
         self, batches: Sequence[TrialBatch], on_tokens: OnTokens, check: Callable[[], None]
     ) -> Iterator[tuple[int, Done]]:
-        """Yield (index, result) as groups finish, in any order; ``check`` is called between steps and may raise."""
+        """Yield (index, result) as groups finish, in any order; ``check`` is called between steps
+        and may raise.
+        """
         ...
 
     def load_weights(self, folder: Path) -> None:

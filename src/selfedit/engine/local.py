@@ -31,7 +31,11 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
     trained = iter(adapt(lm, jobs, on_step, on_device=True, on_halved=_say_halved))
     adapters = [None if job is None else on_top(job.start, next(trained)) for job in work.jobs]
     middle = time.perf_counter()
-    asked = [(prompt, adapter) for adapter, own in zip(adapters, work.prompts, strict=True) for prompt in own]
+    asked = [
+        (prompt, adapter)
+        for adapter, own in zip(adapters, work.prompts, strict=True)
+        for prompt in own
+    ]
     how = {"max_new_tokens": work.max_new_tokens, "alphabet": work.alphabet, "stop": work.stop}
     said = iter(generate(lm, [p for p, _ in asked], [a for _, a in asked], **how) if asked else [])
     answered = time.perf_counter()
@@ -55,7 +59,9 @@ def _say_halved(rows: int) -> None:
 
 
 class LocalEngine:
-    """The engine of one process: groups run one after another on the model given, whose weights are the policy's."""
+    """The engine of one process: groups run one after another on the model given, whose weights are
+    the policy's.
+    """
 
     def __init__(self, lm: LanguageModel) -> None:
         self.lm = lm

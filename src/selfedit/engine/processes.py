@@ -1,8 +1,10 @@
-"""Several worker processes on this machine, each with its own copy of the model and its share of the cores.
+"""Several worker processes on this machine, each with its own copy of the model and its share of
+the cores.
 
-An inner loop of a small model is made of products too small to use several cores well: two processes of one thread each
-finish about half as much again as one process of two. A group's numbers depend on how many threads the worker has that
-runs it, not on which worker it is, so a run repeats to the digit for the same number of workers.
+An inner loop of a small model is made of products too small to use several cores well: two
+processes of one thread each finish about half as much again as one process of two. A group's
+numbers depend on how many threads the worker has that runs it, not on which worker it is, so a run
+repeats to the digit for the same number of workers.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ class Processes:
         Unavailable: a worker died (out of memory, most likely).
     """
 
-    def __init__(self, count: int, model: str, device: str, dtype: str, deterministic: bool = False) -> None:
+    def __init__(
+        self, count: int, model: str, device: str, dtype: str, deterministic: bool = False
+    ) -> None:
         threads = max(1, (os.cpu_count() or 1) // count)
         context = multiprocessing.get_context("spawn")
         self._links: list[Connection] = []
@@ -48,7 +52,9 @@ class Processes:
         for number in range(count):
             here, there = context.Pipe()
             arguments = (there, model, _device(device, number), dtype, deterministic, threads)
-            worker = context.Process(target=_worker, args=arguments, daemon=True, name=f"selfedit-worker-{number}")
+            worker = context.Process(
+                target=_worker, args=arguments, daemon=True, name=f"selfedit-worker-{number}"
+            )
             worker.start()
             there.close()
             self._links.append(here)
@@ -57,7 +63,8 @@ class Processes:
     def run(
         self, batches: Sequence[TrialBatch], on_tokens: OnTokens, check: Callable[[], None]
     ) -> Iterator[tuple[int, Done]]:
-        """See `Engine`. Asked to stop, it gives out no more work and raises once what is in hand is finished.
+        """See `Engine`. Asked to stop, it gives out no more work and raises once what is in hand is
+        finished.
 
         If it is left early, the workers are stopped: what they had in hand is lost.
         """
@@ -128,10 +135,18 @@ def _device(device: str, number: int) -> str:
 
 
 def engine_for(lm: LanguageModel, settings: Settings, model: str | None = None) -> Engine:
-    """This process, or as many worker processes as the settings ask for; they load ``model`` if it is another one."""
+    """This process, or as many worker processes as the settings ask for; they load ``model`` if it
+    is another one.
+    """
     if settings.workers == 1:
         return LocalEngine(lm)
-    return Processes(settings.workers, model or settings.model, settings.device, settings.dtype, settings.deterministic)
+    return Processes(
+        settings.workers,
+        model or settings.model,
+        settings.device,
+        settings.dtype,
+        settings.deterministic,
+    )
 
 
 def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
@@ -147,7 +162,9 @@ def _died() -> Unavailable:
     return Unavailable("a worker process died", where="workers", fix=fix)
 
 
-def _worker(link: Connection, model: str, device: str, dtype: str, deterministic: bool, threads: int) -> None:
+def _worker(
+    link: Connection, model: str, device: str, dtype: str, deterministic: bool, threads: int
+) -> None:
     """A worker's life: load the model, then do what is sent until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked to stop, and stops us
     import torch

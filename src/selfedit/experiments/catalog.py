@@ -1,9 +1,10 @@
 """Every experiment by name: what it is, and where its function stands.
 
-An experiment is one function, ``run(folder, settings, *, progress, interrupt) -> results``. It goes on where it
-stopped, writes ``results.json`` into the folder and returns the same: ``rows: [{method, accuracy, se, n, …}]``,
-``paired: [{a, b, difference, se, n}]``, ``settings``, ``data`` (hashes), and what else it found. Nothing is imported
-before an experiment is asked for.
+An experiment is one function, ``run(folder, settings, *, progress, interrupt) -> results``. It goes
+on where it stopped, writes ``results.json`` into the folder and returns the same: ``rows: [{method,
+accuracy, se, n, …}]``,
+``paired: [{a, b, difference, se, n}]``, ``settings``, ``data`` (hashes), and what else it found.
+Nothing is imported before an experiment is asked for.
 """
 
 from __future__ import annotations
@@ -36,21 +37,26 @@ class Experiment:
 
 EXPERIMENTS: dict[str, Experiment] = {
     "single-passage": Experiment(
-        "one passage at a time: unadapted, in the prompt, passage only, own self-edits before RL and by round of it",
+        "one passage at a time: unadapted, in the prompt, passage only, own self-edits before RL"
+        " and by round of it",
         "knowledge.single_passage:run_single_passage",
     ),
     "replay": Experiment(
-        "the published self-edits as training text for another learner", "knowledge.replay:run_replay"
+        "the published self-edits as training text for another learner",
+        "knowledge.replay:run_replay",
     ),
     "cpt": Experiment(
-        "continued pretraining on many passages at once, an adapter or all weights", "knowledge.cpt:run_cpt"
+        "continued pretraining on many passages at once, an adapter or all weights",
+        "knowledge.cpt:run_cpt",
     ),
     "few-shot": Experiment(
-        "ARC: in-context learning, test-time training by self-edits before and after RL, Oracle TTT",
+        "ARC: in-context learning, test-time training by self-edits before and after RL,"
+        " Oracle TTT",
         "arc.few_shot:run_few_shot",
     ),
     "continual": Experiment(
-        "passages one after the other into one model: what is kept, what is damaged, with remedies or without",
+        "passages one after the other into one model: what is kept, what is damaged, with remedies"
+        " or without",
         "continual.run:run_continual",
     ),
     "own-questions": Experiment(

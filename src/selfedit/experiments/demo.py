@@ -1,6 +1,7 @@
 """The demo: the whole of SEAL's knowledge experiment, as large as the time given allows.
 
-``SECONDS`` says what each part costs and ``LADDER`` which sizes there are; `plan` takes the largest that fits.
+``SECONDS`` says what each part costs and ``LADDER`` which sizes there are; `plan` takes the largest
+that fits.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Any
 from selfedit.config import Settings, read_settings
 
 SECONDS = {
-    "start": 40.0,  # loading the model here and in the workers, the base's answers, results and pictures
+    "start": (
+        40.0
+    ),  # loading the model here and in the workers, the base's answers, results and pictures
     "inner_passage": 2.5,  # an inner loop on a passage alone, answers included
     "inner_edit": 5.0,  # an inner loop on a passage and a self-edit, answers included
     "inner_gold": 7.5,  # an inner loop on a passage and its gold questions, answers included
@@ -116,4 +119,8 @@ def _on_gpus() -> dict[str, Any]:
     """On GPUs one worker each, and as many inner loops together as are worth it."""
     import torch
 
-    return {"workers": torch.cuda.device_count(), "inner.group": "auto"} if torch.cuda.is_available() else {}
+    return (
+        {"workers": torch.cuda.device_count(), "inner.group": "auto"}
+        if torch.cuda.is_available()
+        else {}
+    )

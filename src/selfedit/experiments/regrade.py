@@ -1,4 +1,6 @@
-"""A run's table from what its ledger holds: while it is still under way, or with another grader; no model is needed."""
+"""A run's table from what its ledger holds: while it is still under way, or with another grader; no
+model is needed.
+"""
 
 from __future__ import annotations
 
@@ -49,18 +51,22 @@ def _asked(run: RunFolder, settings: Settings) -> _Asked:
         methods = measured_methods(settings)
         return _Asked(methods, pairs_of, train.asked_of, "heldout", settings.heldout)
     if run.kind == replay.KIND:
-        return _Asked(replay.ROWS, replay.pairs_of, replay.asked_of, "heldout", settings.replay.folder)
+        return _Asked(
+            replay.ROWS, replay.pairs_of, replay.asked_of, "heldout", settings.replay.folder
+        )
     if run.kind == cpt.KIND:
         source = ", ".join(settings.cpt.sources) or settings.heldout
         return _Asked(settings.cpt.methods, cpt.pairs_of, cpt.asked_of, "asked", source)
     raise RunFolderError(f"a run of kind {run.kind!r} has no such table", where=run.path)
 
 
-def run_table(run: RunFolder, grader: str | None = None, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def run_table(
+    run: RunFolder, grader: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Rows and paired differences of the methods whose held-out answers are all there.
 
-    The ledger is not changed. A judge's verdicts are kept where its replies are, so that a table that was stopped, or
-    is asked for again, asks for nothing twice.
+    The ledger is not changed. A judge's verdicts are kept where its replies are, so that a table
+    that was stopped, or is asked for again, asks for nothing twice.
 
     Args:
         run: opened for reading.
@@ -73,13 +79,25 @@ def run_table(run: RunFolder, grader: str | None = None, overrides: Mapping[str,
         UsageError: no such grader.
         Unavailable: the judge cannot be asked.
     """
-    settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, run.path, overrides)
+    settings = make_settings(
+        {k: v for k, v in run.settings.items() if k != "data"}, run.path, overrides
+    )
     asked = _asked(run, settings)
-    trials = {method: stored for method, stored in trials_of(run.ledger, asked.methods).items() if stored}
+    trials = {
+        method: stored for method, stored in trials_of(run.ledger, asked.methods).items() if stored
+    }
     if not trials:
-        raise RunFolderError("no held-out passage is answered yet", where=run.path, fix="let the run go on first")
-    counts = {method: len({trial.context_id for trial in stored}) for method, stored in trials.items()}
-    whole = {method: stored for method, stored in trials.items() if counts[method] == max(counts.values())}
+        raise RunFolderError(
+            "no held-out passage is answered yet", where=run.path, fix="let the run go on first"
+        )
+    counts = {
+        method: len({trial.context_id for trial in stored}) for method, stored in trials.items()
+    }
+    whole = {
+        method: stored
+        for method, stored in trials.items()
+        if counts[method] == max(counts.values())
+    }
     graded, more = _stored(whole) if grader is None else _again(run, settings, asked, whole, grader)
     scores = {method: shares_right(_by_context(whole[method], graded[method])) for method in whole}
     compared = compare(on_shared(scores), asked.pairs(list(scores)))
@@ -104,10 +122,15 @@ def _again(
     """Grade every answer with another grader, all at once; and what is to be said of it."""
     grader = get_grader(name, settings.judge)
     questions = _questions(run, settings, asked)
-    replies = {method: [_reply(answer, questions) for answer in _answers(of)] for method, of in trials.items()}
+    replies = {
+        method: [_reply(answer, questions) for answer in _answers(of)]
+        for method, of in trials.items()
+    }
     every = [reply for of_method in replies.values() for reply in of_method]
     grades = iter(grader.grade_all(every))
-    verdicts = {method: [next(grades).correct for _ in of_method] for method, of_method in replies.items()}
+    verdicts = {
+        method: [next(grades).correct for _ in of_method] for method, of_method in replies.items()
+    }
     missing = {method: given.count(None) for method, given in verdicts.items() if None in given}
     return verdicts, {"no_verdict": missing} | judge_report(grader)
 
@@ -116,19 +139,27 @@ def _answers(trials: Sequence[Trial]) -> list[Answer]:
     return [answer for trial in trials for answer in trial.answers]
 
 
-def _questions(run: RunFolder, settings: Settings, asked: _Asked) -> dict[str, tuple[Context, Question]]:
+def _questions(
+    run: RunFolder, settings: Settings, asked: _Asked
+) -> dict[str, tuple[Context, Question]]:
     contexts = asked.contexts(settings)
     if data_hash(contexts) != run.settings["data"][asked.hash_of]:
         fix = "put the file back that the run was started with"
-        raise DataError("the passages asked about have changed since the run", where=asked.source, fix=fix)
-    return {question.id: (context, question) for context in contexts for question in context.questions}
+        raise DataError(
+            "the passages asked about have changed since the run", where=asked.source, fix=fix
+        )
+    return {
+        question.id: (context, question) for context in contexts for question in context.questions
+    }
 
 
 def _reply(answer: Answer, questions: Mapping[str, tuple[Context, Question]]) -> Reply:
     return reply_to(*questions[answer.question_id], answer.text)
 
 
-def _by_context(trials: Sequence[Trial], verdicts: Sequence[bool | None]) -> dict[str, list[bool | None]]:
+def _by_context(
+    trials: Sequence[Trial], verdicts: Sequence[bool | None]
+) -> dict[str, list[bool | None]]:
     grouped: dict[str, list[bool | None]] = defaultdict(list)
     remaining = iter(verdicts)
     for trial in trials:

@@ -1,4 +1,6 @@
-"""What every experiment begins and ends with: the run's folder, the model, the engine, and results of one shape."""
+"""What every experiment begins and ends with: the run's folder, the model, the engine, and results
+of one shape.
+"""
 
 from __future__ import annotations
 
@@ -53,18 +55,23 @@ def open_run(
         progress: where progress goes.
         interrupt: how the user stops the run.
         lm: the model, if it is loaded already.
-        model: gives the name or folder of the model to load, if it is not the settings'; asked once the folder is open.
+        model: gives the name or folder of the model to load, if it is not the settings'; asked once
+            the folder is open.
         workers: whether the experiment has inner loops for worker processes.
     """
     frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
     with RunFolder.open(folder, frozen, kind=kind) as run:
         run.record_environment(environment(dict(hashes)))
         name = settings.model if model is None else model()
-        lm = lm or load(name, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic)
+        lm = lm or load(
+            name, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic
+        )
         engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
         try:
             task = make_task(lm, settings)
-            yield Session(run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine)
+            yield Session(
+                run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine
+            )
         finally:
             engine.close()
 

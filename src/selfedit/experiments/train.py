@@ -1,4 +1,6 @@
-"""Reinforcement learning on any task: held-out contexts before it, rounds of it, held-out contexts after it."""
+"""Reinforcement learning on any task: held-out contexts before it, rounds of it, held-out contexts
+after it.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,13 @@ def train(
     interrupt: Interrupt | None = None,
     lm: LanguageModel | None = None,
 ) -> Results:
-    """Start a run of a task, or go on with it where it stopped; its results are in ``results.json`` too.
+    """Start a run of a task, or go on with it where it stopped; its results are in ``results.json``
+    too.
 
     Args:
         folder: the run's folder; made if it is not there.
-        settings: frozen in the folder at the first start. ``eval.methods`` says what is measured on the held-out
-            contexts: base, own, seal, and what the task's `Task.fixed` knows.
+        settings: frozen in the folder at the first start. ``eval.methods`` says what is measured on
+            the held-out contexts: base, own, seal, and what the task's `Task.fixed` knows.
         make_task: makes the task of the loaded model and the settings; a class of tasks does.
         contexts: what self-edits are learned on.
         heldout: what is measured.
@@ -54,7 +57,8 @@ def train(
         kind: what the folder's run is called; it is gone on with by the same kind only.
         progress: where progress goes.
         interrupt: how the user stops the run.
-        lm: the model, if it is loaded already; its weights are changed by RL with ``rl.mstep.merge``.
+        lm: the model, if it is loaded already; its weights are changed by RL with
+            ``rl.mstep.merge``.
 
     Raises:
         UsageError, DataError: settings or contexts that cannot be used; nothing is written.
@@ -70,8 +74,12 @@ def train(
     return results
 
 
-def train_and_measure(session: Session[Any], contexts: Sequence[Context], heldout: Sequence[Context]) -> list[Round]:
-    """Measure the held-out contexts by each method, with all rounds of RL before the last one; what each round did."""
+def train_and_measure(
+    session: Session[Any], contexts: Sequence[Context], heldout: Sequence[Context]
+) -> list[Round]:
+    """Measure the held-out contexts by each method, with all rounds of RL before the last one; what
+    each round did.
+    """
     methods = session.settings.eval.methods
     for method in methods:
         if method != SEAL:
@@ -84,7 +92,9 @@ def train_and_measure(session: Session[Any], contexts: Sequence[Context], heldou
     return rounds
 
 
-def _results(session: Session[Any], kind: str, rounds: Sequence[Round], hashes: dict[str, str]) -> Results:
+def _results(
+    session: Session[Any], kind: str, rounds: Sequence[Round], hashes: dict[str, str]
+) -> Results:
     settings, ledger = session.settings, session.run.ledger
     methods = [method for method in settings.eval.methods if method != SEAL or settings.rl.rounds]
     scores = {method: context_scores(ledger, method, session.task) for method in methods}
@@ -98,13 +108,21 @@ def _results(session: Session[Any], kind: str, rounds: Sequence[Round], hashes: 
         grader=session.grader.name,
         data=hashes,
         settings=settings.model_dump(mode="json"),
-        more={"no_verdict": no_verdicts(trials_of(ledger, methods)), "rounds": [asdict(done) for done in rounds]},
+        more={
+            "no_verdict": no_verdicts(trials_of(ledger, methods)),
+            "rounds": [asdict(done) for done in rounds],
+        },
     )
 
 
 def _hash(contexts: Sequence[Context]) -> str:
     """Of all that a context says and asks."""
-    return fingerprint([[c.id, c.title, c.text, [[q.id, q.text, *q.answers] for q in c.questions]] for c in contexts])
+    return fingerprint(
+        [
+            [c.id, c.title, c.text, [[q.id, q.text, *q.answers] for q in c.questions]]
+            for c in contexts
+        ]
+    )
 
 
 def results_of(folder: str | Path) -> Results | None:

@@ -1,4 +1,6 @@
-"""How far a grader agrees with labels: agreement, bias, Cohen's kappa, each with an error over questions."""
+"""How far a grader agrees with labels: agreement, bias, Cohen's kappa, each with an error over
+questions.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Agreement:
 
     Attributes:
         agreement: share of equal verdicts.
-        kappa: Cohen's kappa, the agreement beyond what the two rates of yes give by chance (Cohen 1960).
+        kappa: Cohen's kappa, the agreement beyond what the two rates of yes give by chance (Cohen
+            1960).
         bias: share of yes among the verdicts minus that among the true ones.
         n: verdicts compared.
         no_verdict: replies the grader came to no verdict on; they are in none of the other figures.
@@ -46,22 +49,34 @@ class Agreement:
         return asdict(self)
 
 
-def agreement(pred: Sequence[bool | None], true: Sequence[bool], groups: Sequence[Hashable] | None = None) -> Agreement:
-    """Compare verdicts; the errors are over ``groups`` (such as questions), or over verdicts where none are given.
+def agreement(
+    pred: Sequence[bool | None], true: Sequence[bool], groups: Sequence[Hashable] | None = None
+) -> Agreement:
+    """Compare verdicts; the errors are over ``groups`` (such as questions), or over verdicts where
+    none are given.
 
-    The errors are those of a ratio of sums over clusters (Cochran 1977, Sampling Techniques, section 3.12); kappa's is
-    a jackknife over groups (Efron and Tibshirani 1993, section 11.5). Kappa is 1 where both sides gave the same single
-    verdict throughout.
+    The errors are those of a ratio of sums over clusters (Cochran 1977, Sampling Techniques,
+    section 3.12); kappa's is a jackknife over groups (Efron and Tibshirani 1993, section 11.5).
+    Kappa is 1 where both sides gave the same single verdict throughout.
 
     Raises:
         DataError: there are no verdicts or the lengths differ.
     """
     if len(pred) != len(true) or (groups is not None and len(groups) != len(pred)):
-        raise DataError(f"{len(pred)} verdicts cannot be compared with {len(true)} labels", fix="give one of each")
+        raise DataError(
+            f"{len(pred)} verdicts cannot be compared with {len(true)} labels",
+            fix="give one of each",
+        )
     given = [at for at, verdict in enumerate(pred) if verdict is not None]
     if not given:
-        raise DataError(f"there is no verdict to compare with {len(true)} labels", fix="give some that can be graded")
-    said, truth = np.array([bool(pred[at]) for at in given]), np.array([bool(true[at]) for at in given])
+        raise DataError(
+            f"there is no verdict to compare with {len(true)} labels",
+            fix="give some that can be graded",
+        )
+    said, truth = (
+        np.array([bool(pred[at]) for at in given]),
+        np.array([bool(true[at]) for at in given]),
+    )
     keys = given if groups is None else [groups[at] for at in given]
     place = {key: at for at, key in enumerate(dict.fromkeys(keys))}
     cluster = np.array([place[key] for key in keys])
@@ -85,7 +100,11 @@ def agreement(pred: Sequence[bool | None], true: Sequence[bool], groups: Sequenc
 def _cells(said: np.ndarray, truth: np.ndarray, cluster: np.ndarray) -> np.ndarray:
     """How often each group has (no, no), (no, yes), (yes, no), (yes, yes): ``[groups, 4]``."""
     groups = int(cluster.max()) + 1
-    return np.bincount(4 * cluster + 2 * said + truth, minlength=4 * groups).reshape(groups, 4).astype(float)
+    return (
+        np.bincount(4 * cluster + 2 * said + truth, minlength=4 * groups)
+        .reshape(groups, 4)
+        .astype(float)
+    )
 
 
 def _kappa(cells: np.ndarray) -> np.ndarray:
@@ -112,9 +131,11 @@ def _clustered_se(values: np.ndarray, cluster: np.ndarray) -> float | None:
 
 
 def question_groups(labels: Iterable[Label]) -> list[int]:
-    """A number for each label; labels with the same question or the same gold answer, normalised, share it.
+    """A number for each label; labels with the same question or the same gold answer, normalised,
+    share it.
 
-    Either would tell a fitted grader something about the other: no such pair may lie on both sides of a split.
+    Either would tell a fitted grader something about the other: no such pair may lie on both sides
+    of a split.
     """
     parent: dict[str, str] = {}
 

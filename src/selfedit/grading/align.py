@@ -22,15 +22,20 @@ def share(part: float, whole: float) -> float:
 def overlap(gold: Sequence[str], said: Sequence[str]) -> tuple[float, float, float]:
     """Precision, recall and F1 of the words said against the gold words, as multisets."""
     shared = (Counter(gold) & Counter(said)).total()
-    return share(shared, len(said)), share(shared, len(gold)), share(2 * shared, len(gold) + len(said))
+    return (
+        share(shared, len(said)),
+        share(shared, len(gold)),
+        share(2 * shared, len(gold) + len(said)),
+    )
 
 
 @lru_cache(maxsize=262144)
 def closeness(gold: str, word: str) -> float:
-    """How near one stem is to another in [0, 1]: 1 the same, 0.9 a near synonym, else the likeness of the spelling.
+    """How near one stem is to another in [0, 1]: 1 the same, 0.9 a near synonym, else the likeness
+    of the spelling.
 
-    The likeness is Dice's coefficient of the letter pairs; words of the same consonants (``khuruldai``, ``kurultai``)
-    count 0.8. Numbers are the same or not.
+    The likeness is Dice's coefficient of the letter pairs; words of the same consonants
+    (``khuruldai``, ``kurultai``) count 0.8. Numbers are the same or not.
     """
     if gold == word:
         return 1.0
@@ -39,14 +44,22 @@ def closeness(gold: str, word: str) -> float:
     if gold[0].isdigit() or word[0].isdigit():
         return 0.0
     pairs = dice(gold, word)
-    if pairs < 0.8 and len(gold) > 3 and gold.isascii() and _sound(gold) == _sound(word) and len(_sound(gold)) > 2:
+    if (
+        pairs < 0.8
+        and len(gold) > 3
+        and gold.isascii()
+        and _sound(gold) == _sound(word)
+        and len(_sound(gold)) > 2
+    ):
         return 0.8
     return pairs
 
 
 def _sound(word: str) -> str:
     bare = word.translate(_SOUND)
-    return word[0] + "".join(char for at, char in enumerate(bare) if at == 0 or bare[at - 1] != char)
+    return word[0] + "".join(
+        char for at, char in enumerate(bare) if at == 0 or bare[at - 1] != char
+    )
 
 
 def dice(a: str, b: str, n: int = 2) -> float:
@@ -70,7 +83,10 @@ def _grams(text: str, n: int) -> Counter[str]:
 def nearest(gold: Sequence[str], said: Iterable[str]) -> list[float]:
     """For each gold stem the closeness of the nearest stem said."""
     words = tuple(said)
-    return [1.0 if stem in words else max((closeness(stem, word) for word in words), default=0.0) for stem in gold]
+    return [
+        1.0 if stem in words else max((closeness(stem, word) for word in words), default=0.0)
+        for stem in gold
+    ]
 
 
 def in_order(gold: Sequence[str], said: Sequence[str]) -> int:

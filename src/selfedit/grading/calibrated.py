@@ -1,10 +1,12 @@
-"""A key-free grader fitted on GPT-4.1's verdicts: boosted trees over text features, run with numpy alone.
+"""A key-free grader fitted on GPT-4.1's verdicts: boosted trees over text features, run with numpy
+alone.
 
-What it was fitted on, and how far it agreed with the judge on questions it had not seen, is in its data file
-(:attr:`CalibratedGrader.about`). It was fitted on English; replies in other languages are judged by the same overlaps,
-and an answer equal to a gold one is right in any. No labelled reply tries to talk its way into a yes, so no tree
-learned to refuse one: an answer that ``concise`` refuses for more than its length (a list, two alternatives, a
-negation, a doubt, a recital) is wrong before the trees are asked.
+What it was fitted on, and how far it agreed with the judge on questions it had not seen, is in its
+data file (:attr:`CalibratedGrader.about`). It was fitted on English; replies in other languages are
+judged by the same overlaps, and an answer equal to a gold one is right in any. No labelled reply
+tries to talk its way into a yes, so no tree
+learned to refuse one: an answer that ``concise`` refuses for more than its length (a list, two
+alternatives, a negation, a doubt, a recital) is wrong before the trees are asked.
 """
 
 from __future__ import annotations
@@ -39,15 +41,17 @@ class StemCounts:
     counts: Mapping[str, int]
 
     def rarity(self, stem: str, *, own: bool = False) -> float:
-        """``log((1 + questions) / (1 + count))``; ``own`` leaves out one question that the stem was counted in."""
+        """``log((1 + questions) / (1 + count))``; ``own`` leaves out one question that the stem was
+        counted in.
+        """
         return log((1 + self.questions) / (1 + max(self.counts.get(stem, 0) - own, 0)))
 
 
 class Forest:
     """Boosted trees as flat arrays; all trees go down one level at a time.
 
-    A tree is ``[feature, threshold, left, right]`` with trees or leaf values (log-odds) below it; a row goes left where
-    its feature is at most the threshold.
+    A tree is ``[feature, threshold, left, right]`` with trees or leaf values (log-odds) below it; a
+    row goes left where its feature is at most the threshold.
     """
 
     def __init__(self, trees: Sequence[Any], base: float) -> None:
@@ -130,7 +134,9 @@ class CalibratedGrader(Grader):
         return _shipped() if path is None else cls(_read(Path(path)), where=path)
 
     def knows(self, question: str) -> bool:
-        """Whether it was fitted on labels of this question: how well it does there says nothing about others."""
+        """Whether it was fitted on labels of this question: how well it does there says nothing
+        about others.
+        """
         return question_mark(question) in self._questions
 
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
@@ -139,9 +145,15 @@ class CalibratedGrader(Grader):
 
     def grade_all(self, replies: Sequence[Reply]) -> list[Grade]:
         """Grade many answers, in their order."""
-        pairs = [(at, reply, gold) for at, reply in enumerate(replies) for gold in usable_golds(reply.golds)]
+        pairs = [
+            (at, reply, gold)
+            for at, reply in enumerate(replies)
+            for gold in usable_golds(reply.golds)
+        ]
         rows = [self._row(reply.question, gold, reply.answer) for _, reply, gold in pairs]
-        odds = self._forest.log_odds(np.array(rows, dtype=np.float64).reshape(len(rows), len(self._names)))
+        odds = self._forest.log_odds(
+            np.array(rows, dtype=np.float64).reshape(len(rows), len(self._names))
+        )
         best = [0.0] * len(replies)
         for (at, reply, gold), value in zip(pairs, odds, strict=True):
             best[at] = max(best[at], 1 / (1 + exp(-settled(reply, gold, float(value)))))
@@ -155,9 +167,11 @@ class CalibratedGrader(Grader):
 
 
 def known_questions(grader: Grader, questions: Iterable[str]) -> list[str]:
-    """The questions whose verdicts a grader was fitted on, each once; none for a grader that is not fitted.
+    """The questions whose verdicts a grader was fitted on, each once; none for a grader that is not
+    fitted.
 
-    A table says how many there are, or leaves them out: how well the grader does on them says nothing about others.
+    A table says how many there are, or leaves them out: how well the grader does on them says
+    nothing about others.
     """
     if not isinstance(grader, CalibratedGrader):
         return []
@@ -165,19 +179,25 @@ def known_questions(grader: Grader, questions: Iterable[str]) -> list[str]:
 
 
 def is_refused(reply: Reply) -> bool:
-    """Whether the answer is wrong whatever the trees say: it states a gold answer, and offers or denies it too."""
+    """Whether the answer is wrong whatever the trees say: it states a gold answer, and offers or
+    denies it too.
+    """
     return refusal(reply, AT_ANY_LENGTH) not in (None, "missing")
 
 
 def settled(reply: Reply, gold: str, log_odds: float) -> float:
-    """The log-odds, unless no model is needed: silence is wrong, a gold answer itself is right in any language."""
+    """The log-odds, unless no model is needed: silence is wrong, a gold answer itself is right in
+    any language.
+    """
     if not normalise(reply.answer):
         return -inf
     return inf if exact_match(reply.answer, [gold]) else log_odds
 
 
 def question_mark(question: str) -> str:
-    """A short mark of a question, by which a fitted grader remembers it: equal after normalisation, equal mark."""
+    """A short mark of a question, by which a fitted grader remembers it: equal after normalisation,
+    equal mark.
+    """
     return hashlib.sha256(normalise(question).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 

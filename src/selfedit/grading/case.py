@@ -10,7 +10,9 @@ from selfedit.grading.rivals import Rivals, find_rivals
 from selfedit.grading.statement import Statement, content_words, states
 from selfedit.grading.text import contains_gold, normalise, usable_golds
 
-_ABOUT_ANSWERS = frozenset(content_words("answers correct possible options questions following one"))
+_ABOUT_ANSWERS = frozenset(
+    content_words("answers correct possible options questions following one")
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Case:
     def new(self) -> list[str]:
         """Content words of the statement that neither the question nor a gold answer has."""
         known = self.asked | self.wanted
-        return [word for word in dict.fromkeys(content_words(self.said.beside)) if word not in known]
+        return [
+            word for word in dict.fromkeys(content_words(self.said.beside)) if word not in known
+        ]
 
     @cached_property
     def taken_up(self) -> int:
@@ -51,15 +55,25 @@ class Case:
 
     @cached_property
     def rivals(self) -> Rivals:
-        """Items beside the gold answer; where the question offers the gold answer, those that it offers too."""
-        offered = frozenset(content_words(self.gold)) <= frozenset(content_words(self.reply.question))
+        """Items beside the gold answer; where the question offers the gold answer, those that it
+        offers too.
+        """
+        offered = frozenset(content_words(self.gold)) <= frozenset(
+            content_words(self.reply.question)
+        )
         asked = frozenset[str]() if offered else self.asked
         return find_rivals(self.said, asked, asked | self.wanted)
 
     @cached_property
     def others(self) -> list[str]:
-        """The passage's other gold answers, those apart that the question or a gold answer says, or that say one."""
+        """The passage's other gold answers, those apart that the question or a gold answer says, or
+        that say one.
+        """
         golds = usable_golds(self.reply.golds)
         told = [other for other in self.reply.others if normalise(other)]
         told = [other for other in told if not contains_gold(self.reply.question, [other])]
-        return [other for other in told if not any(states(other, gold) or states(gold, other) for gold in golds)]
+        return [
+            other
+            for other in told
+            if not any(states(other, gold) or states(gold, other) for gold in golds)
+        ]

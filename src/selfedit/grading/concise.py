@@ -1,20 +1,24 @@
 """The default grader: right if a gold answer is stated, briefly, and nothing is offered beside it.
 
-``contains`` can be talked into a yes: an answer that lists every gold answer of a passage is right to every question.
-Here an answer that states a gold answer (:mod:`selfedit.grading.statement`) is refused if it is
+``contains`` can be talked into a yes: an answer that lists every gold answer of a passage is right
+to every question. Here an answer that states a gold answer (:mod:`selfedit.grading.statement`) is
+refused if it is
 
-- *long*: up to the end of that sentence it has more than a few content words that neither the question nor a gold
-  answer has; a sentence that takes up words of the question may say more than one that does not;
+- *long*: up to the end of that sentence it has more than a few content words that neither the
+  question nor a gold answer has; a sentence that takes up words of the question may say more than
+  one that does not;
 - *heaped*: long, and not even a sentence;
-- *second*: another gold answer of the passage is offered, as an item of its own or in words that do not take up the
-  question;
+- *second*: another gold answer of the passage is offered, as an item of its own or in words that do
+  not take up the question;
 - *listed*: the gold answer is an item of a list, or ``or`` stands between it and something else;
 - *denied*: a negation that the question has not stands before it, or what follows takes it back;
 - *doubted*: ``maybe``, ``I am not sure``, a question mark;
-- *recited*: many words in a row are the passage's, and they do not answer the question in one short sentence.
+- *recited*: many words in a row are the passage's, and they do not answer the question in one short
+  sentence.
 
-*second* and *recited* need the passage (:class:`~selfedit.grading.grader.Reply`): without it, a recital is found by its
-length alone. Words that deny, doubt and join are English; the other rules hold in any language.
+*second* and *recited* need the passage (:class:`~selfedit.grading.grader.Reply`): without it, a
+recital is found by its length alone. Words that deny, doubt and join are English; the other rules
+hold in any language.
 """
 
 from __future__ import annotations
@@ -38,13 +42,15 @@ RECITED = 14
 
 _NEAR = 6  # words before a gold answer in which a negation denies it
 _DENIALS = re.compile(
-    r"\b(?:rather than|instead of|other than|anything but|apart from|except(?: for)?|unlike|opposed to|far from|"
+    r"\b(?:rather than|instead of|other than|anything but|apart from|except(?: for)?|unlike|opposed"
+    r" to|far from|"
     r"(?:wrong|false|untrue|incorrect)(?: that| to)?|not true)\b[^,;]*$"
 )
 _AFFIRMED = re.compile(r"\bnot (?:only|until|just|merely|simply|before|\w+ until)\b")
 _TAKEN_BACK = NEGATIONS | word_set("wrong false untrue incorrect mistaken")
 _DOUBTS = re.compile(
-    r"\b(?:maybe|perhaps|possibly|presumably|guess|unsure|uncertain|unclear|unknown|not sure|dont know|do not know|"
+    r"\b(?:maybe|perhaps|possibly|presumably|guess|unsure|uncertain|unclear|unknown|not sure|dont"
+    r" know|do not know|"
     r"(?:might|could|may) (?:be|have)|i (?:think|believe)|no idea)\b"
 )
 
@@ -84,11 +90,15 @@ def _denied(case: Case) -> bool:
 
 
 def _clause(words: Sequence[str]) -> Sequence[str]:
-    """The words since the last mark that ends a clause; a comma does, if what it parts off says something."""
+    """The words since the last mark that ends a clause; a comma does, if what it parts off says
+    something.
+    """
     start = 0
     for at, word in enumerate(words):
         ends = word in (";", ":") or word.lower() in ("although", "though")
-        ends = ends or (word.lower() == "but" and words[at - 1].lower() not in ("anything", "all", "everything"))
+        ends = ends or (
+            word.lower() == "but" and words[at - 1].lower() not in ("anything", "all", "everything")
+        )
         if ends or (word == "," and content_words(" ".join(words[start:at]))):
             start = at + 1
     return words[start:]
@@ -139,7 +149,8 @@ AT_ANY_LENGTH = {name: rule for name, rule in RULES.items() if rule is not _long
 
 
 def refusal(reply: Reply, rules: Mapping[str, Callable[[Case], bool]] = RULES) -> str | None:
-    """Why the answer is not right: ``missing`` (it states no gold answer) or the name of one of the rules; else None.
+    """Why the answer is not right: ``missing`` (it states no gold answer) or the name of one of the
+    rules; else None.
 
     Raises:
         DataError: there is no gold answer.
@@ -147,7 +158,9 @@ def refusal(reply: Reply, rules: Mapping[str, Callable[[Case], bool]] = RULES) -
     found = {gold: find_statement(reply.answer, gold) for gold in usable_golds(reply.golds)}
     stated = {gold: said for gold, said in found.items() if said is not None}
     reasons = [
-        _reason(Case(reply, gold, said), rules) for gold, said in stated.items() if not _in_another(gold, stated)
+        _reason(Case(reply, gold, said), rules)
+        for gold, said in stated.items()
+        if not _in_another(gold, stated)
     ]
     if not reasons:
         return "missing"
@@ -155,8 +168,12 @@ def refusal(reply: Reply, rules: Mapping[str, Callable[[Case], bool]] = RULES) -
 
 
 def _in_another(gold: str, stated: Iterable[str]) -> bool:
-    """Whether a longer one of the stated gold answers says this one: ``Brannoch`` where ``Ada Brannoch`` is stated."""
-    return any(states(longer, gold) and not states(gold, longer) for longer in stated if longer != gold)
+    """Whether a longer one of the stated gold answers says this one: ``Brannoch`` where ``Ada
+    Brannoch`` is stated.
+    """
+    return any(
+        states(longer, gold) and not states(gold, longer) for longer in stated if longer != gold
+    )
 
 
 def _reason(case: Case, rules: Mapping[str, Callable[[Case], bool]]) -> str | None:
@@ -164,7 +181,9 @@ def _reason(case: Case, rules: Mapping[str, Callable[[Case], bool]]) -> str | No
 
 
 class ConciseGrader(Grader):
-    """Right if a gold answer is stated briefly and nothing is offered beside it; the score is 1 or 0."""
+    """Right if a gold answer is stated briefly and nothing is offered beside it; the score is 1 or
+    0.
+    """
 
     name = "concise"
 

@@ -1,8 +1,9 @@
 """What the calibrated grader looks at: how question, gold answer and reply overlap, as numbers.
 
-Three stretches of the reply are held against the gold answer: all of it, its first sentence, and its best sentence.
-"New" gold words are those that are not in the question: only they can show that the answer is known. A feature that
-cannot be measured, such as the share of gold names where gold has none, is -1.
+Three stretches of the reply are held against the gold answer: all of it, its first sentence, and
+its best sentence. "New" gold words are those that are not in the question: only they can show that
+the answer is known. A feature that cannot be measured, such as the share of gold names where gold
+has none, is -1.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _KINDS = ("who", "when", "where", "why", "how many", "how much", "how", "which",
 def features(question: str, gold: str, answer: str, rarity: Rarity) -> dict[str, float]:
     """The features of one reply against one gold answer, always the same names in the same order.
 
-    Rounded to four decimals, so that the thresholds of a fitted tree are short and mean the same on every machine.
+    Rounded to four decimals, so that the thresholds of a fitted tree are short and mean the same on
+    every machine.
     """
     asked, wanted, body = view(question), view(gold), answer_body(answer)
     parts = sentences(body)
@@ -94,7 +96,9 @@ def _nearness(asked: View, gold: View, said: View, rarity: Rarity) -> dict[str, 
         "missing": sum(missing),
         "missing_rarest": max(missing, default=0),
         "rare_recall": 1 - share(sum(missing), sum(weight for weight, *_ in rows)),
-        "new_recall": share(sum(stem in said.stem_set for *_, stem in new), len(new)) if new else -1,
+        "new_recall": (
+            share(sum(stem in said.stem_set for *_, stem in new), len(new)) if new else -1
+        ),
         "new_near": share(sum(value for _, value, _ in new), len(new)) if new else -1,
         "new_least": min(value for _, value, _ in new) if new else -1,
         "new_rare": share(sum(found), sum(weight for weight, *_ in new)) if new else -1,
@@ -121,14 +125,20 @@ def _surplus(asked: View, gold: View, said: View, rarity: Rarity) -> dict[str, f
 
 def _places(asked: View, gold: View, said: View) -> dict[str, float]:
     """Order, density and position of the gold words."""
-    at = [place for place, stem in enumerate(said.stems) if stem in gold.content_set and stem not in asked.stem_set]
+    at = [
+        place
+        for place, stem in enumerate(said.stems)
+        if stem in gold.content_set and stem not in asked.stem_set
+    ]
     start = at[0] if at else len(said.stems)
     return {
         "in_order": share(in_order(gold.stems, said.stems), len(gold.stems)),
         "span": share(span(gold.content_set, said.stems), len(gold.stems)),
         "at": start if at else -1,
         "at_share": share(start, len(said.stems)) if at else -1,
-        "told_before": sum(stem in said.content_set and stem not in asked.stem_set for stem in said.stems[:start]),
+        "told_before": sum(
+            stem in said.content_set and stem not in asked.stem_set for stem in said.stems[:start]
+        ),
     }
 
 
@@ -138,18 +148,28 @@ def _names(asked: View, gold: View, said: View) -> dict[str, float]:
         "names": share(len(gold.names & said.stem_set), len(gold.names)) if gold.names else -1,
         "other_names": len(said.names - gold.stem_set - asked.stem_set),
         "asked_words": share(len(asked.content_set & said.stem_set), len(asked.content_set)),
-        "asked_names": share(len(asked.names & said.stem_set), len(asked.names)) if asked.names else -1,
+        "asked_names": (
+            share(len(asked.names & said.stem_set), len(asked.names)) if asked.names else -1
+        ),
         "surname": _surname(gold, said),
-        "acronym": (len(initials) > 1 and initials in said.tokens) or _spells(gold.tokens, said.tokens),
+        "acronym": (
+            (len(initials) > 1 and initials in said.tokens) or _spells(gold.tokens, said.tokens)
+        ),
     }
 
 
 def _surname(gold: View, said: View) -> float:
-    """For a gold answer that could be a person's full name: 1 if the last name is said and no other first name with it.
+    """For a gold answer that could be a person's full name: 1 if the last name is said and no other
+    first name with it.
 
-    0.5 if a name that gold has not stands before it (``Karl Compton`` for ``Arthur H. Compton``), 0 if it is not said.
+    0.5 if a name that gold has not stands before it (``Karl Compton`` for ``Arthur H. Compton``), 0
+    if it is not said.
     """
-    if not 2 <= len(gold.stems) <= 5 or gold.stems[-1] not in gold.names or gold.stems[0] not in gold.names:
+    if (
+        not 2 <= len(gold.stems) <= 5
+        or gold.stems[-1] not in gold.names
+        or gold.stems[0] not in gold.names
+    ):
         return -1
     if gold.stems[-1] not in said.stem_set:
         return 0
@@ -158,11 +178,15 @@ def _surname(gold: View, said: View) -> float:
 
 
 def _spells(gold: Sequence[str], said: Sequence[str]) -> bool:
-    """Whether words in a row begin with the letters of a one-word gold answer of two to six letters."""
+    """Whether words in a row begin with the letters of a one-word gold answer of two to six
+    letters.
+    """
     size = len(gold[0]) if len(gold) == 1 else 0
     if not 2 <= size <= 6:
         return False
-    return gold[0] in ("".join(token[0] for token in said[at : at + size]) for at in range(len(said) - size + 1))
+    return gold[0] in (
+        "".join(token[0] for token in said[at : at + size]) for at in range(len(said) - size + 1)
+    )
 
 
 def _numbers(asked: View, gold: View, said: View) -> dict[str, float]:
@@ -183,7 +207,9 @@ def _contradictions(asked: View, gold: View, said: View) -> dict[str, float]:
     negations = sum(token in NEGATIONS for token in said.tokens)
     unsaid = gold.stem_set - said.stem_set - asked.stem_set
     return {
-        "opposites": sum((a, b) in OPPOSITES for a in unsaid for b in said.stem_set - gold.stem_set),
+        "opposites": sum(
+            (a, b) in OPPOSITES for a in unsaid for b in said.stem_set - gold.stem_set
+        ),
         "negations": min(negations, 3),
         "negation_differs": (negations > 0) != any(token in NEGATIONS for token in gold.tokens),
     }
@@ -205,7 +231,9 @@ def _form(asked: View, gold: View, said: View, answer: str, body: str) -> dict[s
         "run_on": len(answer.strip()) - len(body),
         "cut_off": not _FINISHED.search(answer),
         "asks": body.endswith("?"),
-        "repeats_question": share(sum(stem in asked.stem_set for stem in said.stems), len(said.stems)),
+        "repeats_question": share(
+            sum(stem in asked.stem_set for stem in said.stems), len(said.stems)
+        ),
         "bullets": len(_BULLET.findall(body)),
         "or": "or" in said.tokens,
         "commas": body.count(","),
@@ -214,10 +242,16 @@ def _form(asked: View, gold: View, said: View, answer: str, body: str) -> dict[s
 
 
 def _enumeration(gold: View, said: View) -> dict[str, float]:
-    """Gold answers that list several things: how much of each is said; of names, whether the surname is."""
+    """Gold answers that list several things: how much of each is said; of names, whether the
+    surname is.
+    """
     parts = [view(part) for part in _LISTED.split(gold.raw) if normalise(part)]
     found = [share(sum(nearest(part.content, said.stem_set)), len(part.content)) for part in parts]
-    surnames = [names[-1] in said.stem_set for part in parts if (names := [w for w in part.content if w in part.names])]
+    surnames = [
+        names[-1] in said.stem_set
+        for part in parts
+        if (names := [w for w in part.content if w in part.names])
+    ]
     return {
         "parts_least": min(found, default=0),
         "parts_mean": share(sum(found), len(found)),
@@ -234,7 +268,9 @@ def _question(asked: View, gold: View, rarity: Rarity) -> dict[str, float]:
         "gold_length": len(gold.tokens),
         "gold_names": share(len(gold.names), len(gold.content_set)),
         "gold_numbers": len(gold.numbers.values),
-        "gold_new": share(sum(stem not in asked.stem_set for stem in gold.content), len(gold.content)),
+        "gold_new": share(
+            sum(stem not in asked.stem_set for stem in gold.content), len(gold.content)
+        ),
         "gold_rarity": share(sum(map(rarity, gold.content)), len(gold.content)),
         "gold_parts": len(_LISTED.split(gold.raw)),
     }

@@ -1,7 +1,8 @@
 """Fit the calibrated grader: ``python -m selfedit.grading.fit LABELS --out FILE``.
 
-Needs scikit-learn, which the fitted grader does not. The same labels and the same scikit-learn give the same bytes.
-Figures and threshold come from cross-validation that never has a question, or a gold answer, on both sides.
+Needs scikit-learn, which the fitted grader does not. The same labels and the same scikit-learn give
+the same bytes. Figures and threshold come from cross-validation that never has a question, or a
+gold answer, on both sides.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ import numpy as np
 
 from selfedit.errors import DataError, SelfEditError, Unavailable
 from selfedit.grading.agreement import agreement, question_groups
-from selfedit.grading.calibrated import FORMAT, Forest, StemCounts, is_refused, question_mark, settled
+from selfedit.grading.calibrated import (
+    FORMAT,
+    Forest,
+    StemCounts,
+    is_refused,
+    question_mark,
+    settled,
+)
 from selfedit.grading.features import VERSION, features
 from selfedit.grading.labels import Label, read_labels
 from selfedit.grading.stats import mean_se
@@ -35,10 +43,11 @@ class FitSettings:
     """The size of the grader, chosen by cross-validation.
 
     Attributes:
-        boosters: independently boosted models whose log-odds are averaged; each sees ``sample`` of the question groups.
+        boosters: independently boosted models whose log-odds are averaged; each sees ``sample`` of
+            the question groups.
         trees: boosting rounds of each.
-        leaves, min_leaf, rate, l2, columns: scikit-learn's max_leaf_nodes, min_samples_leaf, learning_rate,
-            l2_regularization and max_features.
+        leaves, min_leaf, rate, l2, columns: scikit-learn's max_leaf_nodes, min_samples_leaf,
+            learning_rate, l2_regularization and max_features.
         rare: stems counted in fewer questions are not stored.
         folds: of the cross-validation.
     """
@@ -65,7 +74,9 @@ class _Rows:
     group: np.ndarray
 
 
-def fit_grader(labels: Sequence[Label], settings: FitSettings | None = None, *, source: str = "") -> dict[str, Any]:
+def fit_grader(
+    labels: Sequence[Label], settings: FitSettings | None = None, *, source: str = ""
+) -> dict[str, Any]:
     """Fit on labels and cross-validate; the result is what :class:`CalibratedGrader` takes.
 
     Raises:
@@ -90,14 +101,20 @@ def fit_grader(labels: Sequence[Label], settings: FitSettings | None = None, *, 
     }
 
 
-def _prepare(labels: Sequence[Label], groups: np.ndarray, settings: FitSettings) -> tuple[StemCounts, _Rows]:
-    """Count stems over question groups and measure the features, each label without its own group's counts."""
+def _prepare(
+    labels: Sequence[Label], groups: np.ndarray, settings: FitSettings
+) -> tuple[StemCounts, _Rows]:
+    """Count stems over question groups and measure the features, each label without its own group's
+    counts.
+    """
     own: dict[int, set[str]] = {}
     for label, group in zip(labels, groups.tolist(), strict=True):
         for text in (label.question, label.gold, label.prediction):
             own.setdefault(group, set()).update(view(text).stem_set)
     counted = Counter(stem for stems in own.values() for stem in stems)
-    stems = StemCounts(len(own), {stem: count for stem, count in counted.items() if count >= settings.rare})
+    stems = StemCounts(
+        len(own), {stem: count for stem, count in counted.items() if count >= settings.rare}
+    )
     rows = []
     for label, group in zip(labels, groups.tolist(), strict=True):
         mine = own[group]
@@ -110,13 +127,16 @@ def _prepare(labels: Sequence[Label], groups: np.ndarray, settings: FitSettings)
             )
         )
     values = np.array([list(row.values()) for row in rows])
-    return stems, _Rows(list(rows[0]), values, np.array([label.correct for label in labels]), groups)
+    return stems, _Rows(
+        list(rows[0]), values, np.array([label.correct for label in labels]), groups
+    )
 
 
 def fit_trees(
     values: np.ndarray, correct: np.ndarray, group: np.ndarray, settings: FitSettings
 ) -> tuple[float, list[Any]]:
-    """Boost and average; the base log-odds and the trees in :class:`~selfedit.grading.calibrated.Forest`'s form.
+    """Boost and average; the base log-odds and the trees in
+    :class:`~selfedit.grading.calibrated.Forest`'s form.
 
     Raises:
         Unavailable: scikit-learn is not installed.
@@ -142,7 +162,9 @@ def boost(values: np.ndarray, correct: np.ndarray, settings: FitSettings, seed: 
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
     except ImportError as error:
-        raise Unavailable("fitting a grader needs scikit-learn", fix="pip install scikit-learn") from error
+        raise Unavailable(
+            "fitting a grader needs scikit-learn", fix="pip install scikit-learn"
+        ) from error
     model = HistGradientBoostingClassifier(
         max_iter=settings.trees,
         max_leaf_nodes=settings.leaves,
@@ -171,19 +193,28 @@ def _tree(nodes: np.ndarray, at: int, scale: float) -> Any:
     return [int(node["feature_idx"]), round(float(node["num_threshold"]), 6), left, right]
 
 
-def _cross_validate(labels: Sequence[Label], rows: _Rows, settings: FitSettings) -> tuple[float, dict[str, Any]]:
+def _cross_validate(
+    labels: Sequence[Label], rows: _Rows, settings: FitSettings
+) -> tuple[float, dict[str, Any]]:
     """The threshold that leaves no bias on unseen questions, and the figures of `unseen_verdicts`."""
     odds, fold = _unseen_odds(labels, rows, settings)
     verdict = _cut_elsewhere(odds, rows.correct, fold)
-    parts = [agreement(verdict[fold == at].tolist(), rows.correct[fold == at].tolist()) for at in np.unique(fold)]
+    parts = [
+        agreement(verdict[fold == at].tolist(), rows.correct[fold == at].tolist())
+        for at in np.unique(fold)
+    ]
     pooled = agreement(verdict.tolist(), rows.correct.tolist(), rows.group.tolist())
-    folds = {name: mean_se(getattr(part, name) for part in parts).as_dict() for name in ("agreement", "kappa", "bias")}
+    folds = {
+        name: mean_se(getattr(part, name) for part in parts).as_dict()
+        for name in ("agreement", "kappa", "bias")
+    }
     threshold = round(1 / (1 + float(np.exp(-_cut(odds, rows.correct)))), 6)
     return threshold, {"over_folds": _short(folds), "pooled": _short(pooled.as_dict())}
 
 
 def unseen_verdicts(labels: Sequence[Label], settings: FitSettings | None = None) -> list[bool]:
-    """Verdicts of graders that have not seen the question: each fold's is fitted, and its threshold set, on the others.
+    """Verdicts of graders that have not seen the question: each fold's is fitted, and its threshold
+    set, on the others.
 
     Raises:
         DataError: all labels are about one question.
@@ -196,17 +227,30 @@ def unseen_verdicts(labels: Sequence[Label], settings: FitSettings | None = None
     return _cut_elsewhere(odds, rows.correct, fold).tolist()
 
 
-def _unseen_odds(labels: Sequence[Label], rows: _Rows, settings: FitSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Log-odds of every label by a model fitted without its fold, and the folds, made of whole question groups."""
+def _unseen_odds(
+    labels: Sequence[Label], rows: _Rows, settings: FitSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds of every label by a model fitted without its fold, and the folds, made of whole
+    question groups.
+    """
     count = int(rows.group.max()) + 1
     if count < 2:
-        raise DataError("all labels are about one question", fix="give labels on several, to fit on some")
+        raise DataError(
+            "all labels are about one question", fix="give labels on several, to fit on some"
+        )
     fold = np.random.default_rng(0).permutation(count)[rows.group] % settings.folds
     odds = np.zeros(len(rows.correct))
     for at in np.unique(fold):
-        base, trees = fit_trees(rows.values[fold != at], rows.correct[fold != at], rows.group[fold != at], settings)
+        base, trees = fit_trees(
+            rows.values[fold != at], rows.correct[fold != at], rows.group[fold != at], settings
+        )
         odds[fold == at] = Forest(trees, base).log_odds(rows.values[fold == at])
-    return np.array([_settled(label, float(value)) for label, value in zip(labels, odds, strict=True)]), fold
+    return (
+        np.array(
+            [_settled(label, float(value)) for label, value in zip(labels, odds, strict=True)]
+        ),
+        fold,
+    )
 
 
 def _settled(label: Label, log_odds: float) -> float:
@@ -229,21 +273,31 @@ def _cut(odds: np.ndarray, correct: np.ndarray) -> float:
 
 def _short(figures: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: _short(value) if isinstance(value, dict) else round(value, 5) if isinstance(value, float) else value
+        name: (
+            _short(value)
+            if isinstance(value, dict)
+            else round(value, 5)
+            if isinstance(value, float)
+            else value
+        )
         for name, value in figures.items()
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m selfedit.grading.fit", description="Fit the calibrated grader.")
+    parser = argparse.ArgumentParser(
+        prog="python -m selfedit.grading.fit", description="Fit the calibrated grader."
+    )
     parser.add_argument("labels", type=Path, help="labelled replies, .jsonl or .jsonl.gz")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     options = parser.parse_args(arguments)
     try:
         labels = read_labels(options.labels)
         data = fit_grader(labels, source=hashlib.sha256(options.labels.read_bytes()).hexdigest())
-        options.out.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+        options.out.write_text(
+            json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8"
+        )
     except SelfEditError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

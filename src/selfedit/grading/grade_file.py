@@ -20,16 +20,19 @@ FOLDS = 10
 
 
 def grade_file(path: str | Path, grader: Grader, folds: int | None = None) -> dict[str, Any]:
-    """Grade every reply of a labelled file and compare; n, standard errors and what was compared with it.
+    """Grade every reply of a labelled file and compare; n, standard errors and what was compared
+    with it.
 
-    A fitted grader has seen the verdicts on the questions it was fitted on, so those are left out and counted as
-    ``seen``. Where they are all there is, or with ``folds``, graders are fitted on the file itself instead, each fold
-    by one that has seen none of its questions and none of their gold answers.
+    A fitted grader has seen the verdicts on the questions it was fitted on, so those are left out
+    and counted as ``seen``. Where they are all there is, or with ``folds``, graders are fitted on
+    the file itself instead, each fold by one that has seen none of its questions and none of their
+    gold answers.
 
     Args:
         path: see :mod:`selfedit.grading.labels`.
         grader: whose verdicts to compare.
-        folds: fit on the file, in so many parts; 0 takes the fitted grader as it is, on every question.
+        folds: fit on the file, in so many parts; 0 takes the fitted grader as it is, on every
+            question.
 
     Raises:
         DataError, FormatError: the file cannot be read, or nothing in it was graded.
@@ -39,14 +42,26 @@ def grade_file(path: str | Path, grader: Grader, folds: int | None = None) -> di
     labels = read_labels(path)
     fitted = isinstance(grader, CalibratedGrader)
     if folds is not None and (not fitted or folds == 1 or folds < 0):
-        what = f"{folds} folds" if fitted else f"the grader {grader.name!r} is not fitted, so it needs no folds"
-        raise UsageError(what, where="folds", fix="leave it out, or give calibrated 2 or more (0: as it is)")
-    seen = sum(grader.knows(label.question) for label in labels) if isinstance(grader, CalibratedGrader) else 0
+        what = (
+            f"{folds} folds"
+            if fitted
+            else f"the grader {grader.name!r} is not fitted, so it needs no folds"
+        )
+        raise UsageError(
+            what, where="folds", fix="leave it out, or give calibrated 2 or more (0: as it is)"
+        )
+    seen = (
+        sum(grader.knows(label.question) for label in labels)
+        if isinstance(grader, CalibratedGrader)
+        else 0
+    )
     how = "as it is"
     if folds or (folds is None and seen == len(labels)):
         folds = folds or FOLDS
         how = f"fitted on the file, {folds} folds without a common question"
-        verdicts: Sequence[bool | None] = unseen_verdicts(labels, replace(FitSettings(), folds=folds))
+        verdicts: Sequence[bool | None] = unseen_verdicts(
+            labels, replace(FitSettings(), folds=folds)
+        )
     elif seen and folds is None and isinstance(grader, CalibratedGrader):
         how = "on questions it was not fitted on"
         labels = [label for label in labels if not grader.knows(label.question)]
@@ -63,7 +78,9 @@ def _verdicts(grader: Grader, labels: Sequence[Label]) -> list[bool | None]:
 
 
 def judge_report(grader: Grader) -> dict[str, Any]:
-    """Whom a judge asked, its unreadable replies and its bill; nothing for graders that cost nothing."""
+    """Whom a judge asked, its unreadable replies and its bill; nothing for graders that cost
+    nothing.
+    """
     if not isinstance(grader, JudgeGrader):
         return {}
     asked = {"url": grader.settings.endpoint.url, "model": grader.settings.endpoint.model}

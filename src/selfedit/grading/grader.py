@@ -1,9 +1,10 @@
 """Graders: from a question, its gold answers and a reply to a verdict.
 
-Those here need no model, no key and no data file, nor does ``concise`` (:mod:`selfedit.grading.concise`), the default
-for rewards and tables, which is hard to talk into a yes. ``calibrated`` (:mod:`selfedit.grading.calibrated`) is fitted
-on GPT-4.1's verdicts and is the default where numbers are held against published ones; ``judge``
-(:mod:`selfedit.grading.judge`) asks a language model at an endpoint.
+Those here need no model, no key and no data file, nor does ``concise``
+(:mod:`selfedit.grading.concise`), the default for rewards and tables, which is hard to talk into a
+yes. ``calibrated`` (:mod:`selfedit.grading.calibrated`) is fitted on GPT-4.1's verdicts and is the
+default where numbers are held against published ones; ``judge`` (:mod:`selfedit.grading.judge`)
+asks a language model at an endpoint.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ class Grade:
     """A verdict.
 
     Attributes:
-        correct: the verdict itself; None if none was reached (a judge that was not understood). It counts as no
-            answer graded, never as a wrong one.
-        score: how good the answer is in [0, 1]; what it means depends on the method (1 or 0, an F1, a probability, a
-            share of votes). None where there is no verdict.
+        correct: the verdict itself; None if none was reached (a judge that was not understood). It
+            counts as no answer graded, never as a wrong one.
+        score: how good the answer is in [0, 1]; what it means depends on the method (1 or 0, an F1,
+            a probability, a share of votes). None where there is no verdict.
         method: the name of the grader that gave it.
     """
 
@@ -54,7 +55,9 @@ class Grade:
 
 @runtime_checkable
 class Grader(Protocol):
-    """What can grade. Subclass it and write ``grade``; override ``grade_all`` where a batch is cheaper."""
+    """What can grade. Subclass it and write ``grade``; override ``grade_all`` where a batch is
+    cheaper.
+    """
 
     name: str
 
@@ -107,7 +110,9 @@ class F1Grader(Grader):
 
     def __init__(self, threshold: float = 0.5) -> None:
         if not 0 < threshold <= 1:
-            raise UsageError(f"the F1 threshold is {threshold}", fix="choose one above 0 and up to 1")
+            raise UsageError(
+                f"the F1 threshold is {threshold}", fix="choose one above 0 and up to 1"
+            )
         self.threshold = threshold
 
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
@@ -116,7 +121,9 @@ class F1Grader(Grader):
         return Grade(score >= self.threshold, score, self.name)
 
 
-NO_VERDICT = "see what the grader replied, and start again in a new folder with another answer.grader"
+NO_VERDICT = (
+    "see what the grader replied, and start again in a new folder with another answer.grader"
+)
 """What to do where no answer, or too few of them, got a verdict."""
 GRADERS = ("concise", "contains", "exact", "f1", "calibrated", "judge")
 """Every grader's name."""
@@ -130,21 +137,30 @@ def get_grader(name: str, judge: JudgeSettings | None = None) -> Grader:
         judge: whom ``judge`` asks; the defaults name no model and cannot be asked.
 
     Raises:
-        UsageError: there is none of that name (the message lists those there are), or no model to judge is named.
+        UsageError: there is none of that name (the message lists those there are), or no model to
+            judge is named.
     """
     if name == "concise":
         from selfedit.grading.concise import ConciseGrader  # imports this module
 
         return ConciseGrader()
     if name == "calibrated":
-        from selfedit.grading.calibrated import CalibratedGrader  # reads its data file: only when asked for
+        from selfedit.grading.calibrated import (
+            CalibratedGrader,
+        )  # reads its data file: only when asked for
 
         return CalibratedGrader.load()
     if name == "judge":
         from selfedit.grading.judge import JudgeGrader  # opens the file of kept replies
 
         return JudgeGrader(judge or JudgeSettings())
-    graders: dict[str, type[Grader]] = {"contains": ContainsGrader, "exact": ExactGrader, "f1": F1Grader}
+    graders: dict[str, type[Grader]] = {
+        "contains": ContainsGrader,
+        "exact": ExactGrader,
+        "f1": F1Grader,
+    }
     if name not in graders:
-        raise UsageError(f"there is no grader named {name!r}", fix=f"choose one of: {', '.join(sorted(GRADERS))}")
+        raise UsageError(
+            f"there is no grader named {name!r}", fix=f"choose one of: {', '.join(sorted(GRADERS))}"
+        )
     return graders[name]()

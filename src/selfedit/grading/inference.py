@@ -1,8 +1,10 @@
-"""What differences show: t intervals and tests, errors over passages and policies at once, several comparisons.
+"""What differences show: t intervals and tests, errors over passages and policies at once, several
+comparisons.
 
-A difference between two methods is measured on passages (which it is hoped to hold for) with a policy trained under
-some seeds (which it is hoped to hold for too). An error over passages alone holds the policies fixed and is too small.
-Student's t stands in for the normal distribution throughout: with eight passages or three seeds the difference matters.
+A difference between two methods is measured on passages (which it is hoped to hold for) with a
+policy trained under some seeds (which it is hoped to hold for too). An error over passages alone
+holds the policies fixed and is too small. Student's t stands in for the normal distribution
+throughout: with eight passages or three seeds the difference matters.
 """
 
 from __future__ import annotations
@@ -68,38 +70,45 @@ class Crossed:
 
 
 def t_test(gap: Paired) -> Test:
-    """Student's paired t test (Student 1908, Biometrika 6) of a paired difference: t = difference / se, n - 1 df."""
+    """Student's paired t test (Student 1908, Biometrika 6) of a paired difference: t = difference /
+    se, n - 1 df.
+    """
     return significance(gap.difference, gap.se, gap.n - 1)
 
 
 def significance(difference: float, se: float | None, df: float, level: float = 0.95) -> Test:
-    """A difference with its interval ``difference ± t(df) · se`` and the two-sided p value of ``difference / se``.
+    """A difference with its interval ``difference ± t(df) · se`` and the two-sided p value of
+    ``difference / se``.
 
-    Without an error (``None``, or no degree of freedom) there is neither. An error of 0 is taken as it is: p is then 1
-    for no difference and else 0.
+    Without an error (``None``, or no degree of freedom) there is neither. An error of 0 is taken as
+    it is: p is then 1 for no difference and else 0.
     """
     if se is None or df <= 0:
         return Test(difference, se, df, None, None, None)
     width = t_quantile(0.5 + level / 2, df) * se
     ratio = abs(difference) / se if se else math.inf if difference else 0.0
-    return Test(difference, se, df, difference - width, difference + width, min(1.0, 2 * t_tail(ratio, df)))
+    return Test(
+        difference, se, df, difference - width, difference + width, min(1.0, 2 * t_tail(ratio, df))
+    )
 
 
 def crossed(table: Mapping[Hashable, Mapping[Hashable, float]]) -> Crossed:
     """The mean of a difference over passages and policies, both drawn at random and crossed.
 
-    With ``d[i, j]`` the difference on passage i under policy j, ``P`` passages and ``S`` policies, the two-way random
-    effects model without replicates gives the mean squares MS_P, MS_S and MS_PS of an analysis of variance,
-    and the variance of the grand mean is estimated by ``(MS_P + MS_S - MS_PS) / (P·S)``, unbiased (Searle, Casella and
-    McCulloch 1992, Variance Components, section 4.3). Where that is negative or below what one factor alone gives,
-    the larger of those is taken. Its degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2):
-    ``V² / Σ (term² / df)`` over the terms, at least 1 and at most the larger factor's.
+    With ``d[i, j]`` the difference on passage i under policy j, ``P`` passages and ``S`` policies,
+    the two-way random effects model without replicates gives the mean squares MS_P, MS_S and MS_PS
+    of an analysis of variance, and the variance of the grand mean is estimated by ``(MS_P + MS_S -
+    MS_PS) / (P·S)``, unbiased (Searle, Casella and McCulloch 1992, Variance Components, section
+    4.3). Where that is negative or below what one factor alone gives, the larger of those is taken.
+    Its degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2): ``V² / Σ (term² /
+    df)`` over the terms, at least 1 and at most the larger factor's.
 
     Args:
         table: for each policy (seed), for each passage, the difference.
 
     Raises:
-        DataError: there is no policy, the policies were not measured on the same passages, or a value is not finite.
+        DataError: there is no policy, the policies were not measured on the same passages, or a
+            value is not finite.
     """
     values = _as_array(table)  # [S, P]
     policies, passages = values.shape
@@ -110,7 +119,11 @@ def crossed(table: Mapping[Hashable, Mapping[Hashable, float]]) -> Crossed:
     if policies < 2 or passages < 2:
         known = se_passages if policies < 2 else se_policies
         return Crossed(
-            significance(mean, known, max(policies, passages) - 1), se_passages, se_policies, passages, policies
+            significance(mean, known, max(policies, passages) - 1),
+            se_passages,
+            se_policies,
+            passages,
+            policies,
         )
     left = values - rows[:, None] - columns[None, :] + mean
     both = (policies - 1) * (passages - 1)
@@ -126,14 +139,22 @@ def crossed(table: Mapping[Hashable, Mapping[Hashable, float]]) -> Crossed:
     else:
         df = total**2 / sum(square**2 / free for square, free in mean_squares)
         df = min(max(df, 1.0), max(policies, passages) - 1)
-    return Crossed(significance(mean, math.sqrt(total / values.size), df), se_passages, se_policies, passages, policies)
+    return Crossed(
+        significance(mean, math.sqrt(total / values.size), df),
+        se_passages,
+        se_policies,
+        passages,
+        policies,
+    )
 
 
 def holm(p_values: Mapping[Hashable, float]) -> dict[Hashable, float]:
-    """P values adjusted for their number by Holm's step-down procedure (1979, Scand. J. Statist. 6).
+    """P values adjusted for their number by Holm's step-down procedure (1979, Scand. J. Statist.
+    6).
 
-    In ascending order the k-th of m is multiplied by ``m - k + 1``, none is smaller than the one before, none above 1:
-    calling those below 5 % differences is wrong anywhere in at most 5 % of such families.
+    In ascending order the k-th of m is multiplied by ``m - k + 1``, none is smaller than the one
+    before, none above 1: calling those below 5 % differences is wrong anywhere in at most 5 % of
+    such families.
 
     Raises:
         DataError: a p value is outside [0, 1].
@@ -156,11 +177,16 @@ def _as_array(table: Mapping[Hashable, Mapping[Hashable, float]]) -> np.ndarray:
     """The differences as ``[policies, passages]``, passages in the first policy's order."""
     rows = list(table.values())
     if not rows or not rows[0]:
-        raise DataError("there is no difference to take an error of", fix="give one policy and one passage at least")
+        raise DataError(
+            "there is no difference to take an error of",
+            fix="give one policy and one passage at least",
+        )
     passages = list(rows[0])
     if any(row.keys() != rows[0].keys() for row in rows):
         fix = "compare policies on the same passages"
-        raise DataError("the policies were not measured on the same passages", where=list(table), fix=fix)
+        raise DataError(
+            "the policies were not measured on the same passages", where=list(table), fix=fix
+        )
     values = np.array([[row[passage] for passage in passages] for row in rows], dtype=np.float64)
     if not np.isfinite(values).all():
         raise DataError("a difference is not a finite number")

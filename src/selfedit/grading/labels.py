@@ -1,14 +1,16 @@
-"""Labelled replies from a file: a question, its gold answers, what was answered, and whether a judge called it right.
+"""Labelled replies from a file: a question, its gold answers, what was answered, and whether a
+judge called it right.
 
-JSON lines or one JSON array, gzipped if the name ends in ``.gz``. Fields have the names most files give them:
+JSON lines or one JSON array, gzipped if the name ends in ``.gz``. Fields have the names most files
+give them:
 
 - the question: ``question`` or ``query``;
-- the gold answer, or a list of acceptable ones: ``gold``, ``golds``, ``gold_answer``, ``reference``, ``target``,
-  ``answers``;
+- the gold answer, or a list of acceptable ones: ``gold``, ``golds``, ``gold_answer``,
+  ``reference``, ``target``, ``answers``;
 - what was answered: ``prediction``, ``pred``, ``response``, ``student_answer``, ``model_answer``;
 - ``answer`` is the gold answer where no other field is, else what was answered;
-- the verdict: ``votes_yes`` with ``votes``, or ``label``, ``correct``, ``verdict``: a bool, a share of votes in [0, 1],
-  or yes/no, true/false, correct/incorrect.
+- the verdict: ``votes_yes`` with ``votes``, or ``label``, ``correct``, ``verdict``: a bool, a share
+  of votes in [0, 1], or yes/no, true/false, correct/incorrect.
 """
 
 from __future__ import annotations
@@ -29,12 +31,16 @@ _SAID = ("prediction", "pred", "response", "student_answer", "model_answer")
 _VERDICT = ("label", "correct", "verdict")
 _WORDS = {"yes": 1.0, "true": 1.0, "correct": 1.0, "no": 0.0, "false": 0.0, "incorrect": 0.0}
 _FIX = "a line needs question, gold, prediction, and votes_yes with votes, or label"
-_READER = BoundedReader("the labels", fix=f"give a .jsonl or .json file, or either with .gz; {_FIX}")
+_READER = BoundedReader(
+    "the labels", fix=f"give a .jsonl or .json file, or either with .gz; {_FIX}"
+)
 
 
 @dataclass(frozen=True)
 class Label:
-    """A judge's verdict on one reply; ``yes`` is the share of votes that called it right, ``more`` further golds."""
+    """A judge's verdict on one reply; ``yes`` is the share of votes that called it right, ``more``
+    further golds.
+    """
 
     question: str
     gold: str
@@ -80,7 +86,9 @@ def _records(text: str, path: Path) -> Iterator[tuple[str, Any]]:
         except Unreadable:
             array = None  # lines that are arrays: each is refused below, by its number
         if isinstance(array, list) and any(isinstance(record, dict) for record in array):
-            yield from ((f"{path}, record {number}", record) for number, record in enumerate(array, start=1))
+            yield from (
+                (f"{path}, record {number}", record) for number, record in enumerate(array, start=1)
+            )
             return
     yield from _READER.json_lines(text, path)
 
@@ -96,7 +104,10 @@ def _label(row: Any, where: str) -> Label:
     golds: list[Any] = gold if isinstance(gold, list) else [gold]
     texts = [question, said, *golds]
     if not golds or not all(isinstance(text, str) for text in texts):
-        what = f"not a labelled reply: a text is missing or not a string (it has {', '.join(map(str, row))})"
+        what = (
+            "not a labelled reply: a text is missing or not a string (it has"
+            f" {', '.join(map(str, row))})"
+        )
         raise FormatError(what, where=where, fix=_FIX)
     golds = [text for text in golds if normalise(text)]
     if not golds:
@@ -118,7 +129,9 @@ def _verdict(row: Mapping[str, Any], where: str) -> float:
         else:
             yes = float(given)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise FormatError(f"no verdict that can be read: {error!r}", where=where, fix=_FIX) from error
+        raise FormatError(
+            f"no verdict that can be read: {error!r}", where=where, fix=_FIX
+        ) from error
     if not 0 <= yes <= 1:
         raise FormatError(f"the votes are impossible: a share of {yes}", where=where, fix=_FIX)
     return yes

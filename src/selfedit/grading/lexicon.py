@@ -1,7 +1,8 @@
-"""Closed lists of English words and a stemmer: what the features of the calibrated grader know of the language.
+"""Closed lists of English words and a stemmer: what the features of the calibrated grader know of
+the language.
 
-Written by hand from general knowledge, not taken from labelled data. Texts in other languages pass through unharmed:
-their words are in no list and the stemmer only shortens words of ASCII letters.
+Written by hand from general knowledge, not taken from labelled data. Texts in other languages pass
+through unharmed: their words are in no list and the stemmer only shortens words of ASCII letters.
 """
 
 from __future__ import annotations
@@ -27,9 +28,14 @@ e.g i.e etc called known named considered
 STOP_WORDS = word_set(_STOP)
 """Words that carry little of an answer."""
 
-_NEGATIONS = "not no never none neither nor without cannot cant dont doesnt didnt isnt arent wasnt werent wont wouldnt"
+_NEGATIONS = (
+    "not no never none neither nor without cannot cant dont doesnt didnt isnt arent wasnt werent"
+    " wont wouldnt"
+)
 NEGATIONS = frozenset(
-    (_NEGATIONS + " couldnt shouldnt hasnt havent hadnt nothing nobody nowhere unable lack lacks").split()
+    (
+        _NEGATIONS + " couldnt shouldnt hasnt havent hadnt nothing nobody nowhere unable lack lacks"
+    ).split()
 )
 """Words that turn a statement round, apostrophes dropped."""
 
@@ -38,8 +44,9 @@ MONTHS = tuple(_MONTHS.split())
 """The months, in order."""
 
 _SUFFIXES = (
-    "ization isation ational fulness ousness iveness ically ations ation ities ments ings edly ing ies ied ity ment "
-    "ness ions ion ally ers ors est ive ous ful ism ist ial al ic ly ed er or es en s y e"
+    "ization isation ational fulness ousness iveness ically ations ation ities ments ings edly ing"
+    " ies ied ity ment ness ions ion ally ers ors est ive ous ful ism ist ial al ic ly ed er or es"
+    " en s y e"
 )
 _ENDINGS = tuple(_SUFFIXES.split())
 
@@ -48,13 +55,16 @@ _ENDINGS = tuple(_SUFFIXES.split())
 def stem(word: str) -> str:
     """The word without its English endings: ``construction`` and ``constructing`` -> ``construct``.
 
-    A plain suffix stripper: it is asked whether two words are of one family, and errs on the side of yes.
+    A plain suffix stripper: it is asked whether two words are of one family, and errs on the side
+    of yes.
     """
     if not (word.isascii() and word.isalpha()):
         return word
     for _ in range(2):
         for ending in _ENDINGS:
-            if word.endswith(ending) and len(word) - len(ending) >= 4 - (ending in ("s", "e", "ed", "ing")):
+            if word.endswith(ending) and len(word) - len(ending) >= 4 - (
+                ending in ("s", "e", "ed", "ing")
+            ):
                 word = word[: -len(ending)]
                 break
     return word
@@ -73,7 +83,11 @@ def _sections() -> dict[str, list[str]]:
 
 
 _SECTIONS = _sections()
-_PAIRS = [[stem(word) for word in pair.split()] for line in _SECTIONS["opposites"] for pair in line.split("|")]
+_PAIRS = [
+    [stem(word) for word in pair.split()]
+    for line in _SECTIONS["opposites"]
+    for pair in line.split("|")
+]
 OPPOSITES = frozenset((a, b) for a, b in _PAIRS) | frozenset((b, a) for a, b in _PAIRS)
 """Pairs of stems that exclude each other, both ways round."""
 

@@ -12,15 +12,24 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th|s)")
 _SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "dozen": 12.0}
 _NAMED = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
-    "sixteenth seventeenth eighteenth nineteenth twentieth"
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth"
+    " fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
 )
 _ORDINALS = {word: float(value) for value, word in enumerate(_NAMED.split(), start=1)}
-_MULTIPLES = {"once": 1.0, "twice": 2.0, "double": 2.0, "triple": 3.0, "half": 0.5, "quarter": 0.25, "both": 2.0}
+_MULTIPLES = {
+    "once": 1.0,
+    "twice": 2.0,
+    "double": 2.0,
+    "triple": 3.0,
+    "half": 0.5,
+    "quarter": 0.25,
+    "both": 2.0,
+}
 _UNIT_WORDS = (
-    "% day days week weeks month months year years decade decades century centuries hour hours minute minutes "
-    "second seconds mile miles km kilometres kilometers metres meters m ft feet foot inches acres hectares dollars "
-    "euros pounds cents degrees c f kg tons tonnes people points times"
+    "% day days week weeks month months year years decade decades century centuries hour hours"
+    " minute minutes second seconds mile miles km kilometres kilometers metres meters m ft feet"
+    " foot inches acres hectares dollars euros pounds cents degrees c f kg tons tonnes people"
+    " points times"
 )
 _UNITS = frozenset(_UNIT_WORDS.split())
 
@@ -34,7 +43,8 @@ class Quantities:
         years: the values that look like a year, 1000 to 2099.
         months: names of months.
         units: unit words that stand in the text.
-        periods: stretches of years the text names, first and last: ``1987``, ``1960s``, ``10th century``.
+        periods: stretches of years the text names, first and last: ``1987``, ``1960s``, ``10th
+            century``.
     """
 
     values: tuple[float, ...]
@@ -53,7 +63,9 @@ def quantities(tokens: Sequence[str]) -> Quantities:
             values.append(value * _SCALES.get(tokens[at + 1] if at + 1 < len(tokens) else "", 1.0))
     years = frozenset(value for value in values if 1000 <= value <= 2099 and value == int(value))
     periods = tuple(period for at in range(len(tokens)) if (period := _period(tokens, at)))
-    return Quantities(tuple(values), years, frozenset(MONTHS) & set(tokens), _UNITS & set(tokens), periods)
+    return Quantities(
+        tuple(values), years, frozenset(MONTHS) & set(tokens), _UNITS & set(tokens), periods
+    )
 
 
 def _period(tokens: Sequence[str], at: int) -> tuple[float, float] | None:
@@ -70,10 +82,15 @@ def _period(tokens: Sequence[str], at: int) -> tuple[float, float] | None:
 
 
 def periods_met(gold: Quantities, said: Quantities) -> float:
-    """The share of the gold periods that touch one that was said (``1978`` meets ``1970s``); -1 if gold has none."""
+    """The share of the gold periods that touch one that was said (``1978`` meets ``1970s``); -1 if
+    gold has none.
+    """
     if not gold.periods:
         return -1.0
-    met = [any(first <= end and start <= last for start, end in said.periods) for first, last in gold.periods]
+    met = [
+        any(first <= end and start <= last for start, end in said.periods)
+        for first, last in gold.periods
+    ]
     return sum(met) / len(met)
 
 
@@ -87,7 +104,9 @@ def _value(token: str) -> float | None:
 
 
 def nearest_gap(gold: Sequence[float], said: Sequence[float]) -> float:
-    """The worst, over the gold numbers, of the relative distance to the nearest number said; at most 1."""
+    """The worst, over the gold numbers, of the relative distance to the nearest number said; at
+    most 1.
+    """
     if not gold or not said:
         return 0.0 if not gold else 1.0
     return max(min(min(abs(g - s) / max(abs(g), 1e-9), 1.0) for s in said) for g in gold)

@@ -1,8 +1,10 @@
-"""Where an answer states a gold answer: the words before it and after it, and the pieces that it stands among.
+"""Where an answer states a gold answer: the words before it and after it, and the pieces that it
+stands among.
 
-A gold answer is stated where it stands as whole words (:func:`selfedit.grading.text.contains_gold`), or where its
-content words do, in any order and with at most one other between them: ``built a granary`` states ``granaries were
-built``. English endings are set aside for the second, so that ``students`` states ``student``.
+A gold answer is stated where it stands as whole words
+(:func:`selfedit.grading.text.contains_gold`), or where its content words do, in any order and with
+at most one other between them: ``built a granary`` states ``granaries were built``. English endings
+are set aside for the second, so that ``students`` states ``student``.
 """
 
 from __future__ import annotations
@@ -19,13 +21,15 @@ from selfedit.grading.tokens import UNSPACED
 from selfedit.grading.view import sentences
 
 _PARTING = ",;:/|()[]•、，；：・（）\n"
-# An item's number, a character of a script without spaces, a word (1,200 and 24/7 are one), or a mark that parts.
+# An item's number, a character of a script without spaces, a word (1,200 and 24/7 are one), or a
+# mark that parts.
 _WORD = re.compile(
     rf"(?<!\w)\(?\d{{1,2}}\)(?=\s)|{UNSPACED.pattern}"
     rf"|(?:(?!{UNSPACED.pattern})(?:[^\s{re.escape(_PARTING)}]|(?<=\d)[,/:](?=\d)))+|[{re.escape(_PARTING)}]"
 )
 _CONJUNCTIONS = word_set(
-    "and or nor then plus & + versus vs vs. - – — * instead no actually alternatively otherwise rather wait"
+    "and or nor then plus & + versus vs vs. - – — * instead no actually alternatively otherwise"
+    " rather wait"
 )
 _NUMBER_OF_ITEM = re.compile(r"\(?\d{1,2}[.)]")
 _SENTENCE_END = re.compile(r"[^\W_]{2}[.!?]+[\"”’)]*$|[?!。！？]$")
@@ -36,7 +40,9 @@ _LONGEST_BETWEEN = 1  # other content words between those of a gold answer
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of words between two parting marks or conjunctions; ``joint`` is what stands before it."""
+    """A stretch of words between two parting marks or conjunctions; ``joint`` is what stands before
+    it.
+    """
 
     joint: str
     words: tuple[str, ...]
@@ -88,7 +94,9 @@ def _telling(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=65536)
 def _bare(word: str) -> str:
-    """A word without the endings of plural, past, participle and adverb: ``stages`` and ``staged`` -> ``stag``."""
+    """A word without the endings of plural, past, participle and adverb: ``stages`` and ``staged``
+    -> ``stag``.
+    """
     if not (word.isascii() and word.isalpha() and len(word) > 3):
         return word
     if word.endswith("ies") and len(word) > 4:
@@ -97,7 +105,9 @@ def _bare(word: str) -> str:
         word = word[:-2]
     elif word.endswith("s") and word[-2] not in "sui":
         word = word[:-1]
-    ending = next((e for e in ("ing", "ed", "ly") if word.endswith(e) and len(word) - len(e) >= 4), "")
+    ending = next(
+        (e for e in ("ing", "ed", "ly") if word.endswith(e) and len(word) - len(e) >= 4), ""
+    )
     word = word[: len(word) - len(ending)]
     word = word[:-1] if word.endswith("e") and len(word) > 4 else word
     return word[:-1] if len(word) > 4 and word[-1] == word[-2] else word
@@ -117,9 +127,11 @@ def _together(gold: Counter[str], words: Sequence[str]) -> bool:
 
 
 def answer_text(answer: str) -> str:
-    """The answer without ``Answer:`` before it and without the dialogue that a base model may go on with.
+    """The answer without ``Answer:`` before it and without the dialogue that a base model may go on
+    with.
 
-    A blank line does not end it, as it does for :func:`selfedit.grading.view.answer_body`: a list may have some.
+    A blank line does not end it, as it does for :func:`selfedit.grading.view.answer_body`: a list
+    may have some.
     """
     return _DIALOGUE.split(_LEAD.sub("", answer), maxsplit=1)[0].strip()
 
@@ -134,13 +146,22 @@ def find_statement(answer: str, gold: str) -> Statement | None:
     if at is None:  # it is stated across the end of a sentence
         parts, at = [body], 0
     words = _words(parts[at])
-    first, last = _span(parts[at], [(found.start(), found.end()) for found in _WORD.finditer(parts[at])], gold)
+    first, last = _span(
+        parts[at], [(found.start(), found.end()) for found in _WORD.finditer(parts[at])], gold
+    )
     hit = words[first:last]
     lead, later = (_words(_lines(rest)) for rest in (parts[:at], parts[at + 1 :]))
     ended = ["\n"] if _SENTENCE_END.search(hit[-1]) else []
     pieces = _pieces([*lead, "\n", *words[:first], GOLD, *ended, *words[last:], "\n", *later])
     place = next(at for at, piece in enumerate(pieces) if GOLD in piece.words)
-    return Statement(_lines(parts[:at]), tuple(words[:first]), tuple(hit), tuple(words[last:]), tuple(pieces), place)
+    return Statement(
+        _lines(parts[:at]),
+        tuple(words[:first]),
+        tuple(hit),
+        tuple(words[last:]),
+        tuple(pieces),
+        place,
+    )
 
 
 def _lines(parts: Iterable[str]) -> str:

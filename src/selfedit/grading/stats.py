@@ -1,7 +1,8 @@
 """Means with their standard errors, paired differences and rank correlation.
 
-Questions of one passage share what the model learned from it, so they are not independent: the score of a run is the
-mean over passages of the per-passage accuracy, and its error bar is taken over passages.
+Questions of one passage share what the model learned from it, so they are not independent: the
+score of a run is the mean over passages of the per-passage accuracy, and its error bar is taken
+over passages.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _Id = TypeVar("_Id", bound=Hashable)
 class Estimate:
     """A mean over ``n`` independent values and its standard error.
 
-    ``se`` is ``None`` when there is a single value: its spread is unknown, and ``None`` is what JSON can hold.
+    ``se`` is ``None`` when there is a single value: its spread is unknown, and ``None`` is what
+    JSON can hold.
     """
 
     mean: float
@@ -39,7 +41,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Paired:
-    """The mean of ``a - b`` over the ``n`` shared ids and its standard error (``None`` for a single pair)."""
+    """The mean of ``a - b`` over the ``n`` shared ids and its standard error (``None`` for a single
+    pair).
+    """
 
     difference: float
     se: float | None
@@ -50,7 +54,10 @@ class Paired:
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.difference:+.3f} ± {'?' if self.se is None else f'{self.se:.3f}'} (n = {self.n} pairs)"
+        return (
+            f"{self.difference:+.3f} ± {'?' if self.se is None else f'{self.se:.3f}'} (n = {self.n}"
+            " pairs)"
+        )
 
 
 def mean_se(values: Iterable[float]) -> Estimate:
@@ -66,9 +73,11 @@ def mean_se(values: Iterable[float]) -> Estimate:
 
 
 def clustered(values_by_cluster: Mapping[_Id, Sequence[float]]) -> Estimate:
-    """The mean over clusters of each cluster's mean, every cluster weighing the same; the error is over clusters.
+    """The mean over clusters of each cluster's mean, every cluster weighing the same; the error is
+    over clusters.
 
-    With clusters = passages and values = 1 for a right answer, the score SEAL reports (arXiv 2506.10943).
+    With clusters = passages and values = 1 for a right answer, the score SEAL reports (arXiv
+    2506.10943).
 
     Raises:
         DataError: there are no clusters, or one is empty.
@@ -87,13 +96,14 @@ def paired(a: Mapping[_Id, float], b: Mapping[_Id, float]) -> Paired:
     """The mean difference ``a - b`` over the same ids, with the standard error of the differences.
 
     Raises:
-        DataError: the ids are not the same, or there are none: comparing what was measured on other questions
-            says nothing about the difference.
+        DataError: the ids are not the same, or there are none: comparing what was measured on other
+            questions says nothing about the difference.
     """
     if a.keys() != b.keys() or not a:
         alone = sorted(map(str, a.keys() ^ b.keys()))
         raise DataError(
-            f"paired results have {len(a)} and {len(b)} ids, {len(a.keys() & b.keys())} of them shared",
+            f"paired results have {len(a)} and {len(b)} ids, {len(a.keys() & b.keys())} of them"
+            " shared",
             where=f"only on one side: {', '.join(alone[:3])}" if alone else None,
             fix="compare results on the same questions or passages",
         )
@@ -108,7 +118,10 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
         DataError: the lengths differ, there are fewer than two pairs, or a value is not finite.
     """
     if len(x) != len(y) or len(x) < 2:
-        raise DataError(f"a rank correlation needs pairs, got {len(x)} and {len(y)} values", fix="give two or more")
+        raise DataError(
+            f"a rank correlation needs pairs, got {len(x)} and {len(y)} values",
+            fix="give two or more",
+        )
     rank_x, rank_y = _ranks(_finite(x)), _ranks(_finite(y))
     rank_x, rank_y = rank_x - rank_x.mean(), rank_y - rank_y.mean()
     scale = math.sqrt(float(rank_x @ rank_x) * float(rank_y @ rank_y))
@@ -128,12 +141,15 @@ def _finite(values: Iterable[float]) -> np.ndarray:
         raise DataError("there are no values to average", fix="grade at least one answer")
     if not np.isfinite(array).all():
         raise DataError(
-            "a value to average is not a finite number", where=f"index {int(np.argmin(np.isfinite(array)))}"
+            "a value to average is not a finite number",
+            where=f"index {int(np.argmin(np.isfinite(array)))}",
         )
     return array
 
 
 def _filled(name: object, values: Sequence[float]) -> Sequence[float]:
     if not len(values):
-        raise DataError("a cluster has no values", where=name, fix="leave out passages without questions")
+        raise DataError(
+            "a cluster has no values", where=name, fix="leave out passages without questions"
+        )
     return values

@@ -8,10 +8,11 @@ _STEPS = 200  # of the continued fraction; for a hundred degrees of freedom it n
 
 
 def t_tail(value: float, df: float) -> float:
-    """The probability that Student's t with ``df`` degrees of freedom is above ``value``, which is at least 0.
+    """The probability that Student's t with ``df`` degrees of freedom is above ``value``, which is
+    at least 0.
 
-    Half the regularised incomplete beta function ``I(df/2, 1/2)`` at ``df / (df + value²)`` (Abramowitz and Stegun
-    1964, 26.7.1).
+    Half the regularised incomplete beta function ``I(df/2, 1/2)`` at ``df / (df + value²)``
+    (Abramowitz and Stegun 1964, 26.7.1).
     """
     if math.isinf(value):
         return 0.0
@@ -22,7 +23,8 @@ def t_tail(value: float, df: float) -> float:
 
 
 def t_quantile(share: float, df: float) -> float:
-    """The value that Student's t with ``df`` degrees of freedom stays below with probability ``share``, from 0.5 up.
+    """The value that Student's t with ``df`` degrees of freedom stays below with probability
+    ``share``, from 0.5 up.
 
     Found by bisection of `t_tail`, to 1e-10 of itself.
     """
@@ -36,7 +38,9 @@ def t_quantile(share: float, df: float) -> float:
 
 
 def _beta_share(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function, by its continued fraction (Abramowitz and Stegun 1964, 26.5.8)."""
+    """The regularised incomplete beta function, by its continued fraction (Abramowitz and Stegun
+    1964, 26.5.8).
+    """
     if x in (0.0, 1.0):
         return x
     if x > (a + 1) / (a + b + 2):  # there the fraction converges for the other side

@@ -1,10 +1,12 @@
 """Normalisation and matching of short answers in any language: exact match, token F1, containment.
 
-The measures are SQuAD's (Rajpurkar et al. 2016, arXiv 1606.05250) with its normalisation (lower case, no punctuation,
-no articles) carried over to Unicode and to numbers. They need no model and no key, and are exact: nothing is guessed.
+The measures are SQuAD's (Rajpurkar et al. 2016, arXiv 1606.05250) with its normalisation (lower
+case, no punctuation, no articles) carried over to Unicode and to numbers. They need no model and no
+key, and are exact: nothing is guessed.
 
-Containment asks whether the answer *says* the gold answer, not whether it says only that. An answer that lists every
-candidate contains the gold one too. Nothing here bounds an answer's length: the limit on generated tokens does.
+Containment asks whether the answer *says* the gold answer, not whether it says only that. An answer
+that lists every candidate contains the gold one too. Nothing here bounds an answer's length: the
+limit on generated tokens does.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from selfedit.errors import DataError
 from selfedit.grading.tokens import fold_accents, is_hangul, number_words, script_tokens
 
 _ARTICLES = frozenset({"a", "an", "the"})
-# A fraction or exponent directly after a digit is another number: NFKC alone would turn 2½ into 21/2 and 10² into 102.
+# A fraction or exponent directly after a digit is another number: NFKC alone would turn 2½ into
+# 21/2 and 10² into 102.
 _AFTER_DIGIT = re.compile("(?<=\\d)(?=[¼-¾⅐-⅞²³¹⁰⁴-⁹⁺⁻])")
 _SAME = str.maketrans("’‘ʼʻ`\u2212\u2044٫٬٪", "'''''-/.,%")
 _POSSESSIVE = re.compile(r"(?<=[^\W\d_])'s(?!\w)")
@@ -30,7 +33,8 @@ _PERCENT = re.compile(r"(?<!\S)per ?cent(?!\S)")
 # Signs that carry meaning: 3.5, 1/2, -5, 50%, C++, C#.
 _MEANT = re.compile(r"(?<=\d)[./](?=\d)|(?<![^\s(\[])-(?=\d)|%|(?<=[^\W\d_])[+#]+(?!\w)")
 _PARTICLES = (
-    "은 는 이 가 을 를 에 의 로 와 과 도 만 나 야 요 께 에서 에게 으로 까지 부터 보다 처럼 하고 이나 라고 라는 이며 "
+    "은 는 이 가 을 를 에 의 로 와 과 도 만 나 야 요 께 에서 에게 으로 까지 부터 보다 처럼 하고"
+    " 이나 라고 라는 이며 "
     "이고 에는 에도 에서는 에서도 으로는 이라고 이라는 이다 다 입니다 였다 이었다 였습니다 이었습니다"
 )
 _ONE_SYLLABLE_ENDINGS = frozenset(_PARTICLES.split())
@@ -39,11 +43,12 @@ _ONE_SYLLABLE_ENDINGS = frozenset(_PARTICLES.split())
 def normalise(text: str) -> str:
     """The form in which two texts are the same answer; applying it twice changes nothing more.
 
-    NFKC and case folding; punctuation and symbols become spaces, by Unicode category, but what carries meaning in a
-    number stays (``3.5``, ``1/2``, ``-5``, ``50%``; ``1,200`` is ``1200``, ``٣`` is ``3``); apostrophes, possessive
-    ``'s`` and the full stops of acronyms go; English articles go unless last (``hepatitis A``); English number words
-    up to hundreds become digits and ``percent`` becomes ``%``. Accents stay. Currency signs go, as in SQuAD. A text of
-    symbols only is returned folded, so that it is never empty unless it was blank.
+    NFKC and case folding; punctuation and symbols become spaces, by Unicode category, but what
+    carries meaning in a number stays (``3.5``, ``1/2``, ``-5``, ``50%``; ``1,200`` is ``1200``,
+    ``٣`` is ``3``); apostrophes, possessive ``'s`` and the full stops of acronyms go; English
+    articles go unless last (``hepatitis A``); English number words up to hundreds become digits and
+    ``percent`` becomes ``%``. Accents stay. Currency signs go, as in SQuAD. A text of symbols only
+    is returned folded, so that it is never empty unless it was blank.
     """
     return _normalise(text, True)
 
@@ -60,7 +65,9 @@ def _normalise(text: str, drop_articles: bool) -> str:
 
 
 def _fold(text: str) -> str:
-    """NFKC case folding (the Unicode Standard, section 3.13, D146) and one character for each sign with several."""
+    """NFKC case folding (the Unicode Standard, section 3.13, D146) and one character for each sign
+    with several.
+    """
     for _ in range(2):
         text = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", text).translate(_SAME)
@@ -69,9 +76,13 @@ def _fold(text: str) -> str:
 def _signs(text: str) -> str:
     """Punctuation out; digits of every script as ASCII; the signs of ``_MEANT`` kept."""
     text = _POSSESSIVE.sub("", text).replace("'", "")
-    text = "".join(_digit(char) for char in text if unicodedata.category(char) != "Cf" and char != "ـ")
+    text = "".join(
+        _digit(char) for char in text if unicodedata.category(char) != "Cf" and char != "ـ"
+    )
     text = _ACRONYM.sub(lambda found: found[0].replace(".", ""), text)
-    text = unicodedata.normalize("NFKC", text)  # what was taken out may have stood between a letter and its mark
+    text = unicodedata.normalize(
+        "NFKC", text
+    )  # what was taken out may have stood between a letter and its mark
     text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), _POINT_FIRST.sub("0.", text))
     out, at = "", 0
     for meant in _MEANT.finditer(text):
@@ -108,7 +119,8 @@ def exact_match(answer: str, golds: Sequence[str]) -> bool:
 def token_f1(answer: str, golds: Sequence[str]) -> float:
     """SQuAD's token F1 in [0, 1], the best over the golds.
 
-    Korean is compared by syllable, as KorQuAD 1.0 does (arXiv 1909.07005), because particles attach to nouns.
+    Korean is compared by syllable, as KorQuAD 1.0 does (arXiv 1909.07005), because particles attach
+    to nouns.
 
     Raises:
         DataError: there is no gold answer, or all are blank.
@@ -118,7 +130,9 @@ def token_f1(answer: str, golds: Sequence[str]) -> float:
 
 
 def _f1_tokens(text: str) -> list[str]:
-    return [part for token in answer_tokens(text) for part in (token if is_hangul(token) else (token,))]
+    return [
+        part for token in answer_tokens(text) for part in (token if is_hangul(token) else (token,))
+    ]
 
 
 def _f1(said: list[str], gold: list[str]) -> float:
@@ -129,16 +143,17 @@ def _f1(said: list[str], gold: list[str]) -> float:
 def contains_gold(answer: str, golds: Sequence[str]) -> bool:
     """Whether one of the golds stands in the answer as whole words.
 
-    ``art`` is not in ``party``, ``5`` not in ``1950``, ``50`` not in ``50.5``. In scripts without spaces, as
-    consecutive characters. A Korean gold word may be followed by particles: it has to begin an answer word, and if it
-    is a single syllable only a particle may follow (``물이`` but not ``물리학``). An Arabic gold with its article may
-    follow a one-letter proclitic (``بالقاهرة``).
+    ``art`` is not in ``party``, ``5`` not in ``1950``, ``50`` not in ``50.5``. In scripts without
+    spaces, as consecutive characters. A Korean gold word may be followed by particles: it has to
+    begin an answer word, and if it is a single syllable only a particle may follow (``물이`` but not
+    ``물리학``). An Arabic gold with its article may follow a one-letter proclitic (``بالقاهرة``).
 
     Raises:
         DataError: there is no gold answer, or all are blank.
     """
     golds = usable_golds(golds)
-    # Articles are tried both ways: "the Shah" is in "Shah Ali", and "vitamin A" in "vitamin A is", not in "vitamin B".
+    # Articles are tried both ways: "the Shah" is in "Shah Ali", and "vitamin A" in "vitamin A is",
+    # not in "vitamin B".
     for drop in (True, False):
         said = answer_tokens(answer, drop_articles=drop)
         if any(_runs_in(answer_tokens(gold, drop_articles=drop), said) for gold in golds):
@@ -155,8 +170,15 @@ def _same_word(gold: str, word: str) -> bool:
     if gold == word:
         return True
     if is_hangul(gold):
-        return word.startswith(gold) and (len(gold) > 1 or word[len(gold) :] in _ONE_SYLLABLE_ENDINGS)
-    return gold.startswith("ال") and len(word) == len(gold) + 1 and word[0] in "وفبك" and word[1:] == gold
+        return word.startswith(gold) and (
+            len(gold) > 1 or word[len(gold) :] in _ONE_SYLLABLE_ENDINGS
+        )
+    return (
+        gold.startswith("ال")
+        and len(word) == len(gold) + 1
+        and word[0] in "وفبك"
+        and word[1:] == gold
+    )
 
 
 def usable_golds(golds: Sequence[str]) -> list[str]:
@@ -168,6 +190,8 @@ def usable_golds(golds: Sequence[str]) -> list[str]:
     usable = [gold for gold in golds if normalise(gold)]
     if not usable:
         raise DataError(
-            "a question has no gold answer to compare with", where=list(golds), fix="give at least one answer"
+            "a question has no gold answer to compare with",
+            where=list(golds),
+            fix="give at least one answer",
         )
     return usable

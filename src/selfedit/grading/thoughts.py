@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 
-_TAG = re.compile(r"<(/?)(?:think|thinking|thought|thoughts|reasoning)>|(\[/?THINK\])", re.IGNORECASE)
+_TAG = re.compile(
+    r"<(/?)(?:think|thinking|thought|thoughts|reasoning)>|(\[/?THINK\])", re.IGNORECASE
+)
 
 
 def without_thoughts(text: str) -> str:
     """A reply without its thoughts; of one that begins inside a thought, what follows its end.
 
-    Some templates open the thought themselves, so that a reply holds only its end. A thought without an end is all
-    thought.
+    Some templates open the thought themselves, so that a reply holds only its end. A thought
+    without an end is all thought.
     """
     answers: list[str] = []
     start, inside = 0, False

@@ -1,7 +1,9 @@
-"""Words, characters and number words: how a normalised text is cut into the units that are compared.
+"""Words, characters and number words: how a normalised text is cut into the units that are
+compared.
 
-Spaced scripts are cut at white space. Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces between words, so
-there every character (with its combining marks) is a token. Where the script changes to or from one of those, or to
+Spaced scripts are cut at white space. Chinese, Japanese, Thai, Lao, Khmer and Burmese have no
+spaces between words, so there every character (with its combining marks) is a token. Where the
+script changes to or from one of those, or to
 Hangul, a new token begins: ``1950년에`` is ``1950`` + ``년에``, so that a gold ``1950`` is found in it.
 """
 
@@ -17,14 +19,19 @@ UNSPACED = re.compile(
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 _HANGUL = re.compile("[\u1100-\u11ff\uac00-\ud7a3]")
-# Marks that may be left out in writing: Latin, Greek and Cyrillic accents, Hebrew points, Arabic vowel signs and hamza.
-# Not the marks of Indic scripts, Thai or kana, which are other letters' sounds.
-_ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0655\u0670]")
-_UNDECOMPOSED = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
+# Marks that may be left out in writing: Latin, Greek and Cyrillic accents, Hebrew points, Arabic
+# vowel signs and hamza. Not the marks of Indic scripts, Thai or kana, which are other letters'
+# sounds.
+_ACCENTS = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0655\u0670]"
+)
+_UNDECOMPOSED = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"}
+)
 
 _SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+    " sixteen seventeen eighteen nineteen"
 )
 _ROUND = "twenty thirty forty fifty sixty seventy eighty ninety"
 _UNITS = {word: value for value, word in enumerate(_SMALL.split())}
@@ -32,9 +39,11 @@ _TENS = {word: 10 * value for value, word in enumerate(_ROUND.split(), start=2)}
 
 
 def fold_accents(text: str) -> str:
-    """The text without the accents a writer may leave out: ``café`` -> ``cafe``, ``أحمد`` -> ``احمد``.
+    """The text without the accents a writer may leave out: ``café`` -> ``cafe``, ``أحمد`` ->
+    ``احمد``.
 
-    Vowel signs of Indic scripts and the voicing marks of kana stay: without them it would be another word.
+    Vowel signs of Indic scripts and the voicing marks of kana stay: without them it would be
+    another word.
     """
     bare = _ACCENTS.sub("", unicodedata.normalize("NFD", text))
     return unicodedata.normalize("NFC", bare).translate(_UNDECOMPOSED)
@@ -43,7 +52,8 @@ def fold_accents(text: str) -> str:
 def script_tokens(text: str) -> list[str]:
     """Cut a normalised text into words (spaced scripts) and characters (scripts without spaces).
 
-    ``%`` is always a token of its own, so that ``50`` is found in ``50%`` but ``50%`` not in ``50``.
+    ``%`` is always a token of its own, so that ``50`` is found in ``50%`` but ``50%`` not in
+    ``50``.
     """
     return [token for word in text.split() for token in _cut(word)]
 
@@ -80,9 +90,11 @@ def is_hangul(token: str) -> bool:
 
 
 def number_words(words: Sequence[str]) -> list[str]:
-    """English number words up to hundreds as digits: ``two hundred and fifty`` -> ``250``, ``a dozen`` stays.
+    """English number words up to hundreds as digits: ``two hundred and fifty`` -> ``250``, ``a
+    dozen`` stays.
 
-    ``one`` becomes ``1`` wherever it stands, also as a pronoun; both sides of a comparison get the same treatment.
+    ``one`` becomes ``1`` wherever it stands, also as a pronoun; both sides of a comparison get the
+    same treatment.
     """
     out: list[str] = []
     at = 0

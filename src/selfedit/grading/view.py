@@ -1,4 +1,6 @@
-"""A text as the calibrated grader sees it: tokens, stems, content words, names, numbers; replies cut into sentences."""
+"""A text as the calibrated grader sees it: tokens, stems, content words, names, numbers; replies
+cut into sentences.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,17 @@ from selfedit.grading.lexicon import STOP_WORDS, stem
 from selfedit.grading.quantities import Quantities, quantities
 from selfedit.grading.text import answer_tokens, normalise
 
-# A base model does not stop after its answer: it goes on with a blank line, another question, or a made-up dialogue.
-_RUN_ON = re.compile(r"\n\s*\n|\n\s*(?:Question|Q|Passage|Topic|Answer|A|User|Assistant|Human)\b\s*:|\nYou are ")
+# A base model does not stop after its answer: it goes on with a blank line, another question, or a
+# made-up dialogue.
+_RUN_ON = re.compile(
+    r"\n\s*\n|\n\s*(?:Question|Q|Passage|Topic|Answer|A|User|Assistant|Human)\b\s*:|\nYou are "
+)
 _LEAD = re.compile(r"^\s*(?:(?:Final )?Answer|A)\s*:\s*", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[^\W\d_]{2}[.!?])[\"”’)]*\s+(?=[\"“(]?[A-Z0-9])|(?<=[。！？])|\n+")
 _CAPITALISED = re.compile(r"[A-Z][\w'’.-]*\w|[A-Z]")
-_BEFORE_DETAIL = "of in on at by for from with to into between among through during that which who as over"
+_BEFORE_DETAIL = (
+    "of in on at by for from with to into between among through during that which who as over"
+)
 _PREPOSITIONS = frozenset(_BEFORE_DETAIL.split())
 
 
@@ -29,7 +36,8 @@ class View:
         stems: their stems, in order.
         content: stems of the content words, or of all words where there are no others.
         names: stems of the capitalised words.
-        head: the stem that heads the first phrase (``granules found in the space`` -> ``granul``), "" for no words.
+        head: the stem that heads the first phrase (``granules found in the space`` -> ``granul``),
+            "" for no words.
         numbers: what the text says in numbers.
     """
 
@@ -62,8 +70,15 @@ def view(text: str) -> View:
     """Analyse a text; any text, also an empty one."""
     tokens = _join_initials(_tokens(text))
     stems = tuple(stem(token) for token in tokens)
-    content = tuple(s for s, token in zip(stems, tokens, strict=True) if token not in STOP_WORDS) or stems
-    names = (stem(token) for word in _CAPITALISED.findall(text) for token in _tokens(word) if token not in STOP_WORDS)
+    content = (
+        tuple(s for s, token in zip(stems, tokens, strict=True) if token not in STOP_WORDS) or stems
+    )
+    names = (
+        stem(token)
+        for word in _CAPITALISED.findall(text)
+        for token in _tokens(word)
+        if token not in STOP_WORDS
+    )
     return View(text, tokens, stems, content, frozenset(names), _head(tokens), quantities(tokens))
 
 

@@ -1,8 +1,9 @@
-"""AdamW over a bank's rows as one Triton kernel, for a GPU; the formula: `selfedit.inner.optimiser`'s.
+"""AdamW over a bank's rows as one Triton kernel, for a GPU; the formula:
+`selfedit.inner.optimiser`'s.
 
-Operations of torch would read and write the ``[K, P]`` buffers some ten times; a step of 64 adapters on a 7B model
-moves 2.6 GB a buffer. Triton comes with torch wherever that has CUDA on Linux; this module is imported at its first
-use.
+Operations of torch would read and write the ``[K, P]`` buffers some ten times; a step of 64
+adapters on a 7B model moves 2.6 GB a buffer. Triton comes with torch wherever that has CUDA on
+Linux; this module is imported at its first use.
 """
 
 from __future__ import annotations
@@ -17,19 +18,40 @@ BLOCK = 1024
 
 
 @triton.jit
-def _step(values, grads, first, second, computed, norms, table, count, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+def _step(
+    values,
+    grads,
+    first,
+    second,
+    computed,
+    norms,
+    table,
+    count,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     row = tl.program_id(0)
     setting = table + row * WIDTH
     if tl.load(setting) > 0:
-        rate, first_left, second_left = tl.load(setting + 1), tl.load(setting + 2), tl.load(setting + 3)
+        rate, first_left, second_left = (
+            tl.load(setting + 1),
+            tl.load(setting + 2),
+            tl.load(setting + 3),
+        )
         decay, eps, clip = tl.load(setting + 4), tl.load(setting + 5), tl.load(setting + 6)
         factor = tl.minimum(clip / (tl.load(norms + row) + 1e-6), 1.0)
         column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
         inside = column < count
         at = row.to(tl.int64) * count + column
         g = tl.load(grads + at, mask=inside, other=0.0).to(tl.float32) * factor
-        m = tl.load(setting + 7) * tl.load(first + at, mask=inside, other=0.0) + tl.load(setting + 8) * g
-        v = tl.load(setting + 9) * tl.load(second + at, mask=inside, other=0.0) + tl.load(setting + 10) * g * g
+        m = (
+            tl.load(setting + 7) * tl.load(first + at, mask=inside, other=0.0)
+            + tl.load(setting + 8) * g
+        )
+        v = (
+            tl.load(setting + 9) * tl.load(second + at, mask=inside, other=0.0)
+            + tl.load(setting + 10) * g * g
+        )
         p = tl.load(values + at, mask=inside, other=0.0) * (1 - rate * decay)
         p -= rate / first_left * m / (tl.sqrt(v) / second_left + eps)
         tl.store(first + at, m, mask=inside)
@@ -39,7 +61,13 @@ def _step(values, grads, first, second, computed, norms, table, count, WIDTH: tl
 
 
 def adamw_kernel(
-    values: Tensor, grads: Tensor, first: Tensor, second: Tensor, computed: Tensor, norms: Tensor, table: Tensor
+    values: Tensor,
+    grads: Tensor,
+    first: Tensor,
+    second: Tensor,
+    computed: Tensor,
+    norms: Tensor,
+    table: Tensor,
 ) -> None:
     """One step of every active row, in place.
 
@@ -55,4 +83,15 @@ def adamw_kernel(
     rows, count = values.shape
     grid = (rows, triton.cdiv(count, BLOCK))
     step: Any = _step[grid]
-    step(values, grads, first, second, computed, norms, table, count, WIDTH=table.shape[1], BLOCK=BLOCK)
+    step(
+        values,
+        grads,
+        first,
+        second,
+        computed,
+        norms,
+        table,
+        count,
+        WIDTH=table.shape[1],
+        BLOCK=BLOCK,
+    )

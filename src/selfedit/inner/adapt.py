@@ -1,7 +1,8 @@
 """The inner loop: many small trainings as one.
 
-Every step takes each running job's next batch, packs all of them end to end, runs one forward and one backward pass,
-and lets each adapter take its own AdamW step. A job that has finished leaves its row of the bank to one that waits.
+Every step takes each running job's next batch, packs all of them end to end, runs one forward and
+one backward pass, and lets each adapter take its own AdamW step. A job that has finished leaves its
+row of the bank to one that waits.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def adapt(
 ) -> list[Adapter]:
     """Train one adapter a job, in the same passes through the model.
 
-    Adapter k is the same, within rounding, as if it were trained alone. ``rows`` of them, their gradients and their
-    Adam states are in memory at once; where they do not fit on a GPU, half as many are tried.
+    Adapter k is the same, within rounding, as if it were trained alone. ``rows`` of them, their
+    gradients and their Adam states are in memory at once; where they do not fit on a GPU, half as
+    many are tried.
 
     Args:
         lm: the model.
@@ -65,7 +67,8 @@ def adapt(
         on_halved: told when memory ran out, and how many adapters are trained at once after that.
 
     Raises:
-        DataError: a job has no sequence, or one whose tokens carry no loss, or a token outside its alphabet does.
+        DataError: a job has no sequence, or one whose tokens carry no loss, or a token outside its
+            alphabet does.
         UsageError: jobs with different alphabets; a float16 model.
         torch.OutOfMemoryError: not even one adapter fits.
     """
@@ -95,15 +98,22 @@ def adapt(
 
 def _check(number: int, sequences: Sequence[TrainSequence], limit: int) -> None:
     if not sequences:
-        raise DataError("there is nothing to train on", where=f"job {number}", fix="give at least one sequence")
+        raise DataError(
+            "there is nothing to train on", where=f"job {number}", fix="give at least one sequence"
+        )
     for index, sequence in enumerate(sequences):
         where = f"job {number}, sequence {index}"
         if len(sequence.ids) != len(sequence.loss):
-            raise DataError(f"{len(sequence.ids)} tokens but {len(sequence.loss)} loss marks", where=where)
+            raise DataError(
+                f"{len(sequence.ids)} tokens but {len(sequence.loss)} loss marks", where=where
+            )
         if not any(sequence.loss[1:]):
             raise DataError("no token of the sequence carries loss", where=where)
         if sequence.teacher is not None and len(sequence.teacher.hidden) != sum(sequence.loss[1:]):
-            what = f"the teacher has {len(sequence.teacher.hidden)} states, {sum(sequence.loss[1:])} tokens carry loss"
+            what = (
+                f"the teacher has {len(sequence.teacher.hidden)} states, {sum(sequence.loss[1:])}"
+                " tokens carry loss"
+            )
             raise DataError(what, where=where)
         if len(sequence.ids) > limit:
             what = f"the sequence has {len(sequence.ids)} tokens, the model takes {limit}"
@@ -116,16 +126,23 @@ def _head(
     """The rows of the output matrix that are computed, and for every token its place among them."""
     alphabet = jobs[0].alphabet
     if any(job.alphabet != alphabet for job in jobs):
-        raise UsageError("jobs with different alphabets cannot train together", fix="adapt them in calls of their own")
+        raise UsageError(
+            "jobs with different alphabets cannot train together",
+            fix="adapt them in calls of their own",
+        )
     if alphabet is None:
         return lm.head, None
     places = np.full(len(lm.head), -1)
     places[list(alphabet)] = np.arange(len(alphabet))
     for number, of_job in enumerate(sequences):
-        predicted = {t for s in of_job for t, loss in zip(s.ids[1:], s.loss[1:], strict=True) if loss}
+        predicted = {
+            t for s in of_job for t, loss in zip(s.ids[1:], s.loss[1:], strict=True) if loss
+        }
         if strange := predicted - set(alphabet):
             what = f"token {min(strange)} carries loss and is not in the alphabet"
-            raise DataError(what, where=f"job {number}", fix="give every token that is to be predicted")
+            raise DataError(
+                what, where=f"job {number}", fix="give every token that is to be predicted"
+            )
     return lm.head[torch.tensor(alphabet, device=lm.head.device)], places
 
 
@@ -142,7 +159,9 @@ def _train(
     tokens = [job.optim.epochs * sum(of_job) for job, of_job in zip(jobs, lengths, strict=True)]
     static = can_be_static(lm, jobs)
     steps = list(schedule(jobs, lengths, rows, aligned=not static))
-    bank = AdapterBank(lm.model, [job.lora for job in jobs], rows=rows, train=True, narrow_gradients=static)
+    bank = AdapterBank(
+        lm.model, [job.lora for job in jobs], rows=rows, train=True, narrow_gradients=static
+    )
     frozen = frozen_bank(lm.model, bank, [job.start for job in jobs])
     lower, placed = lower_outputs(lm, jobs, data)
     training = Training(lm, bank, BankAdamW(bank), jobs, placed, lower, head, steps)
@@ -173,4 +192,6 @@ def _train(
     for step, of_step in zip(steps, runner.losses(), strict=True):
         for turn, loss in zip(step.turns, of_step, strict=True):
             losses[turn.job].append(loss)
-    return [Adapter(job.lora, tensors[k], lm.name, losses[k], tokens[k]) for k, job in enumerate(jobs)]
+    return [
+        Adapter(job.lora, tensors[k], lm.name, losses[k], tokens[k]) for k, job in enumerate(jobs)
+    ]

@@ -1,8 +1,10 @@
-"""Full finetuning: AdamW over every weight, in one process or with the weights shared out over several (FSDP2).
+"""Full finetuning: AdamW over every weight, in one process or with the weights shared out over
+several (FSDP2).
 
-The weights being trained, their gradients and both moments are float32; products may be formed in bfloat16. A batch is
-added up from forward passes of a few sequences. With W processes each takes every W-th sequence of a batch; the loss
-and the gradient are those of the whole batch, so the number of processes changes nothing but rounding.
+The weights being trained, their gradients and both moments are float32; products may be formed in
+bfloat16. A batch is added up from forward passes of a few sequences. With W processes each takes
+every W-th sequence of a batch; the loss and the gradient are those of the whole batch, so the
+number of processes changes nothing but rounding.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ class FullTraining:
         folder: the model to start from, in transformers' layout.
         sequences: what to train on.
         spec: how.
-        device: this process's device; None asks accelerate, which reads how the process was started.
+        device: this process's device; None asks accelerate, which reads how the process was
+            started.
 
     Attributes:
         losses: mean loss of every step's batch so far, in nats a token.
@@ -69,12 +72,20 @@ class FullTraining:
     """
 
     def __init__(
-        self, folder: Path, sequences: Sequence[TrainSequence], spec: FullSpec, device: torch.device | None = None
+        self,
+        folder: Path,
+        sequences: Sequence[TrainSequence],
+        spec: FullSpec,
+        device: torch.device | None = None,
     ) -> None:
         from accelerate import PartialState
 
         state = PartialState(cpu=device is not None and device.type == "cpu")
-        self.rank, self.world, self.main = state.process_index, state.num_processes, state.is_main_process
+        self.rank, self.world, self.main = (
+            state.process_index,
+            state.num_processes,
+            state.is_main_process,
+        )
         own: Any = state.device
         self.device = torch.device(own) if device is None or self.world > 1 else device
         self.sequences = list(sequences)
@@ -82,7 +93,9 @@ class FullTraining:
         self._check(int(getattr(self.model.config, "max_position_embeddings", 2**31)))
         job = AdaptJob(self.sequences, optim=spec.optim, seed=spec.seed)
         self.steps = job.steps
-        self.spec = replace(spec, optim=replace(spec.optim, warmup_steps=math.ceil(spec.warmup * job.steps)))
+        self.spec = replace(
+            spec, optim=replace(spec.optim, warmup_steps=math.ceil(spec.warmup * job.steps))
+        )
         self.order = [batch.indices for batch in batches(job, [len(s.ids) for s in self.sequences])]
         self.module = _Loss(self.model)
         if self.world > 1:
@@ -103,10 +116,17 @@ class FullTraining:
 
     def _check(self, limit: int) -> None:
         if not self.sequences:
-            raise DataError("there is nothing to train on", where="full finetuning", fix="give at least one document")
+            raise DataError(
+                "there is nothing to train on",
+                where="full finetuning",
+                fix="give at least one document",
+            )
         for number, sequence in enumerate(self.sequences):
             if not 1 < len(sequence.ids) <= limit or not any(sequence.loss[1:]):
-                what = f"a document has {len(sequence.ids)} tokens, the model takes 2 to {limit}, some with loss"
+                what = (
+                    f"a document has {len(sequence.ids)} tokens, the model takes 2 to {limit}, some"
+                    " with loss"
+                )
                 raise DataError(what, where=f"document {number}", fix="split it, or leave it out")
 
     @property
@@ -124,7 +144,9 @@ class FullTraining:
         for number, rows in enumerate(passes):
             if isinstance(self.module, FSDPModule):
                 self.module.set_requires_gradient_sync(number == len(passes) - 1)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.compute == "bfloat16"):
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.spec.compute == "bfloat16"
+            ):
                 loss = self.module(*_padded(rows, marked, self.device))
             # FSDP2 takes the mean of the processes' gradients; the batch's is their sum.
             (loss * self.world).backward()
@@ -139,7 +161,8 @@ class FullTraining:
     def _passes(self, chosen: Sequence[TrainSequence]) -> list[list[tuple[TrainSequence, bool]]]:
         """This process's share of a batch, in forward passes; as many as every other process has.
 
-        Where a process has fewer sequences it reads one without loss: all must meet at the same collectives.
+        Where a process has fewer sequences it reads one without loss: all must meet at the same
+        collectives.
         """
         size = self.spec.rows
         own = [(sequence, True) for sequence in chosen[self.rank :: self.world]]
@@ -156,11 +179,15 @@ class FullTraining:
         self.optimiser.zero_grad(set_to_none=True)
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights, whole, on the CPU; a collective: every process must call it. Only `main` gets any."""
+        """The weights, whole, on the CPU; a collective: every process must call it. Only `main`
+        gets any.
+        """
         return self._gathered(dict(self.named))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What `take_up` needs to go on from here: tensors and plain data; a collective, as `weights`."""
+        """What `take_up` needs to go on from here: tensors and plain data; a collective, as
+        `weights`.
+        """
         tensors: dict[str, Any] = {f"weight.{name}": value for name, value in self.named.items()}
         for name, value in self.named.items():
             tensors |= {f"{part}.{name}": self.optimiser.state[value][part] for part in MOMENTS}
@@ -170,7 +197,8 @@ class FullTraining:
         """Go on from what `state` gave, also with another number of processes.
 
         Args:
-            tensors: a mapping from name to whole tensor, which may read each only when it is asked for.
+            tensors: a mapping from name to whole tensor, which may read each only when it is asked
+                for.
             about: the plain data.
         """
         done = len(about["losses"])
@@ -193,21 +221,32 @@ class FullTraining:
 
 
 class _Loss(nn.Module):
-    """The model and its loss as one module: the output matrix is used inside, where FSDP2 has its weights together."""
+    """The model and its loss as one module: the output matrix is used inside, where FSDP2 has its
+    weights together.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
 
-    def forward(self, ids: Tensor, mask: Tensor, rows: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """Weighted next-token loss; ids and mask ``[n, L]``, the rest ``[N]``, one a token that carries loss."""
-        hidden = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    def forward(
+        self, ids: Tensor, mask: Tensor, rows: Tensor, targets: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Weighted next-token loss; ids and mask ``[n, L]``, the rest ``[N]``, one a token that
+        carries loss.
+        """
+        hidden = self.model.base_model(
+            input_ids=ids, attention_mask=mask, use_cache=False
+        ).last_hidden_state
         hidden = hidden.flatten(0, 1).index_select(0, rows)  # [N, D]
         head = self.model.get_output_embeddings().weight
         step = max(1, CHUNK_BYTES // (head.shape[0] * 4))
         parts = [
             checkpoint(
-                _chunk, *(t[start : start + step] for t in (hidden, targets, weights)), head, use_reentrant=False
+                _chunk,
+                *(t[start : start + step] for t in (hidden, targets, weights)),
+                head,
+                use_reentrant=False,
             )
             for start in range(0, len(rows), step)
         ]
@@ -215,7 +254,9 @@ class _Loss(nn.Module):
 
 
 def _chunk(hidden: Tensor, targets: Tensor, weights: Tensor, head: Tensor) -> Tensor:
-    """Logits of a few tokens at a time, formed again in the backward pass: never those of a whole batch."""
+    """Logits of a few tokens at a time, formed again in the backward pass: never those of a whole
+    batch.
+    """
     return (cross_entropy((hidden @ head.T).float(), targets, reduction="none") * weights).sum()
 
 
@@ -242,16 +283,26 @@ def _share_out(module: nn.Module, model: Any) -> None:
 def _assert_master(named: dict[str, nn.Parameter]) -> None:
     """Steps of lr 7e-5 vanish in bfloat16 weights: what is trained must be float32."""
     if wrong := [f"{name} ({p.dtype})" for name, p in named.items() if p.dtype != torch.float32]:
-        fix = "this is a mistake in selfedit: weights are read as float32 whatever the model's files hold"
+        fix = (
+            "this is a mistake in selfedit: weights are read as float32 whatever the model's files"
+            " hold"
+        )
         raise UsageError("weights to train are not float32", where=", ".join(wrong[:3]), fix=fix)
 
 
-def _padded(rows: Sequence[tuple[TrainSequence, bool]], marked: int, device: torch.device) -> list[Tensor]:
+def _padded(
+    rows: Sequence[tuple[TrainSequence, bool]], marked: int, device: torch.device
+) -> list[Tensor]:
     """Sequences padded on the right, and where their loss is: token t is predicted by row t − 1."""
     length = max(len(s.ids) for s, _ in rows)
     ids = [[*s.ids, *[s.ids[-1]] * (length - len(s.ids))] for s, _ in rows]
     mask = [[1] * len(s.ids) + [0] * (length - len(s.ids)) for s, _ in rows]
-    places = [(n, t, counts) for n, (s, counts) in enumerate(rows) for t in range(1, len(s.ids)) if s.loss[t]]
+    places = [
+        (n, t, counts)
+        for n, (s, counts) in enumerate(rows)
+        for t in range(1, len(s.ids))
+        if s.loss[t]
+    ]
     made: list[Any] = [
         ids,
         mask,

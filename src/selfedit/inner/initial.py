@@ -1,4 +1,6 @@
-"""Initial values drawn ahead, on threads of their own: a 7B model's adapter is ten million random numbers."""
+"""Initial values drawn ahead, on threads of their own: a 7B model's adapter is ten million random
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,17 @@ class InitialValues:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def take(self, job: int) -> Tensor:
-        """The initial values of a job, ``[drawn]`` on the CPU; jobs are asked for in the order in which they start."""
+        """The initial values of a job, ``[drawn]`` on the CPU; jobs are asked for in the order in
+        which they start.
+        """
         row = self._drawn.pop(job).result()
         self._draw_next()
         return row

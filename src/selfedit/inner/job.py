@@ -16,7 +16,8 @@ Schedule = Literal["linear", "cosine", "constant"]
 
 @dataclass(frozen=True)
 class OptimSpec:
-    """Settings of AdamW in one inner loop. The defaults are the published ones (batch 1, linear decay to 0, clip 1).
+    """Settings of AdamW in one inner loop. The defaults are the published ones (batch 1, linear
+    decay to 0, clip 1).
 
     Attributes:
         lr: learning rate at its highest.
@@ -42,25 +43,42 @@ class OptimSpec:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
-            raise UsageError(f"learning rate must be a positive number, not {self.lr}", where="optim.lr")
+            raise UsageError(
+                f"learning rate must be a positive number, not {self.lr}", where="optim.lr"
+            )
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}", where=f"optim.{name}")
+                raise UsageError(
+                    f"{name} must be at least 1, not {getattr(self, name)}", where=f"optim.{name}"
+                )
         for name in ("warmup_steps", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}", where=f"optim.{name}")
+                raise UsageError(
+                    f"{name} must be 0 or more, not {getattr(self, name)}", where=f"optim.{name}"
+                )
         if self.schedule not in get_args(Schedule):
             fix = f"choose among {', '.join(get_args(Schedule))}"
-            raise UsageError(f"there is no schedule {self.schedule!r}", where="optim.schedule", fix=fix)
+            raise UsageError(
+                f"there is no schedule {self.schedule!r}", where="optim.schedule", fix=fix
+            )
         if self.clip is not None and not self.clip > 0:
             fix = "leave it out (None) for no clipping"
-            raise UsageError(f"clip must be a positive number, not {self.clip}", where="optim.clip", fix=fix)
-        if not (self.eps > 0 and len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)):
-            what = f"AdamW needs two betas in [0, 1) and a positive eps, not {self.betas} and {self.eps}"
+            raise UsageError(
+                f"clip must be a positive number, not {self.clip}", where="optim.clip", fix=fix
+            )
+        if not (
+            self.eps > 0 and len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        ):
+            what = (
+                f"AdamW needs two betas in [0, 1) and a positive eps, not {self.betas} and"
+                f" {self.eps}"
+            )
             raise UsageError(what, where="optim.betas")
 
     def rate(self, step: int, total: int) -> float:
-        """Learning rate of step ``step`` (from 0) of ``total``: transformers' schedules of the same names."""
+        """Learning rate of step ``step`` (from 0) of ``total``: transformers' schedules of the same
+        names.
+        """
         if step < self.warmup_steps:
             return self.lr * step / max(1, self.warmup_steps)
         if self.schedule == "constant":
@@ -79,7 +97,8 @@ class TrainSequence:
         ids: its tokens.
         loss: for each token whether its prediction carries loss; the first token's never does.
         weight: of the next-token loss.
-        teacher: what the tokens that carry loss should be predicted like besides; None has no such loss.
+        teacher: what the tokens that carry loss should be predicted like besides; None has no such
+            loss.
     """
 
     ids: tuple[int, ...]
@@ -93,16 +112,19 @@ class AdaptJob:
     """One inner loop: train a new adapter on these sequences.
 
     Attributes:
-        sequences: texts (all tokens carry loss, an end-of-text token is added) or `TrainSequence` with their own loss
-            mask.
+        sequences: texts (all tokens carry loss, an end-of-text token is added) or `TrainSequence`
+            with their own loss mask.
         lora: the adapter's settings.
         optim: the optimiser's settings.
         seed: data order, initialisation and dropout come from it alone.
-        order_seed: the data order's seed, if it is not `seed`: jobs that share it train together with less padding.
-        alphabet: the only tokens there are to predict: the loss is of choosing among them, and the head is computed for
-            no others. None for the whole vocabulary. Jobs trained together must have the same.
+        order_seed: the data order's seed, if it is not `seed`: jobs that share it train together
+            with less padding.
+        alphabet: the only tokens there are to predict: the loss is of choosing among them, and the
+            head is computed for no others. None for the whole vocabulary. Jobs trained together
+            must have the same.
         start: a frozen adapter that the new one is trained on top of: what was merged before.
-        outside: an earlier adapter; the new one reads its inputs only outside the span of what that one reads.
+        outside: an earlier adapter; the new one reads its inputs only outside the span of what that
+            one reads.
     """
 
     sequences: Sequence[str | TrainSequence]

@@ -26,7 +26,9 @@ class Lessons:
     weights: Tensor
 
 
-def lessons(active: Sequence[Sequence[TrainSequence]], device: torch.device, dtype: torch.dtype) -> Lessons | None:
+def lessons(
+    active: Sequence[Sequence[TrainSequence]], device: torch.device, dtype: torch.dtype
+) -> Lessons | None:
     """What the teachers of each job's sequences ask; None where there is no teacher.
 
     A job's loss is the mean over all its tokens that carry loss, as for the next-token loss.

@@ -1,4 +1,5 @@
-"""The layers below the lowest adapter: the base's own, so each sequence goes through them once, not once an epoch.
+"""The layers below the lowest adapter: the base's own, so each sequence goes through them once, not
+once an epoch.
 
 It is exact: what they make of a sequence depends on no adapter and on no other sequence.
 """
@@ -24,7 +25,9 @@ TOKENS = 4096
 
 @dataclass(frozen=True)
 class Lower:
-    """What goes into layer ``first``, for every token of every distinct sequence end to end, ``[R, D]``."""
+    """What goes into layer ``first``, for every token of every distinct sequence end to end, ``[R,
+    D]``.
+    """
 
     first: int
     states: Tensor
@@ -33,7 +36,9 @@ class Lower:
 def lower_outputs(
     lm: LanguageModel, jobs: Sequence[AdaptJob], data: Sequence[Sequence[Material]]
 ) -> tuple[Lower | None, list[list[Material]]]:
-    """The lower layers' outputs, if no adapter is in them, and the sequences with their places in these."""
+    """The lower layers' outputs, if no adapter is in them, and the sequences with their places in
+    these.
+    """
     first = lowest_layer(jobs)
     if not first or not lm.known:
         return None, [list(of_job) for of_job in data]
@@ -50,7 +55,9 @@ def lower_outputs(
 
 
 def lowest_layer(jobs: Sequence[AdaptJob]) -> int:
-    """The lowest layer that has an adapter of any job, or a frozen one that a job stands on; 0 for all layers."""
+    """The lowest layer that has an adapter of any job, or a frozen one that a job stands on; 0 for
+    all layers.
+    """
     specs = [job.lora for job in jobs] + [job.start.spec for job in jobs if job.start is not None]
     return min(0 if spec.layers is None else min(spec.layers) for spec in specs)
 

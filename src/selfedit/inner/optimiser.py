@@ -1,8 +1,10 @@
 """AdamW for a whole bank: every row has its own rate, betas, decay, eps, clip norm and step count.
 
-Loshchilov and Hutter 2019 (arXiv 1711.05101), as torch.optim.AdamW computes it: with gradient g of step t,
+Loshchilov and Hutter 2019 (arXiv 1711.05101), as torch.optim.AdamW computes it: with gradient g of
+step t,
 
-    m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,   p ← (1 − η λ) p − η · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
+    m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²,   p ← (1 − η λ) p − η · (m / (1 − β₁ᵗ)) / (√(v
+    / (1 − β₂ᵗ)) + ε)
 
 after g was scaled to a norm of at most ``clip``, as torch.nn.utils.clip_grad_norm_ does.
 """
@@ -98,10 +100,12 @@ class BankAdamW:
 
     @torch.no_grad()
     def step(self, jobs: Sequence[AdaptJob], turns: Sequence[Turn]) -> None:
-        """One step of the rows that take part; the others stay as they are. As many operations for any number of them.
+        """One step of the rows that take part; the others stay as they are. As many operations for
+        any number of them.
 
-        Rows of one rate and one decay are torch's own fused AdamW. Where rates differ (rows began at different steps)
-        it computes the directions, and each row goes along its own at its own rate.
+        Rows of one rate and one decay are torch's own fused AdamW. Where rates differ (rows began
+        at different steps) it computes the directions, and each row goes along its own at its own
+        rate.
         """
         settings = {turn.slot: hyper(jobs[turn.job], turn.number) for turn in turns}
         low, high = min(settings), max(settings) + 1
@@ -118,7 +122,11 @@ class BankAdamW:
         for (beta1, beta2, eps), slots in groups.items():
             rows = [self._rows[slot] for slot in slots]
             torch.ops.aten._fused_adamw_(
-                [row.values for row in rows] if scratch is None else [scratch[slot - low] for slot in slots],
+                (
+                    [row.values for row in rows]
+                    if scratch is None
+                    else [scratch[slot - low] for slot in slots]
+                ),
                 [row.grads for row in rows],
                 [row.first for row in rows],
                 [row.second for row in rows],
@@ -155,9 +163,11 @@ class BankAdamW:
 
     @torch.no_grad()
     def step_on_device(self, table: Tensor) -> None:
-        """One step with settings that are on the device already, ``[K, 11]`` as in `Hyper`; nothing waits for the host.
+        """One step with settings that are on the device already, ``[K, 11]`` as in `Hyper`; nothing
+        waits for the host.
 
-        A kernel of our own: one pass over values, gradients and moments, which also writes what products read.
+        A kernel of our own: one pass over values, gradients and moments, which also writes what
+            products read.
         """
         from selfedit.inner.adamw_kernel import adamw_kernel
 

@@ -1,8 +1,9 @@
 """Orthogonal LoRA: a new adapter that reads only what earlier ones do not read.
 
-O-LoRA (Wang et al. 2023, arXiv 2310.14152) adds |A_old A_newᵀ| to the loss, so that the new A leaves the span of the
-old ones. Here it is never in it: after every optimiser step A is projected onto the orthogonal complement, which has no
-weight to choose. What an earlier adapter answers to, inputs in the span of its A, the new one then does not see.
+O-LoRA (Wang et al. 2023, arXiv 2310.14152) adds |A_old A_newᵀ| to the loss, so that the new A
+leaves the span of the old ones. Here it is never in it: after every optimiser step A is projected
+onto the orthogonal complement, which has no weight to choose. What an earlier adapter answers to,
+inputs in the span of its A, the new one then does not see.
 """
 
 from __future__ import annotations
@@ -29,8 +30,13 @@ class Outside:
             if name not in bank.slots:
                 continue
             if earlier.spec.rank >= a.shape[1]:
-                what = f"earlier adapters of rank {earlier.spec.rank} span all {a.shape[1]} inputs of {name}"
-                raise UsageError(what, where="lora.rank", fix="lower inner.lora.rank, or make fewer edits")
+                what = (
+                    f"earlier adapters of rank {earlier.spec.rank} span all {a.shape[1]} inputs of"
+                    f" {name}"
+                )
+                raise UsageError(
+                    what, where="lora.rank", fix="lower inner.lora.rank, or make fewer edits"
+                )
             row = bank.matrices(name, bank.values[k])[0]  # [r, in]
             basis = _basis(a).to(row)  # [in, R]
             self._fences.append((row, basis))
@@ -46,6 +52,8 @@ class Outside:
 
 
 def _basis(a: Tensor) -> Tensor:
-    """Orthonormal columns that span the rows of A, ``[R, in]`` to ``[in, R']``; nearly dependent rows count once."""
+    """Orthonormal columns that span the rows of A, ``[R, in]`` to ``[in, R']``; nearly dependent
+    rows count once.
+    """
     u, s, _ = torch.linalg.svd(a.double().T, full_matrices=False)  # [in, R]
     return u[:, s > 1e-6 * s.max()] if s.numel() and s.max() > 0 else u[:, :0]

@@ -39,15 +39,21 @@ class PackedSteps:
         """See `StepRunner`."""
         training, step = self.training, self.training.steps[number]
         lm, bank = training.lm, training.bank
-        # Not with dropout, where a job's masks must not depend on how much padding the others make it carry.
+        # Not with dropout, where a job's masks must not depend on how much padding the others make
+        # it carry.
         dropout = any(training.jobs[turn.job].lora.dropout for turn in step.turns)
         arrays = step_arrays(step, training.data, 0.0 if dropout else MAX_PADDING)
         bank.assign(self._route(step.turns, arrays))
-        owners = [(t.slot, int(n), self._masks[t.job]) for t, n in zip(step.turns, arrays.owned, strict=True)]
+        owners = [
+            (t.slot, int(n), self._masks[t.job])
+            for t, n in zip(step.turns, arrays.owned, strict=True)
+        ]
         bank.draw_dropout(owners, len(arrays.ids))
         predicting = self._hidden(arrays).index_select(0, as_tensor(arrays.rows, lm.device))
         weights = as_tensor(arrays.weights, lm.device, torch.promote_types(lm.dtype, torch.float32))
-        loss, losses = head_loss(predicting, training.head, as_tensor(arrays.targets, lm.device), weights)
+        loss, losses = head_loss(
+            predicting, training.head, as_tensor(arrays.targets, lm.device), weights
+        )
         weighted = losses * weights
         sequences = [[training.data[t.job][i].sequence for i in t.sequences] for t in step.turns]
         if (taught := lessons(sequences, lm.device, weights.dtype)) is not None:
@@ -58,16 +64,22 @@ class PackedSteps:
             weighted = weighted.index_add(0, taught.places, divergences * taught.weights)
         loss.backward()
         counts = as_tensor(arrays.counts, lm.device)
-        self._losses.append(torch.segment_reduce(weighted.detach(), "sum", lengths=counts, unsafe=True))
+        self._losses.append(
+            torch.segment_reduce(weighted.detach(), "sum", lengths=counts, unsafe=True)
+        )
         training.optimiser.step(training.jobs, step.turns)
 
     def _hidden(self, arrays: StepArrays) -> Tensor:
         lm, lower = self.training.lm, self.training.lower
         plan = packed_attention(arrays.lengths, lm.device, lm.dtype)
         if lower is None:
-            return lm.hidden(as_tensor(arrays.ids, lm.device), as_tensor(arrays.positions, lm.device), plan)
+            return lm.hidden(
+                as_tensor(arrays.ids, lm.device), as_tensor(arrays.positions, lm.device), plan
+            )
         states = lower.states.index_select(0, as_tensor(arrays.lower, lm.device))
-        return run_layers(lm.model, states, as_tensor(arrays.positions, lm.device), plan, first=lower.first)
+        return run_layers(
+            lm.model, states, as_tensor(arrays.positions, lm.device), plan, first=lower.first
+        )
 
     def _route(self, turns: Sequence[Turn], arrays: StepArrays) -> Segments:
         lm = self.training.lm

@@ -1,8 +1,10 @@
-"""The plan of a group: which job trains on which of its sequences at which step, and the arrays of every step.
+"""The plan of a group: which job trains on which of its sequences at which step, and the arrays of
+every step.
 
-A bank has fewer rows than a group may have jobs. A job takes a free row, trains until it has finished, and leaves the
-row to the next that waits, so that every step has as many adapters as the bank has rows while there is work. When it
-may sit a step out is the only thing that company decides: its own batches and their order are its seed's.
+A bank has fewer rows than a group may have jobs. A job takes a free row, trains until it has
+finished, and leaves the row to the next that waits, so that every step has as many adapters as the
+bank has rows while there is work. When it may sit a step out is the only thing that company
+decides: its own batches and their order are its seed's.
 """
 
 from __future__ import annotations
@@ -56,18 +58,24 @@ class _Running:
     number: int = 0
 
 
-def schedule(jobs: Sequence[AdaptJob], lengths: Sequence[Sequence[int]], rows: int, *, aligned: bool) -> Iterator[Step]:
+def schedule(
+    jobs: Sequence[AdaptJob], lengths: Sequence[Sequence[int]], rows: int, *, aligned: bool
+) -> Iterator[Step]:
     """Every step of a group.
 
     Args:
         jobs: all of the group.
         lengths: tokens of each job's sequences.
         rows: adapters in training at once, at the most.
-        aligned: jobs of one data order that began together stay at the same length rank, and one without a sequence of
-            that rank sits the step out. It saves padding, where padded blocks are computed; else nobody waits.
+        aligned: jobs of one data order that began together stay at the same length rank, and one
+            without a sequence of that rank sits the step out. It saves padding, where padded blocks
+            are computed; else nobody waits.
     """
-    # The longest first: those that still train stand side by side in the bank, and the end has few short ones.
-    waiting = sorted(range(len(jobs)), key=lambda k: (-jobs[k].optim.epochs, -len(lengths[k]), k), reverse=True)
+    # The longest first: those that still train stand side by side in the bank, and the end has few
+    # short ones.
+    waiting = sorted(
+        range(len(jobs)), key=lambda k: (-jobs[k].optim.epochs, -len(lengths[k]), k), reverse=True
+    )
     running: dict[int, _Running] = {}
     step_number = 0
     while waiting or running:
@@ -91,8 +99,12 @@ def schedule(jobs: Sequence[AdaptJob], lengths: Sequence[Sequence[int]], rows: i
         yield step
 
 
-def _taking_part(jobs: Sequence[AdaptJob], running: dict[int, _Running], aligned: bool) -> list[int]:
-    """The rows whose jobs take part in the next step: of those that go along, the ones at the earliest place."""
+def _taking_part(
+    jobs: Sequence[AdaptJob], running: dict[int, _Running], aligned: bool
+) -> list[int]:
+    """The rows whose jobs take part in the next step: of those that go along, the ones at the
+    earliest place.
+    """
     if not aligned:
         return sorted(running)
     earliest: dict[tuple[int, int], tuple[int, float]] = {}
@@ -103,7 +115,8 @@ def _taking_part(jobs: Sequence[AdaptJob], running: dict[int, _Running], aligned
     return [
         slot
         for slot, current in sorted(running.items())
-        if current.coming is not None and current.coming.when == earliest[jobs[current.job].ordering, current.began]
+        if current.coming is not None
+        and current.coming.when == earliest[jobs[current.job].ordering, current.began]
     ]
 
 
@@ -167,7 +180,15 @@ def materials(sequences: Sequence[TrainSequence], places: IntArray | None) -> li
         ids = np.asarray(sequence.ids, dtype=np.int64)
         before = np.flatnonzero(np.asarray(sequence.loss[1:], dtype=np.bool_))
         targets = ids[before + 1]
-        made.append(Material(ids, before, targets if places is None else places[targets], sequence.weight, sequence))
+        made.append(
+            Material(
+                ids,
+                before,
+                targets if places is None else places[targets],
+                sequence.weight,
+                sequence,
+            )
+        )
     return made
 
 
@@ -177,7 +198,8 @@ def step_arrays(step: Step, data: Sequence[Sequence[Material]], padding: float) 
     Args:
         step: which sequences.
         data: every job's sequences.
-        padding: padding tokens per token up to which all sequences are padded to one length; 0 pads none.
+        padding: padding tokens per token up to which all sequences are padded to one length; 0 pads
+            none.
     """
     chosen = [[data[turn.job][index] for index in turn.sequences] for turn in step.turns]
     flat = [material for turn in chosen for material in turn]
@@ -206,10 +228,11 @@ def step_arrays(step: Step, data: Sequence[Sequence[Material]], padding: float) 
 
 
 def _common_length(real: IntArray, per_turn: Sequence[int], padding: float) -> IntArray:
-    """The lengths to pad the step's sequences to: one for all, where each turn has as many and it costs little.
+    """The lengths to pad the step's sequences to: one for all, where each turn has as many and it
+    costs little.
 
-    Sequences of one length need no gathering of tokens for attention and adapters. That is worth a little padding: no
-    token before it can see it, and it carries no loss.
+    Sequences of one length need no gathering of tokens for attention and adapters. That is worth a
+    little padding: no token before it can see it, and it carries no loss.
     """
     even, longest = len(set(per_turn)) == 1, int(real.max())
     if padding and even and longest * len(real) <= (1 + padding) * int(real.sum()):
@@ -217,6 +240,8 @@ def _common_length(real: IntArray, per_turn: Sequence[int], padding: float) -> I
     return real
 
 
-def as_tensor(array: NDArray[np.generic], device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+def as_tensor(
+    array: NDArray[np.generic], device: torch.device, dtype: torch.dtype | None = None
+) -> Tensor:
     """An array on a device; on the CPU it is the array's own memory."""
     return torch.from_numpy(array).to(device, dtype)

@@ -1,11 +1,13 @@
-"""Steps of static shapes on a GPU: planned and uploaded beforehand, replayed as CUDA graphs, without a wait.
+"""Steps of static shapes on a GPU: planned and uploaded beforehand, replayed as CUDA graphs,
+without a wait.
 
-A step's tokens, its sequences and the tokens that carry loss are padded up to one of a few shapes. Everything a step
-needs, the optimiser's settings of every row included, is one *record*, a row of 32-bit numbers on the device; a step
-copies its record to a fixed place and runs the operations that read from there. Adapters and attention go by offsets
-(`selfedit.lm.grouped`, `selfedit.lm.attention.Ragged`), so the same launches serve every step of a shape: from its
-second time on they are one CUDA graph. Padding tokens are sequences of their own at the end, carry no loss and count
-to the last row, whose gradient they leave as it is: theirs is exactly zero.
+A step's tokens, its sequences and the tokens that carry loss are padded up to one of a few shapes.
+Everything a step needs, the optimiser's settings of every row included, is one *record*, a row of
+32-bit numbers on the device; a step copies its record to a fixed place and runs the operations that
+read from there. Adapters and attention go by offsets (`selfedit.lm.grouped`,
+`selfedit.lm.attention.Ragged`), so the same launches serve every step of a shape: from its second
+time on they are one CUDA graph. Padding tokens are sequences of their own at the end, carry no loss
+and count to the last row, whose gradient they leave as it is: theirs is exactly zero.
 """
 
 from __future__ import annotations
@@ -43,13 +45,17 @@ AHEAD = 32
 
 
 def can_be_static(lm: LanguageModel, jobs: Sequence[AdaptJob]) -> bool:
-    """Whether these jobs train in static shapes: on CUDA in bfloat16, without what is drawn or taught step by step."""
+    """Whether these jobs train in static shapes: on CUDA in bfloat16, without what is drawn or
+    taught step by step.
+    """
     return (
         lm.device.type == "cuda"
         and lm.dtype == torch.bfloat16
         and lm.known
         and not any(job.lora.dropout or job.outside is not None for job in jobs)
-        and not any(s.teacher is not None for job in jobs for s in job.sequences if not isinstance(s, str))
+        and not any(
+            s.teacher is not None for job in jobs for s in job.sequences if not isinstance(s, str)
+        )
     )
 
 
@@ -122,7 +128,9 @@ class StaticSteps:
         )  # [steps, K]
         self._places: list[tuple[_Runs, int]] = []
         self._plan()
-        self._stream = torch.cuda.Stream(training.lm.device) if training.lm.device.type == "cuda" else None
+        self._stream = (
+            torch.cuda.Stream(training.lm.device) if training.lm.device.type == "cuda" else None
+        )
         self._pool = torch.cuda.graph_pool_handle() if self._stream else None
         self._events: list[torch.cuda.Event] = []
 
@@ -132,7 +140,9 @@ class StaticSteps:
         arrays = [step_arrays(step, training.data, 0.0) for step in training.steps]
         most = max(len(step.ids) for step in arrays)
         # A graph is for one shape, so there are to be few; without graphs a shape costs nothing.
-        shapes = static_shapes(arrays, self.longest, rows, GRID if self._graphed(most) else most // SMALLEST)
+        shapes = static_shapes(
+            arrays, self.longest, rows, GRID if self._graphed(most) else most // SMALLEST
+        )
         by_shape: dict[StaticShape, list[NDArray[np.int32]]] = {shape: [] for shape in shapes}
         for step, step_data, shape in zip(training.steps, arrays, shapes, strict=True):
             by_shape[shape].append(record(step, step_data, shape, training, self.longest))
@@ -143,7 +153,9 @@ class StaticSteps:
             if device.type == "cuda":
                 stacked = stacked.pin_memory().to(device, non_blocking=True)
             current = torch.zeros(shape.size, dtype=torch.int32, device=device)
-            runs[shape] = _Runs(shape, stacked, current, torch.zeros(rows, device=device), len(records))
+            runs[shape] = _Runs(
+                shape, stacked, current, torch.zeros(rows, device=device), len(records)
+            )
         self._shapes = set(shapes)
         used: Counter[StaticShape] = Counter()
         for shape in shapes:
@@ -177,7 +189,9 @@ class StaticSteps:
         self._step_losses[number].copy_(runs.losses)
 
     def _graphed(self, tokens: int) -> bool:
-        """Whether launching a step of so many tokens takes the host longer than the device needs for it."""
+        """Whether launching a step of so many tokens takes the host longer than the device needs
+        for it.
+        """
         shape = Shape.of(self.training.lm.model.config)
         return 4 * (shape.weights + shape.head) * tokens < GRAPH_FLOPS
 
@@ -186,21 +200,29 @@ class StaticSteps:
         return self._stream is not None and runs.times >= GRAPH_TIMES and graphed
 
     def _operations(self, runs: _Runs) -> None:
-        """One step, from the record at its fixed place: the same operations on the same memory for a whole shape."""
+        """One step, from the record at its fixed place: the same operations on the same memory for
+        a whole shape.
+        """
         lm, bank = self.training.lm, self.training.bank
         part = runs.shape.parts(runs.current)
         scale = bank.scale.flatten().to(lm.dtype).index_select(0, part["slot"])[:, None]  # [T, 1]
         bank.assign(Offsets(part["slot_ends"], scale))
         lower = self.training.lower
-        states = lm.embed(part["ids"]) if lower is None else lower.states.index_select(0, part["lower"])
+        states = (
+            lm.embed(part["ids"]) if lower is None else lower.states.index_select(0, part["lower"])
+        )
         plan = Ragged(part["sequence_ends"], self.longest)
-        hidden = run_layers(lm.model, states, part["positions"], plan, first=0 if lower is None else lower.first)
+        hidden = run_layers(
+            lm.model, states, part["positions"], plan, first=0 if lower is None else lower.first
+        )
         weights = part["weights"].view(torch.float32)
         predicting = hidden.index_select(0, part["rows"])
         loss, losses = head_loss(predicting, self.training.head, part["targets"].long(), weights)
         loss.backward()
         weighted = (losses * weights).detach()
-        runs.losses.copy_(torch.segment_reduce(weighted, "sum", lengths=part["counts"].long(), unsafe=True))
+        runs.losses.copy_(
+            torch.segment_reduce(weighted, "sum", lengths=part["counts"].long(), unsafe=True)
+        )
         table = part["hyper"].view(torch.float32).view(-1, len(Hyper._fields))
         self.training.optimiser.step_on_device(table)
 
@@ -213,11 +235,18 @@ class StaticSteps:
     def losses(self) -> list[list[float]]:
         """See `StepRunner`."""
         rows = self._step_losses.tolist()
-        return [[row[turn.slot] for turn in step.turns] for row, step in zip(rows, self.training.steps, strict=True)]
+        return [
+            [row[turn.slot] for turn in step.turns]
+            for row, step in zip(rows, self.training.steps, strict=True)
+        ]
 
 
-def static_shapes(arrays: Sequence[StepArrays], longest: int, rows: int, count: int) -> list[StaticShape]:
-    """Each step's shape, of ``count`` at the most: its tokens rounded up, and room for what steps of that size have."""
+def static_shapes(
+    arrays: Sequence[StepArrays], longest: int, rows: int, count: int
+) -> list[StaticShape]:
+    """Each step's shape, of ``count`` at the most: its tokens rounded up, and room for what steps
+    of that size have.
+    """
     most = max(len(step.ids) for step in arrays)
     grid = max(SMALLEST, -(-most // (max(1, count) * SMALLEST)) * SMALLEST)
     tokens = [-(-len(step.ids) // grid) * grid for step in arrays]
@@ -230,7 +259,9 @@ def static_shapes(arrays: Sequence[StepArrays], longest: int, rows: int, count: 
     return [StaticShape(size, sequences[size], predicted[size], rows) for size in tokens]
 
 
-def record(step: Step, arrays: StepArrays, shape: StaticShape, training: Training, longest: int) -> NDArray[np.int32]:
+def record(
+    step: Step, arrays: StepArrays, shape: StaticShape, training: Training, longest: int
+) -> NDArray[np.int32]:
     """A step as one row of 32-bit numbers (`StaticShape.fields`), ``[size]``."""
     used, slots = len(arrays.ids), [turn.slot for turn in step.turns]
     owned, counts = np.zeros(shape.rows, np.int64), np.zeros(shape.rows, np.int64)

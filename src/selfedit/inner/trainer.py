@@ -1,4 +1,6 @@
-"""What the steps of a group share, and what runs them: padded blocks anywhere, static shapes on a GPU."""
+"""What the steps of a group share, and what runs them: padded blocks anywhere, static shapes on a
+GPU.
+"""
 
 from __future__ import annotations
 

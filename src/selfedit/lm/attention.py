@@ -1,8 +1,9 @@
 """Attention for packed tokens, with and without a key/value cache.
 
-transformers lets a model's attention be replaced by name. Ours is named ``selfedit`` and does what the *plan* says that
-the caller passes along: attend within each packed sequence (training), the same while keeping keys and values
-(prefill), or one new token a row against the kept ones (decode).
+transformers lets a model's attention be replaced by name. Ours is named ``selfedit`` and does what
+the *plan* says that
+the caller passes along: attend within each packed sequence (training), the same while keeping keys
+and values (prefill), or one new token a row against the kept ones (decode).
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class Packed:
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """See `Plan`."""
         parts = [
-            # Padding is on the right, so no token of a sequence sees it and no mask is needed. Where there are fewer
-            # key/value heads than query heads the kernel shares them: no copy is made.
+            # Padding is on the right, so no token of a sequence sees it and no mask is needed.
+            # Where there are fewer key/value heads than query heads the kernel shares them: no copy
+            # is made.
             F.scaled_dot_product_attention(
                 qb.transpose(1, 2),
                 kb.transpose(1, 2),
@@ -63,10 +65,12 @@ class Packed:
 
 
 class Ragged:
-    """Causal attention within each sequence of a packed batch by offsets: nothing is padded. For a GPU, in 16 bits.
+    """Causal attention within each sequence of a packed batch by offsets: nothing is padded. For a
+    GPU, in 16 bits.
 
     Attributes:
-        ends: where sequences end, after a leading 0, ``[S + 1]`` int32; a sequence may have no token.
+        ends: where sequences end, after a leading 0, ``[S + 1]`` int32; a sequence may have no
+            token.
         longest: no sequence has more tokens.
     """
 
@@ -75,28 +79,37 @@ class Ragged:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """See `Plan`."""
-        # The operator itself, not torch.nn.attention.varlen: that one's arguments differ between torch 2.10 and 2.13.
+        # The operator itself, not torch.nn.attention.varlen: that one's arguments differ between
+        # torch 2.10 and 2.13.
         return torch.ops.aten._flash_attention_forward(
             q, k, v, self.ends, self.ends, self.longest, self.longest, 0.0, True, False, scale=scale
         )[0]
 
 
-def packed_attention(lengths: IntArray, device: torch.device, dtype: torch.dtype) -> Packed | Ragged:
+def packed_attention(
+    lengths: IntArray, device: torch.device, dtype: torch.dtype
+) -> Packed | Ragged:
     """Attention within sequences laid end to end, the way the device does it best."""
     if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16):
         ends = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
         return Ragged(torch.from_numpy(ends).to(device), int(lengths.max()))
-    return Packed(segments_of(np.arange(int(lengths.sum())), lengths, device, dtype, most=MAX_BUCKETS))
+    return Packed(
+        segments_of(np.arange(int(lengths.sum())), lengths, device, dtype, most=MAX_BUCKETS)
+    )
 
 
 class KeyValueCache:
     """Keys and values of R rows, preallocated for the longest row: ``[R, Hkv, S, D]`` a layer.
 
-    Row r holds its own ``lengths[r]`` tokens from slot 0 on: rows of different length need no padding in front.
+    Row r holds its own ``lengths[r]`` tokens from slot 0 on: rows of different length need no
+    padding in front.
     """
 
-    def __init__(self, layers: int, rows: int, heads: int, slots: int, size: int, like: Tensor) -> None:
-        # Zeros, not empty: a slot not yet written is masked, but NaN in it would pass through the product with 0.
+    def __init__(
+        self, layers: int, rows: int, heads: int, slots: int, size: int, like: Tensor
+    ) -> None:
+        # Zeros, not empty: a slot not yet written is masked, but NaN in it would pass through the
+        # product with 0.
         make = lambda: torch.zeros(rows, heads, slots, size, device=like.device, dtype=like.dtype)  # noqa: E731
         self.keys = [make() for _ in range(layers)]
         self.values = [make() for _ in range(layers)]
@@ -113,13 +126,19 @@ class KeyValueCache:
 
 
 class Prefill:
-    """Packed attention that also keeps keys and values: token ``source[i]`` goes to ``slots[i]`` of row ``rows[i]``.
+    """Packed attention that also keeps keys and values: token ``source[i]`` goes to ``slots[i]`` of
+    row ``rows[i]``.
 
     A prompt that several rows share is read once and written to each of them.
     """
 
     def __init__(
-        self, packed: Packed | Ragged, rows: Tensor, slots: Tensor, source: Tensor, cache: KeyValueCache
+        self,
+        packed: Packed | Ragged,
+        rows: Tensor,
+        slots: Tensor,
+        source: Tensor,
+        cache: KeyValueCache,
     ) -> None:
         self.packed = packed
         self.rows, self.slots, self.source, self.cache = rows, slots, source, cache
@@ -136,17 +155,22 @@ class Decode:
 
     Attributes:
         lengths: tokens in each row's cache before this one, ``[R]``.
-        mask: 0 where a slot may be seen and −inf where not, ``[R, 1, 1, S]``, S the longest row with its new token.
+        mask: 0 where a slot may be seen and −inf where not, ``[R, 1, 1, S]``, S the longest row
+            with its new token.
     """
 
     def __init__(self, cache: KeyValueCache, lengths: Tensor, span: int | None = None) -> None:
-        """``span``: slots that are looked at, where the host is not to ask the device for the longest row."""
+        """``span``: slots that are looked at, where the host is not to ask the device for the
+        longest row.
+        """
         self.cache, self.lengths = cache, lengths
         self.rows = torch.arange(lengths.numel(), device=lengths.device)
         self.span = int(lengths.max()) + 1 if span is None else span
         visible = torch.arange(self.span, device=lengths.device)[None] <= lengths[:, None]
         like = cache.keys[0]
-        self.mask = torch.zeros(visible.shape, device=like.device, dtype=like.dtype).masked_fill_(~visible, -torch.inf)
+        self.mask = torch.zeros(visible.shape, device=like.device, dtype=like.dtype).masked_fill_(
+            ~visible, -torch.inf
+        )
         self.mask = self.mask[:, None, None, :]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
@@ -156,7 +180,10 @@ class Decode:
         values[self.rows, :, self.lengths] = v
         r, h, d = q.shape
         grouped = q.view(r, keys.shape[1], h // keys.shape[1], d)  # [R, Hkv, G, D]
-        seen_keys, seen_values = keys[:r, :, : self.span], values[:r, :, : self.span]  # [R, Hkv, S, D]
+        seen_keys, seen_values = (
+            keys[:r, :, : self.span],
+            values[:r, :, : self.span],
+        )  # [R, Hkv, S, D]
         scores = torch.matmul(grouped * scale, seen_keys.mT).add_(self.mask)  # [R, Hkv, G, S]
         return torch.matmul(scores.softmax(-1), seen_values).view(r, h, d)
 
@@ -165,12 +192,17 @@ def plan_in(kwargs: Mapping[str, Any]) -> Plan:
     """The plan that the caller passed along."""
     plan: Plan | None = kwargs.get("plan")
     if plan is None:
-        message = "this model is held by selfedit: call it through selfedit, or load it anew with transformers"
+        message = (
+            "this model is held by selfedit: call it through selfedit, or load it anew with"
+            " transformers"
+        )
         raise RuntimeError(message)
     return plan
 
 
-def _attention(module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **kwargs: Any) -> tuple[Tensor, None]:
+def _attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **kwargs: Any
+) -> tuple[Tensor, None]:
     plan = plan_in(kwargs)
     # transformers gives [1, H, T, D] and wants [1, T, H, D] back.
     q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))

@@ -1,9 +1,11 @@
 """The adapter bank: K LoRA adapters on one frozen base, in one forward and one backward pass.
 
-Every target module holds its K adapters as stacked matrices ``A [K, r, in]`` and ``B [K, out, r]``. All of them are
-views of one buffer ``[K, P]``: row k is adapter k as a flat vector, so an optimiser, a norm or a copy of one adapter is
-one operation. Adapters of smaller rank, or without some module, are padded with zeros, which stay exactly zero in
-training: the gradient of a zero row of A is a product with the zero column of B beside it, and the other way round.
+Every target module holds its K adapters as stacked matrices ``A [K, r, in]`` and ``B [K, out, r]``.
+All of them are views of one buffer ``[K, P]``: row k is adapter k as a flat vector, so an
+optimiser, a norm or a copy of one adapter is one operation. Adapters of smaller rank, or without
+some module, are padded with zeros, which stay exactly zero in
+training: the gradient of a zero row of A is a product with the zero column of B beside it, and the
+other way round.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ Route = Segments | Offsets
 
 
 class BankLinear(nn.Linear):
-    """A frozen linear module that adds the attached bank's adapters; without one it is a plain linear module."""
+    """A frozen linear module that adds the attached bank's adapters; without one it is a plain
+    linear module.
+    """
 
     slot: BankSlot | None = None
 
@@ -48,7 +52,8 @@ class BankLinear(nn.Linear):
 
 
 def shared_product(x: Tensor, modules: tuple[BankLinear, ...]) -> tuple[Tensor, ...]:
-    """Several linear modules on one packed input ``[T, in]``, each ``[T, out]``, with the attached bank's adapters.
+    """Several linear modules on one packed input ``[T, in]``, each ``[T, out]``, with the attached
+    bank's adapters.
 
     Together they pad the input once, and their gradients meet in one buffer.
     """
@@ -61,25 +66,40 @@ def shared_product(x: Tensor, modules: tuple[BankLinear, ...]) -> tuple[Tensor, 
     else:
         outs: tuple[Tensor, ...] = _BankProduct.apply(x, slots[0].anchor, route, modules)  # pyright: ignore[reportAssignmentType]
     below = [None if module.slot is None else module.slot.below for module in modules]
-    return tuple(out if add is None else out + add(x, route) for out, add in zip(outs, below, strict=True))
+    return tuple(
+        out if add is None else out + add(x, route) for out, add in zip(outs, below, strict=True)
+    )
 
 
 class BankSlot:
     """One module's adapters and their gradients, views of the bank's buffers."""
 
     def __init__(
-        self, a: Tensor, b: Tensor, grad_a: Tensor, grad_b: Tensor, scale: Tensor, anchor: Tensor | None
+        self,
+        a: Tensor,
+        b: Tensor,
+        grad_a: Tensor,
+        grad_b: Tensor,
+        scale: Tensor,
+        anchor: Tensor | None,
     ) -> None:
         self.a, self.b = a, b  # [K, r, in], [K, out, r], in the dtype that the model computes in
         self.grad_a, self.grad_b = grad_a, grad_b
         self.scale = scale  # [K, 1, 1]
-        self.anchor = anchor  # requires grad in training, so that autograd calls our backward even in the lowest layer
+        # requires grad in training, so that autograd calls our backward even in the lowest layer
+        self.anchor = anchor
         self.route: Route | None = None
-        self.below: Callable[[Tensor, Route], Tensor] | None = None  # frozen adapters: `selfedit.lm.below`
-        self.dropout: Tensor | None = None  # [T, in], this step's mask, already divided by the share kept
+        self.below: Callable[[Tensor, Route], Tensor] | None = (
+            None  # frozen adapters: `selfedit.lm.below`
+        )
+        self.dropout: Tensor | None = (
+            None  # [T, in], this step's mask, already divided by the share kept
+        )
 
     def pick(self, bucket: Bucket, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """A bucket's A, B and scale, in the dtype of the activations; views where its adapters stand side by side."""
+        """A bucket's A, B and scale, in the dtype of the activations; views where its adapters
+        stand side by side.
+        """
         if bucket.run is not None:
             a, b, scale = (t[bucket.run] for t in (self.a, self.b, self.scale))
         else:
@@ -88,11 +108,17 @@ class BankSlot:
 
 
 class _BankProduct(torch.autograd.Function):
-    """x Wᵀ + scale · (x Aᵀ) Bᵀ for every segment with its own A and B; gradients go straight into the bank's buffer."""
+    """x Wᵀ + scale · (x Aᵀ) Bᵀ for every segment with its own A and B; gradients go straight into
+    the bank's buffer.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, anchor: Tensor | None, segments: Segments, modules: tuple[BankLinear, ...]
+        ctx: Any,
+        x: Tensor,
+        anchor: Tensor | None,
+        segments: Segments,
+        modules: tuple[BankLinear, ...],
     ) -> tuple[Tensor, ...]:
         outs, inner = [], []
         padded = _Padded(x, segments)
@@ -118,13 +144,17 @@ class _BankProduct(torch.autograd.Function):
             dy = grad.contiguous()
             if ctx.needs_input_grad[0]:
                 dx = torch.mm(dy, weight) if dx is None else dx.addmm_(dy, weight)
-            if slot is not None:  # where nothing trainable lies below, dx is None and the graph ends here
+            if (
+                slot is not None
+            ):  # where nothing trainable lies below, dx is None and the graph ends here
                 _adapter_gradients(dy, dx, slot, segments, padded, mask, hs)
         return dx, None, None, None
 
 
 class _Padded:
-    """A packed input, padded bucket by bucket; without a dropout mask the modules that share it share this too."""
+    """A packed input, padded bucket by bucket; without a dropout mask the modules that share it
+    share this too.
+    """
 
     def __init__(self, x: Tensor, segments: Segments) -> None:
         self.x, self.segments = x, segments
@@ -165,7 +195,9 @@ def _adapter_gradients(
     mask: Tensor | None,
     inner: Iterator[Tensor],
 ) -> None:
-    """Gradients of A and B into the bank's buffer, and what flows back through the adapters onto dx in place."""
+    """Gradients of A and B into the bank's buffer, and what flows back through the adapters onto dx
+    in place.
+    """
     parts = []
     for bucket, seen in zip(segments.buckets, padded.seen(mask), strict=True):
         a, b, scale = slot.pick(bucket, dy.dtype)
@@ -186,7 +218,9 @@ def _adapter_gradients(
 
 
 def _put(grads: Tensor, bucket: Bucket, part: Tensor) -> None:
-    """Set the gradients of the adapters of a bucket: a module runs once a step, so there is nothing to add to."""
+    """Set the gradients of the adapters of a bucket: a module runs once a step, so there is nothing
+    to add to.
+    """
     if bucket.run is not None:
         grads[bucket.run].copy_(part)
     else:
@@ -194,7 +228,9 @@ def _put(grads: Tensor, bucket: Bucket, part: Tensor) -> None:
 
 
 class Part(NamedTuple):
-    """Where a module's A ``[r, in]`` and B ``[out, r]`` lie in a row of the bank: all the As first, then all the Bs."""
+    """Where a module's A ``[r, in]`` and B ``[out, r]`` lie in a row of the bank: all the As first,
+    then all the Bs.
+    """
 
     a: slice
     b: slice
@@ -204,16 +240,21 @@ class AdapterBank:
     """K adapters of possibly different rank, alpha, targets and layers on one model.
 
     Args:
-        model: a transformers model whose linear modules are `BankLinear` (`selfedit.load` sees to it).
+        model: a transformers model whose linear modules are `BankLinear` (`selfedit.load` sees to
+            it).
         specs: one `LoraSpec` an adapter.
-        rows: adapters at once, where fewer than ``specs`` fit and the others take a row later; one a spec if not given.
+        rows: adapters at once, where fewer than ``specs`` fit and the others take a row later; one
+            a spec if not given.
         train: keep master values and gradients.
-        narrow_gradients: keep the gradients in the dtype that the products made them in: half the memory on a GPU.
-        masters: keep the values in float32 or wider even where the model computes in less; not needed to answer only.
+        narrow_gradients: keep the gradients in the dtype that the products made them in: half the
+            memory on a GPU.
+        masters: keep the values in float32 or wider even where the model computes in less; not
+            needed to answer only.
 
     Attributes:
         values: all parameters, ``[K, P]``, never below float32 in training; row k is adapter k.
-        computed: the same in the dtype that the model computes in, what products read; ``values`` itself where equal.
+        computed: the same in the dtype that the model computes in, what products read; ``values``
+            itself where equal.
         grads: gradients, ``[K, P]``; None unless the bank is for training.
     """
 
@@ -232,23 +273,34 @@ class AdapterBank:
         targets = {target for spec in specs for target in spec.targets}
         _check_targets(targets, {n: m for n, m in modules.items() if leaf(n) in targets}, modules)
         _check_layers(specs, modules)
-        self.modules = {name: m for name, m in modules.items() if any(adapts(spec, name) for spec in specs)}
+        self.modules = {
+            name: m for name, m in modules.items() if any(adapts(spec, name) for spec in specs)
+        }
         weight = next(iter(self.modules.values())).weight
         if weight.device.type == "cpu":
             keep_memory()
         self.rank = _padded_rank(max(spec.rank for spec in specs), weight)
         self.parts = dict(self._parts())
         count = max(part.b.stop for part in self.parts.values())
-        dtype = torch.promote_types(weight.dtype, torch.float32) if train or masters else weight.dtype
+        dtype = (
+            torch.promote_types(weight.dtype, torch.float32) if train or masters else weight.dtype
+        )
         self.values = torch.zeros(len(self.specs), count, device=weight.device, dtype=dtype)
         self.computed = self.values if dtype == weight.dtype else self.values.to(weight.dtype)
         grads = weight.dtype if narrow_gradients else dtype
-        self.grads = torch.zeros(self.values.shape, device=weight.device, dtype=grads) if train else None
-        self.scale = torch.tensor([spec.scale for spec in self.specs], device=weight.device, dtype=dtype)[:, None, None]
+        self.grads = (
+            torch.zeros(self.values.shape, device=weight.device, dtype=grads) if train else None
+        )
+        self.scale = torch.tensor(
+            [spec.scale for spec in self.specs], device=weight.device, dtype=dtype
+        )[:, None, None]
         self.slots = dict(self._slots())
 
     def _parts(self) -> Iterator[tuple[str, Part]]:
-        start_a, start_b = 0, self.rank * sum(module.in_features for module in self.modules.values())
+        start_a, start_b = (
+            0,
+            self.rank * sum(module.in_features for module in self.modules.values()),
+        )
         for name, module in self.modules.items():
             end_a = start_a + self.rank * module.in_features
             end_b = start_b + self.rank * module.out_features
@@ -256,13 +308,27 @@ class AdapterBank:
             start_a, start_b = end_a, end_b
 
     def _slots(self) -> Iterator[tuple[str, BankSlot]]:
-        anchor = None if self.grads is None else torch.zeros(0, device=self.values.device, requires_grad=True)
+        anchor = (
+            None
+            if self.grads is None
+            else torch.zeros(0, device=self.values.device, requires_grad=True)
+        )
         grads = self.computed if self.grads is None else self.grads
         for name in self.modules:
-            yield name, BankSlot(*self.matrices(name, self.computed), *self.matrices(name, grads), self.scale, anchor)
+            yield (
+                name,
+                BankSlot(
+                    *self.matrices(name, self.computed),
+                    *self.matrices(name, grads),
+                    self.scale,
+                    anchor,
+                ),
+            )
 
     def matrices(self, name: str, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """A module's A ``[…, r, in]`` and B ``[…, out, r]`` as views of rows like the bank's, ``[…, P]``."""
+        """A module's A ``[…, r, in]`` and B ``[…, out, r]`` as views of rows like the bank's, ``[…,
+        P]``.
+        """
         part, module = self.parts[name], self.modules[name]
         a = rows[..., part.a].view(*rows.shape[:-1], self.rank, module.in_features)
         b = rows[..., part.b].view(*rows.shape[:-1], module.out_features, self.rank)
@@ -274,10 +340,12 @@ class AdapterBank:
         return min(part.b.start for part in self.parts.values())
 
     def initial(self, spec: LoraSpec, seed: int) -> Tensor:
-        """PEFT's initial values of a new adapter's As, ``[drawn]`` on the CPU: uniform in ±1/√in (Kaiming, a = √5).
+        """PEFT's initial values of a new adapter's As, ``[drawn]`` on the CPU: uniform in ±1/√in
+        (Kaiming, a = √5).
 
-        The Bs are zero. They are drawn from ``seed`` alone, module by module in the model's order, each ``[rank, in]``
-        at the adapter's own rank, so the values do not depend on the bank it is in. Safe to call from several threads.
+        The Bs are zero. They are drawn from ``seed`` alone, module by module in the model's order,
+        each ``[rank, in]`` at the adapter's own rank, so the values do not depend on the bank it is
+        in. Safe to call from several threads.
         """
         generator = torch.Generator().manual_seed(seed)
         on_gpu = self.values.device.type == "cuda"
@@ -314,7 +382,9 @@ class AdapterBank:
             fix = "use the model the adapter was trained on"
             raise UsageError(f"the model has no module {missing[0]}", where=adapter.base, fix=fix)
         if self._is_row(adapter):
-            parts = [adapter.tensors[name][half].flatten() for half in (0, 1) for name in self.modules]
+            parts = [
+                adapter.tensors[name][half].flatten() for half in (0, 1) for name in self.modules
+            ]
             self.values[k].copy_(torch.cat(parts))  # one copy for hundreds
             if self.computed is not self.values:
                 self.computed[k].copy_(self.values[k])
@@ -322,16 +392,22 @@ class AdapterBank:
         for name, (a, b) in adapter.tensors.items():
             into_a, into_b = self.matrices(name, self.values[k])
             if a.shape[1] != into_a.shape[1] or b.shape[0] != into_b.shape[0]:
-                shapes = f"{b.shape[0]}×{a.shape[1]}, the model's {into_b.shape[0]}×{into_a.shape[1]}"
+                shapes = (
+                    f"{b.shape[0]}×{a.shape[1]}, the model's {into_b.shape[0]}×{into_a.shape[1]}"
+                )
                 what = f"the adapter's {name} is {shapes}"
-                raise UsageError(what, where=adapter.base, fix="use the model the adapter was trained on")
+                raise UsageError(
+                    what, where=adapter.base, fix="use the model the adapter was trained on"
+                )
             into_a[: a.shape[0]].copy_(a)
             into_b[:, : a.shape[0]].copy_(b)
         if self.computed is not self.values:
             self.computed[k].copy_(self.values[k])
 
     def _is_row(self, adapter: Adapter) -> bool:
-        """Whether an adapter's matrices end to end are a row: all modules, at the bank's rank and the model's sizes."""
+        """Whether an adapter's matrices end to end are a row: all modules, at the bank's rank and
+        the model's sizes.
+        """
         return adapter.tensors.keys() == self.modules.keys() and all(
             adapter.tensors[name][0].shape == (self.rank, module.in_features)
             and adapter.tensors[name][1].shape == (module.out_features, self.rank)
@@ -344,7 +420,9 @@ class AdapterBank:
         self.computed[k].zero_()
 
     def take(self, k: int, *, on_device: bool = False) -> dict[str, tuple[Tensor, Tensor]]:
-        """A copy of adapter k's matrices at its own rank in the values' dtype, on the CPU unless told otherwise."""
+        """A copy of adapter k's matrices at its own rank in the values' dtype, on the CPU unless
+        told otherwise.
+        """
         spec, row = self.specs[k], self.values[k].detach()
         row = row.clone() if on_device or row.device.type == "cpu" else row.cpu()
         taken = {}
@@ -371,16 +449,22 @@ class AdapterBank:
             slot.route = route
 
     def draw_dropout(self, owners: Sequence[tuple[int, int, torch.Generator]], total: int) -> None:
-        """Draw this step's dropout masks: (adapter, tokens, its own generator) in packed order, ``total`` tokens.
+        """Draw this step's dropout masks: (adapter, tokens, its own generator) in packed order,
+        ``total`` tokens.
 
-        A generator is drawn from for its adapter's own modules only, so the masks do not depend on the company.
+        A generator is drawn from for its adapter's own modules only, so the masks do not depend on
+        the company.
         """
         wanted = any(self.specs[k].dropout for k, _, _ in owners)
         for name, slot in self.slots.items():
             slot.dropout = self._mask(name, slot, owners, total) if wanted else None
 
     def _mask(
-        self, name: str, slot: BankSlot, owners: Sequence[tuple[int, int, torch.Generator]], total: int
+        self,
+        name: str,
+        slot: BankSlot,
+        owners: Sequence[tuple[int, int, torch.Generator]],
+        total: int,
     ) -> Tensor:
         weight = self.modules[name].weight
         mask = torch.ones(total, slot.a.shape[-1], device=weight.device, dtype=weight.dtype)
@@ -400,7 +484,9 @@ def leaf(name: str) -> str:
 
 
 def layer_of(name: str) -> int | None:
-    """The decoder layer in a module's name (``model.layers.3.mlp.up_proj``: 3); None where it is in none."""
+    """The decoder layer in a module's name (``model.layers.3.mlp.up_proj``: 3); None where it is in
+    none.
+    """
     return next((int(part) for part in name.split(".") if part.isdecimal()), None)
 
 
@@ -418,11 +504,15 @@ def _check_layers(specs: Sequence[LoraSpec], modules: Iterable[str]) -> None:
     layers = {layer for name in modules if (layer := layer_of(name)) is not None}
     unknown = {layer for spec in specs for layer in spec.layers or ()} - layers
     if unknown:
-        what = f"the model has no layer {min(unknown)}: its layers are 0 to {max(layers, default=0)}"
+        what = (
+            f"the model has no layer {min(unknown)}: its layers are 0 to {max(layers, default=0)}"
+        )
         raise UsageError(what, where="lora.layers", fix="name layers that it has")
 
 
-def _check_targets(wanted: set[str], found: dict[str, BankLinear], modules: dict[str, BankLinear]) -> None:
+def _check_targets(
+    wanted: set[str], found: dict[str, BankLinear], modules: dict[str, BankLinear]
+) -> None:
     missing = wanted - {name.rsplit(".", 1)[-1] for name in found}
     if missing:
         known = sorted({name.rsplit(".", 1)[-1] for name in modules})
@@ -431,7 +521,9 @@ def _check_targets(wanted: set[str], found: dict[str, BankLinear], modules: dict
 
 
 def install(model: nn.Module) -> None:
-    """Make every linear module of the decoder layers a `BankLinear`, in place; the output head stays as it is."""
+    """Make every linear module of the decoder layers a `BankLinear`, in place; the output head
+    stays as it is.
+    """
     head = getattr(model, "get_output_embeddings", lambda: None)()
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and module is not head:

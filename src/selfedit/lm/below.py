@@ -1,7 +1,8 @@
-"""Adapters that train on top of frozen ones: what a model has merged already, each adapter of a bank its own.
+"""Adapters that train on top of frozen ones: what a model has merged already, each adapter of a
+bank its own.
 
-A second bank holds the frozen adapters. Its update is added to every linear module's output, and gradients pass
-through it to what lies below; it has none of its own.
+A second bank holds the frozen adapters. Its update is added to every linear module's output, and
+gradients pass through it to what lies below; it has none of its own.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class FrozenBank:
             self._bank.put(k, start)
 
 
-def frozen_bank(model: nn.Module, bank: AdapterBank, starts: Sequence[Adapter | None]) -> FrozenBank | None:
+def frozen_bank(
+    model: nn.Module, bank: AdapterBank, starts: Sequence[Adapter | None]
+) -> FrozenBank | None:
     """Put frozen adapters under a bank's rows; None where no job has one.
 
     Args:
@@ -91,7 +94,11 @@ def frozen_bank(model: nn.Module, bank: AdapterBank, starts: Sequence[Adapter | 
     frozen = AdapterBank(model, specs * rows, rows=rows)
     if alone := sorted(set(frozen.slots) - set(bank.slots)):
         fix = "give the new adapter all modules that the one below it has"
-        raise UsageError(f"the adapter below adapts {alone[0]}, the new one does not", where="lora.targets", fix=fix)
+        raise UsageError(
+            f"the adapter below adapts {alone[0]}, the new one does not",
+            where="lora.targets",
+            fix=fix,
+        )
     for name, slot in frozen.slots.items():
         bank.slots[name].below = Below(slot)
     return FrozenBank(frozen)

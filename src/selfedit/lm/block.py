@@ -1,8 +1,10 @@
-"""Decoder blocks of the Llama kind on packed tokens, with fewer passes over memory than one operation a line.
+"""Decoder blocks of the Llama kind on packed tokens, with fewer passes over memory than one
+operation a line.
 
-For a small model, what lies between the matrix products takes as long as they do. Three parts of a block are replaced
-by the same arithmetic in fewer steps, with backward passes by hand: RMS norm, rotary positions, and modules that share
-their input (q, k, v; gate, up). Blocks of other kinds run as transformers wrote them.
+For a small model, what lies between the matrix products takes as long as they do. Three parts of a
+block are replaced by the same arithmetic in fewer steps, with backward passes by hand: RMS norm,
+rotary positions, and modules that share their input (q, k, v; gate, up). Blocks of other kinds run
+as transformers wrote them.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ NORM = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm")
 
 
 class _RMSNorm(torch.autograd.Function):
-    """weight · x̂ with x̂ = x / √(mean x² + ε) (Zhang and Sennrich 2019, arXiv 1910.07467), over the last dimension."""
+    """weight · x̂ with x̂ = x / √(mean x² + ε) (Zhang and Sennrich 2019, arXiv 1910.07467), over
+    the last dimension.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -51,7 +55,9 @@ class _RMSNorm(torch.autograd.Function):
 
 
 class _Rotary(torch.autograd.Function):
-    """Rotary positions (Su et al. 2021, arXiv 2104.09864) in Llama's layout: value i turns with value i + D/2."""
+    """Rotary positions (Su et al. 2021, arXiv 2104.09864) in Llama's layout: value i turns with
+    value i + D/2.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -75,9 +81,11 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class _GatedUnit(torch.autograd.Function):
-    """silu(gate) · up (Shazeer 2020, arXiv 2002.05202): keeps gate and up, computes silu(gate) a second time.
+    """silu(gate) · up (Shazeer 2020, arXiv 2002.05202): keeps gate and up, computes silu(gate) a
+    second time.
 
-    The gated layer's stages are the largest activations of a block; this keeps three of them instead of four.
+    The gated layer's stages are the largest activations of a block; this keeps three of them
+    instead of four.
     """
 
     @staticmethod
@@ -126,7 +134,11 @@ def _turns(self: Any, embeddings: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor
 
 
 def _attention(
-    self: Any, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], *_: Any, **kwargs: Any
+    self: Any,
+    hidden_states: Tensor,
+    position_embeddings: tuple[Tensor, Tensor],
+    *_: Any,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
     cos, sin = _turns(self, position_embeddings)
     return _attend(self, hidden_states[0], cos, sin, plan_in(kwargs))[None], None
@@ -145,7 +157,9 @@ def install_blocks(model: nn.Module) -> None:
 
 
 def is_known(model: Any) -> bool:
-    """Whether the whole decoder is of parts whose arithmetic is known, so that `run_layers` computes it."""
+    """Whether the whole decoder is of parts whose arithmetic is known, so that `run_layers`
+    computes it.
+    """
     decoder = getattr(model, "base_model", None)
     layers = getattr(decoder, "layers", None)
     if type(decoder).__name__ not in DECODER or layers is None:
@@ -162,7 +176,8 @@ def is_known(model: Any) -> bool:
 def run_layers(
     model: Any, x: Tensor, positions: Tensor, plan: Plan, *, first: int = 0, stop: int | None = None
 ) -> Tensor:
-    """Decoder layers ``first`` to ``stop`` (all that follow) on packed tokens; the final norm after the last.
+    """Decoder layers ``first`` to ``stop`` (all that follow) on packed tokens; the final norm after
+    the last.
 
     Args:
         model: one that `is_known`.
@@ -176,7 +191,9 @@ def run_layers(
         ``[T, D]``: the last hidden states, or what would go into layer ``stop``.
     """
     decoder = model.base_model
-    cos, sin = _turns(decoder.layers[0].self_attn, decoder.rotary_emb(x[None], position_ids=positions[None]))
+    cos, sin = _turns(
+        decoder.layers[0].self_attn, decoder.rotary_emb(x[None], position_ids=positions[None])
+    )
     for layer in decoder.layers[first:stop]:
         x = x + _attend(layer.self_attn, layer.input_layernorm(x), cos, sin, plan)
         x = x + _gated(layer.mlp, layer.post_attention_layernorm(x))
@@ -184,7 +201,8 @@ def run_layers(
 
 
 def last_hidden(model: Any, ids: Tensor, positions: Tensor, plan: Plan, *, known: bool) -> Tensor:
-    """Last hidden states, after the final norm, of packed tokens: ``[T]`` and ``[T]`` to ``[T, D]``.
+    """Last hidden states, after the final norm, of packed tokens: ``[T]`` and ``[T]`` to ``[T,
+    D]``.
 
     Args:
         model: one that the parts above are installed in.

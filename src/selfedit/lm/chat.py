@@ -1,9 +1,10 @@
-"""A chat as token ids: the prompt of one, and finished turns to train on, with loss on what the assistant says.
+"""A chat as token ids: the prompt of one, and finished turns to train on, with loss on what the
+assistant says.
 
 A model without a chat template gets the plain texts, one after the other.
 
-What the messages say is never read as special tokens: a document with ``<|im_end|>`` in it cannot close its own turn.
-Only the template writes those.
+What the messages say is never read as special tokens: a document with ``<|im_end|>`` in it cannot
+close its own turn. Only the template writes those.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ Message = dict[str, str]
 
 
 def chat_prompt(lm: LanguageModel, user: str, system: str | None = None) -> list[int]:
-    """The ids that ask the model to answer ``user``: its chat template with the assistant's turn opened.
+    """The ids that ask the model to answer ``user``: its chat template with the assistant's turn
+    opened.
 
-    Without ``system`` the template does what it does of itself (SmolLM2's puts in its own system message).
+    Without ``system`` the template does what it does of itself (SmolLM2's puts in its own system
+    message).
 
     Raises:
         UsageError: the template refuses the messages, for instance a system message.
@@ -48,9 +51,13 @@ def user_opening(lm: LanguageModel) -> list[int]:
         UsageError: the model has no chat template.
     """
     if not lm.has_chat:
-        raise UsageError("a model without a chat template has no place where a user speaks", where=lm.name)
+        raise UsageError(
+            "a model without a chat template has no place where a user speaks", where=lm.name
+        )
     mark = "\U000f0000"  # of a private use plane: no template has it
-    return _ids(lm.tokenizer, _render(lm.tokenizer, _messages([(mark, None)], None)).partition(mark)[0])
+    return _ids(
+        lm.tokenizer, _render(lm.tokenizer, _messages([(mark, None)], None)).partition(mark)[0]
+    )
 
 
 def chat_turns(
@@ -58,19 +65,25 @@ def chat_turns(
 ) -> tuple[list[int], list[bool]]:
     """The ids of finished ``(user, assistant)`` turns and, for each id, whether it carries loss.
 
-    Loss is on the assistant's text and on the token that ends its turn, not on what the template writes after it. The
-    ids up to the first answer are ``chat_prompt`` of the first user: what is trained is what is later asked. For that
-    the prompt and the answer are tokenised apart, which gives the template's ids unless an answer starts with white
-    space that the tokenizer would join to the template's own line break.
+    Loss is on the assistant's text and on the token that ends its turn, not on what the template
+    writes after it. The ids up to the first answer are ``chat_prompt`` of the first user: what is
+    trained is what is later asked. For that the prompt and the answer are tokenised apart, which
+    gives the template's ids unless an answer starts with white space that the tokenizer would join
+    to the template's own line break.
 
     Raises:
-        UsageError: no turns, or a template that refuses them or does not keep earlier turns as they were.
+        UsageError: no turns, or a template that refuses them or does not keep earlier turns as they
+            were.
     """
     if not turns:
-        raise UsageError("There are no turns to make a chat of", fix="pass at least one (user, assistant) pair")
+        raise UsageError(
+            "There are no turns to make a chat of", fix="pass at least one (user, assistant) pair"
+        )
     pieces = _templated(lm, turns, system) if lm.has_chat else _plain(lm, turns, system)
     ids = [token for tokens, _ in pieces for token in tokens]
-    return ids, [carries for tokens, mask in pieces for carries in (mask if mask else [False] * len(tokens))]
+    return ids, [
+        carries for tokens, mask in pieces for carries in (mask if mask else [False] * len(tokens))
+    ]
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -80,14 +93,18 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     answer = "ANSWER"
     text = _render(tokenizer, _messages([("question", answer)], None))
     special = _special_ids(tokenizer)
-    return next((token for token in _ids(tokenizer, text.rpartition(answer)[2]) if token in special), None)
+    return next(
+        (token for token in _ids(tokenizer, text.rpartition(answer)[2]) if token in special), None
+    )
 
 
 Piece = tuple[list[int], list[bool]]
 """Ids and their loss mask; an empty mask is one without loss."""
 
 
-def _templated(lm: LanguageModel, turns: Sequence[tuple[str, str]], system: str | None) -> list[Piece]:
+def _templated(
+    lm: LanguageModel, turns: Sequence[tuple[str, str]], system: str | None
+) -> list[Piece]:
     messages, guard = _guarded(lm.tokenizer, _messages(turns, system))
     text = _render(lm.tokenizer, messages)
     pieces: list[Piece] = []
@@ -97,13 +114,19 @@ def _templated(lm: LanguageModel, turns: Sequence[tuple[str, str]], system: str 
             continue
         asked = _render(lm.tokenizer, messages[:index])
         answered = _render(lm.tokenizer, messages[: index + 1])
-        if not (asked.startswith(done) and answered.startswith(asked) and text.startswith(answered)):
+        if not (
+            asked.startswith(done) and answered.startswith(asked) and text.startswith(answered)
+        ):
             raise UsageError(
-                "This model's chat template rewrites earlier turns, so a finished chat is not what was asked",
+                "This model's chat template rewrites earlier turns, so a finished chat is not what"
+                " was asked",
                 where=lm.name,
                 fix="pass one turn at a time, or a model with another template",
             )
-        pieces += [(guard.ids(asked.removeprefix(done)), []), _answer(guard, answered.removeprefix(asked))]
+        pieces += [
+            (guard.ids(asked.removeprefix(done)), []),
+            _answer(guard, answered.removeprefix(asked)),
+        ]
         done = answered
     return pieces
 
@@ -140,35 +163,54 @@ def _messages(turns: Sequence[tuple[str, str | None]], system: str | None) -> li
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     opened = messages[-1]["role"] != "assistant"
-    values = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": opened}
-    named = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    values = {
+        "messages": messages,
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": opened,
+    }
+    named = {
+        name: str(token)
+        for name, token in tokenizer.special_tokens_map.items()
+        if isinstance(token, str)
+    }
     try:
-        return render(tokenizer.get_chat_template(), named | values | {"date_string": TODAY.strftime("%d %b %Y")})
+        return render(
+            tokenizer.get_chat_template(),
+            named | values | {"date_string": TODAY.strftime("%d %b %Y")},
+        )
     except TemplateSyntaxError as error:
         raise _broken(error) from error
     except TemplateError as error:
         if messages[0] == {"role": "system", "content": ""} and len(messages) > 1:
-            # It says nothing; where a template has a message of its own, it is there to keep that one out.
+            # It says nothing; where a template has a message of its own, it is there to keep that
+            # one out.
             return _render(tokenizer, messages[1:])
         what = f"The model's chat template refuses these messages: {error}"
-        raise UsageError(what, fix="leave out the system message, or choose a model with another template") from error
+        raise UsageError(
+            what, fix="leave out the system message, or choose a model with another template"
+        ) from error
     except Exception as error:  # a template is a program: it can fail in every way there is
         raise _broken(error) from error
 
 
 def _broken(error: Exception) -> ModelFileError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    return ModelFileError(f"The model's chat template cannot be used: {reason}", fix="choose a model with another one")
+    return ModelFileError(
+        f"The model's chat template cannot be used: {reason}", fix="choose a model with another one"
+    )
 
 
 @dataclass(frozen=True)
 class _Guard:
-    """Tokenises what a template made of messages whose special tokens' texts were exchanged for stand-ins.
+    """Tokenises what a template made of messages whose special tokens' texts were exchanged for
+    stand-ins.
 
     Attributes:
         tokenizer: the model's.
         special: matches the text of any special token.
-        stands_for: each stand-in, one character, and the text it stands for; empty for ordinary messages.
+        stands_for: each stand-in, one character, and the text it stands for; empty for ordinary
+            messages.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -176,7 +218,9 @@ class _Guard:
     stands_for: dict[str, str]
 
     def ids(self, text: str) -> list[int]:
-        """The ids of rendered text: special tokens where the template wrote them, plain ones where a message did."""
+        """The ids of rendered text: special tokens where the template wrote them, plain ones where
+        a message did.
+        """
         if not any(mark in text for mark in self.stands_for):
             return _ids(self.tokenizer, text)
         ids: list[int] = []
@@ -192,7 +236,9 @@ class _Guard:
         return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
 
 
-def _guarded(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> tuple[list[Message], _Guard]:
+def _guarded(
+    tokenizer: PreTrainedTokenizerBase, messages: list[Message]
+) -> tuple[list[Message], _Guard]:
     """The messages with a stand-in for every special token's text in them, and what tokenises them."""
     named = {kind.content for kind in tokenizer.added_tokens_decoder.values() if kind.special}
     texts = sorted({*named, *tokenizer.all_special_tokens} - {""}, key=len, reverse=True)

@@ -1,6 +1,8 @@
-"""Decoding one batch of rows: their prompts are read, then every row gets token after token until it has ended.
+"""Decoding one batch of rows: their prompts are read, then every row gets token after token until
+it has ended.
 
-A prompt that is sampled several times under the same adapter is read once. Finished rows leave the batch.
+A prompt that is sampled several times under the same adapter is read once. Finished rows leave the
+batch.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Completion:
     Attributes:
         text: without special tokens.
         ids: its tokens, the ending one left out.
-        finish: "stop" where the model, or the rule it was held to, ended the text, "length" where the bound did.
+        finish: "stop" where the model, or the rule it was held to, ended the text, "length" where
+            the bound did.
         prompt_tokens: tokens of the prompt.
     """
 
@@ -102,8 +105,12 @@ class Decoder:
     def restrict(self, alphabet: Sequence[int] | None, stop: Stop | None) -> None:
         """Write with these tokens only, and end a row where ``stop`` says so."""
         self.stop = stop
-        self.alphabet = None if alphabet is None else torch.tensor(list(alphabet), device=self.lm.device)
-        self.head = self.lm.head if self.alphabet is None else self.lm.head[self.alphabet]  # [V or A, D]
+        self.alphabet = (
+            None if alphabet is None else torch.tensor(list(alphabet), device=self.lm.device)
+        )
+        self.head = (
+            self.lm.head if self.alphabet is None else self.lm.head[self.alphabet]
+        )  # [V or A, D]
 
     @torch.inference_mode()
     def run(self) -> None:
@@ -119,7 +126,9 @@ class Decoder:
             self._take(self._decode())
 
     def _prefill(self) -> Tensor:
-        """The hidden state after each row's prompt, ``[R, D]``; equal prompts under one adapter are read once."""
+        """The hidden state after each row's prompt, ``[R, D]``; equal prompts under one adapter are
+        read once.
+        """
         copies: dict[_Prompt, list[int]] = {}
         for place, row in enumerate(self.rows):
             copies.setdefault((row.adapter, row.prompt), []).append(place)
@@ -134,7 +143,9 @@ class Decoder:
         self._read(chunk, copies, out)
         return out
 
-    def _read(self, chunk: Sequence[_Prompt], copies: Mapping[_Prompt, list[int]], out: Tensor) -> None:
+    def _read(
+        self, chunk: Sequence[_Prompt], copies: Mapping[_Prompt, list[int]], out: Tensor
+    ) -> None:
         device = self.lm.device
         lengths = np.array([len(prompt) for _, prompt in chunk])
         begins = np.cumsum(lengths) - lengths
@@ -160,12 +171,16 @@ class Decoder:
         for place, adapter in enumerate(owners):
             if adapter >= 0:
                 rows[adapter].append(place)
-        segments = make_segments(rows, self.lm.device, self.lm.dtype, total=len(owners), together=together)
+        segments = make_segments(
+            rows, self.lm.device, self.lm.dtype, total=len(owners), together=together
+        )
         self.bank.assign(segments)
 
     def _decode(self) -> Tensor:
         """One more token for each row: the hidden state after it, ``[R, D]``."""
-        lengths = torch.tensor([len(row.prompt) + len(row.made) - 1 for row in self.rows], device=self.lm.device)
+        lengths = torch.tensor(
+            [len(row.prompt) + len(row.made) - 1 for row in self.rows], device=self.lm.device
+        )
         ids = [row.made[-1] for row in self.rows]
         return self.lm.hidden(ids, lengths, Decode(self.cache, lengths))
 
@@ -176,7 +191,10 @@ class Decoder:
     def _continue(self, logits: Tensor) -> None:
         """The same from every row's logits, ``[R, V]``."""
         self._forbid(logits)
-        step = [row.uniforms[len(row.made)] if self.temperature else row.uniforms.new_zeros(()) for row in self.rows]
+        step = [
+            row.uniforms[len(row.made)] if self.temperature else row.uniforms.new_zeros(())
+            for row in self.rows
+        ]
         chosen = next_tokens(logits, self.temperature, self.top_p, torch.stack(step))
         chosen = chosen if self.alphabet is None else self.alphabet[chosen]
         self._chosen(chosen)
@@ -192,7 +210,11 @@ class Decoder:
 
     def _forbid(self, logits: Tensor) -> None:
         """Rule out what the unfinished rows' grammars do not allow."""
-        held = [place for place, row in enumerate(self.rows) if row.rule and self.done[row.place] is None]
+        held = [
+            place
+            for place, row in enumerate(self.rows)
+            if row.rule and self.done[row.place] is None
+        ]
         if not held:
             return
         mask = np.ones((len(held), logits.shape[1]), dtype=np.bool_)
@@ -215,7 +237,9 @@ class Decoder:
             self.done[row.place] = Completion(self.lm.decode(ids), ids, finish, len(row.prompt))
 
     def _drop(self) -> None:
-        """Fill the places of finished rows with the last unfinished ones, so that only those are computed on."""
+        """Fill the places of finished rows with the last unfinished ones, so that only those are
+        computed on.
+        """
         finished = [self.done[row.place] is not None for row in self.rows]
         if sum(finished) < max(1, DROP_SHARE * len(self.rows)) and not all(finished):
             return self._assign_decode()

@@ -1,4 +1,6 @@
-"""Batched answering: many prompts, each under its own adapter or none, in as few decodes as memory allows."""
+"""Batched answering: many prompts, each under its own adapter or none, in as few decodes as memory
+allows.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +48,16 @@ def generate(
     Args:
         lm: the model.
         prompts: texts (put to a chat model as a user's message) or token ids (taken as they are).
-        adapters: one for each prompt, None for the plain model; or None for all. The same object may stand many times.
+        adapters: one for each prompt, None for the plain model; or None for all. The same object
+            may stand many times.
         max_new_tokens: at most this many tokens are written.
         temperature: 0 is greedy.
         top_p: nucleus, in (0, 1].
-        seeds: one for each prompt; needed unless greedy. A row's draws depend on its own seed alone.
+        seeds: one for each prompt; needed unless greedy. A row's draws depend on its own seed
+            alone.
         rules: for each prompt, a grammar of its own that its completion is held to, or None.
-        alphabet: the only tokens that completions are made of; the head is computed for no others. Not with rules.
+        alphabet: the only tokens that completions are made of; the head is computed for no others.
+            Not with rules.
         stop: told what a row has written, says whether it has ended; the last token stays.
 
     Returns:
@@ -78,7 +83,9 @@ def generate(
         if used[0] < 0 and not (static and len(used) > 1):
             used = used[
                 1:
-            ]  # rows without an adapter are in no segment; among others, offsets want one that adds nothing
+                # rows without an adapter are in no segment; among others, offsets want one that adds
+                # nothing
+            ]
         bank = _bank(lm, [None if k < 0 else distinct[k] for k in used])
         for row in batch:
             row.adapter = used.index(row.adapter) if row.adapter in used else -1
@@ -99,10 +106,14 @@ def _check(
     seeds: Sequence[int] | None,
 ) -> Sequence[int]:
     if adapters is not None and len(adapters) != len(ids):
-        raise UsageError(f"{len(ids)} prompts but {len(adapters)} adapters", fix="give one adapter (or None) a prompt")
+        raise UsageError(
+            f"{len(ids)} prompts but {len(adapters)} adapters",
+            fix="give one adapter (or None) a prompt",
+        )
     if max_new_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
         raise UsageError(
-            f"cannot decode with max_new_tokens={max_new_tokens}, temperature={temperature}, top_p={top_p}",
+            f"cannot decode with max_new_tokens={max_new_tokens}, temperature={temperature},"
+            f" top_p={top_p}",
             fix="max_new_tokens ≥ 1, temperature ≥ 0, 0 < top_p ≤ 1",
         )
     if temperature and seeds is None:
@@ -113,8 +124,13 @@ def _check(
         if not prompt:
             raise DataError("the prompt is empty", where=f"prompt {i}")
         if len(prompt) + max_new_tokens > lm.max_tokens:
-            what = f"{len(prompt)} prompt tokens and {max_new_tokens} new ones exceed the model's {lm.max_tokens}"
-            raise DataError(what, where=f"prompt {i}", fix="shorten the passage or lower max_new_tokens")
+            what = (
+                f"{len(prompt)} prompt tokens and {max_new_tokens} new ones exceed the model's"
+                f" {lm.max_tokens}"
+            )
+            raise DataError(
+                what, where=f"prompt {i}", fix="shorten the passage or lower max_new_tokens"
+            )
     return [0] * len(ids) if seeds is None else seeds
 
 
@@ -122,11 +138,17 @@ def _check_rules(
     rules: Sequence[TokenRule | None] | None, alphabet: Sequence[int] | None, count: int
 ) -> Sequence[TokenRule | None]:
     if rules is not None and alphabet is not None:
-        raise UsageError("rules and an alphabet cannot be given together", fix="let the rules allow fewer tokens")
+        raise UsageError(
+            "rules and an alphabet cannot be given together", fix="let the rules allow fewer tokens"
+        )
     if rules is not None and len(rules) != count:
-        raise UsageError(f"{count} prompts but {len(rules)} rules", fix="give one rule (or None) a prompt")
+        raise UsageError(
+            f"{count} prompts but {len(rules)} rules", fix="give one rule (or None) a prompt"
+        )
     if alphabet is not None and not len(alphabet):
-        raise UsageError("the alphabet is empty", fix="give the ids of the tokens that may be written")
+        raise UsageError(
+            "the alphabet is empty", fix="give the ids of the tokens that may be written"
+        )
     return [None] * count if rules is None else rules
 
 

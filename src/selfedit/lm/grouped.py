@@ -1,7 +1,10 @@
-"""Adapters' products by offsets: packed tokens in the adapters' order, one grouped product for all, nothing padded.
+"""Adapters' products by offsets: packed tokens in the adapters' order, one grouped product for all,
+nothing padded.
 
-For a GPU. ``F.grouped_mm`` reads on the device where each adapter's tokens end, so the host need not know it and the
-same launches serve every step: what a CUDA graph asks for. On a CPU padded buckets (`selfedit.lm.bank`) are faster.
+For a GPU. ``F.grouped_mm`` reads on the device where each adapter's tokens end, so the host need
+not know it and the
+same launches serve every step: what a CUDA graph asks for. On a CPU padded buckets
+(`selfedit.lm.bank`) are faster.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ class Offsets:
     """Packed tokens sorted by adapter.
 
     Attributes:
-        ends: for each adapter the packed row after its last, ``[K]`` int32; the last is the number of rows.
+        ends: for each adapter the packed row after its last, ``[K]`` int32; the last is the number
+            of rows.
         scale: alpha / rank of each token's adapter, ``[T, 1]`` in the dtype of the activations.
     """
 
@@ -39,7 +43,9 @@ def grouped_product(
 
 
 class _GroupedProduct(torch.autograd.Function):
-    """x Wᵀ + scale · (x Aᵀ) Bᵀ, each token with its own adapter's A and B; gradients go into the bank's buffer."""
+    """x Wᵀ + scale · (x Aᵀ) Bᵀ, each token with its own adapter's A and B; gradients go into the
+    bank's buffer.
+    """
 
     @staticmethod
     def forward(
@@ -69,7 +75,9 @@ class _GroupedProduct(torch.autograd.Function):
             dy = grad.contiguous()
             if ctx.needs_input_grad[0]:
                 dx = torch.mm(dy, weight) if dx is None else dx.addmm_(dy, weight)
-            if slot is not None:  # where nothing trainable lies below, dx is None and the graph ends here
+            if (
+                slot is not None
+            ):  # where nothing trainable lies below, dx is None and the graph ends here
                 _adapter_gradients(dy, dx, slot, ctx.route, x, mask, hs)
         return dx, None, None, None
 
@@ -109,12 +117,16 @@ class FrozenGrouped(torch.autograd.Function):
 
 
 def offsets_of(counts: Sequence[int], scales: Tensor, total: int, dtype: torch.dtype) -> Offsets:
-    """Offsets of tokens packed in the adapters' order: so many of each; what is left of ``total`` goes to the last."""
+    """Offsets of tokens packed in the adapters' order: so many of each; what is left of ``total``
+    goes to the last.
+    """
     ends = torch.tensor(counts).cumsum(0)
     ends[-1] = total
     per_token = (
         scales.flatten()
         .to(dtype)
-        .repeat_interleave(ends.diff(prepend=ends.new_zeros(1)).to(scales.device), output_size=total)
+        .repeat_interleave(
+            ends.diff(prepend=ends.new_zeros(1)).to(scales.device), output_size=total
+        )
     )
     return Offsets(ends.to(scales.device, torch.int32, non_blocking=True), per_token[:, None])

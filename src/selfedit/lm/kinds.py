@@ -1,7 +1,9 @@
-"""Which kinds of models are computed right: a few are known to be, every other is compared at loading.
+"""Which kinds of models are computed right: a few are known to be, every other is compared at
+loading.
 
-The bank, the packed attention and the loss compute parts of a model by themselves. For a kind that no test here has
-compared, a few tokens go through transformers' own forward pass first and through ours afterwards.
+The bank, the packed attention and the loss compute parts of a model by themselves. For a kind that
+no test here has compared, a few tokens go through transformers' own forward pass first and through
+ours afterwards.
 """
 
 from __future__ import annotations
@@ -39,29 +41,41 @@ def check_weight_types(folder: Path) -> None:
             for name in file.keys():  # noqa: SIM118 - not a dictionary
                 kind = file.get_slice(name).get_dtype()
                 if kind not in _FLOATS and name.endswith((".weight", "_proj.bias")):
-                    what = f"the weights of {name[:80]} are of type {kind}, not floating-point numbers"
-                    raise ModelFileError(what, where=path, fix="use the checkpoint this one was made from")
+                    what = (
+                        f"the weights of {name[:80]} are of type {kind}, not floating-point numbers"
+                    )
+                    raise ModelFileError(
+                        what, where=path, fix="use the checkpoint this one was made from"
+                    )
 
 
 def check_loaded(model: PreTrainedModel, dtype: torch.dtype, folder: Path) -> None:
     """See that what was loaded is what was asked for, and numbers.
 
     Raises:
-        ModelFileError: another attention, precision or quantisation, or weights that are not finite.
+        ModelFileError: another attention, precision or quantisation, or weights that are not
+            finite.
     """
     config: Any = model.config
     if config._attn_implementation != NAME or getattr(model, "hf_quantizer", None) is not None:
-        raise ModelFileError("the model's settings choose another attention or a quantisation", where=folder, fix=_FIX)
+        raise ModelFileError(
+            "the model's settings choose another attention or a quantisation",
+            where=folder,
+            fix=_FIX,
+        )
     for name, parameter in model.named_parameters():
         if parameter.dtype != dtype:
-            raise ModelFileError(f"{name} is {parameter.dtype}, not {dtype}", where=folder, fix=_FIX)
+            raise ModelFileError(
+                f"{name} is {parameter.dtype}, not {dtype}", where=folder, fix=_FIX
+            )
         if parameter.numel() and not torch.isfinite(torch.stack(torch.aminmax(parameter))).all():
             what = f"the weights of {name} hold values that are no numbers"
             raise ModelFileError(what, where=folder, fix="copy or fetch the whole model again")
 
 
 def check_kind(model: PreTrainedModel, folder: Path) -> None:
-    """Refuse what our attention and loss would silently compute otherwise than the model was trained with.
+    """Refuse what our attention and loss would silently compute otherwise than the model was
+    trained with.
 
     Raises:
         ModelFileError: says what.
@@ -70,7 +84,9 @@ def check_kind(model: PreTrainedModel, folder: Path) -> None:
         raise _refused(model, folder, reasons[0])
 
 
-def check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def check_tokenizer(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
     """Refuse a tokenizer with ids that the model has no row for.
 
     Raises:
@@ -79,12 +95,16 @@ def check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     rows = _rows(model)
     token, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1], default=("", -1))
     if number >= rows:
-        what = f"the tokenizer has ids the model has no row for: {token[:40]!r} is {number}, the model has {rows} rows"
+        what = (
+            f"the tokenizer has ids the model has no row for: {token[:40]!r} is {number}, the model"
+            f" has {rows} rows"
+        )
         raise ModelFileError(what, where=folder, fix="use the tokenizer that came with the model")
 
 
 def comparison(model: PreTrainedModel, folder: Path) -> Callable[[], None]:
-    """Run a kind that is not known through transformers' own forward pass; what is returned compares ours with it.
+    """Run a kind that is not known through transformers' own forward pass; what is returned
+    compares ours with it.
 
     Call it before the model's parts are exchanged, and what it returns afterwards.
 
@@ -100,7 +120,9 @@ def comparison(model: PreTrainedModel, folder: Path) -> Callable[[], None]:
         logits = _tried(model, folder, lambda: _our_logits(model, ids))
         error = float((logits - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
         if not error <= _TOLERANCE.get(model.dtype, 1e-3):
-            raise _refused(model, folder, "its logits come out otherwise than transformers computes them")
+            raise _refused(
+                model, folder, "its logits come out otherwise than transformers computes them"
+            )
 
     return compare
 
@@ -114,10 +136,19 @@ def _rows(model: PreTrainedModel) -> int:
 def _unsupported(model: PreTrainedModel) -> Iterator[str]:
     config: Any = model.config
     kinds = getattr(config, "layer_types", None)
-    windowed = any(kind != "full_attention" for kind in kinds) if kinds else getattr(config, "sliding_window", None)
+    windowed = (
+        any(kind != "full_attention" for kind in kinds)
+        if kinds
+        else getattr(config, "sliding_window", None)
+    )
     if windowed:
         yield "attention that does not see every earlier token"
-    for name in ("attn_logit_softcapping", "final_logit_softcapping", "logits_scaling", "logit_scale"):
+    for name in (
+        "attn_logit_softcapping",
+        "final_logit_softcapping",
+        "logits_scaling",
+        "logit_scale",
+    ):
         if getattr(config, name, None) not in (None, 1, 1.0):
             yield f"scaled or capped logits ({name})"
     head: Any = model.get_output_embeddings()

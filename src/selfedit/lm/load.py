@@ -13,7 +13,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from selfedit.errors import ModelFileError, UsageError
 from selfedit.lm.attention import NAME as ATTENTION
@@ -21,7 +27,13 @@ from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
 from selfedit.lm.block import install_blocks, is_known, last_hidden
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
-from selfedit.lm.kinds import check_kind, check_loaded, check_tokenizer, check_weight_types, comparison
+from selfedit.lm.kinds import (
+    check_kind,
+    check_loaded,
+    check_tokenizer,
+    check_weight_types,
+    comparison,
+)
 from selfedit.models import manifest
 from selfedit.models.config import check_tables, read_config
 from selfedit.models.names import model_path
@@ -30,7 +42,12 @@ from selfedit.models.wheel import Progress
 
 __all__ = ["LanguageModel", "chat_prompt", "chat_turns", "fingerprint", "load"]
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +60,13 @@ class LanguageModel:
         tokenizer: its tokenizer.
         device: where the model is.
         dtype: of its weights.
-        fingerprint: SHA-256 over the weight files' SHA-256s: equal weights, equal fingerprint, wherever they lie. It
-            knows neither the tokenizer nor the dtype.
+        fingerprint: SHA-256 over the weight files' SHA-256s: equal weights, equal fingerprint,
+            wherever they lie. It knows neither the tokenizer nor the dtype.
         has_chat: whether its tokenizer has a chat template.
         eos_ids: every token that ends an answer.
         pad_id: the token to pad with; always masked.
-        known: the decoder is of parts whose arithmetic this library has of its own (`selfedit.lm.block`).
+        known: the decoder is of parts whose arithmetic this library has of its own
+            (`selfedit.lm.block`).
     """
 
     name: str
@@ -81,7 +99,9 @@ class LanguageModel:
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a plain text, no special token added and none recognised in it."""
-        return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+        return tuple(
+            self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""
@@ -92,8 +112,12 @@ class LanguageModel:
         decoder: Any = self.model.base_model
         return decoder.embed_tokens(ids)
 
-    def hidden(self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan) -> Tensor:
-        """Last hidden states, after the final norm, of packed tokens: ``[T]`` and ``[T]`` to ``[T, D]``."""
+    def hidden(
+        self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan
+    ) -> Tensor:
+        """Last hidden states, after the final norm, of packed tokens: ``[T]`` and ``[T]`` to ``[T,
+        D]``.
+        """
         packed = torch.as_tensor(ids, device=self.device)
         places = torch.as_tensor(positions, device=self.device)
         return last_hidden(self.model, packed, places, plan, known=self.known)
@@ -108,17 +132,19 @@ def load(
     on_progress: Progress | None = None,
     deterministic: bool = False,
 ) -> LanguageModel:
-    """Load a model, fetching it first where it is not on this machine: only safetensors, and no code of the model's.
+    """Load a model, fetching it first where it is not on this machine: only safetensors, and no
+    code of the model's.
 
     Args:
         name: an alias (``selfedit models``), a folder, or a hub id (``owner/name``).
         device: ``"auto"`` takes CUDA, then Apple's GPU, then the CPU.
-        dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` takes bfloat16 on a CUDA device
-            that has it, else float32.
+        dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` takes
+            bfloat16 on a CUDA device that has it, else float32.
         revision: a branch, tag or commit of a hub id.
         on_progress: called with the bytes fetched and the bytes in all.
-        deterministic: on a CUDA device, let torch use only kernels that give equal bytes each time, in this process
-            from here on. Without it the sums of long sequences' gradients may differ in their last bits.
+        deterministic: on a CUDA device, let torch use only kernels that give equal bytes each time,
+            in this process from here on. Without it the sums of long sequences' gradients may
+            differ in their last bits.
 
     Raises:
         UsageError: no such alias, device or dtype.
@@ -144,7 +170,16 @@ def load(
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
     has_chat = tokenizer.chat_template is not None
     return LanguageModel(
-        name, model, tokenizer, place, kind, fingerprint(folder), has_chat, eos_ids, pad_id, is_known(model)
+        name,
+        model,
+        tokenizer,
+        place,
+        kind,
+        fingerprint(folder),
+        has_chat,
+        eos_ids,
+        pad_id,
+        is_known(model),
     )
 
 
@@ -157,7 +192,9 @@ def load_weights(lm: LanguageModel, folder: Path) -> None:
     own = dict(lm.model.named_parameters())
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
-        raise ModelFileError("there are no weights here", where=folder, fix="give a folder with *.safetensors")
+        raise ModelFileError(
+            "there are no weights here", where=folder, fix="give a folder with *.safetensors"
+        )
     try:
         with torch.no_grad():
             for path in paths:
@@ -172,7 +209,9 @@ def fingerprint(folder: Path) -> str:
     recorded = manifest.read(folder, fix="").files if (folder / manifest.NAME).exists() else {}
     total = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
-        total.update((recorded[path.name].sha256 if path.name in recorded else _digest(path)).encode())
+        total.update(
+            (recorded[path.name].sha256 if path.name in recorded else _digest(path)).encode()
+        )
     return total.hexdigest()
 
 
@@ -185,7 +224,13 @@ def _digest(path: Path) -> str:
 
 def _device(device: str | torch.device) -> torch.device:
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         torch.empty(0, device=device)
         return torch.device(device)
@@ -198,7 +243,11 @@ def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        return (
+            torch.bfloat16
+            if device.type == "cuda" and torch.cuda.is_bf16_supported()
+            else torch.float32
+        )
     if dtype not in DTYPES:
         raise UsageError(f"Unknown dtype {dtype!r}", fix=f"use auto, {', '.join(DTYPES)}")
     return DTYPES[dtype]
@@ -236,10 +285,15 @@ def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
 def _read_tokenizer(folder: Path, config: Any) -> PreTrainedTokenizerBase:
     try:
         with quiet():
-            # With the settings that were read: it would read config.json again, and follow what it says.
-            return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False, local_files_only=True)
+            # With the settings that were read: it would read config.json again, and follow what it
+            # says.
+            return AutoTokenizer.from_pretrained(
+                folder, config=config, trust_remote_code=False, local_files_only=True
+            )
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of the tokenizers library
+        if (
+            not isinstance(error, Exception) and type(error).__name__ != "PanicException"
+        ):  # of the tokenizers library
             raise
         raise _unreadable("The tokenizer", folder, error) from error
 
@@ -253,12 +307,16 @@ def _unreadable(what: str, folder: Path, error: BaseException) -> ModelFileError
     return ModelFileError(f"{what} cannot be read: {reason}", where=folder, fix=fix)
 
 
-def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> frozenset[int]:
+def _eos_ids(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> frozenset[int]:
     named = model.generation_config.eos_token_id if model.generation_config is not None else None
     try:
         turn = end_of_turn(tokenizer)
     except UsageError as error:
-        raise ModelFileError(error.what, where=folder, fix="use a model with another chat template") from error
+        raise ModelFileError(
+            error.what, where=folder, fix="use a model with another chat template"
+        ) from error
     except ModelFileError as error:
         raise ModelFileError(error.what, where=folder, fix=error.fix) from error
     ids = _ids(named) | _ids(tokenizer.eos_token_id) | _ids(turn)
@@ -270,4 +328,6 @@ def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder:
 
 def _ids(named: Any) -> set[int]:
     """Configurations name no id, one, or several."""
-    return set() if named is None else set(named) if isinstance(named, list | tuple) else {int(named)}
+    return (
+        set() if named is None else set(named) if isinstance(named, list | tuple) else {int(named)}
+    )

@@ -1,6 +1,7 @@
 """What a LoRA adapter is: its settings, its matrices, and PEFT's files.
 
-LoRA (Hu et al. 2021, arXiv 2106.09685): y = x Wᵀ + (alpha / rank) · x Aᵀ Bᵀ, W frozen, A ``[r, in]``, B ``[out, r]``.
+LoRA (Hu et al. 2021, arXiv 2106.09685): y = x Wᵀ + (alpha / rank) · x Aᵀ Bᵀ, W frozen, A ``[r,
+in]``, B ``[out, r]``.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ class LoraSpec:
         alpha: the update is scaled by alpha / rank.
         targets: last parts of the names of the linear modules that get an adapter.
         dropout: share of an adapter's inputs set to zero in training, in [0, 1).
-        layers: numbers of the decoder layers that get an adapter; None for all. What lies below the lowest of them is
-            the base's own, and is computed once for a sequence, not once an epoch.
+        layers: numbers of the decoder layers that get an adapter; None for all. What lies below the
+            lowest of them is the base's own, and is computed once for a sequence, not once an
+            epoch.
     """
 
     rank: int = 16
@@ -61,17 +63,32 @@ class LoraSpec:
             object.__setattr__(self, "layers", tuple(sorted(set(self.layers))))
             if not self.layers or self.layers[0] < 0:
                 what = "LoRA needs at least one layer, numbered from 0"
-                raise UsageError(what, where="lora.layers", fix="leave it out (None) for all layers")
-        object.__setattr__(self, "targets", (self.targets,) if isinstance(self.targets, str) else tuple(self.targets))
+                raise UsageError(
+                    what, where="lora.layers", fix="leave it out (None) for all layers"
+                )
+        object.__setattr__(
+            self,
+            "targets",
+            (self.targets,) if isinstance(self.targets, str) else tuple(self.targets),
+        )
         if not isinstance(self.rank, int) or self.rank < 1:
-            raise UsageError(f"LoRA rank must be a whole number of at least 1, not {self.rank}", where="lora.rank")
+            raise UsageError(
+                f"LoRA rank must be a whole number of at least 1, not {self.rank}",
+                where="lora.rank",
+            )
         if not math.isfinite(self.alpha) or self.alpha <= 0:
-            raise UsageError(f"LoRA alpha must be a positive number, not {self.alpha}", where="lora.alpha")
+            raise UsageError(
+                f"LoRA alpha must be a positive number, not {self.alpha}", where="lora.alpha"
+            )
         if not 0 <= self.dropout < 1:
-            raise UsageError(f"LoRA dropout must be in [0, 1), not {self.dropout}", where="lora.dropout")
+            raise UsageError(
+                f"LoRA dropout must be in [0, 1), not {self.dropout}", where="lora.dropout"
+            )
         if not self.targets:
             raise UsageError(
-                "LoRA needs at least one target module", where="lora.targets", fix='e.g. ("q_proj", "v_proj")'
+                "LoRA needs at least one target module",
+                where="lora.targets",
+                fix='e.g. ("q_proj", "v_proj")',
             )
 
     @property
@@ -88,7 +105,8 @@ class Adapter:
         spec: its settings.
         tensors: module name → (A ``[r, in]``, B ``[out, r]``), float32 on the CPU.
         base: name or path of the model it was trained on.
-        losses: mean training loss of each optimiser step, in nats a token; empty for a loaded adapter.
+        losses: mean training loss of each optimiser step, in nats a token; empty for a loaded
+            adapter.
         tokens: training tokens passed through the model, all epochs.
     """
 
@@ -125,7 +143,9 @@ class Adapter:
         }
         if self.spec.layers is not None:
             config["layers_to_transform"] = list(self.spec.layers)
-        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (folder / "adapter_config.json").write_text(
+            json.dumps(config, indent=2) + "\n", encoding="utf-8"
+        )
         return folder
 
     @staticmethod
@@ -133,7 +153,8 @@ class Adapter:
         """Read a LoRA adapter from PEFT's files.
 
         Raises:
-            ModelFileError: a file is missing, altered, or of a kind this library does not train (DoRA, biases, …).
+            ModelFileError: a file is missing, altered, or of a kind this library does not train
+                (DoRA, biases, …).
         """
         folder = Path(folder)
         config = _read_config(folder)
@@ -146,7 +167,11 @@ class Adapter:
             targets=tuple(sorted({name.rsplit(".", 1)[-1] for name in tensors})),
             dropout=config.lora_dropout or 0.0,
             # PEFT takes an empty list for every layer.
-            layers=None if layers is None else tuple([layers] if isinstance(layers, int) else layers) or None,
+            layers=(
+                None
+                if layers is None
+                else tuple([layers] if isinstance(layers, int) else layers) or None
+            ),
         )
         return Adapter(spec, tensors, base=config.base_model_name_or_path or "")
 
@@ -155,7 +180,9 @@ _Layer = Annotated[int, Field(ge=0, le=2**16)]
 
 
 class _Config(BaseModel):
-    """What is needed of PEFT's ``adapter_config.json``; its other entries change nothing, or are refused below."""
+    """What is needed of PEFT's ``adapter_config.json``; its other entries change nothing, or are
+    refused below.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True)
     peft_type: str
@@ -171,7 +198,9 @@ class _Config(BaseModel):
 def _read_config(folder: Path) -> _Config:
     path = folder / "adapter_config.json"
     if not path.exists():
-        raise ModelFileError("no adapter here: adapter_config.json is missing", where=folder, fix=_FIX)
+        raise ModelFileError(
+            "no adapter here: adapter_config.json is missing", where=folder, fix=_FIX
+        )
     config = _CONFIG.shape(_CONFIG.json(path), _Config, path)
     others = config.model_extra or {}
     extras = [key for key in _UNSUPPORTED if others.get(key)]
@@ -189,7 +218,9 @@ def _read_tensors(folder: Path, rank: int) -> dict[str, tuple[Tensor, Tensor]]:
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelFileError(f"the adapter's weights cannot be read: {error}", where=path) from error
+        raise ModelFileError(
+            f"the adapter's weights cannot be read: {error}", where=path
+        ) from error
     tensors: dict[str, tuple[Tensor, Tensor]] = {}
     for key in sorted(state):
         name, _, part = key.removeprefix(_PREFIX).rpartition(".lora_")

@@ -1,8 +1,8 @@
 """Next-token loss without the logits of the whole batch.
 
-A vocabulary of 49,152 makes the logits of 500 tokens a 100 MB tensor, and autograd keeps several. Here the output head
-runs over a few tokens at a time, and the gradient with respect to the hidden states is formed at once: softmax minus
-one-hot, times W.
+A vocabulary of 49,152 makes the logits of 500 tokens a 100 MB tensor, and autograd keeps several.
+Here the output head runs over a few tokens at a time, and the gradient with respect to the hidden
+states is formed at once: softmax minus one-hot, times W.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def chunk_bytes(device: torch.device) -> int:
 
 
 def chunk_rows(head: Tensor) -> int:
-    """Tokens whose logits are formed at once, at least 1; ``head`` is the output matrix, ``[V, D]``."""
+    """Tokens whose logits are formed at once, at least 1; ``head`` is the output matrix, ``[V,
+    D]``.
+    """
     return max(1, chunk_bytes(head.device) // (head.shape[0] * head.element_size()))
 
 
@@ -32,7 +34,9 @@ class _HeadLoss(torch.autograd.Function):
     """Σ_t weight_t · −log softmax(h_t Wᵀ)[target_t]; also returns the loss of every token."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
         losses = torch.empty(len(hidden), device=hidden.device, dtype=weights.dtype)
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         step = chunk_rows(head)
@@ -41,7 +45,8 @@ class _HeadLoss(torch.autograd.Function):
         for start in range(0, len(hidden), step):
             rows = slice(start, start + step)
             target = targets[rows, None]
-            # Below float32 only the product is formed in the model's own type, as transformers does.
+            # Below float32 only the product is formed in the model's own type, as transformers
+            # does.
             logits = torch.mm(hidden[rows], head.T, out=buffer[: len(target)]).to(wide)  # [n, V]
             logs = torch.log_softmax(logits, 1)
             own = logs.gather(1, target)
@@ -60,7 +65,9 @@ class _HeadLoss(torch.autograd.Function):
         return grad * grads[0].to(grad.dtype), None, None, None
 
 
-def head_loss(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def head_loss(
+    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
     """Weighted next-token loss of the tokens that carry it.
 
     Args:

@@ -1,8 +1,9 @@
 """Keep freed memory in the process instead of giving it back to the system after every step.
 
-Training frees and allocates the same large buffers at every step. glibc gives a large one back at once, and memory
-touched for the first time after that is many times slower than memory used before (the system has to find and clear
-each page). Environment variables for this are read before Python starts; ``mallopt`` works in a running process.
+Training frees and allocates the same large buffers at every step. glibc gives a large one back at
+once, and memory touched for the first time after that is many times slower than memory used before
+(the system has to find and clear each page). Environment variables for this are read before Python
+starts; ``mallopt`` works in a running process.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # glibc's malloc
 
 
 def keep_memory() -> bool:
-    """Tell glibc's allocator not to give memory back; the command line calls it before it loads a model.
+    """Tell glibc's allocator not to give memory back; the command line calls it before it loads a
+    model.
 
-    A process of your own that calls `selfedit.adapt` many times gains from calling it first. The memory a process
-    holds then stays at its peak until it ends.
+    A process of your own that calls `selfedit.adapt` many times gains from calling it first. The
+    memory a process holds then stays at its peak until it ends.
 
     Returns:
         Whether it took effect: only on Linux with glibc, elsewhere nothing is done.
@@ -51,7 +53,9 @@ def memory_bytes(device: torch.device) -> tuple[int, int]:
 
 
 def _container() -> tuple[int, int]:
-    """The container's limit and what it leaves; files that are only cached do not count. Huge without a limit."""
+    """The container's limit and what it leaves; files that are only cached do not count. Huge
+    without a limit.
+    """
     limit, used, detail = (_GROUP / f"memory.{name}" for name in ("max", "current", "stat"))
     if not limit.exists() or not (most := limit.read_text().strip()).isdecimal():
         return sys.maxsize, sys.maxsize

@@ -16,9 +16,12 @@ from selfedit.lm.segments import consecutive
 
 
 def mean_losses(
-    lm: LanguageModel, texts: Sequence[str], adapter: Adapter | Sequence[Adapter | None] | None = None
+    lm: LanguageModel,
+    texts: Sequence[str],
+    adapter: Adapter | Sequence[Adapter | None] | None = None,
 ) -> list[float]:
-    """For each text the mean loss of its tokens in nats (all but the first), the end of the text included.
+    """For each text the mean loss of its tokens in nats (all but the first), the end of the text
+    included.
 
     Args:
         lm: the model.
@@ -32,8 +35,12 @@ def mean_losses(
     for number, row in enumerate(rows):
         if not 1 < len(row) <= lm.max_tokens:
             what = f"the text has {len(row) - 1} tokens; the model takes 1 to {lm.max_tokens - 1}"
-            raise DataError(what, where=f"text {number}", fix="split the text into shorter passages")
-    adapters = [adapter] * len(rows) if adapter is None or isinstance(adapter, Adapter) else list(adapter)
+            raise DataError(
+                what, where=f"text {number}", fix="split the text into shorter passages"
+            )
+    adapters = (
+        [adapter] * len(rows) if adapter is None or isinstance(adapter, Adapter) else list(adapter)
+    )
     return [float(losses.mean()) for losses in token_losses(lm, rows, adapters)]
 
 
@@ -44,8 +51,12 @@ def token_losses(
     """For each row of token ids the loss of every token but the first, in nats, ``[tokens - 1]``."""
     for chunk, hidden in read(lm, rows, adapters):
         spans = consecutive([len(row) for row in chunk])
-        predicting = torch.tensor([place for span in spans for place in span[:-1]], device=lm.device)
+        predicting = torch.tensor(
+            [place for span in spans for place in span[:-1]], device=lm.device
+        )
         targets = torch.tensor([token for row in chunk for token in row[1:]], device=lm.device)
-        weights = torch.ones(len(targets), device=lm.device, dtype=torch.promote_types(lm.dtype, torch.float32))
+        weights = torch.ones(
+            len(targets), device=lm.device, dtype=torch.promote_types(lm.dtype, torch.float32)
+        )
         _, losses = head_loss(hidden.index_select(0, predicting), lm.head, targets, weights)
         yield from losses.split([len(row) - 1 for row in chunk])

@@ -1,4 +1,6 @@
-"""Reading token rows without writing: the last hidden states of many rows, each under its own adapter or none."""
+"""Reading token rows without writing: the last hidden states of many rows, each under its own
+adapter or none.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ TOKENS = 2048
 
 
 def hidden_states(
-    lm: LanguageModel, rows: Sequence[Sequence[int]], adapters: Sequence[Adapter | None] | None = None
+    lm: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    adapters: Sequence[Adapter | None] | None = None,
 ) -> Iterator[Tensor]:
     """For each row, in order, the last hidden states of its tokens, ``[tokens, D]``.
 
@@ -34,9 +38,13 @@ def hidden_states(
 
 
 def read(
-    lm: LanguageModel, rows: Sequence[Sequence[int]], adapters: Sequence[Adapter | None] | None = None
+    lm: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    adapters: Sequence[Adapter | None] | None = None,
 ) -> Iterator[tuple[Sequence[Sequence[int]], Tensor]]:
-    """The same, a pass at a time: its rows, and the hidden states of all their tokens end to end, ``[T, D]``."""
+    """The same, a pass at a time: its rows, and the hidden states of all their tokens end to end,
+    ``[T, D]``.
+    """
     chosen = list(adapters) if adapters is not None else [None] * len(rows)
     start = 0
     while start < len(rows):
@@ -49,7 +57,9 @@ def read(
 
 
 @torch.inference_mode()
-def _read(lm: LanguageModel, rows: Sequence[Sequence[int]], adapters: Sequence[Adapter | None]) -> Tensor:
+def _read(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], adapters: Sequence[Adapter | None]
+) -> Tensor:
     spans = consecutive([len(row) for row in rows])
     ids = [token for row in rows for token in row]  # [T]
     distinct = list({id(a): a for a in adapters if a is not None}.values())
@@ -59,9 +69,16 @@ def _read(lm: LanguageModel, rows: Sequence[Sequence[int]], adapters: Sequence[A
             for k, adapter in enumerate(distinct):
                 bank.put(k, adapter)
             owned = [
-                [token for span, a in zip(spans, adapters, strict=True) if a is adapter for token in span]
+                [
+                    token
+                    for span, a in zip(spans, adapters, strict=True)
+                    if a is adapter
+                    for token in span
+                ]
                 for adapter in distinct
             ]
             bank.assign(make_segments(owned, lm.device, lm.dtype, total=len(ids)))
         plan = packed_attention(np.array([len(row) for row in rows]), lm.device, lm.dtype)
-        return lm.hidden(ids, [place for span in spans for place in range(len(span))], plan)  # [T, D]
+        return lm.hidden(
+            ids, [place for span in spans for place in range(len(span))], plan
+        )  # [T, D]

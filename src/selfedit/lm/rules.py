@@ -14,7 +14,9 @@ Stop = Callable[[Sequence[int]], bool]
 
 
 class TokenRule(Protocol):
-    """One row's grammar: asked which tokens may come next, told which one came. A new one for each row."""
+    """One row's grammar: asked which tokens may come next, told which one came. A new one for each
+    row.
+    """
 
     @property
     def done(self) -> bool:

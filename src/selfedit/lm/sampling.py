@@ -17,10 +17,11 @@ def next_tokens(logits: Tensor, temperature: float, top_p: float, uniforms: Tens
     Args:
         logits: ``[R, V]``.
         temperature: 0 takes the likeliest token; otherwise logits are divided by it.
-        top_p: draw from the smallest set of likeliest tokens with at least this probability (nucleus sampling,
-            Holtzman et al. 2019, arXiv 1904.09751); at 1 from all, and nothing is sorted.
-        uniforms: one number in [0, 1) a row, ``[R]``; it alone decides the draw, so a row's text does not depend on
-            which other rows are in the batch.
+        top_p: draw from the smallest set of likeliest tokens with at least this probability
+            (nucleus sampling, Holtzman et al. 2019, arXiv 1904.09751); at 1 from all, and nothing
+            is sorted.
+        uniforms: one number in [0, 1) a row, ``[R]``; it alone decides the draw, so a row's text
+            does not depend on which other rows are in the batch.
 
     Returns:
         Token ids, ``[R]``.
@@ -33,7 +34,9 @@ def next_tokens(logits: Tensor, temperature: float, top_p: float, uniforms: Tens
     uniforms = uniforms.to(probs)
     if top_p >= 1:
         return _drawn(probs, uniforms)
-    if probs.device.type == "cuda":  # sorting all is cheaper there than asking which rows need how much
+    if (
+        probs.device.type == "cuda"
+    ):  # sorting all is cheaper there than asking which rows need how much
         top, ids = probs.sort(dim=1, descending=True)
         place = _drawn(top.masked_fill(top.cumsum(1) - top >= top_p, 0.0), uniforms)
         return ids.gather(1, place[:, None]).squeeze(1)
@@ -55,7 +58,8 @@ def _drawn(weights: Tensor, uniforms: Tensor) -> Tensor:
     total = weights.cumsum(1)
     whole = total[:, -1:].contiguous()
     chosen = torch.searchsorted(total, uniforms[:, None] * whole, right=True)
-    # Rounding must not push a draw past the last column that has weight: the first at which the sum is whole.
+    # Rounding must not push a draw past the last column that has weight: the first at which the sum
+    # is whole.
     return torch.minimum(chosen, torch.searchsorted(total, whole)).squeeze(1)
 
 

@@ -1,9 +1,9 @@
 """Ragged batches: tokens packed end to end, and the few padded blocks a batched product needs.
 
-A *packed* tensor ``[T, …]`` holds the tokens of many segments (sequences, or all tokens of one adapter) with no
-padding. Products with the base weights run on it as it is. What is done segment by segment (attention, an adapter's
-two thin products) runs on *buckets*: segments of like length, right-padded to the longest of the bucket, one batched
-product each.
+A *packed* tensor ``[T, …]`` holds the tokens of many segments (sequences, or all tokens of one
+adapter) with no padding. Products with the base weights run on it as it is. What is done segment by
+segment (attention, an adapter's two thin products) runs on *buckets*: segments of like length,
+right-padded to the longest of the bucket, one batched product each.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Bucket:
 
     Attributes:
         segments: ids of the segments in this bucket, ``[n]``.
-        run: the same ids as a slice where they are consecutive: what is stacked by segment is then a view, not a copy.
+        run: the same ids as a slice where they are consecutive: what is stacked by segment is then
+            a view, not a copy.
         index: row of the packed tensor for each padded slot, ``[n, L]``; padding points at row 0.
         keep: 1 where a slot holds a token, 0 where it pads, ``[n * L, 1]``; None when nothing pads.
         whole: the bucket is the packed tensor itself, in order and without padding.
@@ -100,8 +101,10 @@ def make_segments(
         rows: the packed rows of each segment, in order; a segment may have none.
         device: where the indices go.
         dtype: of the tensors that will be packed.
-        total: packed rows in all, if some are in no segment; those read the zero row past the last bucket.
-        together: all segments, empty ones too, become one bucket where its slots are at most this many times the rows.
+        total: packed rows in all, if some are in no segment; those read the zero row past the last
+            bucket.
+        together: all segments, empty ones too, become one bucket where its slots are at most this
+            many times the rows.
         most: buckets at the most; None for as many as keep padding small.
     """
     lengths = np.fromiter((len(r) for r in rows), dtype=np.int64, count=len(rows))
@@ -127,7 +130,9 @@ def segments_of(
         groups = _alike(lengths, most)
     total = covered if total is None else total
     begins = np.cumsum(lengths) - lengths
-    unpad = np.full(total, sum(len(group) * int(lengths[group].max()) for group in groups), np.int64)
+    unpad = np.full(
+        total, sum(len(group) * int(lengths[group].max()) for group in groups), np.int64
+    )
     buckets, base = [], 0
     for group in groups:
         length = int(lengths[group].max())
@@ -148,7 +153,9 @@ def _as_array(rows: Sequence[int]) -> IntArray:
 
 
 def _alike(lengths: IntArray, most: int | None) -> list[IntArray]:
-    """Segments that have rows, grouped by like length; neighbours are joined, the cheapest first, down to ``most``."""
+    """Segments that have rows, grouped by like length; neighbours are joined, the cheapest first,
+    down to ``most``.
+    """
     ordered = np.argsort(-lengths, kind="stable")
     groups: list[list[int]] = []
     for i in ordered[: np.count_nonzero(lengths)].tolist():
@@ -165,7 +172,12 @@ def _alike(lengths: IntArray, most: int | None) -> list[IntArray]:
 
 
 def _bucket(
-    group: IntArray, index: IntArray, real: NDArray[np.bool_], total: int, device: Any, dtype: torch.dtype
+    group: IntArray,
+    index: IntArray,
+    real: NDArray[np.bool_],
+    total: int,
+    device: Any,
+    dtype: torch.dtype,
 ) -> Bucket:
     keep = None if real.all() else torch.from_numpy(real.reshape(-1, 1)).to(device, dtype)
     first, last = int(group[0]), int(group[-1])
@@ -193,11 +205,15 @@ class Pad(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, packed: Tensor, segments: Segments) -> tuple[Tensor, ...]:  # noqa: D102
         ctx.segments = segments
-        return tuple(bucket.pad(packed).clone() if bucket.whole else bucket.pad(packed) for bucket in segments.buckets)
+        return tuple(
+            bucket.pad(packed).clone() if bucket.whole else bucket.pad(packed)
+            for bucket in segments.buckets
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: D102
-        # Padding slots are read by nothing that is kept, so their gradient is zero and dropping them is exact.
+        # Padding slots are read by nothing that is kept, so their gradient is zero and dropping
+        # them is exact.
         return ctx.segments.unpad([grad.contiguous() for grad in grads]), None
 
 

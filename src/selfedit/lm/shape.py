@@ -1,14 +1,18 @@
 """A model as the numbers that its cost depends on, and the formulas of that cost.
 
-Floating point operations count a product of ``[m, k]`` and ``[k, n]`` as 2·m·k·n. Counted are, for the tokens that
-carry data (padding is waste, not work):
+Floating point operations count a product of ``[m, k]`` and ``[k, n]`` as 2·m·k·n. Counted are, for
+the tokens that carry data (padding is waste, not work):
 
-- the frozen linear modules of the decoder, forward and backward to the activations: 2·2·N a token, N their weights;
+- the frozen linear modules of the decoder, forward and backward to the activations: 2·2·N a token,
+N their weights;
 - the head, forward and backward to the hidden state, for the tokens that carry loss: 2·2·V·D each;
-- the adapters, forward and backward to A, B and the activations: 3·2·P a token, P an adapter's parameters.
+- the adapters, forward and backward to A, B and the activations: 3·2·P a token, P an adapter's
+  parameters.
 
-Attention's own products, norms, softmax and the optimiser are not counted, nor is a backward pass to the frozen
-weights: nobody needs it. So a share of the matrix-product rate reckoned from these is a little too low, never too high.
+Attention's own products, norms, softmax and the optimiser are not counted, nor is a backward pass
+to the frozen
+weights: nobody needs it. So a share of the matrix-product rate reckoned from these is a little too
+low, never too high.
 """
 
 from __future__ import annotations
@@ -74,21 +78,37 @@ class Shape:
         """P: parameters of one LoRA adapter."""
         return self.layers * rank * sum(sum(self.modules[target]) for target in targets)
 
-    def training_flops(self, tokens: float, predicted: float, rank: int, targets: Sequence[str]) -> float:
-        """Operations of training on ``tokens`` tokens of which ``predicted`` carry loss: see the module's docstring."""
-        return 4 * self.weights * tokens + 4 * self.head * predicted + 6 * self.adapter(rank, targets) * tokens
+    def training_flops(
+        self, tokens: float, predicted: float, rank: int, targets: Sequence[str]
+    ) -> float:
+        """Operations of training on ``tokens`` tokens of which ``predicted`` carry loss: see the
+        module's docstring.
+        """
+        return (
+            4 * self.weights * tokens
+            + 4 * self.head * predicted
+            + 6 * self.adapter(rank, targets) * tokens
+        )
 
     def decoding_flops(self, tokens: float, rank: int = 0, targets: Sequence[str] = ()) -> float:
         """Operations of writing ``tokens`` tokens: 2·(N + V·D + P) each."""
         return 2 * (self.weights + self.head + self.adapter(rank, targets)) * tokens
 
     def activations(self, rank: int, targets: Sequence[str]) -> int:
-        """Numbers a token that a plain forward pass keeps for the backward pass of all-linear adapters.
+        """Numbers a token that a plain forward pass keeps for the backward pass of all-linear
+        adapters.
 
-        A layer keeps what its norms and modules read (4 D, the query, its keys and values, the attended values) and the
-        gated layer's four stages; each adapted module keeps x Aᵀ. Ours keeps three of the four (`selfedit.lm.block`).
+        A layer keeps what its norms and modules read (4 D, the query, its keys and values, the
+        attended values) and the gated layer's four stages; each adapted module keeps x Aᵀ. Ours
+        keeps three of the four (`selfedit.lm.block`).
         """
-        layer = 4 * self.hidden + 2 * self.query + 2 * self.key_value + 4 * self.inner + rank * len(targets)
+        layer = (
+            4 * self.hidden
+            + 2 * self.query
+            + 2 * self.key_value
+            + 4 * self.inner
+            + rank * len(targets)
+        )
         return self.layers * layer
 
 

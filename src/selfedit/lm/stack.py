@@ -1,8 +1,8 @@
 """Several adapters as one: merging LoRA updates without touching the weights.
 
-The sum of updates s₁·B₁A₁ + s₂·B₂A₂ is one update of rank r₁ + r₂: the As on top of each other, the Bs, with their
-scales in them, side by side. It is exact, and the base stays shared, so models that have merged different adapters
-train and answer in one batch.
+The sum of updates s₁·B₁A₁ + s₂·B₂A₂ is one update of rank r₁ + r₂: the As on top of each other, the
+Bs, with their scales in them, side by side. It is exact, and the base stays shared, so models that
+have merged different adapters train and answer in one batch.
 """
 
 from __future__ import annotations
@@ -31,17 +31,23 @@ def stack(adapters: Sequence[Adapter], factors: Sequence[float] | None = None) -
         return None
     factors = [1.0] * len(adapters) if factors is None else list(factors)
     if len(factors) != len(adapters):
-        raise UsageError(f"{len(adapters)} adapters but {len(factors)} factors", fix="give one factor an adapter")
+        raise UsageError(
+            f"{len(adapters)} adapters but {len(factors)} factors", fix="give one factor an adapter"
+        )
     if len(bases := {adapter.base for adapter in adapters}) > 1:
         what = f"adapters of different models cannot be added: {', '.join(sorted(bases))}"
         raise UsageError(what, fix="stack adapters of one base model")
     rank = sum(adapter.spec.rank for adapter in adapters)
     names = list(dict.fromkeys(name for adapter in adapters for name in adapter.tensors))
-    targets = tuple(dict.fromkeys(target for adapter in adapters for target in adapter.spec.targets))
+    targets = tuple(
+        dict.fromkeys(target for adapter in adapters for target in adapter.spec.targets)
+    )
     tensors = {name: _joined(name, adapters, factors) for name in names}
     each = [adapter.spec.layers for adapter in adapters]
     layers = None if None in each else tuple({layer for numbers in each for layer in numbers or ()})
-    return Adapter(LoraSpec(rank=rank, alpha=rank, targets=targets, layers=layers), tensors, adapters[0].base)
+    return Adapter(
+        LoraSpec(rank=rank, alpha=rank, targets=targets, layers=layers), tensors, adapters[0].base
+    )
 
 
 def on_top(start: Adapter | None, adapter: Adapter) -> Adapter:
@@ -51,12 +57,16 @@ def on_top(start: Adapter | None, adapter: Adapter) -> Adapter:
     return replace(whole, losses=adapter.losses, tokens=adapter.tokens)
 
 
-def _joined(name: str, adapters: Sequence[Adapter], factors: Sequence[float]) -> tuple[Tensor, Tensor]:
+def _joined(
+    name: str, adapters: Sequence[Adapter], factors: Sequence[float]
+) -> tuple[Tensor, Tensor]:
     like_a, like_b = next(adapter.tensors[name] for adapter in adapters if name in adapter.tensors)
     parts_a, parts_b = [], []
     for adapter, factor in zip(adapters, factors, strict=True):
         rank = adapter.spec.rank
-        a, b = adapter.tensors.get(name, (like_a.new_zeros(rank, like_a.shape[1]), like_b.new_zeros(len(like_b), rank)))
+        a, b = adapter.tensors.get(
+            name, (like_a.new_zeros(rank, like_a.shape[1]), like_b.new_zeros(len(like_b), rank))
+        )
         parts_a.append(a)  # [r, in]
         parts_b.append(factor * adapter.spec.scale * b)  # [out, r]
     return torch.cat(parts_a), torch.cat(parts_b, dim=1)

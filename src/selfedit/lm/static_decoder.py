@@ -1,8 +1,10 @@
-"""Decoding on a GPU: a token's pass through the model is one CUDA graph, with the bank and the cache where they are.
+"""Decoding on a GPU: a token's pass through the model is one CUDA graph, with the bank and the
+cache where they are.
 
-Rows stay in the order of their adapters, so the adapters' products go by offsets (`selfedit.lm.grouped`). Finished rows
-are computed on until half of the batch has finished; then the others go on in a batch, and a graph, of their own. The
-host waits once a token, to learn which rows have ended.
+Rows stay in the order of their adapters, so the adapters' products go by offsets
+(`selfedit.lm.grouped`). Finished rows are computed on until half of the batch has finished; then
+the others go on in a batch, and a graph, of their own. The host waits once a token, to learn which
+rows have ended.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ def decodes_statically(lm: LanguageModel) -> bool:
 
 
 class StaticDecoder(Decoder):
-    """See the module. Rows are sorted by adapter, and every row has one: the plain model's is one that adds nothing."""
+    """See the module. Rows are sorted by adapter, and every row has one: the plain model's is one
+    that adds nothing.
+    """
 
     _graph: torch.cuda.CUDAGraph | None = None
     _step = 0
@@ -47,7 +51,9 @@ class StaticDecoder(Decoder):
     def _run(self) -> None:
         device = self.lm.device
         if self.temperature:
-            self._uniforms = torch.stack([row.uniforms for row in self.rows]).to(device)  # [R, new tokens]
+            self._uniforms = torch.stack([row.uniforms for row in self.rows]).to(
+                device
+            )  # [R, new tokens]
         self._tokens = torch.zeros(len(self.rows), dtype=torch.long, device=device)
         self._lengths = torch.tensor([len(row.prompt) for row in self.rows], device=device)
         self._take(self._prefill())
@@ -79,7 +85,9 @@ class StaticDecoder(Decoder):
 
     def _continue(self, logits: Tensor) -> None:
         self._forbid(logits)
-        uniforms = self._uniforms[:, self._step] if self.temperature else logits.new_zeros(len(logits))
+        uniforms = (
+            self._uniforms[:, self._step] if self.temperature else logits.new_zeros(len(logits))
+        )
         chosen = next_tokens(logits, self.temperature, self.top_p, uniforms)
         chosen = chosen if self.alphabet is None else self.alphabet[chosen]
         self._tokens.copy_(chosen)

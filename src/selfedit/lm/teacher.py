@@ -1,8 +1,10 @@
-"""Learning from another model's probabilities: the loss KL(teacher ‖ model) of each token, without whole logits.
+"""Learning from another model's probabilities: the loss KL(teacher ‖ model) of each token, without
+whole logits.
 
-Teacher and student share the frozen output head, so the teacher's last hidden states say its whole distribution: D
-numbers a token instead of V. As in `selfedit.lm.loss`, the head runs over a few tokens at a time, and the gradient with
-respect to the student's hidden states is formed at once: its probabilities minus the teacher's, times W.
+Teacher and student share the frozen output head, so the teacher's last hidden states say its whole
+distribution: D numbers a token instead of V. As in `selfedit.lm.loss`, the head runs over a few
+tokens at a time, and the gradient with respect to the student's hidden states is formed at once:
+its probabilities minus the teacher's, times W.
 """
 
 from __future__ import annotations
@@ -34,10 +36,14 @@ class Teacher:
 
 
 class _TeacherLoss(torch.autograd.Function):
-    """Σ_t weight_t · KL(softmax(g_t Wᵀ) ‖ softmax(h_t Wᵀ)); also returns the divergence of every token."""
+    """Σ_t weight_t · KL(softmax(g_t Wᵀ) ‖ softmax(h_t Wᵀ)); also returns the divergence of every
+    token.
+    """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
         divergences = torch.empty(len(hidden), device=hidden.device, dtype=weights.dtype)
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         step = chunk_rows(head)
@@ -61,8 +67,11 @@ class _TeacherLoss(torch.autograd.Function):
         return grad * grads[0].to(grad.dtype), None, None, None
 
 
-def teacher_loss(hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted divergence of a model's predictions from a teacher's (Hinton et al. 2015, arXiv 1503.02531).
+def teacher_loss(
+    hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weighted divergence of a model's predictions from a teacher's (Hinton et al. 2015, arXiv
+    1503.02531).
 
     Args:
         hidden: the model's last hidden states, ``[N, D]``.
@@ -85,7 +94,8 @@ def teach(
     prefixes: Sequence[Sequence[int]] | None = None,
     adapters: Sequence[Adapter | None] | None = None,
 ) -> list[Teacher]:
-    """A teacher for each sequence: the model under its adapter, with something more to read before it.
+    """A teacher for each sequence: the model under its adapter, with something more to read before
+    it.
 
     Args:
         lm: the model.
@@ -97,7 +107,9 @@ def teach(
     before = [()] * len(sequences) if prefixes is None else [tuple(prefix) for prefix in prefixes]
     rows = [(*prefix, *ids) for prefix, (ids, _) in zip(before, sequences, strict=True)]
     taught = []
-    for prefix, (_, loss), hidden in zip(before, sequences, hidden_states(lm, rows, adapters), strict=True):
+    for prefix, (_, loss), hidden in zip(
+        before, sequences, hidden_states(lm, rows, adapters), strict=True
+    ):
         places = [len(prefix) + t - 1 for t in range(1, len(loss)) if loss[t]]
         taught.append(Teacher(hidden[places].clone(), weight))
     return taught

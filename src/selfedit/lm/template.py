@@ -1,8 +1,10 @@
-"""Chat templates of models nobody vouches for: rendered as transformers renders them, within bounds.
+"""Chat templates of models nobody vouches for: rendered as transformers renders them, within
+bounds.
 
-A template is a program. Sandboxed as transformers sandboxes it, it can still loop for hours, recurse, or double a text
-until the memory is full. Here every turn of a loop and every call is a step, every letter that is put together or
-written is counted, and numbers that sizes are made of are small; a template that goes over a bound is refused.
+A template is a program. Sandboxed as transformers sandboxes it, it can still loop for hours,
+recurse, or double a text until the memory is full. Here every turn of a loop and every call is a
+step, every letter that is put together or written is counted, and numbers that sizes are made of
+are small; a template that goes over a bound is refused.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=16)
 def _compiled(template: str) -> tuple[Any, _Bounded]:
-    environment = _Bounded(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment = _Bounded(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
     return environment.from_string(_Counting().visit(environment.parse(template))), environment
 
 
@@ -69,7 +73,9 @@ class _Generation(Extension):
 
 
 class _Bounded(ImmutableSandboxedEnvironment):
-    """transformers' environment with a budget, which begins anew with each rendering and is each thread's own."""
+    """transformers' environment with a budget, which begins anew with each rendering and is each
+    thread's own.
+    """
 
     intercepted_binops = frozenset(("+", "*", "**", "%"))
 
@@ -155,9 +161,14 @@ class _Bounded(ImmutableSandboxedEnvironment):
         return "".join(parts)
 
     def _check_product(self, left: Any, right: Any) -> None:
-        sizes = [len(value) if isinstance(value, str | list | tuple) else None for value in (left, right)]
+        sizes = [
+            len(value) if isinstance(value, str | list | tuple) else None for value in (left, right)
+        ]
         if sizes == [None, None]:
-            if all(isinstance(v, int) for v in (left, right)) and left.bit_length() + right.bit_length() > _MAX_BITS:
+            if (
+                all(isinstance(v, int) for v in (left, right))
+                and left.bit_length() + right.bit_length() > _MAX_BITS
+            ):
                 raise OverLimit("it makes a number of thousands of digits")
             return
         times = right if sizes[0] is not None else left
@@ -170,7 +181,9 @@ class _Bounded(ImmutableSandboxedEnvironment):
 
 
 class _Counting(NodeTransformer):
-    """Puts the budget's calls where the environment has no hook: loops, macros, what is written, ``a ~ b``."""
+    """Puts the budget's calls where the environment has no hook: loops, macros, what is written,
+    ``a ~ b``.
+    """
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         """A loop: over counted items, and counted again within, for a recursive one."""
@@ -188,7 +201,10 @@ class _Counting(NodeTransformer):
     def visit_Output(self, node: nodes.Output) -> nodes.Output:
         """What is written, in the open or into a variable."""
         self.generic_visit(node)
-        node.nodes = [each if isinstance(each, nodes.TemplateData) else _call("weighed", [each]) for each in node.nodes]
+        node.nodes = [
+            each if isinstance(each, nodes.TemplateData) else _call("weighed", [each])
+            for each in node.nodes
+        ]
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Call:
@@ -207,7 +223,9 @@ def _check_arguments(values: Iterable[Any]) -> None:
     texts = sorted((len(value) for value in values if isinstance(value, str)), reverse=True)
     lines = max((value.count("\n") + 1 for value in values if isinstance(value, str)), default=1)
     for number in values:
-        if isinstance(number, int) and (abs(number) > _MAX_NUMBER or abs(number) * lines > _MAX_PRODUCT):
+        if isinstance(number, int) and (
+            abs(number) > _MAX_NUMBER or abs(number) * lines > _MAX_PRODUCT
+        ):
             raise OverLimit("it asks for a text of a huge width")
     if len(texts) > 1 and texts[0] * texts[1] > _MAX_PRODUCT:
         raise OverLimit("it puts a long text into another")
@@ -223,9 +241,15 @@ def _is_small(value: Any, most: int) -> bool:
 
 
 def _to_json(
-    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: Any = None,
+    separators: Any = None,
+    sort_keys: bool = False,
 ) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def _refuse(message: str) -> None:

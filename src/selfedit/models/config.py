@@ -1,7 +1,9 @@
-"""A model folder's own settings, read before any library reads them: what is known is allowed, the rest left out.
+"""A model folder's own settings, read before any library reads them: what is known is allowed, the
+rest left out.
 
-``config.json`` may name an attention, a kernel, a precision, a quantisation or code of its own. transformers follows
-some of these even against what its caller asks for, so they are taken out here, or the folder is refused.
+``config.json`` may name an attention, a kernel, a precision, a quantisation or code of its own.
+transformers follows some of these even against what its caller asks for, so they are taken out
+here, or the folder is refused.
 """
 
 from __future__ import annotations
@@ -16,9 +18,18 @@ from selfedit.errors import ModelFileError
 from selfedit.storage.bounded import BoundedReader
 
 COPY = "copy or fetch the whole folder again"
-_READER = BoundedReader("the model's settings", error=ModelFileError, fix=COPY, max_bytes=2**23, finite=False)
-_INDEX = BoundedReader("The index of the weight files", error=ModelFileError, fix=COPY, max_bytes=2**26)
-_TABLES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json")
+_READER = BoundedReader(
+    "the model's settings", error=ModelFileError, fix=COPY, max_bytes=2**23, finite=False
+)
+_INDEX = BoundedReader(
+    "The index of the weight files", error=ModelFileError, fix=COPY, max_bytes=2**26
+)
+_TABLES = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+)
 _OURS = re.compile(
     r"_.*|.*_implementation|auto_map|dtype|torch_dtype|.*kernel.*|trust_remote_code|custom_.*|base_model_.*"
 )
@@ -31,7 +42,9 @@ _Heads = Annotated[int, Field(ge=1, le=2**10)]
 
 
 class _Settings(BaseModel):
-    """The entries that sizes and arithmetic come from; transformers checks the others against its own classes."""
+    """The entries that sizes and arithmetic come from; transformers checks the others against its
+    own classes.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True)
     model_type: str
@@ -69,11 +82,12 @@ def shards(index: Path) -> list[str]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What ``config.json`` says, without what would choose an attention, a precision, a kernel or code.
+    """What ``config.json`` says, without what would choose an attention, a precision, a kernel or
+    code.
 
     Raises:
-        ModelFileError: it cannot be read, has impossible sizes, or is of a model that is not read: quantised, of
-            several parts, an encoder with a decoder, or with an adapter beside it.
+        ModelFileError: it cannot be read, has impossible sizes, or is of a model that is not read:
+            quantised, of several parts, an encoder with a decoder, or with an adapter beside it.
     """
     path = folder / "config.json"
     values = _READER.shape(_READER.json(path), dict[str, Any], path)
@@ -81,10 +95,17 @@ def read_config(folder: Path) -> dict[str, Any]:
     if values.get("quantization_config") or values.get("compression_config"):
         fix = "use the checkpoint that this one was made from, in float32, bfloat16 or float16"
         raise ModelFileError("quantised checkpoints are not read", where=path, fix=fix)
-    parts = [name for name, value in values.items() if name.endswith("_config") and _is_model(value)]
+    parts = [
+        name for name, value in values.items() if name.endswith("_config") and _is_model(value)
+    ]
     if values.get("is_encoder_decoder") or parts:
-        what = f"a model of kind {values['model_type'][:40]!r} is not supported: it is not one plain decoder"
-        raise ModelFileError(what, where=path, fix="use a language model such as Llama, Qwen2.5 or SmolLM2")
+        what = (
+            f"a model of kind {values['model_type'][:40]!r} is not supported: it is not one plain"
+            " decoder"
+        )
+        raise ModelFileError(
+            what, where=path, fix="use a language model such as Llama, Qwen2.5 or SmolLM2"
+        )
     return {name: value for name, value in values.items() if not _OURS.fullmatch(name)}
 
 
@@ -101,7 +122,9 @@ def check_tables(folder: Path) -> None:
     if (folder / "adapter_config.json").exists():
         what = "an adapter lies beside the model, which would change what it answers"
         raise ModelFileError(
-            what, where=folder, fix="move adapter_config.json and its weights to a folder of their own"
+            what,
+            where=folder,
+            fix="move adapter_config.json and its weights to a folder of their own",
         )
     template = folder / "chat_template.jinja"
     if template.is_file() and template.stat().st_size > _MAX_TEMPLATE_BYTES:
@@ -111,7 +134,9 @@ def check_tables(folder: Path) -> None:
 class _Index(BaseModel):
     """Which file holds each tensor."""
 
-    weight_map: dict[str, Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]{0,199}\.safetensors$")]]
+    weight_map: dict[
+        str, Annotated[str, StringConstraints(pattern=r"^[\w-][\w.-]{0,199}\.safetensors$")]
+    ]
 
 
 def _is_model(value: Any) -> bool:

@@ -1,7 +1,9 @@
-"""A model of the Hugging Face hub as a folder on this machine, through the hub's own client and cache.
+"""A model of the Hugging Face hub as a folder on this machine, through the hub's own client and
+cache.
 
-What the cache holds is used as it is, without asking the network: the same run loads the same weights tomorrow. The
-client keeps interrupted downloads and honours ``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE``.
+What the cache holds is used as it is, without asking the network: the same run loads the same
+weights tomorrow. The client keeps interrupted downloads and honours ``HF_HOME``, ``HF_ENDPOINT``,
+``HF_TOKEN`` and ``HF_HUB_OFFLINE``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,13 @@ from typing import Any
 from selfedit.errors import ModelFileError, ModelUnavailable, StorageFull
 from selfedit.models.config import shards
 
-FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]  # nothing that can hold code or a pickle
+FILES = [
+    "*.json",
+    "*.safetensors",
+    "*.model",
+    "*.jinja",
+    "*.txt",
+]  # nothing that can hold code or a pickle
 NOT_FILES = ["*/*"]  # folders hold the same weights in other formats
 
 
@@ -47,14 +55,20 @@ def snapshot(
 
 
 def cached(hub_id: str, revision: str | None = None) -> Path | None:
-    """The folder of ``hub_id`` if the hub's cache has all of it; None for a download that was broken off."""
+    """The folder of ``hub_id`` if the hub's cache has all of it; None for a download that was
+    broken off.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(
             snapshot_download(
-                hub_id, revision=revision, local_files_only=True, allow_patterns=FILES, ignore_patterns=NOT_FILES
+                hub_id,
+                revision=revision,
+                local_files_only=True,
+                allow_patterns=FILES,
+                ignore_patterns=NOT_FILES,
             )
         )
     except (LocalEntryNotFoundError, HFValidationError):
@@ -63,7 +77,9 @@ def cached(hub_id: str, revision: str | None = None) -> Path | None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a download was not broken off: configuration, and every weight file that the index names."""
+    """Whether a download was not broken off: configuration, and every weight file that the index
+    names.
+    """
     index = folder / "model.safetensors.index.json"
     try:
         names = shards(index) if index.exists() else []
@@ -73,7 +89,9 @@ def _is_whole(folder: Path) -> bool:
     return (folder / "config.json").exists() and bool(present) and present.issuperset(names)
 
 
-def _download(hub_id: str, on_progress: Callable[[int, int], None] | None, revision: str | None, force: bool) -> Path:
+def _download(
+    hub_id: str, on_progress: Callable[[int, int], None] | None, revision: str | None, force: bool
+) -> Path:
     from huggingface_hub import snapshot_download
 
     from selfedit.models.quiet import quiet
@@ -91,28 +109,45 @@ def _download(hub_id: str, on_progress: Callable[[int, int], None] | None, revis
                     force_download=force,
                 )
             )
-    except Exception as error:  # the client's errors share no base but this one; each becomes one of ours
+    except (
+        Exception
+    ) as error:  # the client's errors share no base but this one; each becomes one of ours
         raise _explained(hub_id, revision, error) from error
 
 
-def _explained(hub_id: str, revision: str | None, error: Exception) -> ModelUnavailable | StorageFull:
+def _explained(
+    hub_id: str, revision: str | None, error: Exception
+) -> ModelUnavailable | StorageFull:
     from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        fix = "free some space, or set HF_HOME to a folder on another disk; what was downloaded is kept"
+        fix = (
+            "free some space, or set HF_HOME to a folder on another disk; what was downloaded is"
+            " kept"
+        )
         return StorageFull("The disk is full", where=HF_HUB_CACHE, fix=fix)
     if isinstance(error, GatedRepoError):
-        what, fix = "needs its licence accepted", "accept it on the model's page, then set HF_TOKEN to a token of yours"
+        what, fix = (
+            "needs its licence accepted",
+            "accept it on the model's page, then set HF_TOKEN to a token of yours",
+        )
     elif isinstance(error, RepositoryNotFoundError):
-        what, fix = "is neither on the hub nor a folder here", "check the spelling; a private model needs HF_TOKEN"
+        what, fix = (
+            "is neither on the hub nor a folder here",
+            "check the spelling; a private model needs HF_TOKEN",
+        )
     elif isinstance(error, RevisionNotFoundError):
         what, fix = f"has no revision {revision!r}", "check the branch, tag or commit"
     else:
         what = f"could not be fetched: {_cause(error)}"
         fix = (
-            "check the network and that HF_HUB_OFFLINE is not set; or pass a local folder, or smollm2-135m, "
-            "which comes through pip"
+            "check the network and that HF_HUB_OFFLINE is not set; or pass a local folder, or"
+            " smollm2-135m, which comes through pip"
         )
     return ModelUnavailable(f"The model {hub_id} {what}", where="the hub", fix=fix)
 

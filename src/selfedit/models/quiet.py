@@ -1,4 +1,6 @@
-"""Keep transformers' progress bars, log lines and warnings off the terminal while a model is loaded, and only then."""
+"""Keep transformers' progress bars, log lines and warnings off the terminal while a model is
+loaded, and only then.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from unittest import mock
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers and its hub client inside the block; errors still raise, and settings are put back."""
+    """Silence transformers and its hub client inside the block; errors still raise, and settings
+    are put back.
+    """
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 

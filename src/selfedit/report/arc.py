@@ -1,4 +1,6 @@
-"""Pictures of a few-shot run: every measured task with the attempts of the last method that has answered it."""
+"""Pictures of a few-shot run: every measured task with the attempts of the last method that has
+answered it.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,14 @@ def task_pictures(run: RunFolder) -> list[Path]:
     written = []
     for name in sorted(first)[:MOST]:
         context = arc_context(tasks[name], seed, settings.arc.answer)
-        attempts: Sequence[Grid] = ballots(context, first[name], settings.arc.answer.attempts)[0].attempts
-        written.append(save_picture(context.task, run.report / file_name(name, before="task-", after=".png"), attempts))
+        attempts: Sequence[Grid] = ballots(context, first[name], settings.arc.answer.attempts)[
+            0
+        ].attempts
+        written.append(
+            save_picture(
+                context.task, run.report / file_name(name, before="task-", after=".png"), attempts
+            )
+        )
     return written
 
 

@@ -12,24 +12,42 @@ from selfedit.report.pictures import save
 
 
 def draw_inner(results: Mapping[str, Any], folder: Path) -> Path:
-    """Cost of a self-edit against the adapters trained together; the one-at-a-time contestants are level lines."""
+    """Cost of a self-edit against the adapters trained together; the one-at-a-time contestants are
+    level lines.
+    """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     rows: Sequence[Mapping[str, Any]] = results["rows"]
     for lora in ("recipe", "published"):
         for workers in sorted({r["workers"] for r in rows}):
-            line = [r for r in rows if (r["contestant"], r["lora"], r["workers"]) == ("together", lora, workers)]
+            line = [
+                r
+                for r in rows
+                if (r["contestant"], r["lora"], r["workers"]) == ("together", lora, workers)
+            ]
             if line:
-                name = f"together, {_adapter(lora, results)}, {workers} process{'es' if workers > 1 else ''}"
-                axes.plot([r["k"] for r in line], [r["seconds"] for r in line], marker="o", label=name)
+                name = (
+                    f"together, {_adapter(lora, results)}, {workers}"
+                    f" process{'es' if workers > 1 else ''}"
+                )
+                axes.plot(
+                    [r["k"] for r in line], [r["seconds"] for r in line], marker="o", label=name
+                )
     for row in rows:
         if row["contestant"] != "together":
             style = "--" if row["contestant"] == "careful" else ":"
             name = f"{row['contestant']}, {_adapter(row['lora'], results)}"
             axes.axhline(
-                row["seconds"], linestyle=style, color="gray" if row["lora"] == "recipe" else "black", label=name
+                row["seconds"],
+                linestyle=style,
+                color="gray" if row["lora"] == "recipe" else "black",
+                label=name,
             )
-    axes.set(xlabel="K, adapters trained in one pass", ylabel="seconds a self-edit", title="Cost of a self-edit")
+    axes.set(
+        xlabel="K, adapters trained in one pass",
+        ylabel="seconds a self-edit",
+        title="Cost of a self-edit",
+    )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.legend(fontsize="small")

@@ -21,16 +21,25 @@ def gpu_tables(rows: Sequence[Row]) -> list[GpuTable]:
     """Training, answering, and what a step asks of the host."""
     machine = next(row for row in rows if row["part"] == "machine")
     title = (
-        f"{machine['card']}, torch {machine['torch']}, {machine['dtype']}, shape of {machine['shape']}; "
-        f"product of two large matrices: {machine['rate'] / 1e12:.0f}·10¹² operations a second"
+        f"{machine['card']}, torch {machine['torch']}, {machine['dtype']}, shape of"
+        f" {machine['shape']}; product of two large matrices: {machine['rate'] / 1e12:.0f}·10¹²"
+        " operations a second"
     )
-    tables = [GpuTable(title, TRAINING, [_training(row) for row in rows if "seconds_per_self_edit" in row])]
+    tables = [
+        GpuTable(
+            title, TRAINING, [_training(row) for row in rows if "seconds_per_self_edit" in row]
+        )
+    ]
     if answers := [row for row in rows if row["part"].startswith("answering")]:
-        lines = [[row["part"], str(row["tokens"]), f"{row['tokens_per_second']:.0f}"] for row in answers]
+        lines = [
+            [row["part"], str(row["tokens"]), f"{row['tokens_per_second']:.0f}"] for row in answers
+        ]
         tables.append(GpuTable("", ("part", "tokens", "tok/s"), lines))
     if profiles := [row for row in rows if row["part"].startswith("profile")]:
         columns = ("part", "device busy %", "kernels", "launches", "waits", "copies to the host")
-        tables.append(GpuTable("A step, under the profiler", columns, [_profile(row) for row in profiles]))
+        tables.append(
+            GpuTable("A step, under the profiler", columns, [_profile(row) for row in profiles])
+        )
     return tables
 
 

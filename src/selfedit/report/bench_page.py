@@ -1,6 +1,7 @@
 """A page's measured numbers, written into it from benchmarks' results: nobody copies them by hand.
 
-A place to fill is ``<!-- bench NAME -->`` … ``<!-- end -->``, each on a line of its own; NAME is the benchmark's.
+A place to fill is ``<!-- bench NAME -->`` … ``<!-- end -->``, each on a line of its own; NAME is
+the benchmark's.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import write_atomic
 from selfedit.storage.neutral import in_markdown
 
-_PLACE = re.compile(r"(?P<start><!-- bench (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+_PLACE = re.compile(
+    r"(?P<start><!-- bench (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
 
 
 def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
-    """Replace what stands in the page's places by what the results say; returns the names of the places filled.
+    """Replace what stands in the page's places by what the results say; returns the names of the
+    places filled.
 
     Args:
         page: a Markdown page.
-        results: files a benchmark wrote (``results.json``, or what ``--json`` printed), or folders with one.
+        results: files a benchmark wrote (``results.json``, or what ``--json`` printed), or folders
+            with one.
 
     Raises:
         DataError: a file is missing, or the page has no place for it.
@@ -38,11 +43,17 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
     places = [match["name"] for match in _PLACE.finditer(text)]
     if missing := sorted(results_by_name.keys() - set(places)):
         fix = f"add the lines <!-- bench {missing[0]} --> and <!-- end -->"
-        raise DataError(f"the page has no place for the benchmark {missing[0]!r}", where=page, fix=fix)
+        raise DataError(
+            f"the page has no place for the benchmark {missing[0]!r}", where=page, fix=fix
+        )
 
     def filled(match: re.Match[str]) -> str:
         name = match["name"]
-        return match["start"] + markdown(results_by_name[name]) + match["end"] if name in results_by_name else match[0]
+        return (
+            match["start"] + markdown(results_by_name[name]) + match["end"]
+            if name in results_by_name
+            else match[0]
+        )
 
     write_atomic(page, _PLACE.sub(filled, text).encode())
     return [name for name in places if name in results_by_name]
@@ -70,7 +81,9 @@ def _line(cells: Sequence[str]) -> str:
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     file = path / "results.json" if path.is_dir() else path
-    results = BoundedReader("the benchmark's result", fix="let the benchmark finish first").json(file)
+    results = BoundedReader("the benchmark's result", fix="let the benchmark finish first").json(
+        file
+    )
     if not isinstance(results, dict) or "benchmark" not in results:
         raise FormatError("this is no benchmark's result", where=file)
     return str(results["benchmark"]), results

@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 
 from selfedit.report.bench_gpu import gpu_tables
 
-CONTESTANTS = {"published": "published recipe (a)", "careful": "careful loop (b)", "together": "ours (c)"}
+CONTESTANTS = {
+    "published": "published recipe (a)",
+    "careful": "careful loop (b)",
+    "together": "ours (c)",
+}
 
 
 class BenchTable(NamedTuple):
@@ -19,7 +23,9 @@ class BenchTable(NamedTuple):
 
 
 def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
-    """The tables of any benchmark's results, and what it says of the figures this project sets itself."""
+    """The tables of any benchmark's results, and what it says of the figures this project sets
+    itself.
+    """
     makers = {
         "inner": _inner,
         "generate": _generate,
@@ -54,7 +60,9 @@ def _profile(results: Mapping[str, Any]) -> list[BenchTable]:
             ]
             for k in work["kinds"]
         ]
-        rows.append(["at best", f"{work['at_best'] * work['seconds']:.2f}", _percent(work["at_best"]), ""])
+        rows.append(
+            ["at best", f"{work['at_best'] * work['seconds']:.2f}", _percent(work["at_best"]), ""]
+        )
         title = f"{work['work']}: {work['seconds']:.2f} s"
         tables.append(BenchTable(title, ["kind", "s", "share %", "of rate %"], rows))
     if memory := results.get("memory"):
@@ -79,10 +87,25 @@ def _inner(results: Mapping[str, Any]) -> list[BenchTable]:
         ]
         for r in results["rows"]
     ]
-    columns = ["contestant", "K", "proc×thr", "s/self-edit", "tok/s", "padded tok/s", "padding %", "MFU %", "peak MB"]
+    columns = [
+        "contestant",
+        "K",
+        "proc×thr",
+        "s/self-edit",
+        "tok/s",
+        "padded tok/s",
+        "padding %",
+        "MFU %",
+        "peak MB",
+    ]
     timed, work = results["epochs"], results["work"]
-    title = f"{work['loops']} inner loops of {work['source']}, {timed['timed']} of {timed['of']} epochs timed"
-    losses = [[name, f"{cell['largest']:.1e}"] for name, cell in results["losses"]["together"].items()]
+    title = (
+        f"{work['loops']} inner loops of {work['source']}, {timed['timed']} of {timed['of']} epochs"
+        " timed"
+    )
+    losses = [
+        [name, f"{cell['largest']:.1e}"] for name, cell in results["losses"]["together"].items()
+    ]
     tables = [
         BenchTable(title, [*columns, "× (a)", "× (b)"], rows),
         BenchTable("", ["final losses against (b)", "largest relative difference"], losses),
@@ -93,7 +116,9 @@ def _inner(results: Mapping[str, Any]) -> list[BenchTable]:
 
 
 def _memory(what: str, memory: Mapping[str, Any]) -> BenchTable:
-    cells = [f"{memory[key] / 2**20:.1f}" for key in ("per_adapter", "states", "extra", "activations")]
+    cells = [
+        f"{memory[key] / 2**20:.1f}" for key in ("per_adapter", "states", "extra", "activations")
+    ]
     columns = [what, "all", "parameters, gradients, Adam", "extra", "activations by formula"]
     return BenchTable("", columns, [[f"from K = {memory['from_k']} to {memory['to_k']}", *cells]])
 
@@ -111,7 +136,10 @@ def _generate(results: Mapping[str, Any]) -> list[BenchTable]:
         for r in results["rows"]
     ]
     equal = results["equal"]
-    title = f"{equal['same']} of the {equal['rows']} prompts that generate and ours both answered got the same tokens"
+    title = (
+        f"{equal['same']} of the {equal['rows']} prompts that generate and ours both answered got"
+        " the same tokens"
+    )
     return [BenchTable(title, ["contestant", "rows", "adapters", "tok/s", "MFU %", "ratio"], rows)]
 
 
@@ -149,9 +177,19 @@ def _arithmetic(results: Mapping[str, Any]) -> list[BenchTable]:
 
 
 def _racing(results: Mapping[str, Any]) -> list[BenchTable]:
-    parts = {"stored repeats": results["stored"], f"simulated, {results['repeats']} repeats": results["simulated"]}
+    parts = {
+        "stored repeats": results["stored"],
+        f"simulated, {results['repeats']} repeats": results["simulated"],
+    }
     rows = [
-        [name, _percent(p["same"]), _percent(p["se"]), str(p["n"]), str(p["races"]), _percent(p["saved"])]
+        [
+            name,
+            _percent(p["same"]),
+            _percent(p["se"]),
+            str(p["n"]),
+            str(p["races"]),
+            _percent(p["saved"]),
+        ]
         for name, p in parts.items()
         if p is not None
     ]

@@ -24,11 +24,15 @@ def write_report(folder: str | Path) -> list[Path]:
         results = run.results() or _so_far(run)
         pictures = [*draw(results, run.report), *task_pictures(run)]
         page = run.report / "index.html"
-        write_atomic(page, write_page(run, Results.read(results), pictures).encode("utf-8", "replace"))
+        write_atomic(
+            page, write_page(run, Results.read(results), pictures).encode("utf-8", "replace")
+        )
     return [page, *pictures]
 
 
 def _so_far(run: RunFolder) -> dict[str, Any]:
     """The finished rounds of a run that is not finished."""
-    finished = [run.ledger.step(step.name) for step in run.ledger.steps() if step.name.startswith("round-")]
+    finished = [
+        run.ledger.step(step.name) for step in run.ledger.steps() if step.name.startswith("round-")
+    ]
     return {"rounds": sorted((r for r in finished if r is not None), key=lambda r: r["round"])}

@@ -1,6 +1,8 @@
-"""A run's tables as Markdown, and a page's block of them rewritten: the numbers of recipes/*.md come from here only.
+"""A run's tables as Markdown, and a page's block of them rewritten: the numbers of recipes/*.md
+come from here only.
 
-A page marks where tables go: ``<!-- results: NAME -->`` and ``<!-- end of results -->``, each on a line of its own.
+A page marks where tables go: ``<!-- results: NAME -->`` and ``<!-- end of results -->``, each on a
+line of its own.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ def begin(name: str) -> str:
 
 
 def markdown(results: Results) -> str:
-    """Rows, paired differences and what else was found, as Markdown; published numbers in a column beside ours.
+    """Rows, paired differences and what else was found, as Markdown; published numbers in a column
+    beside ours.
 
     Raises:
         DataError: the results hold no table.
     """
     if not results.rows:
         fix = "give the folder of a finished experiment"
-        raise DataError("there is no table of methods in these results", where=results.experiment, fix=fix)
+        raise DataError(
+            "there is no table of methods in these results", where=results.experiment, fix=fix
+        )
     tables = [as_markdown(table) for table in [*main_tables(results), *more_tables(results)]]
     parts = [_about(results), *tables, _learned_on(results), _notes(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -50,7 +55,9 @@ def rewrite(page: Path, name: str, text: str) -> None:
     block = re.compile(rf"({re.escape(begin(name))}\n).*?({re.escape(END)})", re.DOTALL)
     if len(block.findall(before)) != 1:
         fix = f"put these two lines where the tables shall be:\n    {begin(name)}\n    {END}"
-        raise DataError(f"the page has not one block of results named {name!r}", where=page, fix=fix)
+        raise DataError(
+            f"the page has not one block of results named {name!r}", where=page, fix=fix
+        )
     write_atomic(page, block.sub(lambda match: f"{match[1]}\n{text}\n{match[2]}", before).encode())
 
 
@@ -73,7 +80,9 @@ def _about(results: Results) -> str:
 def _learned_on(results: Results) -> str:
     if "tasks" not in results.more:
         return ""
-    return f"RL learned on: {', '.join(map(in_markdown, results.more['tasks']['train'])) or 'none'}."
+    return (
+        f"RL learned on: {', '.join(map(in_markdown, results.more['tasks']['train'])) or 'none'}."
+    )
 
 
 def _notes(results: Results) -> str:

@@ -1,6 +1,8 @@
-"""A run as one page for the browser: a table, pictures, times, self-edits side by side. Nothing in it is fetched.
+"""A run as one page for the browser: a table, pictures, times, self-edits side by side. Nothing in
+it is fetched.
 
-What a model or a document wrote is escaped, and the page forbids scripts altogether (its content security policy).
+What a model or a document wrote is escaped, and the page forbids scripts altogether (its content
+security policy).
 """
 
 from __future__ import annotations
@@ -55,7 +57,10 @@ def write_page(run: RunFolder, results: Results, pictures: Sequence[Path]) -> st
         _HEAD.format(title=in_html(f"selfedit: {run.path.name}")),
         f"<h1>{in_html(run.path.name)}</h1>",
         *_tables(results),
-        *[f'<p><img src="{in_html(p.name)}" alt="{in_html(p.stem.replace("-", " "))}"></p>' for p in pictures],
+        *[
+            f'<p><img src="{in_html(p.name)}" alt="{in_html(p.stem.replace("-", " "))}"></p>'
+            for p in pictures
+        ],
         *map(as_html, more_tables(results)),
         *_times(run.ledger.timings()),
         *_self_edits(run),
@@ -97,9 +102,16 @@ def _times(timings: Iterable[TimingRow]) -> list[str]:
     ]
     return [
         "<h2>Where the time went</h2>",
-        as_html(Table.make("", ["seconds", *(PARTS.get(part, part) for part in parts), "together"], rows)),
-        "<p>Wall time of the run: of what its workers do side by side, their mean. Waiting is what a worker stood "
-        "still while others worked, the loading of its model included; it counts the inner loops done.</p>",
+        as_html(
+            Table.make(
+                "", ["seconds", *(PARTS.get(part, part) for part in parts), "together"], rows
+            )
+        ),
+        (
+            "<p>Wall time of the run: of what its workers do side by side, their mean. Waiting is"
+            " what a worker stood still while others worked, the loading of its model included; it"
+            " counts the inner loops done.</p>"
+        ),
     ]
 
 
@@ -115,8 +127,14 @@ def _self_edits(run: RunFolder) -> list[str]:
             if row.candidate == 0:
                 found.setdefault(row.context_id, []).append((_column(place), row))
     most = sorted(found, key=lambda context: -len(found[context]))[:EXAMPLES]
-    columns = {c: [(name, row) for (_, name), row in sorted(found[c], key=lambda each: each[0])] for c in most}
-    return ["<h2>Self-edits</h2>" if most else "", *[_side_by_side(context, columns[context]) for context in most]]
+    columns = {
+        c: [(name, row) for (_, name), row in sorted(found[c], key=lambda each: each[0])]
+        for c in most
+    }
+    return [
+        "<h2>Self-edits</h2>" if most else "",
+        *[_side_by_side(context, columns[context]) for context in most],
+    ]
 
 
 def _stage(place: Place) -> str:
@@ -127,7 +145,9 @@ def _stage(place: Place) -> str:
 
 
 def _column(place: Place) -> tuple[int, str]:
-    """Where a policy's column stands, and its name: before RL, after each round, then what others wrote."""
+    """Where a policy's column stands, and its name: before RL, after each round, then what others
+    wrote.
+    """
     if place.phase is Phase.RL:
         return place.round or 0, f"round {place.round}"
     method = place.method or str(place.phase)
@@ -141,7 +161,8 @@ def _column(place: Place) -> tuple[int, str]:
 
 def _side_by_side(context: str, edits: Sequence[tuple[str, SelfEditRow]]) -> str:
     columns = "".join(
-        f"<figure><figcaption>{in_html(name)}, {row.tokens} tokens</figcaption><pre>{in_html(row.text)}</pre></figure>"
+        f"<figure><figcaption>{in_html(name)}, {row.tokens}"
+        f" tokens</figcaption><pre>{in_html(row.text)}</pre></figure>"
         for name, row in edits
     )
     return f'<h3>{in_html(context)}</h3>\n<div class="side">{columns}</div>'

@@ -1,4 +1,6 @@
-"""A run's pictures: reward and accuracy by round, its self-edits by round, what continual edits kept."""
+"""A run's pictures: reward and accuracy by round, its self-edits by round, what continual edits
+kept.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     if by_round := _by_round(results.get("rows", [])):
-        written.append(save(accuracies(by_round, results["rows"]), folder / "accuracy-by-round.png"))
+        written.append(
+            save(accuracies(by_round, results["rows"]), folder / "accuracy-by-round.png")
+        )
     if isinstance(results.get("rounds"), list) and results["rounds"]:
         written.append(save(rewards(results["rounds"]), folder / "reward-by-round.png"))
     if results.get("self_edits"):
@@ -50,7 +54,9 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def matrices(results: Mapping[str, Any]) -> Figure:
-    """Accuracy on each passage by number of edits, as a heat map for each way, and the published one beside them."""
+    """Accuracy on each passage by number of edits, as a heat map for each way, and the published
+    one beside them.
+    """
     panels = {name: way["matrix"] for name, way in results["ways"].items()}
     panels["published (SEAL, Qwen2.5-7B)"] = results["published"]["matrix"]
     columns = min(3, len(panels))
@@ -64,25 +70,45 @@ def matrices(results: Mapping[str, Any]) -> Figure:
 
 def _heat(axes: Any, name: str, matrix: Sequence[Sequence[float]], highest: float) -> None:
     width = max(map(len, matrix))
-    axes.imshow([[*row, *[math.nan] * (width - len(row))] for row in matrix], vmin=0, vmax=highest, cmap="viridis")
+    axes.imshow(
+        [[*row, *[math.nan] * (width - len(row))] for row in matrix],
+        vmin=0,
+        vmax=highest,
+        cmap="viridis",
+    )
     for r, row in enumerate(matrix):
         for c, value in enumerate(row):
             colour = "white" if value < 0.6 * highest else "black"
-            axes.text(c, r, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+            axes.text(
+                c, r, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=8
+            )
     axes.set(title=in_picture(name), xlabel="passage", ylabel="edits so far")
     axes.set_xticks(range(width), [str(c + 1) for c in range(width)])
     axes.set_yticks(range(len(matrix)))
 
 
 def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy of the policy unadapted, of all its self-edits, and of the best for each context, by round."""
+    """Accuracy of the policy unadapted, of all its self-edits, and of the best for each context, by
+    round.
+    """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     numbers = [r["round"] for r in rounds]
-    names = {"baseline": "unadapted", "accuracy": "all self-edits", "best": "best self-edit of each context"}
+    names = {
+        "baseline": "unadapted",
+        "accuracy": "all self-edits",
+        "best": "best self-edit of each context",
+    }
     for key, name in names.items():
-        axes.plot(numbers, [100 * (math.nan if r[key] is None else r[key]) for r in rounds], marker="o", label=name)
-    axes.set(xlabel="round of ReST-EM", ylabel="accuracy, or graded reward, %", title="Reward by round")
+        axes.plot(
+            numbers,
+            [100 * (math.nan if r[key] is None else r[key]) for r in rounds],
+            marker="o",
+            label=name,
+        )
+    axes.set(
+        xlabel="round of ReST-EM", ylabel="accuracy, or graded reward, %", title="Reward by round"
+    )
     axes.set_xticks(numbers)
     axes.set_ylim(bottom=0)
     axes.legend()
@@ -90,13 +116,17 @@ def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def accuracies(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Figure:
-    """Accuracy on held-out passages by round, with standard errors; rows that know no round are lines across."""
+    """Accuracy on held-out passages by round, with standard errors; rows that know no round are
+    lines across.
+    """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for name, rounds in by_round.items():
         errors = [100 * (row["se"] or 0.0) for row in rounds]
         heights = [100 * row["accuracy"] for row in rounds]
-        axes.errorbar(range(len(rounds)), heights, errors, marker="o", capsize=3, label=in_picture(name))
+        axes.errorbar(
+            range(len(rounds)), heights, errors, marker="o", capsize=3, label=in_picture(name)
+        )
     for number, row in enumerate(row for row in rows if not _round_of(row)):
         style = ("--", ":", "-.")[number % 3]
         name = in_picture(row["method"])
@@ -110,13 +140,17 @@ def accuracies(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Fi
 
 
 def _by_round(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows before RL and after each round, in order, by format where there are several; only where RL was done."""
+    """Rows before RL and after each round, in order, by format where there are several; only where
+    RL was done.
+    """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         if name := _round_of(row):
             groups.setdefault(name, []).append(row)
     return {
-        name: rounds for name, rounds in groups.items() if len(rounds) > 1 and rounds[0]["method"].startswith("own")
+        name: rounds
+        for name, rounds in groups.items()
+        if len(rounds) > 1 and rounds[0]["method"].startswith("own")
     }
 
 
@@ -127,7 +161,9 @@ def _round_of(row: Row) -> str:
 
 
 def shapes(self_edits: Sequence[Mapping[str, Any]]) -> Figure:
-    """Each policy's self-edits: length, lines, lines with one fact, lexical diversity, compression, as means."""
+    """Each policy's self-edits: length, lines, lines with one fact, lexical diversity, compression,
+    as means.
+    """
     measured = {key for shape in self_edits for key, value in shape.items() if value is not None}
     panels = [(key, name) for key, name in _PANELS.items() if key in measured]
     figure = Figure(figsize=(4 * len(panels), 4.5), layout="constrained")
@@ -144,6 +180,8 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a picture, its folder made if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a script without a font here is drawn as boxes
+        warnings.filterwarnings(
+            "ignore", message="Glyph"
+        )  # a script without a font here is drawn as boxes
         figure.savefig(path, dpi=120, metadata={"Software": None})
     return path

@@ -36,12 +36,19 @@ def compare(scores: Scores, pairs: Sequence[tuple[str, str]] | None = None) -> C
     rows: list[Row] = []
     for method, of_method in scores.items():
         if not of_method:
-            fix = f"grade its answers again with `selfedit evaluate RUN --grader NAME`; if it cannot, {NO_VERDICT}"
-            raise DataError("no context has answers with a verdict under every method", where=method, fix=fix)
+            fix = (
+                "grade its answers again with `selfedit evaluate RUN --grader NAME`; if it cannot,"
+                f" {NO_VERDICT}"
+            )
+            raise DataError(
+                "no context has answers with a verdict under every method", where=method, fix=fix
+            )
         estimate = clustered({context: [value] for context, value in of_method.items()})
         rows.append(Row(method, estimate.mean, estimate.se, estimate.n))
     chosen = pairwise(scores) if pairs is None else pairs
-    return Comparison(tuple(rows), tuple(difference(scores, before, after) for before, after in chosen))
+    return Comparison(
+        tuple(rows), tuple(difference(scores, before, after) for before, after in chosen)
+    )
 
 
 def difference(scores: Scores, before: str, after: str) -> Difference:
@@ -57,7 +64,9 @@ def shares_right(verdicts: Mapping[str, Sequence[bool | None]]) -> dict[str, flo
 
 
 def on_shared(scores: Scores) -> dict[str, dict[str, float]]:
-    """Each method's scores on the contexts that all methods have a score for, so that differences are paired."""
+    """Each method's scores on the contexts that all methods have a score for, so that differences
+    are paired.
+    """
     shared = {context for of_method in scores.values() for context in of_method}
     for of_method in scores.values():
         shared &= of_method.keys()
@@ -68,14 +77,17 @@ def on_shared(scores: Scores) -> dict[str, dict[str, float]]:
 
 
 def pool_results(runs: Sequence[tuple[str, Results]]) -> Results:
-    """The results of several runs, each with its name, as one: the first's settings and the table of all (see `pool`).
+    """The results of several runs, each with its name, as one: the first's settings and the table
+    of all (see `pool`).
 
     Raises:
         UsageError: a run has no table of methods, or see `pool`.
     """
     for name, results in runs:
         if not results.contexts:
-            raise UsageError("this run has no table of methods", where=name, fix="give runs of `selfedit train`")
+            raise UsageError(
+                "this run has no table of methods", where=name, fix="give runs of `selfedit train`"
+            )
     every = [results for _, results in runs]
     first = every[0]
     pooled = pool([results.scores for results in every])
@@ -96,9 +108,10 @@ def pool_results(runs: Sequence[tuple[str, Results]]) -> Results:
 def pool(runs: Sequence[Scores]) -> Comparison:
     """One table of several runs (seeds) on the same contexts, as `compare` gives it.
 
-    A context's score is its mean over the runs, so n counts contexts and the standard error is over contexts: answers
-    about one passage are not independent, whichever run they come from. Each paired difference also says what every run
-    alone gives, ``by_run``, and its mean's standard error over runs, ``se_runs``.
+    A context's score is its mean over the runs, so n counts contexts and the standard error is over
+    contexts: answers about one passage are not independent, whichever run they come from. Each
+    paired difference also says what every run alone gives, ``by_run``, and its mean's standard
+    error over runs, ``se_runs``.
 
     Args:
         runs: for each run, for each method, the accuracy of each context.
@@ -114,7 +127,9 @@ def pool(runs: Sequence[Scores]) -> Comparison:
         if any(run[method].keys() != runs[0][method].keys() for run in runs):
             fix = "pool runs with the same held-out passages"
             raise UsageError("the runs were measured on different passages", where=method, fix=fix)
-        means[method] = {name: sum(run[method][name] for run in runs) / len(runs) for name in runs[0][method]}
+        means[method] = {
+            name: sum(run[method][name] for run in runs) / len(runs) for name in runs[0][method]
+        }
     pooled = compare(means)
     gaps: list[Difference] = []
     for gap in pooled.paired:

@@ -1,4 +1,6 @@
-"""A run's results as the tables that a person reads, the same ones on a terminal, in Markdown and on a page."""
+"""A run's results as the tables that a person reads, the same ones on a terminal, in Markdown and
+on a page.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def _paired(results: Results) -> Table:
     theirs = results.published.paired
     columns = ["paired difference", Column("points", "points"), Column("se", "percent"), "n"]
     columns += [Column("published", "points"), Column("se", "percent"), "n"] if theirs else []
-    columns += [f"each of {results.runs} runs", Column("se over runs", "percent")] if results.runs else []
+    columns += (
+        [f"each of {results.runs} runs", Column("se over runs", "percent")] if results.runs else []
+    )
     rows: list[list[Cell]] = []
     for gap in results.paired:
         cells: list[Cell] = [f"{gap.a} − {gap.b}", gap.difference, gap.se, gap.n]
@@ -71,7 +75,16 @@ def _training(results: Results) -> Table | None:
     rows: list[list[Cell]] = []
     for method, runs in trainings.items():
         for run in runs:
-            rows.append([method, run["documents"], run["steps"], run["tokens"], run["losses"][0], run["losses"][-1]])
+            rows.append(
+                [
+                    method,
+                    run["documents"],
+                    run["steps"],
+                    run["tokens"],
+                    run["losses"][0],
+                    run["losses"][-1],
+                ]
+            )
     losses = [Column("first loss", "number3"), Column("last loss", "number3")]
     return Table.make("", ["trained on", "documents", "steps", "tokens", *losses], rows)
 
@@ -84,7 +97,9 @@ def _tasks(results: Results) -> Table | None:
     rows: list[list[Cell]] = []
     for name in results.more["tasks"]["heldout"]:
         rows.append([name, *(results.contexts[method].get(name) for method in methods)])
-    return Table.make("", ["held-out task, solved %", *(Column(method, "percent") for method in methods)], rows)
+    return Table.make(
+        "", ["held-out task, solved %", *(Column(method, "percent") for method in methods)], rows
+    )
 
 
 def _canary(results: Results) -> Table:
@@ -96,18 +111,29 @@ def _canary(results: Results) -> Table:
     rows: list[list[Cell]] = []
     for row in results.more.get("canary", ()):
         rows.append([names[row["method"]], row["accuracy"], row["se"], row["n"]])
-    columns = ["answer to every question", Column("accuracy %", "percent"), Column("se", "percent"), "n"]
+    columns = [
+        "answer to every question",
+        Column("accuracy %", "percent"),
+        Column("se", "percent"),
+        "n",
+    ]
     return Table.make("What a constant answer scores", columns, rows)
 
 
 def _words(results: Results) -> Table:
     """How long each method's answers are."""
-    rows: list[list[Cell]] = [[method, words] for method, words in results.more.get("answer_words", {}).items()]
-    return Table.make("How long the answers are", ["method", Column("words an answer", "number1")], rows)
+    rows: list[list[Cell]] = [
+        [method, words] for method, words in results.more.get("answer_words", {}).items()
+    ]
+    return Table.make(
+        "How long the answers are", ["method", Column("words an answer", "number1")], rows
+    )
 
 
 def _order(results: Results) -> Table:
-    """Step by step of the published order, whether it holds here, and the difference over its standard error."""
+    """Step by step of the published order, whether it holds here, and the difference over its
+    standard error.
+    """
     columns = ["step of the published order", "holds here", Column("difference / se", "signed1")]
     rows: list[list[Cell]] = []
     for step in results.more.get("order", ()):

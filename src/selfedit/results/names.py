@@ -23,7 +23,9 @@ METHOD_NAMES = {
 
 
 def method_name(names: Mapping[str, str], method: str) -> str:
-    """A method as a run's own ``names`` call it, else as all do; ``seal-2``, ``own:rewrite`` are made of others."""
+    """A method as a run's own ``names`` call it, else as all do; ``seal-2``, ``own:rewrite`` are
+    made of others.
+    """
     if named := names.get(method):
         return named
     plain, _, format = method.partition(":")

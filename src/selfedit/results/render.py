@@ -1,4 +1,6 @@
-"""A table for a terminal, for Markdown, for a page: the same cells, each made harmless for where it goes."""
+"""A table for a terminal, for Markdown, for a page: the same cells, each made harmless for where it
+goes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ def as_text(table: Table) -> str:
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = [in_line(table.title)] if table.title else []
     for row in (heads, ["-" * width for width in widths], *rows):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)),
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

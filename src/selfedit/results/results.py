@@ -1,4 +1,6 @@
-"""A run's results as they are written to ``results.json`` and read from it: numbers, no text made of them."""
+"""A run's results as they are written to ``results.json`` and read from it: numbers, no text made
+of them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from selfedit.results.tabular import Table
 
 @dataclass(frozen=True)
 class Row:
-    """One method: its accuracy, the standard error, over how many contexts; and what an experiment adds."""
+    """One method: its accuracy, the standard error, over how many contexts; and what an experiment
+    adds.
+    """
 
     method: str
     accuracy: float | None
@@ -22,18 +26,28 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """As results.json keeps it."""
-        return {"method": self.method, "accuracy": self.accuracy, "se": self.se, "n": self.n, **self.more}
+        return {
+            "method": self.method,
+            "accuracy": self.accuracy,
+            "se": self.se,
+            "n": self.n,
+            **self.more,
+        }
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Row:
         """A row as `as_dict` gives it."""
         known: dict[str, Any] = {name: stored[name] for name in ("method", "accuracy", "se", "n")}
-        return cls(**known, more={name: value for name, value in stored.items() if name not in known})
+        return cls(
+            **known, more={name: value for name, value in stored.items() if name not in known}
+        )
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Method ``a`` less ``b``, paired over contexts; ``by_run`` and ``se_runs`` where several runs are pooled."""
+    """Method ``a`` less ``b``, paired over contexts; ``by_run`` and ``se_runs`` where several runs
+    are pooled.
+    """
 
     a: str
     b: str
@@ -45,8 +59,16 @@ class Difference:
 
     def as_dict(self) -> dict[str, Any]:
         """As results.json keeps it."""
-        stored = {"a": self.a, "b": self.b, "difference": self.difference, "se": self.se, "n": self.n}
-        return stored | ({"by_run": list(self.by_run), "se_runs": self.se_runs} if self.by_run else {})
+        stored = {
+            "a": self.a,
+            "b": self.b,
+            "difference": self.difference,
+            "se": self.se,
+            "n": self.n,
+        }
+        return stored | (
+            {"by_run": list(self.by_run), "se_runs": self.se_runs} if self.by_run else {}
+        )
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Difference:
@@ -57,7 +79,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Reference:
-    """A published number: a share, its standard error where one was published, and over how many passages."""
+    """A published number: a share, its standard error where one was published, and over how many
+    passages.
+    """
 
     value: float
     se: float | None
@@ -77,7 +101,9 @@ class Published:
 
     source: str = ""
     rows: Mapping[str, Reference] = field(default_factory=dict[str, Reference])
-    paired: Mapping[tuple[str, str], Reference] = field(default_factory=dict[tuple[str, str], Reference])
+    paired: Mapping[tuple[str, str], Reference] = field(
+        default_factory=dict[tuple[str, str], Reference]
+    )
     more: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def as_dict(self) -> dict[str, Any]:
@@ -90,8 +116,15 @@ class Published:
     def read(cls, stored: Mapping[str, Any]) -> Published:
         """Published numbers as `as_dict` gives them."""
         rows = {method: Reference(**number) for method, number in stored.get("rows", {}).items()}
-        gaps = {(g["b"], g["a"]): Reference(g["value"], g["se"], g["n"]) for g in stored.get("paired", ())}
-        more = {name: value for name, value in stored.items() if name not in ("source", "rows", "paired")}
+        gaps = {
+            (g["b"], g["a"]): Reference(g["value"], g["se"], g["n"])
+            for g in stored.get("paired", ())
+        }
+        more = {
+            name: value
+            for name, value in stored.items()
+            if name not in ("source", "rows", "paired")
+        }
         return cls(stored.get("source", ""), rows, gaps, more)
 
 
@@ -102,7 +135,8 @@ class Results:
     Attributes:
         experiment: which experiment.
         title: what the rows are of, and what n counts; empty for held-out passages.
-        names: what methods are called where a person reads them, where it is not what all runs call them.
+        names: what methods are called where a person reads them, where it is not what all runs call
+            them.
         rows: a row for each method, in order.
         paired: what was compared.
         tables: what else there is, in numbers.
@@ -136,12 +170,20 @@ class Results:
     more: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        for name in ("rows", "paired", "tables", "notes", "seeds"):  # so that equal results are equal
+        for name in (
+            "rows",
+            "paired",
+            "tables",
+            "notes",
+            "seeds",
+        ):  # so that equal results are equal
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def scores(self) -> dict[str, Mapping[str, float]]:
-        """For each method, in the order of the rows, the accuracy of each context: a file has its keys sorted."""
+        """For each method, in the order of the rows, the accuracy of each context: a file has its
+        keys sorted.
+        """
         return {row.method: self.contexts[row.method] for row in self.rows}
 
     @property
@@ -180,7 +222,18 @@ class Results:
         Raises:
             FormatError: they are none.
         """
-        plain = {"title", "names", "notes", "contexts", "model", "grader", "data", "settings", "runs", "seeds"}
+        plain = {
+            "title",
+            "names",
+            "notes",
+            "contexts",
+            "model",
+            "grader",
+            "data",
+            "settings",
+            "runs",
+            "seeds",
+        }
         known = {f.name for f in fields(cls)} - {"more"}
         try:
             return cls(
@@ -193,4 +246,6 @@ class Results:
                 **{name: stored[name] for name in plain if name in stored},
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise FormatError(f"these are not a run's results: {error}", where="results.json") from error
+            raise FormatError(
+                f"these are not a run's results: {error}", where="results.json"
+            ) from error

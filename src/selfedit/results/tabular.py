@@ -43,7 +43,8 @@ class Table:
         title: may be empty.
         columns: the first one names the rows.
         rows: cells, as many as columns.
-        row_forms: where a table's rows are of different kinds, how each one's numbers are shown; else empty.
+        row_forms: where a table's rows are of different kinds, how each one's numbers are shown;
+            else empty.
     """
 
     title: str
@@ -55,11 +56,17 @@ class Table:
         if any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError(f"a row of {self.title!r} has not {len(self.columns)} cells")
         if self.row_forms and len(self.row_forms) != len(self.rows):
-            raise ValueError(f"{self.title!r} has {len(self.rows)} rows, {len(self.row_forms)} forms")
+            raise ValueError(
+                f"{self.title!r} has {len(self.rows)} rows, {len(self.row_forms)} forms"
+            )
 
     @classmethod
     def make(
-        cls, title: str, columns: Sequence[Column | str], rows: Sequence[Sequence[Cell]], row_forms: Sequence[Form] = ()
+        cls,
+        title: str,
+        columns: Sequence[Column | str],
+        rows: Sequence[Sequence[Cell]],
+        row_forms: Sequence[Form] = (),
     ) -> Table:
         """A table from lists; a bare name is a column of text or whole numbers."""
         heads = tuple(Column(column) if isinstance(column, str) else column for column in columns)
@@ -80,7 +87,10 @@ class Table:
         stored: dict[str, Any] = {
             "title": self.title,
             "columns": [{"name": column.name, "form": column.form} for column in self.columns],
-            "rows": [[list(cell) if isinstance(cell, tuple) else cell for cell in row] for row in self.rows],
+            "rows": [
+                [list(cell) if isinstance(cell, tuple) else cell for cell in row]
+                for row in self.rows
+            ],
         }
         return stored | ({"row_forms": list(self.row_forms)} if self.row_forms else {})
 
@@ -96,7 +106,9 @@ class Table:
             rows = tuple(tuple(map(_cell, row)) for row in stored["rows"])
             return cls(str(stored["title"]), columns, rows, tuple(stored.get("row_forms", ())))
         except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"this is not a table of results: {error}", where="results.json") from error
+            raise FormatError(
+                f"this is not a table of results: {error}", where="results.json"
+            ) from error
 
 
 def show_cell(cell: Cell, form: Form) -> str:
@@ -105,7 +117,9 @@ def show_cell(cell: Cell, form: Form) -> str:
         return cell
     if isinstance(cell, tuple):
         mean, error = cell
-        return f"{show_cell(mean, form)} ({show_cell(error, 'percent' if form == 'points' else form)})"
+        return (
+            f"{show_cell(mean, form)} ({show_cell(error, 'percent' if form == 'points' else form)})"
+        )
     if cell is None:
         return UNKNOWN
     if form == "plain":

@@ -1,1 +1,3 @@
-"""Learning without forgetting: what a model has been edited with so far, and the remedies against losing it."""
+"""Learning without forgetting: what a model has been edited with so far, and the remedies against
+losing it.
+"""

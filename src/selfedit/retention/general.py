@@ -1,4 +1,5 @@
-"""Everyday prose that has nothing to do with any passage: its loss shows what an edit damages besides.
+"""Everyday prose that has nothing to do with any passage: its loss shows what an edit damages
+besides.
 
 Written for this project. The texts a gate looks at are not those the damage is reported on.
 """

@@ -1,9 +1,11 @@
-"""The adapter library: adapters are kept apart, and a question is routed to one of them, or to none.
+"""The adapter library: adapters are kept apart, and a question is routed to one of them, or to
+none.
 
-A mixture of experts chosen by retrieval, as in LoraRetriever (Zhao et al. 2024, arXiv 2402.09997). The router sees what
-the model will see, the question and, unless it is told otherwise, the topic line above it; it is never told which
-passage a question is of. With titles as telling as an encyclopaedia's that is an easy task: leave the topic line out
-(``retention.library.title = false``) to see how much of the result hangs on it.
+A mixture of experts chosen by retrieval, as in LoraRetriever (Zhao et al. 2024, arXiv 2402.09997).
+The router sees what the model will see, the question and, unless it is told otherwise, the topic
+line above it; it is never told which passage a question is of. With titles as telling as an
+encyclopaedia's that is an easy task: leave the topic line out (``retention.library.title = false``)
+to see how much of the result hangs on it.
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ def words(text: str) -> set[str]:
 
 
 class WordRouter:
-    """Routes by words: to the entry that holds the largest share of the question's words, by their weight.
+    """Routes by words: to the entry that holds the largest share of the question's words, by their
+    weight.
 
-    A word weighs log((1 + N) / (1 + n)), where n of N texts have it (Spärck Jones 1972); the texts are the entries and
-    the project's everyday prose, which makes words such as "what" weigh little even in a library of one.
+    A word weighs log((1 + N) / (1 + n)), where n of N texts have it (Spärck Jones 1972); the texts
+    are the entries and the project's everyday prose, which makes words such as "what" weigh little
+    even in a library of one.
 
     Args:
         entries: what each adapter was made from.
@@ -61,7 +65,8 @@ class WordRouter:
 def route_by_likelihood(
     lm: LanguageModel, prompts: Sequence[Sequence[int]], adapters: Sequence[Adapter], margin: float
 ) -> list[int | None]:
-    """For each prompt the adapter under which it is most likely; None where none gains ``margin`` over the base.
+    """For each prompt the adapter under which it is most likely; None where none gains ``margin``
+    over the base.
 
     Args:
         lm: the model.
@@ -81,5 +86,7 @@ def route_by_likelihood(
     return chosen
 
 
-def _means(lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter | None) -> list[float]:
+def _means(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter | None
+) -> list[float]:
     return [float(losses.mean()) for losses in token_losses(lm, rows, [adapter] * len(rows))]

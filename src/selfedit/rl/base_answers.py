@@ -1,8 +1,8 @@
 """What the unadapted model answers, and how likely it finds the reference answers.
 
-An answer is asked for once for each (weights, question): the weights are the same again where a round kept nothing,
-where the policy is an adapter of its own (``rl.mstep.merge = false``), and wherever two places ask the same questions
-before the first merge.
+An answer is asked for once for each (weights, question): the weights are the same again where a
+round kept nothing, where the policy is an adapter of its own (``rl.mstep.merge = false``), and
+wherever two places ask the same questions before the first merge.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def measure_base(
     needs: Sequence[Measure] = ("answers",),
     repeat: int = 0,
 ) -> None:
-    """Measure the model as it is on every context's questions; what the ledger has is not done again.
+    """Measure the model as it is on every context's questions; what the ledger has is not done
+    again.
 
     Args:
         session: the run; its model answers on top of what the session stands on.
@@ -69,7 +70,10 @@ def _measure_group(
     new: list[KnownAnswer] = []
     if "answers" in needs:
         answers, new = _answers(session, place, group, timings)
-        trials = {name: replace(trial, answers=answers_in_order(answers[name])) for name, trial in trials.items()}
+        trials = {
+            name: replace(trial, answers=answers_in_order(answers[name]))
+            for name, trial in trials.items()
+        }
     if "likelihoods" in needs:
         read = _likelihoods(session, place, group, timings)
         trials = {name: replace(trial, likelihoods=read[name]) for name, trial in trials.items()}
@@ -79,9 +83,13 @@ def _measure_group(
 def _answers(
     session: Session, place: Place, group: Sequence[Context], timings: list[TimingRow]
 ) -> tuple[dict[str, list[Answer]], list[KnownAnswer]]:
-    """Every context's answers, from what is known and from the model; and those that were not known before."""
+    """Every context's answers, from what is known and from the model; and those that were not known
+    before.
+    """
     pairs = [(context, question) for context in group for question in context.questions]
-    asked = [(session.task.question(context, question), question, context) for context, question in pairs]
+    asked = [
+        (session.task.question(context, question), question, context) for context, question in pairs
+    ]
     keys = [question_key(session, *each) for each in asked]
     known = session.run.ledger.known(session.base)
     missing = [number for number, key in enumerate(keys) if key not in known]
@@ -90,9 +98,13 @@ def _answers(
         start = time.perf_counter()
         completions = _ask(session, [asked[number] for number in missing])
         seconds = time.perf_counter() - start
-        timings.append(TimingRow(place=place, part="answering", seconds=seconds, count=len(missing)))
+        timings.append(
+            TimingRow(place=place, part="answering", seconds=seconds, count=len(missing))
+        )
         with timed(timings, place, "grading", len(missing)):
-            graded = _graded(session, [asked[number] for number in missing], completions, seconds / len(missing))
+            graded = _graded(
+                session, [asked[number] for number in missing], completions, seconds / len(missing)
+            )
         for number, answer in zip(missing, graded, strict=True):
             new[keys[number]] = KnownAnswer(weights=session.base, asked=keys[number], answer=answer)
     answers: dict[str, list[Answer]] = {context.id: [] for context in group}
@@ -102,12 +114,22 @@ def _answers(
     return answers, list(new.values())
 
 
-def question_key(session: Session, prompt: Sequence[int], question: Question, context: Context) -> str:
+def question_key(
+    session: Session, prompt: Sequence[int], question: Question, context: Context
+) -> str:
     """A hash of all that an answer and its grade depend on, the weights apart."""
     decoding, stop = session.task.decoding, session.task.decoding.stop
     ends = "" if stop is None else f"{type(stop).__qualname__} {stop!r}"
-    decoded = [list(prompt), decoding.max_new_tokens, decoding.alphabet, ends, str(session.lm.dtype)]
-    return fingerprint([decoded, list(reply_to(context, question, "")), session.settings.answer.grader])
+    decoded = [
+        list(prompt),
+        decoding.max_new_tokens,
+        decoding.alphabet,
+        ends,
+        str(session.lm.dtype),
+    ]
+    return fingerprint(
+        [decoded, list(reply_to(context, question, "")), session.settings.answer.grader]
+    )
 
 
 def _ask(session: Session, asked: Sequence[Asked]) -> list[Completion]:
@@ -122,7 +144,9 @@ def _ask(session: Session, asked: Sequence[Asked]) -> list[Completion]:
 def _graded(
     session: Session, asked: Sequence[Asked], completions: Sequence[Completion], seconds: float
 ) -> list[Answer]:
-    replies = [reply_to(context, q, c.text) for (_, q, context), c in zip(asked, completions, strict=True)]
+    replies = [
+        reply_to(context, q, c.text) for (_, q, context), c in zip(asked, completions, strict=True)
+    ]
     grades = session.grader.grade_all(replies)
     return [
         graded_answer(question, completion, grade, seconds)
@@ -133,7 +157,14 @@ def _graded(
 def _likelihoods(
     session: Session, place: Place, group: Sequence[Context], timings: list[TimingRow]
 ) -> dict[str, tuple[Likelihood, ...]]:
-    golds = [gold_text(session.task.gold(context, question)) for context in group for question in context.questions]
+    golds = [
+        gold_text(session.task.gold(context, question))
+        for context in group
+        for question in context.questions
+    ]
     with timed(timings, place, "reading", len(golds)):
         read = iter(session.sampler.log_probabilities(golds, [session.start] * len(golds)))
-    return {context.id: read_golds(context, [next(read) for _ in context.questions]) for context in group}
+    return {
+        context.id: read_golds(context, [next(read) for _ in context.questions])
+        for context in group
+    }

@@ -36,10 +36,16 @@ def held_out(method: str) -> Place:
 def check_methods(methods: Sequence[str], known: Mapping[str, str] = METHODS) -> None:
     """Raise UsageError for an unknown method."""
     if unknown := [method for method in methods if method not in known]:
-        raise UsageError(f"unknown method {unknown[0]!r}", where="eval.methods", fix=f"choose among {', '.join(known)}")
+        raise UsageError(
+            f"unknown method {unknown[0]!r}",
+            where="eval.methods",
+            fix=f"choose among {', '.join(known)}",
+        )
 
 
-def evaluate(session: Session[Any], method: str, contexts: Sequence[Context], policy: Adapter | None = None) -> None:
+def evaluate(
+    session: Session[Any], method: str, contexts: Sequence[Context], policy: Adapter | None = None
+) -> None:
     """Answer the contexts' questions by one method; what the ledger has is not done again."""
     place = held_out(method)
     if method == "base":
@@ -48,9 +54,11 @@ def evaluate(session: Session[Any], method: str, contexts: Sequence[Context], po
 
 
 def run_edits(session: Session, place: Place, edits: Sequence[tuple[Context, int, Any]]) -> None:
-    """Train on each self-edit (of a context, under a candidate number) as often as ``eval.repeats`` says, and answer.
+    """Train on each self-edit (of a context, under a candidate number) as often as ``eval.repeats``
+    says, and answer.
 
-    The inner seed of a context, sample and repeat is the same for every method, so that differences are paired.
+    The inner seed of a context, sample and repeat is the same for every method, so that differences
+    are paired.
     """
     settings, planned = session.settings, []
     for context, candidate, edit in edits:
@@ -68,12 +76,17 @@ def _edits(
     if method in ("own", "seal"):
         by_id = {context.id: context for context in contexts}
         rows = sample(session, place, contexts, samples, policy if method == "seal" else None)
-        return [(by_id[row.context_id], row.candidate, session.task.parse(row.text)) for row in rows]
+        return [
+            (by_id[row.context_id], row.candidate, session.task.parse(row.text)) for row in rows
+        ]
     return [(context, 0, session.task.fixed(method, context)) for context in contexts]
 
 
-def context_scores(ledger: Ledger, method: str, task: Task[Any, Any] | None = None) -> dict[str, float]:
-    """Accuracy of every context under a method, from the ledger: the mean over samples, repeats and marks.
+def context_scores(
+    ledger: Ledger, method: str, task: Task[Any, Any] | None = None
+) -> dict[str, float]:
+    """Accuracy of every context under a method, from the ledger: the mean over samples, repeats and
+    marks.
 
     Args:
         ledger: the run's.
@@ -94,8 +107,13 @@ def trials_of(ledger: Ledger, methods: Iterable[str]) -> dict[str, list[Trial]]:
 
 
 def no_verdicts(trials: Mapping[str, Sequence[Trial]]) -> dict[str, int]:
-    """How many answers of each method were graded without a verdict; methods without any are left out."""
-    counts = {method: sum(_without_verdict(trial) for trial in of_method) for method, of_method in trials.items()}
+    """How many answers of each method were graded without a verdict; methods without any are left
+    out.
+    """
+    counts = {
+        method: sum(_without_verdict(trial) for trial in of_method)
+        for method, of_method in trials.items()
+    }
     return {method: count for method, count in counts.items() if count}
 
 

@@ -1,9 +1,11 @@
-"""Full finetuning as a step of a run: checkpoints that a kill cannot tear, several processes that share the weights.
+"""Full finetuning as a step of a run: checkpoints that a kill cannot tear, several processes that
+share the weights.
 
-The folder of a training holds ``checkpoint/`` (weights and moments as safetensors, the losses so far as JSON), replaced
-whole every few steps, and at the end ``model/`` with the weights alone. Started again with the same arguments it goes
-on from the last checkpoint: the same losses come out as from an uninterrupted one, since the data order depends on the
-seed alone.
+The folder of a training holds ``checkpoint/`` (weights and moments as safetensors, the losses so
+far as JSON), replaced whole every few steps, and at the end ``model/`` with the weights alone.
+Started again with the same arguments it goes
+on from the last checkpoint: the same losses come out as from an uninterrupted one, since the data
+order depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -84,15 +86,19 @@ def finetune(
         processes: that share the weights; on GPUs as many as there are, or fewer.
         device: "cpu" or "cuda".
         on_step: told after every step.
-        check: asked between steps, may raise `Interrupted`; in one process what is done is stored first, with several
-            what was done since the last checkpoint is done again.
+        check: asked between steps, may raise `Interrupted`; in one process what is done is stored
+            first, with several what was done since the last checkpoint is done again.
 
     Raises:
         RunFolderError: the checkpoint is another training's, or altered.
         Unavailable: a process died, or there are fewer GPUs than processes.
     """
     if device not in ("cpu", "cuda"):
-        raise UsageError(f"full finetuning runs on cpu or cuda, not on {device}", where="device", fix="set device")
+        raise UsageError(
+            f"full finetuning runs on cpu or cuda, not on {device}",
+            where="device",
+            fix="set device",
+        )
     job = _Job(base, tuple(sequences), spec, folder, every, device)
     if (done := _finished(job)) is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +108,9 @@ def finetune(
             _spread(job, processes, on_step, check)
         done = _finished(job)
     if done is None:
-        raise RunFolderError("the training ended without its weights", where=folder, fix="start it again")
+        raise RunFolderError(
+            "the training ended without its weights", where=folder, fix="start it again"
+        )
     return done
 
 
@@ -151,7 +159,9 @@ def _take_up(training: FullTraining, job: _Job) -> None:
             training.take_up(_Lazy(file), about)
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         fix = "remove the checkpoint's folder: the training begins anew"
-        raise RunFolderError(f"the checkpoint cannot be read: {error}", where=path, fix=fix) from error
+        raise RunFolderError(
+            f"the checkpoint cannot be read: {error}", where=path, fix=fix
+        ) from error
 
 
 class _Lazy:
@@ -166,7 +176,11 @@ class _Lazy:
 
 def _finished(job: _Job) -> Finetuned | None:
     about = _read_about(job.folder / "model", job)
-    return None if about is None else Finetuned(job.folder / "model", tuple(about["losses"]), about["tokens"])
+    return (
+        None
+        if about is None
+        else Finetuned(job.folder / "model", tuple(about["losses"]), about["tokens"])
+    )
 
 
 def _read_about(folder: Path, job: _Job) -> Mapping[str, Any] | None:
@@ -177,7 +191,9 @@ def _read_about(folder: Path, job: _Job) -> Mapping[str, Any] | None:
     about = reader.shape(reader.json(path), dict[str, Any], path)
     if about.get("job") != job.name:
         fix = f"remove {folder} to begin anew"
-        raise RunFolderError("this is of a training on other data or with other settings", where=path, fix=fix)
+        raise RunFolderError(
+            "this is of a training on other data or with other settings", where=path, fix=fix
+        )
     return about
 
 
@@ -206,7 +222,9 @@ def _spread(job: _Job, processes: int, on_step: OnStep, check: Callable[[], None
         here.close()
 
 
-def _follow(here: Connection, workers: Sequence[Any], on_step: OnStep, check: Callable[[], None]) -> None:
+def _follow(
+    here: Connection, workers: Sequence[Any], on_step: OnStep, check: Callable[[], None]
+) -> None:
     finished = 0
     while finished < len(workers):
         check()
@@ -226,16 +244,25 @@ def _follow(here: Connection, workers: Sequence[Any], on_step: OnStep, check: Ca
 
 
 def _died() -> Unavailable:
-    fix = "start the same command again: it goes on from the last checkpoint; with less memory, fewer cpt.full.rows"
+    fix = (
+        "start the same command again: it goes on from the last checkpoint; with less memory, fewer"
+        " cpt.full.rows"
+    )
     return Unavailable("a training process died", where="cpt.full.processes", fix=fix)
 
 
 def _worker(link: Connection, job: _Job, rank: int, processes: int, port: int) -> None:
-    """One process's life; the messages of all go down one pipe, each shorter than the system writes at once."""
+    """One process's life; the messages of all go down one pipe, each shorter than the system writes
+    at once.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked to stop, and stops us
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
     threads = max(1, (os.cpu_count() or 1) // processes)
-    os.environ |= where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": str(threads)}
+    os.environ |= where | {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "OMP_NUM_THREADS": str(threads),
+    }
     if job.device == "cpu":
         torch.set_num_threads(threads)
     tell: OnStep = (lambda *step: link.send(("step", step))) if rank == 0 else (lambda *_: None)

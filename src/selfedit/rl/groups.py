@@ -1,6 +1,7 @@
 """How inner loops are put into groups that train together, and how many memory has room for.
 
-``inner.group = "auto"`` chooses that number once for each phase of a run, at its first start, and writes it into the
+``inner.group = "auto"`` chooses that number once for each phase of a run, at its first start, and
+writes it into the
 ledger: a resumed run makes the same groups however much memory is free then.
 """
 
@@ -34,7 +35,9 @@ change from one start to the next, so that equal runs on one machine make equal 
 
 
 def choose_group(session: Session, name: str, jobs: Sequence[AdaptJob]) -> int:
-    """Inner loops a group at the most: ``inner.group``, or what memory has room for, chosen once for ``name``."""
+    """Inner loops a group at the most: ``inner.group``, or what memory has room for, chosen once
+    for ``name``.
+    """
     asked = session.settings.inner.group
     if asked != "auto":
         return asked
@@ -43,16 +46,19 @@ def choose_group(session: Session, name: str, jobs: Sequence[AdaptJob]) -> int:
     if stored is None:
         workers = session.settings.workers
         total, free = memory_bytes(session.lm.device)
-        stored = {"most": most_in_memory(session.lm, jobs, workers, min(SHARE * total, LEFT * free))}
+        stored = {
+            "most": most_in_memory(session.lm, jobs, workers, min(SHARE * total, LEFT * free))
+        }
         session.run.ledger.finish_step(step, stored)
     return int(stored["most"])
 
 
 def most_in_memory(lm: LanguageModel, jobs: Sequence[AdaptJob], workers: int, room: float) -> int:
-    """The largest of `SIZES` whose adapters fit into ``room`` bytes, for every worker at the same time; at least 1.
+    """The largest of `SIZES` whose adapters fit into ``room`` bytes, for every worker at the same
+    time; at least 1.
 
-    A worker needs the model's weights (its own copy, unless it is this process), one chunk of logits with its gradient,
-    and for each adapter `bytes_per_adapter` of the largest job.
+    A worker needs the model's weights (its own copy, unless it is this process), one chunk of
+    logits with its gradient, and for each adapter `bytes_per_adapter` of the largest job.
     """
     if not jobs:
         return LARGEST
@@ -66,19 +72,26 @@ def most_in_memory(lm: LanguageModel, jobs: Sequence[AdaptJob], workers: int, ro
 
 
 def largest_group(device: torch.device, jobs: Sequence[AdaptJob]) -> int:
-    """Adapters a group from which on more make nothing cheaper: `LARGEST`; on a GPU those of `GPU_TOKENS` a step."""
+    """Adapters a group from which on more make nothing cheaper: `LARGEST`; on a GPU those of
+    `GPU_TOKENS` a step.
+    """
     if device.type != "cuda":
         return LARGEST
     steps = sum(job.steps for job in jobs)
-    tokens = sum(job.optim.epochs * len(s.ids) for job in jobs for s in job.sequences if not isinstance(s, str))
+    tokens = sum(
+        job.optim.epochs * len(s.ids)
+        for job in jobs
+        for s in job.sequences
+        if not isinstance(s, str)
+    )
     return max(LARGEST, int(GPU_TOKENS * steps / max(1, tokens)))
 
 
 def bytes_per_adapter(lm: LanguageModel, job: AdaptJob) -> int:
     """Memory that one adapter adds to its group.
 
-    Five times its parameters (values, gradients, two Adam states, the finished copy), in float32 or wider, and what its
-    longest batch keeps for the backward pass (`Shape.activations`).
+    Five times its parameters (values, gradients, two Adam states, the finished copy), in float32 or
+    wider, and what its longest batch keeps for the backward pass (`Shape.activations`).
     """
     shape, lora = Shape.of(lm.model.config), job.lora
     lengths = sorted((len(s.ids) for s in job.sequences if not isinstance(s, str)), reverse=True)
@@ -91,15 +104,20 @@ def bytes_per_adapter(lm: LanguageModel, job: AdaptJob) -> int:
 def form_groups(ordered: Sequence[T], most: int, workers: int) -> list[list[T]]:
     """Groups of at most ``most`` loops of like length; as many for every worker, and of like work.
 
-    Each stretch of the order is dealt out in turn, one loop to each worker's group, so that none waits for the longest.
+    Each stretch of the order is dealt out in turn, one loop to each worker's group, so that none
+    waits for the longest.
     """
     size = group_size(len(ordered), most, workers)
-    stretches = [ordered[start : start + size * workers] for start in range(0, len(ordered), size * workers)]
+    stretches = [
+        ordered[start : start + size * workers] for start in range(0, len(ordered), size * workers)
+    ]
     dealt = [list(stretch[worker::workers]) for stretch in stretches for worker in range(workers)]
     return [group for group in dealt if group]
 
 
 def group_size(loops: int, most: int, workers: int) -> int:
-    """Loops a group: at most ``most``, and such that every worker gets as many groups as the others."""
+    """Loops a group: at most ``most``, and such that every worker gets as many groups as the
+    others.
+    """
     groups = workers * math.ceil(loops / (most * workers))
     return max(1, math.ceil(loops / max(1, groups)))

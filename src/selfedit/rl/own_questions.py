@@ -29,7 +29,8 @@ GROUP = 4
 
 
 def with_own_questions(session: Session, contexts: Sequence[Context]) -> list[Context]:
-    """The contexts with the model's own questions in place of theirs; what the ledger has is not done again.
+    """The contexts with the model's own questions in place of theirs; what the ledger has is not
+    done again.
 
     A context may end with none: the model wrote nothing usable about it.
     """
@@ -53,7 +54,8 @@ def with_own_questions(session: Session, contexts: Sequence[Context]) -> list[Co
 def plan_with_own_questions(
     session: Session, plan: Sequence[Sequence[Context]], every: Sequence[Context]
 ) -> tuple[list[list[Context]], list[Context]]:
-    """A plan of rounds and all contexts it may draw on, with own questions; contexts that have none are left out.
+    """A plan of rounds and all contexts it may draw on, with own questions; contexts that have none
+    are left out.
 
     Only the contexts that are used get any: all of them if the reward asks for retention.
 
@@ -62,14 +64,23 @@ def plan_with_own_questions(
         UsageError: the task has no passages to ask about.
     """
     if not isinstance(session.task, KnowledgeTask):
-        raise UsageError("own questions are for passages only", where="rl.questions", fix="set rl.questions = gold")
+        raise UsageError(
+            "own questions are for passages only",
+            where="rl.questions",
+            fix="set rl.questions = gold",
+        )
     used = every if session.settings.rl.reward.retention else [c for chosen in plan for c in chosen]
     asked = with_own_questions(session, list({context.id: context for context in used}.values()))
     usable = {context.id: context for context in asked if context.questions}
     rounds = [[usable[c.id] for c in chosen if c.id in usable] for chosen in plan]
     if not all(rounds):
-        fix = "raise rl.own.quizzes or rl.own.known, lower rl.own.agree, or give passages with questions"
-        raise DataError("no question that the model wrote is usable", where=f"{len(asked)} passages", fix=fix)
+        fix = (
+            "raise rl.own.quizzes or rl.own.known, lower rl.own.agree, or give passages with"
+            " questions"
+        )
+        raise DataError(
+            "no question that the model wrote is usable", where=f"{len(asked)} passages", fix=fix
+        )
     return rounds, list(usable.values())
 
 
@@ -95,24 +106,31 @@ def _name(context: Context) -> str:
 
 def _stored(session: Session, context: Context) -> list[OwnQuestion]:
     return [
-        OwnQuestion(**values) for values in (session.run.ledger.step(_name(context)) or {"questions": []})["questions"]
+        OwnQuestion(**values)
+        for values in (session.run.ledger.step(_name(context)) or {"questions": []})["questions"]
     ]
 
 
 def _kept(session: Session, context: Context) -> tuple[Question, ...]:
     kept = [question for question in _stored(session, context) if question.rejected is None]
     chosen = kept[: session.settings.rl.own.most]
-    return tuple(Question(f"{context.id}/own{n}", q.question, (q.answer,)) for n, q in enumerate(chosen, start=1))
+    return tuple(
+        Question(f"{context.id}/own{n}", q.question, (q.answer,))
+        for n, q in enumerate(chosen, start=1)
+    )
 
 
 def _write_group(session: Session, group: Sequence[Context]) -> None:
     """Write, answer and judge the questions of some contexts; stored in one transaction."""
     rows, written = _quizzes(session, group)
     asked = [
-        (context, question, answer) for context, pairs in zip(group, written, strict=True) for question, answer in pairs
+        (context, question, answer)
+        for context, pairs in zip(group, written, strict=True)
+        for question, answer in pairs
     ]
     shown, hidden = (
-        _answers(session, asked, make, name) for make, name in ((shown_prompt, "shown"), (hidden_prompt, "hidden"))
+        _answers(session, asked, make, name)
+        for make, name in ((shown_prompt, "shown"), (hidden_prompt, "hidden"))
     )
     own = session.settings.rl.own
     found: dict[str, list[OwnQuestion]] = {context.id: [] for context in group}
@@ -122,14 +140,21 @@ def _write_group(session: Session, group: Sequence[Context]) -> None:
     with ledger.transaction():
         ledger.add_self_edits(rows)
         for context in group:
-            ledger.finish_step(_name(context), {"questions": [q.as_dict() for q in found[context.id]]})
+            ledger.finish_step(
+                _name(context), {"questions": [q.as_dict() for q in found[context.id]]}
+            )
 
 
-def _quizzes(session: Session, group: Sequence[Context]) -> tuple[list[SelfEditRow], list[list[tuple[str, str]]]]:
+def _quizzes(
+    session: Session, group: Sequence[Context]
+) -> tuple[list[SelfEditRow], list[list[tuple[str, str]]]]:
     """The quizzes of each context as they go into the ledger, and their different questions."""
     count = session.settings.rl.own.quizzes
     places = [(context, number) for context in group for number in range(count)]
-    seeds = [derive(session.settings.seed, PLACE.phase.value, context.id, number) for context, number in places]
+    seeds = [
+        derive(session.settings.seed, PLACE.phase.value, context.id, number)
+        for context, number in places
+    ]
     prompts = [quiz_prompt(session.task, context) for context, _ in places]
     written = sampled(session, prompts, seeds)
     rows, pairs = [], {context.id: {} for context in group}
@@ -142,13 +167,23 @@ def _quizzes(session: Session, group: Sequence[Context]) -> tuple[list[SelfEditR
     return rows, [list(pairs[context.id].items()) for context in group]
 
 
-def _answers(session: Session, asked: Sequence[tuple[Context, str, str]], make: Any, name: str) -> list[list[str]]:
+def _answers(
+    session: Session, asked: Sequence[tuple[Context, str, str]], make: Any, name: str
+) -> list[list[str]]:
     """Several sampled answers to each question, with the prompt that ``make`` makes."""
     own, seed, purpose = session.settings.rl.own, session.settings.seed, PLACE.phase.value
     if not asked:
         return []
-    prompts = [make(session.task, context, question) for context, question, _ in asked for _ in range(own.votes)]
-    seeds = [derive(seed, purpose, name, c.id, question, vote) for c, question, _ in asked for vote in range(own.votes)]
+    prompts = [
+        make(session.task, context, question)
+        for context, question, _ in asked
+        for _ in range(own.votes)
+    ]
+    seeds = [
+        derive(seed, purpose, name, c.id, question, vote)
+        for c, question, _ in asked
+        for vote in range(own.votes)
+    ]
     said = session.sampler.generate(
         prompts,
         max_new_tokens=session.settings.answer.max_new_tokens,

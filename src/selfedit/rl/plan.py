@@ -20,16 +20,33 @@ def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Co
         UsageError: there is no such reward or update, or it lacks something.
     """
     rl = settings.rl
-    without = [context.id for context in contexts if not context.questions] if rl.questions == "gold" else []
+    without = (
+        [context.id for context in contexts if not context.questions]
+        if rl.questions == "gold"
+        else []
+    )
     if without:
-        fix = "give every training passage its questions, or let the model write them: rl.questions = own"
-        raise DataError(f"{len(without)} passages have no questions to score self-edits by", where=without[0], fix=fix)
+        fix = (
+            "give every training passage its questions, or let the model write them: rl.questions"
+            " = own"
+        )
+        raise DataError(
+            f"{len(without)} passages have no questions to score self-edits by",
+            where=without[0],
+            fix=fix,
+        )
     needed = rl.contexts * (rl.rounds if rl.fresh else 1)
     if rl.rounds and needed > len(contexts):
         what = f"{rl.rounds} rounds need {needed} passages, there are {len(contexts)}"
-        raise DataError(what, where="rl.contexts", fix="give more passages, lower rl.contexts or set rl.fresh = false")
+        raise DataError(
+            what,
+            where="rl.contexts",
+            fix="give more passages, lower rl.contexts or set rl.fresh = false",
+        )
     seed = derive(settings.seed, "contexts")
-    plan = split_contexts(contexts, [rl.contexts] * (rl.rounds if rl.fresh else min(rl.rounds, 1)), seed=seed)
+    plan = split_contexts(
+        contexts, [rl.contexts] * (rl.rounds if rl.fresh else min(rl.rounds, 1)), seed=seed
+    )
     if rl.rounds:
         reward_of(settings).check(plan, contexts)
         update_of(settings)

@@ -27,7 +27,8 @@ def merge(lm: LanguageModel, adapter: Adapter) -> None:
 
 
 def keep_policy(session: Session[Any], number: int, adapter: Adapter) -> str:
-    """Save what a round made; with ``rl.mstep.merge`` the session's model has its weights from now on.
+    """Save what a round made; with ``rl.mstep.merge`` the session's model has its weights from now
+    on.
 
     Returns:
         SHA-256 of the policy's folder.
@@ -39,7 +40,8 @@ def keep_policy(session: Session[Any], number: int, adapter: Adapter) -> str:
 
 
 def save_policy(lm: LanguageModel, adapter: Adapter, folder: Path, *, merged: bool) -> str:
-    """Write what a round made: the round's adapter in PEFT's format and, if merged, the whole model beside it.
+    """Write what a round made: the round's adapter in PEFT's format and, if merged, the whole model
+    beside it.
 
     Returns:
         SHA-256 of the folder.
@@ -54,7 +56,12 @@ def save_policy(lm: LanguageModel, adapter: Adapter, folder: Path, *, merged: bo
 
 
 def adopt_policy(
-    session: Session[Any], number: int, digest: str | None, before: Adapter | None, *, in_weights: bool
+    session: Session[Any],
+    number: int,
+    digest: str | None,
+    before: Adapter | None,
+    *,
+    in_weights: bool,
 ) -> Adapter | None:
     """Make a round's policy the current one.
 
@@ -76,7 +83,9 @@ def adopt_policy(
     folder = session.run.policy(number)
     if not in_weights and hash_folder(folder) != digest:
         what = "the saved policy is not the one this run made: a file is missing or altered"
-        raise RunFolderError(what, where=folder, fix="put the folder back from a copy, or start in a new one")
+        raise RunFolderError(
+            what, where=folder, fix="put the folder back from a copy, or start in a new one"
+        )
     if not session.settings.rl.mstep.merge:
         return replace(Adapter.load(folder / "adapter"), base=session.lm.name)
     if not in_weights:

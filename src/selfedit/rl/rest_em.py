@@ -1,7 +1,9 @@
-"""ReST-EM (Singh et al. 2023, arXiv 2312.06585) over self-edits, as SEAL uses it (arXiv 2506.10943).
+"""ReST-EM (Singh et al. 2023, arXiv 2312.06585) over self-edits, as SEAL uses it (arXiv
+2506.10943).
 
-E-step: the policy writes M self-edits for each of N contexts; an inner loop and the context's questions score each.
-M-step: the policy learns from them. Samples are on-policy: each round uses the last one's policy.
+E-step: the policy writes M self-edits for each of N contexts; an inner loop and the context's
+questions score each. M-step: the policy learns from them. Samples are on-policy: each round uses
+the last one's policy.
 """
 
 from __future__ import annotations
@@ -35,11 +37,13 @@ def train(
     Args:
         session: the run.
         contexts: what to draw each round's contexts from.
-        after: called after every round, finished before or now, with its number and the policy's adapter (None where
-            the policy is in the weights), while the session's model has the policy's weights.
+        after: called after every round, finished before or now, with its number and the policy's
+            adapter (None where the policy is in the weights), while the session's model has the
+            policy's weights.
 
     Returns:
-        What each round did, and the policy's adapter if it is kept apart (``rl.mstep.merge = false``).
+        What each round did, and the policy's adapter if it is kept apart (``rl.mstep.merge =
+        false``).
 
     Raises:
         DataError: fewer contexts than the rounds ask for, or contexts without questions.
@@ -62,10 +66,19 @@ def train(
 
 
 def score_round(
-    session: Session[Any], number: int, chosen: Sequence[Context], every: Sequence[Context], policy: Adapter | None
+    session: Session[Any],
+    number: int,
+    chosen: Sequence[Context],
+    every: Sequence[Context],
+    policy: Adapter | None,
 ) -> None:
     """E-step: self-edits are written, tried and rewarded."""
-    place, rl, ledger, reward = rl_place(number), session.settings.rl, session.run.ledger, session.reward
+    place, rl, ledger, reward = (
+        rl_place(number),
+        session.settings.rl,
+        session.run.ledger,
+        session.reward,
+    )
     if ledger.rewards(place):
         return
     edits = sample(session, place, chosen, rl.candidates, policy)
@@ -74,16 +87,25 @@ def score_round(
     if reward.needs:
         measure_base(session, place, asked, reward.needs)
         if rl.racing:
-            alive = run_race(session, place, lambda repeat: plan_trials(session, place, asked, edits, [repeat]))
+            alive = run_race(
+                session, place, lambda repeat: plan_trials(session, place, asked, edits, [repeat])
+            )
         else:
-            run_trials(session, place, plan_trials(session, place, asked, edits, range(rl.repeats)), reward.needs)
+            run_trials(
+                session,
+                place,
+                plan_trials(session, place, asked, edits, range(rl.repeats)),
+                reward.needs,
+            )
     session.stand_on(None)
     scored = ScoredRound(place, chosen, edits, ledger.trials(place))
     ledger.add_rewards(reward_rows(scored, reward.values(session, scored), rl.reward, alive))
 
 
 def learn(session: Session[Any], number: int, chosen: Sequence[Context]) -> Round:
-    """M-step: the policy learns from what was rewarded, is saved, and only then is the round called finished."""
+    """M-step: the policy learns from what was rewarded, is saved, and only then is the round called
+    finished.
+    """
     session.interrupt.check()
     place, ledger = rl_place(number), session.run.ledger
     edits, rewards = ledger.self_edits(place), ledger.rewards(place)

@@ -25,10 +25,12 @@ class Round:
         contexts, self_edits: how many.
         baseline: mean accuracy of the model that inner loops start from, unadapted.
         accuracy: mean accuracy over all self-edits.
-        best: mean over contexts of the best candidate's accuracy (the candidate was chosen on the same answers).
-            These three are None where a judge gave no verdict at all; with another reward they are in its unit.
+        best: mean over contexts of the best candidate's accuracy (the candidate was chosen on the
+            same answers). These three are None where a judge gave no verdict at all; with another
+            reward they are in its unit.
         kept: self-edits that were kept.
-        policy: hash of the policy's folder; None if nothing was learned and the policy stayed as it was.
+        policy: hash of the policy's folder; None if nothing was learned and the policy stayed as it
+            was.
     """
 
     round: int
@@ -52,7 +54,9 @@ def reward_rows(
     settings: RewardSettings,
     alive: Mapping[str, Iterable[int]] | None = None,
 ) -> list[RewardRow]:
-    """What every candidate of a round earned; with racing only those ``alive`` at its end can be kept."""
+    """What every candidate of a round earned; with racing only those ``alive`` at its end can be
+    kept.
+    """
     candidates: dict[str, list[int]] = {}
     for edit in scored.edits:
         candidates.setdefault(edit.context_id, []).append(edit.candidate)
@@ -61,7 +65,9 @@ def reward_rows(
         numbers, baseline = candidates[context.id], values[context.id, None].measured
         worth = [values[context.id, candidate].worth for candidate in numbers]
         stayed = numbers if alive is None else alive[context.id]
-        for candidate, (reward, kept) in zip(numbers, raced_rewards(worth, baseline, settings, stayed), strict=True):
+        for candidate, (reward, kept) in zip(
+            numbers, raced_rewards(worth, baseline, settings, stayed), strict=True
+        ):
             measured = values[context.id, candidate].measured
             rows.append(
                 RewardRow(
@@ -78,7 +84,11 @@ def reward_rows(
 
 
 def finish_round(
-    session: Session[Any], number: int, contexts: Sequence[Context], rewards: Sequence[RewardRow], policy: str | None
+    session: Session[Any],
+    number: int,
+    contexts: Sequence[Context],
+    rewards: Sequence[RewardRow],
+    policy: str | None,
 ) -> Round:
     """Sum a round up and call it finished; its policy, if it made one, is saved by now."""
     by_context: dict[str, list[float]] = {context.id: [] for context in contexts}
@@ -96,7 +106,11 @@ def finish_round(
     )
     ledger, payload = session.run.ledger, asdict(done)
     # Where the E-step's time went is for people and plots; the results hold no times.
-    seconds = {timing.part: timing.seconds for timing in ledger.timings() if timing.place == rl_place(number)}
+    seconds = {
+        timing.part: timing.seconds
+        for timing in ledger.timings()
+        if timing.place == rl_place(number)
+    }
     session.run.append_metric(payload | {"seconds": seconds}, once=f"round-{number}")
     ledger.finish_step(f"round-{number}", payload)
     return done

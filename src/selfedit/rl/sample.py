@@ -27,10 +27,11 @@ def sample(
     candidates: int,
     policy: Adapter | None = None,
 ) -> list[SelfEditRow]:
-    """Sample ``candidates`` self-edits for each context; those already in the ledger are not sampled again.
+    """Sample ``candidates`` self-edits for each context; those already in the ledger are not
+    sampled again.
 
-    Contexts are taken in fixed groups, so a resumed run makes the same batches, and so the same bits, as one that was
-    never stopped.
+    Contexts are taken in fixed groups, so a resumed run makes the same batches, and so the same
+    bits, as one that was never stopped.
     """
     ledger = session.run.ledger
     have = {row.context_id for row in ledger.self_edits(place)}
@@ -56,12 +57,18 @@ def sample(
 
 
 def _sample_group(
-    session: Session, place: Place, group: Sequence[Context], candidates: int, policy: Adapter | None
+    session: Session,
+    place: Place,
+    group: Sequence[Context],
+    candidates: int,
+    policy: Adapter | None,
 ) -> list[SelfEditRow]:
     wanted = [(context, candidate) for context in group for candidate in range(candidates)]
     prompts = {context.id: session.task.prompt(context) for context in group}
     at = seed_parts(place)
-    seeds = [derive(session.settings.seed, "sample", *at, c.id, candidate) for c, candidate in wanted]
+    seeds = [
+        derive(session.settings.seed, "sample", *at, c.id, candidate) for c, candidate in wanted
+    ]
     tries = _tries(session, [prompts[context.id] for context, _ in wanted], seeds, policy)
     return [
         _row(session, place, context, candidate, seed, prompts[context.id], written)
@@ -70,12 +77,19 @@ def _sample_group(
 
 
 def _tries(
-    session: Session, prompts: Sequence[tuple[int, ...]], seeds: Sequence[int], policy: Adapter | None
+    session: Session,
+    prompts: Sequence[tuple[int, ...]],
+    seeds: Sequence[int],
+    policy: Adapter | None,
 ) -> list[list[Completion]]:
-    """What was written for each prompt: once, or again while it is rejected, as often as the task allows."""
+    """What was written for each prompt: once, or again while it is rejected, as often as the task
+    allows.
+    """
 
     def write(prompts: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list[Completion]:
-        return sampled(session, prompts, seeds, [policy] * len(prompts), [session.task.rule() for _ in prompts])
+        return sampled(
+            session, prompts, seeds, [policy] * len(prompts), [session.task.rule() for _ in prompts]
+        )
 
     tries = [[written] for written in write(prompts, seeds)]
     for number in range(1, session.task.tries):
@@ -95,7 +109,9 @@ def sampled(
     adapters: Sequence[Adapter | None] | None = None,
     rules: Sequence[TokenRule | None] | None = None,
 ) -> list[Completion]:
-    """One completion for each prompt, by the run's model with an adapter each or none, decoded as ``edit`` says."""
+    """One completion for each prompt, by the run's model with an adapter each or none, decoded as
+    ``edit`` says.
+    """
     edit = session.settings.edit
     return session.sampler.generate(
         prompts,
@@ -136,7 +152,9 @@ def written_row(
     rejected: str | None,
     directives_json: str | None = None,
 ) -> SelfEditRow:
-    """What the model wrote after a prompt, as it goes into the ledger; ``rejected`` says why it is of no use."""
+    """What the model wrote after a prompt, as it goes into the ledger; ``rejected`` says why it is
+    of no use.
+    """
     return SelfEditRow(
         place=place,
         context_id=context.id,

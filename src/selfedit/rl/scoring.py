@@ -33,22 +33,28 @@ Jobs = Mapping[TrialKey, AdaptJob | None]
 
 
 def run_trials(
-    session: Session, place: Place, planned: Sequence[PlannedTrial], needs: Sequence[Measure] = ("answers",)
+    session: Session,
+    place: Place,
+    planned: Sequence[PlannedTrial],
+    needs: Sequence[Measure] = ("answers",),
 ) -> None:
     """Run trials in groups, trained and measured together; a group is stored whole.
 
-    Groups are made of inner loops of like length from all that the place has, done or not, so that a resumed run forms
-    the same groups, and so gets the same bits, as one that was never stopped.
+    Groups are made of inner loops of like length from all that the place has, done or not, so that
+    a resumed run forms the same groups, and so gets the same bits, as one that was never stopped.
 
     Args:
         session: the run.
         place: where the trials belong.
         planned: the trials.
-        needs: whether an adapted model answers, or says how likely it finds the reference answers, or both.
+        needs: whether an adapted model answers, or says how likely it finds the reference answers,
+            or both.
     """
     done = session.run.ledger.done(place)
     jobs = {trial.key: _job(session, trial) for trial in planned}
-    ordered = sorted(planned, key=lambda trial: (trial.order_seed, -_tokens(jobs[trial.key]), trial.key))
+    ordered = sorted(
+        planned, key=lambda trial: (trial.order_seed, -_tokens(jobs[trial.key]), trial.key)
+    )
     most = choose_group(session, str(place), [job for job in jobs.values() if job is not None])
     groups = form_groups(ordered, most, session.settings.workers)
     total = sum(_tokens(job) for job in jobs.values())
@@ -56,7 +62,9 @@ def run_trials(
     todo = [group for group in groups if group[0].key not in done]
     batches = [_batch(session, group, jobs, needs) for group in todo]
     idle = Idle(session.settings.workers)
-    with session.progress.task(f"inner loops ({place})", total=total, unit="tokens", done=finished) as task:
+    with session.progress.task(
+        f"inner loops ({place})", total=total, unit="tokens", done=finished
+    ) as task:
         for index, result in session.engine.run(batches, task.advance, session.interrupt.check):
             waited = idle.after(result.adapting + result.answering + result.reading)
             _store(session, _Group(place, todo[index], jobs, result), waited, needs)
@@ -75,9 +83,10 @@ class _Group:
 class Idle:
     """For how long workers had nothing to do, told group by group.
 
-    Times of a part are those of the run, not of its workers: N workers busy together for a second are one second. So
-    what the groups of a place were waited for is the wall time less an N-th of the seconds that workers were busy. One
-    group's value may be negative, while others are in hand; the sum over a place is not.
+    Times of a part are those of the run, not of its workers: N workers busy together for a second
+    are one second. So what the groups of a place were waited for is the wall time less an N-th of
+    the seconds that workers were busy. One group's value may be negative, while others are in hand;
+    the sum over a place is not.
     """
 
     def __init__(self, workers: int) -> None:
@@ -85,12 +94,16 @@ class Idle:
         self._last = time.perf_counter()
 
     def after(self, busy: float) -> float:
-        """Seconds waited since the last group was finished, after one that took its worker ``busy`` seconds."""
+        """Seconds waited since the last group was finished, after one that took its worker ``busy``
+        seconds.
+        """
         last, self._last = self._last, time.perf_counter()
         return self._last - last - busy / self._workers
 
 
-def _batch(session: Session, group: Sequence[PlannedTrial], jobs: Jobs, needs: Sequence[Measure]) -> TrialBatch:
+def _batch(
+    session: Session, group: Sequence[PlannedTrial], jobs: Jobs, needs: Sequence[Measure]
+) -> TrialBatch:
     task = session.task
     prompts: list[tuple[tuple[int, ...], ...]] = []
     golds: list[tuple[Gold, ...]] = []
@@ -119,18 +132,32 @@ def _tokens(job: AdaptJob | None) -> int:
 def _store(session: Session, group: _Group, waited: float, needs: Sequence[Measure]) -> None:
     """Store all of a finished group in one transaction."""
     workers, count, result = session.settings.workers, len(group.planned), group.result
-    timings = [TimingRow(place=group.place, part="adapting", seconds=result.adapting / workers, count=count)]
+    timings = [
+        TimingRow(
+            place=group.place, part="adapting", seconds=result.adapting / workers, count=count
+        )
+    ]
     if workers > 1:  # one process waits for nobody
         timings.append(TimingRow(place=group.place, part="waiting", seconds=waited, count=count))
     trials = _trained(group)
     if "answers" in needs:
         answers = _answered(session, group, timings)
-        trials = [replace(trial, answers=of_trial) for trial, of_trial in zip(trials, answers, strict=True)]
+        trials = [
+            replace(trial, answers=of_trial)
+            for trial, of_trial in zip(trials, answers, strict=True)
+        ]
     if "likelihoods" in needs:
         read = sum(len(trained.gold_losses) for trained in result.loops)
-        timings.append(TimingRow(place=group.place, part="reading", seconds=result.reading / workers, count=read))
+        timings.append(
+            TimingRow(
+                place=group.place, part="reading", seconds=result.reading / workers, count=read
+            )
+        )
         trials = [
-            replace(trial, likelihoods=read_golds(planned.context, [-loss for loss in trained.gold_losses]))
+            replace(
+                trial,
+                likelihoods=read_golds(planned.context, [-loss for loss in trained.gold_losses]),
+            )
             for trial, planned, trained in zip(trials, group.planned, result.loops, strict=True)
         ]
     session.run.ledger.add_trials(trials, timings)
@@ -156,7 +183,9 @@ def _trained(group: _Group) -> list[Trial]:
     return trials
 
 
-def _training(planned: PlannedTrial, job: AdaptJob | None, trained: Trained, seconds: float) -> Training:
+def _training(
+    planned: PlannedTrial, job: AdaptJob | None, trained: Trained, seconds: float
+) -> Training:
     losses = trained.losses
     last = losses[-(job.steps // job.optim.epochs) :] if job else []
     return Training(
@@ -169,7 +198,9 @@ def _training(planned: PlannedTrial, job: AdaptJob | None, trained: Trained, sec
     )
 
 
-def _answered(session: Session, group: _Group, timings: list[TimingRow]) -> list[tuple[Answer, ...]]:
+def _answered(
+    session: Session, group: _Group, timings: list[TimingRow]
+) -> list[tuple[Answer, ...]]:
     """Each trial's graded answers."""
     pairs = [
         (planned.context, question, completion)
@@ -181,11 +212,19 @@ def _answered(session: Session, group: _Group, timings: list[TimingRow]) -> list
     timings.append(TimingRow(place=group.place, part="answering", seconds=wall, count=count))
     with timed(timings, group.place, "grading", count):
         grades = session.grader.grade_all([reply_to(context, q, c.text) for context, q, c in pairs])
-    graded = iter(graded_answer(q, c, grade, answering / count) for (_, q, c), grade in zip(pairs, grades, strict=True))
-    return [answers_in_order([next(graded) for _ in planned.context.questions]) for planned in group.planned]
+    graded = iter(
+        graded_answer(q, c, grade, answering / count)
+        for (_, q, c), grade in zip(pairs, grades, strict=True)
+    )
+    return [
+        answers_in_order([next(graded) for _ in planned.context.questions])
+        for planned in group.planned
+    ]
 
 
-def graded_answer(question: Question, completion: Completion, grade: Grade, seconds: float) -> Answer:
+def graded_answer(
+    question: Question, completion: Completion, grade: Grade, seconds: float
+) -> Answer:
     """What a model wrote to a question, with its grade, as the ledger keeps it."""
     return Answer(
         question_id=question.id,
@@ -206,5 +245,9 @@ def gold_text(sequence: TrainSequence) -> Gold:
 def read_golds(context: Context, values: Sequence[float]) -> tuple[Likelihood, ...]:
     """How likely each question's reference answer is, as a `Trial` keeps it."""
     pairs = zip(context.questions, values, strict=True)
-    read = {question.id: Likelihood(question_id=question.id, value=value) for question, value in pairs}
-    return tuple(read[name] for name in sorted(read, key=lambda name: name.encode("utf-8", "surrogatepass")))
+    read = {
+        question.id: Likelihood(question_id=question.id, value=value) for question, value in pairs
+    }
+    return tuple(
+        read[name] for name in sorted(read, key=lambda name: name.encode("utf-8", "surrogatepass"))
+    )

@@ -8,18 +8,23 @@ from collections.abc import Sequence
 from selfedit.config import RewardSettings
 
 
-def rewards(accuracies: Sequence[float], baseline: float, settings: RewardSettings) -> list[tuple[float, bool]]:
+def rewards(
+    accuracies: Sequence[float], baseline: float, settings: RewardSettings
+) -> list[tuple[float, bool]]:
     """Reward of every candidate of one context, and whether it is kept.
 
-    ``improves`` is eq. 2 of SEAL (arXiv 2506.10943): 1 if the adapted model's accuracy is above the unadapted one's by
-    more than the threshold, else 0; every candidate with reward 1 is kept. ``best-of-m`` is what the published code
-    does: the candidate with the highest mean accuracy is kept; ours asks besides that it beat the baseline by more than
-    the threshold, for with nothing learned there is nothing to imitate (a threshold of −1 keeps the best whatever it
-    did, as published). ``solved``, for tasks that are solved or not, rewards with the candidate's own accuracy and
-    keeps every one above the threshold, as few-shot ARC does.
+    ``improves`` is eq. 2 of SEAL (arXiv 2506.10943): 1 if the adapted model's accuracy is above the
+    unadapted one's by more than the threshold, else 0; every candidate with reward 1 is kept.
+    ``best-of-m`` is what the published code
+    does: the candidate with the highest mean accuracy is kept; ours asks besides that it beat the
+    baseline by more than the threshold, for with nothing learned there is nothing to imitate (a
+    threshold of −1 keeps the best whatever it did, as published). ``solved``, for tasks that are
+    solved or not, rewards with the candidate's own accuracy and keeps every one above the
+    threshold, as few-shot ARC does.
 
     Args:
-        accuracies: mean accuracy of each candidate, in [0, 1]; NaN for one that was not measured, which is not kept.
+        accuracies: mean accuracy of each candidate, in [0, 1]; NaN for one that was not measured,
+            which is not kept.
         baseline: the unadapted model's accuracy on the same questions; NaN keeps none.
         settings: rule, threshold, ties.
     """

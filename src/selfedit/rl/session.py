@@ -41,8 +41,10 @@ class Session(Generic[T]):
         progress: where progress goes.
         interrupt: asked between steps whether the user wants to stop.
         engine: where inner loops run; this process unless said otherwise.
-        sampler: what writes self-edits and the unadapted model's answers; as ``sampler`` says unless given.
-        weights: names the model's present weights: its fingerprint, or the hash of the policy merged last.
+        sampler: what writes self-edits and the unadapted model's answers; as ``sampler`` says
+            unless given.
+        weights: names the model's present weights: its fingerprint, or the hash of the policy
+            merged last.
         start: a frozen adapter that inner loops start on top of; None is the model itself.
     """
 

@@ -1,4 +1,5 @@
-"""Whether the reward has signal: does the best self-edit of a context win again with other inner seeds?
+"""Whether the reward has signal: does the best self-edit of a context win again with other inner
+seeds?
 
 Needs two or more repeats of each candidate (``rl.repeats``): one chooses, the others check.
 """
@@ -21,10 +22,11 @@ def reward_signal(
     """What repeats say about each other, over the self-edits of one round.
 
     Returns:
-        ``gain``: on the repeats that did not choose it, the chosen self-edit's mark less the mean of the context's
-        others, averaged over which repeat chooses (ties share), mean and standard error over contexts; ``n`` of them,
-        of which ``undecided`` had equal marks throughout. ``reliability``: the share of one repeat's variance within
-        contexts that is between self-edits (the intraclass correlation of a one-way analysis of variance); None where
+        ``gain``: on the repeats that did not choose it, the chosen self-edit's mark less the mean
+        of the context's others, averaged over which repeat chooses (ties share), mean and standard
+        error over contexts; ``n`` of them, of which ``undecided`` had equal marks throughout.
+        ``reliability``: the share of one repeat's variance within contexts that is between
+        self-edits (the intraclass correlation of a one-way analysis of variance); None where
         nothing varies.
     """
     by_context: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -32,7 +34,9 @@ def reward_signal(
     for (context, candidate, _), marks in sorted(marks_of(edited, task, graded=graded).items()):
         if candidate is not None:
             by_context[context][candidate].append(sum(marks) / len(marks))
-    tables = {name: list(of.values()) for name, of in by_context.items() if _usable(of)}  # [candidates][repeats]
+    tables = {
+        name: list(of.values()) for name, of in by_context.items() if _usable(of)
+    }  # [candidates][repeats]
     gains = [_gain(table) for table in tables.values()]
     flat = [len({mark for marks in table for mark in marks}) == 1 for table in tables.values()]
     return {
@@ -49,13 +53,19 @@ def _usable(candidates: Mapping[int, Sequence[float]]) -> bool:
 
 
 def _gain(table: Sequence[Sequence[float]]) -> float:
-    """Over every choosing repeat: the leaders' mean mark elsewhere less that of the rest (0 where all lead)."""
+    """Over every choosing repeat: the leaders' mean mark elsewhere less that of the rest (0 where
+    all lead).
+    """
     repeats, gains = range(len(table[0])), []
     for chooser in repeats:
         best = max(marks[chooser] for marks in table)
         elsewhere = [_mean([marks[r] for r in repeats if r != chooser]) for marks in table]
-        leaders = [value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] == best]
-        rest = [value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] != best]
+        leaders = [
+            value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] == best
+        ]
+        rest = [
+            value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] != best
+        ]
         gains.append(_mean(leaders) - _mean(rest) if rest else 0.0)
     return _mean(gains)
 

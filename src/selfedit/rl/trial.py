@@ -43,10 +43,20 @@ class PlannedTrial:
 
 
 def plan_trials(
-    session: Session, place: Place, contexts: Iterable[Context], edits: Sequence[SelfEditRow], repeats: Iterable[int]
+    session: Session,
+    place: Place,
+    contexts: Iterable[Context],
+    edits: Sequence[SelfEditRow],
+    repeats: Iterable[int],
 ) -> list[PlannedTrial]:
-    """The repeats of every self-edit, read by the task; repeats of one number share their data order."""
-    by_id, seed, numbers = {context.id: context for context in contexts}, session.settings.seed, list(repeats)
+    """The repeats of every self-edit, read by the task; repeats of one number share their data
+    order.
+    """
+    by_id, seed, numbers = (
+        {context.id: context for context in contexts},
+        session.settings.seed,
+        list(repeats),
+    )
     at = seed_parts(place)
     planned: list[PlannedTrial] = []
     for row in edits:
@@ -54,15 +64,17 @@ def plan_trials(
         for repeat in numbers:
             inner = derive(seed, "inner", *at, row.context_id, row.candidate, repeat)
             order = derive(seed, "order", *at, repeat)
-            planned.append(PlannedTrial(by_id[row.context_id], row.candidate, repeat, edit, inner, order))
+            planned.append(
+                PlannedTrial(by_id[row.context_id], row.candidate, repeat, edit, inner, order)
+            )
     return planned
 
 
 def seed_parts(place: Place) -> tuple[str, int]:
     """A place as a part of a seed.
 
-    The method is left out: the methods of an evaluation share their seeds, so that differences are paired, and where
-    the policy is the same, so is what it writes.
+    The method is left out: the methods of an evaluation share their seeds, so that differences are
+    paired, and where the policy is the same, so is what it writes.
     """
     return str(place.phase), place.round or 0
 
@@ -70,7 +82,8 @@ def seed_parts(place: Place) -> tuple[str, int]:
 def marks_of(
     trials: Iterable[Trial], task: Task[Any, Any] | None = None, *, graded: bool = False
 ) -> dict[TrialKey, list[float]]:
-    """What the answers of each trial count for, as the task says; without one, each is right or wrong on its own.
+    """What the answers of each trial count for, as the task says; without one, each is right or
+    wrong on its own.
 
     Answers without a verdict count for nothing; a trial that has no others is left out.
     """
@@ -90,28 +103,39 @@ def right_or_wrong(trial: Trial) -> list[float]:
 def accuracies(
     trials: Iterable[Trial], task: Task[Any, Any] | None = None, *, graded: bool = False
 ) -> dict[CandidateKey, float]:
-    """Accuracy of every candidate: the mean over repeats and what the answers count for (see `marks_of`).
+    """Accuracy of every candidate: the mean over repeats and what the answers count for (see
+    `marks_of`).
 
     NaN where no answer has a verdict.
     """
     trials = [trial for trial in trials if trial.answers]
-    marks: dict[CandidateKey, list[float]] = {(trial.context_id, trial.candidate): [] for trial in trials}
+    marks: dict[CandidateKey, list[float]] = {
+        (trial.context_id, trial.candidate): [] for trial in trials
+    }
     for key, counted in marks_of(trials, task, graded=graded).items():
         marks[key.context_id, key.candidate] += counted
     return {key: sum(values) / len(values) if values else math.nan for key, values in marks.items()}
 
 
 def likelihoods(trials: Iterable[Trial]) -> dict[CandidateKey, float]:
-    """Mean log-likelihood of every candidate's reference answers, over repeats and questions, in nats a token."""
+    """Mean log-likelihood of every candidate's reference answers, over repeats and questions, in
+    nats a token.
+    """
     values: dict[CandidateKey, list[float]] = {}
     for trial in trials:
         if trial.likelihoods:
-            values.setdefault((trial.context_id, trial.candidate), []).extend(one.value for one in trial.likelihoods)
+            values.setdefault((trial.context_id, trial.candidate), []).extend(
+                one.value for one in trial.likelihoods
+            )
     return {key: sum(of_key) / len(of_key) for key, of_key in values.items()}
 
 
-def split_questions(trials: Iterable[Trial], contexts: Sequence[Context]) -> tuple[list[Trial], list[Trial]]:
-    """Trials with the answers and likelihoods of their contexts' own questions, and with those of all others."""
+def split_questions(
+    trials: Iterable[Trial], contexts: Sequence[Context]
+) -> tuple[list[Trial], list[Trial]]:
+    """Trials with the answers and likelihoods of their contexts' own questions, and with those of
+    all others.
+    """
     asked = {context.id: {question.id for question in context.questions} for context in contexts}
     own, others = [], []
     for trial in trials:

@@ -41,12 +41,15 @@ def environment(data: Mapping[str, str]) -> dict[str, Any]:
     It holds no environment variable's value and no name of a user, a host or a home folder.
 
     Args:
-        data: a hash for each of the run's inputs, by name; of a name that is a whole path only the last part is kept.
+        data: a hash for each of the run's inputs, by name; of a name that is a whole path only the
+            last part is kept.
     """
     return {
         "selfedit": _version.__version__,
         "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()} {'-'.join(platform.libc_ver())}".rstrip("- "),
+        "platform": (
+            f"{platform.system()} {platform.machine()} {'-'.join(platform.libc_ver())}".rstrip("- ")
+        ),
         "packages": _packages(),
         "git": {"project": git_state(Path.cwd()), "selfedit": _own_checkout()},
         "hardware": _hardware(),
@@ -56,7 +59,9 @@ def environment(data: Mapping[str, str]) -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """The revision of the checkout that `folder` is in and whether a tracked file is changed; None without one."""
+    """The revision of the checkout that `folder` is in and whether a tracked file is changed; None
+    without one.
+    """
     revision = _git(folder, "rev-parse", "HEAD")
     if not revision:
         return None
@@ -65,7 +70,9 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _own_checkout() -> dict[str, Any] | None:
-    """The state of selfedit's own checkout, if it runs from one and is not merely installed inside another project."""
+    """The state of selfedit's own checkout, if it runs from one and is not merely installed inside
+    another project.
+    """
     source = Path(_version.__file__)
     tracked = _git(source.parent, "ls-files", "--error-unmatch", source.name)
     return git_state(source.parent) if tracked else None
@@ -74,14 +81,27 @@ def _own_checkout() -> dict[str, Any] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git says, or None if there is no git, no checkout, or no answer within ten seconds."""
     # No hook of the checkout is run and its index is not locked: looking must not change anything.
-    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments]
+    command = [
+        "git",
+        "--no-optional-locks",
+        "-c",
+        "core.fsmonitor=false",
+        "-C",
+        str(folder),
+        *arguments,
+    ]
     return _output(command, timeout=10)
 
 
 def _output(command: list[str], timeout: float) -> str | None:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=True, text=True
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=True,
+            text=True,
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
@@ -101,7 +121,11 @@ def _packages() -> dict[str, str]:
 def _hardware() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
-        "cores": {"physical": psutil.cpu_count(logical=False), "logical": psutil.cpu_count(), "usable": _usable()},
+        "cores": {
+            "physical": psutil.cpu_count(logical=False),
+            "logical": psutil.cpu_count(),
+            "usable": _usable(),
+        },
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": _gpus(),
     }
@@ -114,7 +138,9 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     if sys.platform == "darwin":
-        return _output(["sysctl", "-n", "machdep.cpu.brand_string"], timeout=5) or platform.processor()
+        return (
+            _output(["sysctl", "-n", "machdep.cpu.brand_string"], timeout=5) or platform.processor()
+        )
     return platform.processor() or platform.machine()
 
 
@@ -124,15 +150,20 @@ def _usable() -> int | None:
 
 
 def _gpus() -> list[str]:
-    # Asked of the driver's own tool: a torch.cuda call here would claim the GPU before any worker exists.
+    # Asked of the driver's own tool: a torch.cuda call here would claim the GPU before any worker
+    # exists.
     if shutil.which("nvidia-smi") is None:
         return []
-    listed = _output(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"], timeout=10)
+    listed = _output(
+        ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"], timeout=10
+    )
     return (listed or "").splitlines()
 
 
 def _threads() -> dict[str, int] | None:
-    """Torch's thread counts, which change the last bits of a sum; None if this process has not loaded torch."""
+    """Torch's thread counts, which change the last bits of a sum; None if this process has not
+    loaded torch.
+    """
     torch = sys.modules.get("torch")
     if torch is None:
         return None

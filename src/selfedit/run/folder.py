@@ -1,4 +1,5 @@
-"""A run's folder: made whole or not at all, opened by one process at a time, gone on with after any end.
+"""A run's folder: made whole or not at all, opened by one process at a time, gone on with after any
+end.
 
 run.json           what this is: the run's kind and the folder's form
 config.toml        the resolved settings, frozen
@@ -23,7 +24,14 @@ from selfedit.run.ledger import Ledger
 from selfedit.run.metrics import Metrics
 from selfedit.run.settings import check_unchanged, described, frozen, read_settings, write_settings
 from selfedit.storage.bounded import BoundedReader, is_there
-from selfedit.storage.files import canonical_json, folder_atomic, is_temporary, storage_errors, sweep, write_atomic
+from selfedit.storage.files import (
+    canonical_json,
+    folder_atomic,
+    is_temporary,
+    storage_errors,
+    sweep,
+    write_atomic,
+)
 from selfedit.storage.lock import FolderLock
 
 __all__ = ["FORMAT", "RunFolder", "folder_atomic", "write_atomic"]
@@ -31,12 +39,15 @@ __all__ = ["FORMAT", "RunFolder", "folder_atomic", "write_atomic"]
 FORMAT = 1
 """The form of a run's folder."""
 
-_READER = BoundedReader("the file", error=RunFolderError, fix="restore it from a copy, or start in a new folder")
+_READER = BoundedReader(
+    "the file", error=RunFolderError, fix="restore it from a copy, or start in a new folder"
+)
 _MARKER, _LOCK = "run.json", ".lock"
 
 
 class RunFolder:
-    """A run's folder, from `open` (to run in it) or `read` (to report on it). Close it, or use it in a ``with``.
+    """A run's folder, from `open` (to run in it) or `read` (to report on it). Close it, or use it
+    in a ``with``.
 
     Attributes:
         path: the folder.
@@ -47,7 +58,14 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: Path, kind: str, settings: dict[str, Any], ledger: Ledger, *, lock: FolderLock | None, resumed: bool
+        self,
+        path: Path,
+        kind: str,
+        settings: dict[str, Any],
+        ledger: Ledger,
+        *,
+        lock: FolderLock | None,
+        resumed: bool,
     ) -> None:
         self.path = path
         self.kind = kind
@@ -68,7 +86,8 @@ class RunFolder:
 
         Raises:
             SettingsChanged: if the run was started with other settings.
-            RunFolderError: if the folder holds something else, another kind or form of run, or is in use.
+            RunFolderError: if the folder holds something else, another kind or form of run, or is
+                in use.
             StorageFull: if there is no room.
             UsageError: if a setting cannot be written.
         """
@@ -80,7 +99,9 @@ class RunFolder:
                 lock = FolderLock(path / _LOCK)
         except OSError as error:
             what = f"the folder cannot be made or written: {error.strerror}"
-            raise RunFolderError(what, where=path, fix="give another folder, or the right to write there") from error
+            raise RunFolderError(
+                what, where=path, fix="give another folder, or the right to write there"
+            ) from error
         try:
             return cls._locked(path, frozen_settings, kind, lock)
         except BaseException:
@@ -88,12 +109,18 @@ class RunFolder:
             raise
 
     @classmethod
-    def _locked(cls, path: Path, settings: dict[str, Any], kind: str, lock: FolderLock) -> RunFolder:
+    def _locked(
+        cls, path: Path, settings: dict[str, Any], kind: str, lock: FolderLock
+    ) -> RunFolder:
         _refuse_foreign(path, kind)  # again: another process may have been faster
         sweep(path)
-        # The marker comes first and the ledger last, so a start that was killed halfway is recognised and finished.
+        # The marker comes first and the ledger last, so a start that was killed halfway is
+        # recognised and finished.
         if not (path / _MARKER).exists():
-            write_atomic(path / _MARKER, canonical_json({"program": "selfedit", "kind": kind, "format": FORMAT}))
+            write_atomic(
+                path / _MARKER,
+                canonical_json({"program": "selfedit", "kind": kind, "format": FORMAT}),
+            )
         resumed = (path / "ledger.sqlite").exists()
         if resumed or (path / "config.toml").exists():
             check_unchanged(read_settings(path / "config.toml"), settings, path / "config.toml")
@@ -113,7 +140,9 @@ class RunFolder:
         kind = _check_marker(path, None)
         ledger = Ledger(path / "ledger.sqlite", readonly=True)
         try:
-            return cls(path, kind, read_settings(path / "config.toml"), ledger, lock=None, resumed=True)
+            return cls(
+                path, kind, read_settings(path / "config.toml"), ledger, lock=None, resumed=True
+            )
         except BaseException:
             ledger.close()
             raise
@@ -149,8 +178,8 @@ class RunFolder:
 
         Args:
             metric: plain data; NaN becomes null.
-            once: a name for this line, stored under "id". A line whose name is there already is not written again, so
-                a step that a crash makes the run repeat leaves one line, not two.
+            once: a name for this line, stored under "id". A line whose name is there already is not
+                written again, so a step that a crash makes the run repeat leaves one line, not two.
         """
         self._metrics.append(metric, once=once)
 
@@ -159,7 +188,9 @@ class RunFolder:
         return self._metrics.lines()
 
     def write_results(self, results: Any) -> Path:
-        """Write results.json: sorted keys, ``repr`` floats, null for NaN, so that equal results are equal bytes."""
+        """Write results.json: sorted keys, ``repr`` floats, null for NaN, so that equal results are
+        equal bytes.
+        """
         path = self.path / "results.json"
         write_atomic(path, canonical_json(results))
         return path
@@ -169,10 +200,12 @@ class RunFolder:
         return _read_json(self.path / "results.json")
 
     def record_environment(self, environment: Mapping[str, Any]) -> list[str]:
-        """Write environment.json at the run's start; at a resume, note under "resumed_in" an environment that differs.
+        """Write environment.json at the run's start; at a resume, note under "resumed_in" an
+        environment that differs.
 
         Returns:
-            What differs from the environment before, as ``packages.torch: "2.13.0" → "2.14.0"``; empty if nothing does.
+            What differs from the environment before, as ``packages.torch: "2.13.0" → "2.14.0"``;
+            empty if nothing does.
         """
         path, now = self.path / "environment.json", json.loads(canonical_json(environment))
         stored = _read_json(path)
@@ -180,7 +213,11 @@ class RunFolder:
             write_atomic(path, canonical_json(now))
             return []
         later = stored.get("resumed_in", [])
-        last = later[-1] if later else {key: value for key, value in stored.items() if key != "resumed_in"}
+        last = (
+            later[-1]
+            if later
+            else {key: value for key, value in stored.items() if key != "resumed_in"}
+        )
         changes = described(last, now)
         if changes:
             write_atomic(path, canonical_json({**stored, "resumed_in": [*later, now]}))
@@ -188,18 +225,26 @@ class RunFolder:
 
 
 def _refuse_foreign(path: Path, kind: str) -> None:
-    """Refuse, before anything is written, a path that holds something other than a run of this kind."""
+    """Refuse, before anything is written, a path that holds something other than a run of this
+    kind.
+    """
     if not path.exists():
         return
     if (path / _MARKER).exists():
         _check_marker(path, kind)
         return
     if not path.is_dir():
-        raise RunFolderError("this is a file, not a run's folder", where=path, fix="give a new or empty folder")
-    foreign = sorted(entry.name for entry in path.iterdir() if entry.name != _LOCK and not is_temporary(entry))
+        raise RunFolderError(
+            "this is a file, not a run's folder", where=path, fix="give a new or empty folder"
+        )
+    foreign = sorted(
+        entry.name for entry in path.iterdir() if entry.name != _LOCK and not is_temporary(entry)
+    )
     if foreign:
         what = f"the folder is not empty and not a run's: it holds {', '.join(foreign[:3])}"
-        raise RunFolderError(what, where=path, fix="give a new or empty folder, or one a run was started in")
+        raise RunFolderError(
+            what, where=path, fix="give a new or empty folder, or one a run was started in"
+        )
 
 
 def _check_marker(path: Path, kind: str | None) -> str:
@@ -210,11 +255,18 @@ def _check_marker(path: Path, kind: str | None) -> str:
         raise RunFolderError("this is not a run's folder", where=path, fix=fix)
     actual, form = marker.get("kind"), marker.get("format")
     if form != FORMAT:
-        fix = "use the selfedit that made the run (environment.json names its version), or start in a new folder"
-        raise RunFolderError(f"the run's folder has form {form}, this selfedit reads {FORMAT}", where=path, fix=fix)
+        fix = (
+            "use the selfedit that made the run (environment.json names its version), or start in a"
+            " new folder"
+        )
+        raise RunFolderError(
+            f"the run's folder has form {form}, this selfedit reads {FORMAT}", where=path, fix=fix
+        )
     if kind is not None and actual != kind:
         fix = "give the folder of a run of this kind, or a new one"
-        raise RunFolderError(f"this is the folder of a run of kind {actual!r}, not {kind!r}", where=path, fix=fix)
+        raise RunFolderError(
+            f"this is the folder of a run of kind {actual!r}, not {kind!r}", where=path, fix=fix
+        )
     return str(actual)
 
 

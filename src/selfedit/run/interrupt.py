@@ -17,24 +17,28 @@ class Interrupt:
     """Turns SIGINT and SIGTERM into a flag while it is entered.
 
     ``with Interrupt(resume="selfedit train -o runs/one") as interrupt:`` and, between two steps,
-    ``interrupt.check()``. The first signal sets the flag. The second raises KeyboardInterrupt where the program stands
-    (it is no `Exception`, so nothing on the way swallows it); a running transaction is rolled back, and this block
-    turns it into `Interrupted`. The handlers of before are put back at the end. Outside the main thread, where Python
-    lets nobody handle signals, nothing is ever requested.
+    ``interrupt.check()``. The first signal sets the flag. The second raises KeyboardInterrupt where
+    the program stands (it is no `Exception`, so nothing on the way swallows it); a running
+    transaction is rolled back, and this block turns it into `Interrupted`. The handlers of before
+    are put back at the end. Outside the main thread, where Python lets nobody handle signals,
+    nothing is ever requested.
 
     Args:
         resume: the command that goes on with the run, for the message.
         notify: called with one line at the first signal, from the signal's handler.
     """
 
-    def __init__(self, *, resume: str | None = None, notify: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, *, resume: str | None = None, notify: Callable[[str], None] | None = None
+    ) -> None:
         self.requested = False
         self._resume = resume
         self._notify = notify
         self._before: dict[signal.Signals, Any] = {}
 
     def check(self) -> None:
-        """Stop here if that was asked for: call it between steps, when everything finished is stored.
+        """Stop here if that was asked for: call it between steps, when everything finished is
+        stored.
 
         Raises:
             Interrupted: if a signal has come.
@@ -49,7 +53,10 @@ class Interrupt:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
             # None stands for a handler that was not set from Python and cannot be put back.
@@ -68,5 +75,7 @@ class Interrupt:
             self._notify("stopping after this step; once more to stop at once")
 
     def _interrupted(self, what: str) -> Interrupted:
-        fix = f"to go on: {self._resume}" if self._resume else "start the same command again to go on"
+        fix = (
+            f"to go on: {self._resume}" if self._resume else "start the same command again to go on"
+        )
         return Interrupted(what, fix=fix)

@@ -1,9 +1,9 @@
 """The run's ledger: everything a run has done, so that killing it loses at most the step in hand.
 
-Each method that writes is one transaction: all of its rows are stored, or none. The tables' keys make doing something
-twice impossible. Rows come back in the order of their keys, never in the order they were stored, so that a sum over
-them has the same bits in a resumed run as in an uninterrupted one. One process writes: `RunFolder` holds the lock. A
-ledger belongs to the thread that opened it.
+Each method that writes is one transaction: all of its rows are stored, or none. The tables' keys
+make doing something twice impossible. Rows come back in the order of their keys, never in the order
+they were stored, so that a sum over them has the same bits in a resumed run as in an uninterrupted
+one. One process writes: `RunFolder` holds the lock. A ledger belongs to the thread that opened it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ __all__ = ["FORM", "Ledger"]
 
 FORM = 2
 """The form of the tables. Form 1 kept answers and trainings apart."""
-_ADD_UP = " ON CONFLICT DO UPDATE SET seconds = seconds + excluded.seconds, count = count + excluded.count"
+_ADD_UP = (
+    " ON CONFLICT DO UPDATE SET seconds = seconds + excluded.seconds, count = count +"
+    " excluded.count"
+)
 _IN_PLACE = " WHERE phase = CAST(?1 AS TEXT) AND method = CAST(?2 AS TEXT) AND round IS ?3"
 
 
@@ -53,8 +56,10 @@ class Ledger:
         timeout: seconds to wait for another process's transaction.
 
     Raises:
-        RunFolderError: if the file is not a ledger, has another version's form, is damaged, or is locked.
-        StorageFull: from here and from every method that writes, if there is no room; nothing of the call is stored.
+        RunFolderError: if the file is not a ledger, has another version's form, is damaged, or is
+            locked.
+        StorageFull: from here and from every method that writes, if there is no room; nothing of
+            the call is stored.
     """
 
     def __init__(self, path: Path, *, readonly: bool = False, timeout: float = 5.0) -> None:
@@ -72,20 +77,27 @@ class Ledger:
         self.close()
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Make several calls one: ``with ledger.transaction(): ledger.add_rewards(...); ledger.finish_step(...)``.
+        """Make several calls one: ``with ledger.transaction(): ledger.add_rewards(...);
+            ledger.finish_step(...)``.
 
-        If anything raises, Ctrl-C included, none of it is stored. Within another transaction it joins that one.
+        If anything raises, Ctrl-C included, none of it is stored. Within another transaction it
+        joins that one.
         """
         return self._db.transaction()
 
-    def add_self_edits(self, rows: Iterable[SelfEditRow], timings: Iterable[TimingRow] = ()) -> None:
+    def add_self_edits(
+        self, rows: Iterable[SelfEditRow], timings: Iterable[TimingRow] = ()
+    ) -> None:
         """Store sampled self-edits, and what they took, in one transaction."""
         with self.transaction():
             self._db.insert(SELF_EDITS, rows)
             self.add_timings(timings)
 
     def add_trials(
-        self, trials: Iterable[Trial], timings: Iterable[TimingRow] = (), known: Iterable[KnownAnswer] = ()
+        self,
+        trials: Iterable[Trial],
+        timings: Iterable[TimingRow] = (),
+        known: Iterable[KnownAnswer] = (),
     ) -> None:
         """Store finished trials, and what they took, in one transaction.
 
@@ -108,7 +120,8 @@ class Ledger:
         self._db.insert(TIMINGS, rows, _ADD_UP)
 
     def finish_step(self, name: str, payload: Mapping[str, Any]) -> None:
-        """Store that a named step is finished, with what it made (a path and its hash, say), as JSON.
+        """Store that a named step is finished, with what it made (a path and its hash, say), as
+        JSON.
 
         Raises:
             RunFolderError: if the step is finished already.
@@ -135,7 +148,9 @@ class Ledger:
         return {TrialKey(*values) for values in self._db.fetch(statement, _values(place))}
 
     def places(self) -> list[Place]:
-        """Every place with something in it: by phase, method and round, places without a round first."""
+        """Every place with something in it: by phase, method and round, places without a round
+        first.
+        """
         tables = (SELF_EDITS, TRIALS, REWARDS, TIMINGS)
         union = " UNION ".join(f"SELECT phase, method, round FROM {table.name}" for table in tables)
         found = self._db.fetch(f"{union} ORDER BY phase, method, round")
@@ -147,7 +162,9 @@ class Ledger:
         return {row.asked: row for row in rows}
 
     def timings(self) -> list[TimingRow]:
-        """Where the time of all sessions went. Two runs never agree on it: keep it out of results that must repeat."""
+        """Where the time of all sessions went. Two runs never agree on it: keep it out of results
+        that must repeat.
+        """
         return self._db.rows(TIMINGS)
 
     def step(self, name: str) -> dict[str, Any] | None:

@@ -12,7 +12,9 @@ from selfedit.storage.files import canonical_json, storage_errors
 
 
 class Metrics:
-    """The lines of metrics.jsonl. Numbers that must not be lost belong in the ledger; these are its shadow."""
+    """The lines of metrics.jsonl. Numbers that must not be lost belong in the ledger; these are its
+    shadow.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,7 +27,8 @@ class Metrics:
             os.truncate(self.path, length)
 
     def append(self, metric: Mapping[str, Any], *, once: str | None = None) -> None:
-        """Append a line; `once` names it (under "id"), and a line whose name is there already is not written again.
+        """Append a line; `once` names it (under "id"), and a line whose name is there already is
+        not written again.
 
         Raises:
             StorageFull: if there is no room; no part of the line is left.
@@ -51,7 +54,9 @@ class Metrics:
     def names(self) -> set[str]:
         """The names of the lines that were written with `once`."""
         if self._names is None:
-            self._names = {metric["id"] for metric in self.lines() if isinstance(metric.get("id"), str)}
+            self._names = {
+                metric["id"] for metric in self.lines() if isinstance(metric.get("id"), str)
+            }
         return self._names
 
     def lines(self) -> list[dict[str, Any]]:

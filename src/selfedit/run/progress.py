@@ -1,10 +1,11 @@
-"""How far a run is: a protocol for the code that works, and three ways to show it for the command line.
+"""How far a run is: a protocol for the code that works, and three ways to show it for the command
+line.
 
 The working code takes a `ProgressSink` (default `SILENT`) and writes
-``with progress.task("adapting", total=120, unit="self-edits", done=40) as task: task.advance(3, note="context 7")``.
-Tasks nest. Rates and time left come from what this session did: `done`, what an earlier one did, counts for the bar
-only. Lines for a log are written here and not by tqdm, which redraws one line with carriage returns and knows neither
-nesting nor how a task ended.
+``with progress.task("adapting", total=120, unit="self-edits", done=40) as task: task.advance(3,
+note="context 7")``. Tasks nest. Rates and time left come from what this session did: `done`, what
+an earlier one did, counts for the bar only. Lines for a log are written here and not by tqdm, which
+redraws one line with carriage returns and knows neither nesting nor how a task ended.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Task(Protocol):
 
 
 def count_up(task: Task, check: Callable[[], None] = lambda: None) -> Callable[..., None]:
-    """A training's ``on_step``: tells a task of the tokens done so far, of which it knows some already.
+    """A training's ``on_step``: tells a task of the tokens done so far, of which it knows some
+    already.
 
     Args:
         task: is told how many more there are.
@@ -54,7 +56,9 @@ def count_up(task: Task, check: Callable[[], None] = lambda: None) -> Callable[.
 class ProgressSink(Protocol):
     """Where progress is told."""
 
-    def task(self, name: str, *, total: int, unit: str = "", done: int = 0) -> AbstractContextManager[Task]:
+    def task(
+        self, name: str, *, total: int, unit: str = "", done: int = 0
+    ) -> AbstractContextManager[Task]:
         """Start a task of `total` units of which an earlier session did `done`."""
         ...
 
@@ -81,7 +85,9 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Seconds to go at this session's rate, counting down between two advances; None before there is a rate."""
+        """Seconds to go at this session's rate, counting down between two advances; None before
+        there is a rate.
+        """
         if not self.rate:
             return None
         return max((self.total - self.count) / self.rate - (self._clock() - self._advanced), 0.0)
@@ -120,9 +126,13 @@ SILENT: ProgressSink = _Silent()
 
 
 class PlainProgress:
-    """Lines for a log: at a task's start and end, every `seconds`, and at a tenth if the last line is not just gone."""
+    """Lines for a log: at a task's start and end, every `seconds`, and at a tenth if the last line
+    is not just gone.
+    """
 
-    def __init__(self, stream: TextIO, *, seconds: float = 30.0, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO, *, seconds: float = 30.0, clock: Clock = time.monotonic
+    ) -> None:
         self.stream = stream
         self.seconds = seconds
         self.clock = clock
@@ -152,14 +162,17 @@ class _PlainTask:
     def __exit__(self, *exception: object) -> None:
         self._sink.depth -= 1
         ending = "stopped" if exception[0] is not None else "done"
-        self._sink.write(f"{self._name}: {ending}, {self._counted()} in {duration(self._pace.elapsed)}")
+        self._sink.write(
+            f"{self._name}: {ending}, {self._counted()} in {duration(self._pace.elapsed)}"
+        )
 
     def advance(self, count: int = 1, *, note: str = "") -> None:
         pace = self._pace
         pace.advance(count)
         last_time, last_count = self._last_line
         tenth = pace.count - last_count >= pace.total / 10
-        # Both bounds: a quick task must not flood the log by tenths, a long one must not be silent for a tenth of it.
+        # Both bounds: a quick task must not flood the log by tenths, a long one must not be silent
+        # for a tenth of it.
         since = pace.elapsed - last_time
         due = since >= self._sink.seconds or (tenth and since >= self._sink.seconds / 10)
         if due and pace.count < pace.total:
@@ -174,7 +187,9 @@ class _PlainTask:
 
 
 class RichProgress:
-    """Bars for a terminal: one a task, nested ones below; the outermost stays on the screen when it ends."""
+    """Bars for a terminal: one a task, nested ones below; the outermost stays on the screen when it
+    ends.
+    """
 
     def __init__(self, stream: TextIO, *, clock: Clock = time.monotonic) -> None:
         self.clock = clock
@@ -190,7 +205,9 @@ class RichProgress:
 
 
 class _Words(ProgressColumn):
-    """One of a task's texts, asked for at every refresh so that the time left counts down, and never read as markup."""
+    """One of a task's texts, asked for at every refresh so that the time left counts down, and
+    never read as markup.
+    """
 
     def __init__(self, field: str) -> None:
         super().__init__(table_column=Column(no_wrap=True, overflow="ellipsis"))
@@ -210,7 +227,9 @@ class _RichTask:
     def __enter__(self) -> _RichTask:
         sink = self._sink
         self._name = "  " * sink.depth + self._name
-        self._id = sink.bars.add_task("", total=self._pace.total, completed=self._pace.count, words=self._words)
+        self._id = sink.bars.add_task(
+            "", total=self._pace.total, completed=self._pace.count, words=self._words
+        )
         if sink.depth == 0:
             sink.bars.start()
         sink.depth += 1
@@ -232,7 +251,9 @@ class _RichTask:
     def _words(self, field: str) -> str:
         if field == "counted":
             return f"{self._pace.count}/{self._pace.total} {self._unit}".rstrip()
-        return {"name": self._name, "pace": self._pace.describe(self._unit), "note": self._note}[field]
+        return {"name": self._name, "pace": self._pace.describe(self._unit), "note": self._note}[
+            field
+        ]
 
 
 def progress_to(stream: TextIO, *, quiet: bool = False) -> ProgressSink:

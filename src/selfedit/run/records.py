@@ -1,7 +1,7 @@
 """What a run's ledger holds: one frozen dataclass a table; the tables are made from them.
 
-Every record has an address, a `Place`: what the run was doing, by which method, in which round. A `Trial` is stored as
-it stands, with its training, its answers and their grades.
+Every record has an address, a `Place`: what the run was doing, by which method, in which round. A
+`Trial` is stored as it stands, with its training, its answers and their grades.
 """
 
 from __future__ import annotations
@@ -55,11 +55,15 @@ class Place(Flat):
 
     def __str__(self) -> str:
         """For people and for the names of steps; nothing reads it back."""
-        return " ".join(str(part) for part in (self.phase, self.method, self.round) if part not in ("", None))
+        return " ".join(
+            str(part) for part in (self.phase, self.method, self.round) if part not in ("", None)
+        )
 
 
 class TrialKey(NamedTuple):
-    """One trial within a place: a context, a candidate self-edit of it (None: the unadapted model), a repeat."""
+    """One trial within a place: a context, a candidate self-edit of it (None: the unadapted model),
+    a repeat.
+    """
 
     context_id: str
     candidate: int | None
@@ -90,8 +94,9 @@ class SelfEditRow:
 class Training:
     """One finished inner loop.
 
-    `tokens` counts every token trained on, `final_loss` is the last epoch's mean (NaN where nothing was trained),
-    `settings_hash` is of what it was trained with, `seconds` are its share of the batch it was trained in.
+    `tokens` counts every token trained on, `final_loss` is the last epoch's mean (NaN where nothing
+    was trained), `settings_hash` is of what it was trained with, `seconds` are its share of the
+    batch it was trained in.
     """
 
     seed: int
@@ -106,7 +111,8 @@ class Training:
 class Answer:
     """One answer to one question; `correct`, `score` and `grader` are None until it is graded.
 
-    With a `grader` but no `correct` it was graded without a verdict: it counts neither as right nor as wrong.
+    With a `grader` but no `correct` it was graded without a verdict: it counts neither as right nor
+    as wrong.
     """
 
     question_id: str
@@ -128,9 +134,11 @@ class Likelihood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A self-edit of a context under one set of seeds: its training, the answers after it with their grades.
+    """A self-edit of a context under one set of seeds: its training, the answers after it with
+    their grades.
 
-    What candidates earn stands beside the trials, for a reward is over all repeats of a candidate (`RewardRow`).
+    What candidates earn stands beside the trials, for a reward is over all repeats of a candidate
+    (`RewardRow`).
 
     Attributes:
         place: where in the run.
@@ -138,9 +146,10 @@ class Trial:
         candidate: the self-edit's number; None for the unadapted model.
         repeat: which set of seeds.
         training: None for the unadapted model alone.
-        answers: to the context's questions, in the order of their ids, so that sums over them have the same bits
-            whatever the order they were asked in; empty where none were asked.
-        likelihoods: of the questions' reference answers, in the same order; empty where they were not measured.
+        answers: to the context's questions, in the order of their ids, so that sums over them have
+            the same bits whatever the order they were asked in; empty where none were asked.
+        likelihoods: of the questions' reference answers, in the same order; empty where they were
+            not measured.
     """
 
     place: Place
@@ -153,11 +162,15 @@ class Trial:
 
     def __post_init__(self) -> None:
         if (self.candidate is None) != (self.training is None):
-            raise ValueError(f"a candidate's trial has a training, the unadapted model's has none: {self.key}")
+            raise ValueError(
+                f"a candidate's trial has a training, the unadapted model's has none: {self.key}"
+            )
         for part in (self.answers, self.likelihoods):
             ids = [one.question_id for one in part]
             if ids != sorted(set(ids), key=_utf8):
-                raise ValueError(f"answers come in the order of their questions' ids, each once: {ids}")
+                raise ValueError(
+                    f"answers come in the order of their questions' ids, each once: {ids}"
+                )
 
     @property
     def key(self) -> TrialKey:
@@ -177,7 +190,8 @@ def answers_in_order(answers: list[Answer]) -> tuple[Answer, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardRow:
-    """What a candidate earned: what was measured of it, and of the unadapted model; the reward; whether it was kept.
+    """What a candidate earned: what was measured of it, and of the unadapted model; the reward;
+    whether it was kept.
 
     ``accuracy`` and ``baseline`` are in the unit of the run's reward.
     """
@@ -193,10 +207,12 @@ class RewardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingRow:
-    """Seconds spent on one part of a round and how many things were done in them; parts add up over sessions.
+    """Seconds spent on one part of a round and how many things were done in them; parts add up over
+    sessions.
 
-    Parts: ``"sampling"``, ``"adapting"``, ``"answering"``, ``"grading"``, ``"reading"`` (gold answers),
-    ``"waiting"``. Seconds are the run's: N workers that are busy together for a second are one second.
+    Parts: ``"sampling"``, ``"adapting"``, ``"answering"``, ``"grading"``, ``"reading"`` (gold
+    answers), ``"waiting"``. Seconds are the run's: N workers that are busy together for a second
+    are one second.
     """
 
     place: Place
@@ -218,8 +234,8 @@ class StepRow:
 class KnownAnswer:
     """What the unadapted model answers to a question, with its grade: see `rl.base_answers`.
 
-    `weights` names the model's weights, `asked` is a hash of the prompt, of how it is decoded, and of what the grade
-    depends on.
+    `weights` names the model's weights, `asked` is a hash of the prompt, of how it is decoded, and
+    of what the grade depends on.
     """
 
     weights: str

@@ -1,4 +1,6 @@
-"""A run's settings as they are frozen in its folder: plain, without secrets, and compared key by key."""
+"""A run's settings as they are frozen in its folder: plain, without secrets, and compared key by
+key.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,12 @@ UNSET = object()
 
 
 def frozen(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they are written: values of TOML only, None left out, secrets replaced by `REDACTED`.
+    """Settings as they are written: values of TOML only, None left out, secrets replaced by
+    `REDACTED`.
 
-    Secret is what stands under a key named like ``api_key``, ``password``, ``token`` or ``hub_token``, and the login in
-    a URL. ``max_new_tokens``, ``eos_token`` and ``api_key_env`` (the name of a variable) are not.
+    Secret is what stands under a key named like ``api_key``, ``password``, ``token`` or
+    ``hub_token``, and the login in a URL. ``max_new_tokens``, ``eos_token`` and ``api_key_env``
+    (the name of a variable) are not.
 
     Raises:
         UsageError: if a value has no place in TOML.
@@ -54,7 +58,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise RunFolderError("the run's settings are missing", where=path, fix=_FIX)
-    return BoundedReader("the run's settings", error=RunFolderError, fix=_FIX, max_bytes=2**22).toml(path)
+    return BoundedReader(
+        "the run's settings", error=RunFolderError, fix=_FIX, max_bytes=2**22
+    ).toml(path)
 
 
 def check_unchanged(stored: Mapping[str, Any], wished: Mapping[str, Any], where: Path) -> None:
@@ -80,7 +86,9 @@ def described(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[str]
 
 
 def changes(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Every (dotted key, stored value, given value) that differs, sorted; a value that is not there is `UNSET`."""
+    """Every (dotted key, stored value, given value) that differs, sorted; a value that is not there
+    is `UNSET`.
+    """
     old, new = dict(_leaves(stored)), dict(_leaves(wished))
     keys = sorted(old.keys() | new.keys())
     pairs = [(key, old.get(key, UNSET), new.get(key, UNSET)) for key in keys]
@@ -90,7 +98,9 @@ def changes(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[tuple[
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; None is no value, and an empty table equals one that is not there."""
     for key, value in table.items():
-        name = prefix + (key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False))
+        name = prefix + (
+            key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+        )
         if isinstance(value, Mapping):
             yield from _leaves(value, name + ".")
         elif value is not None:
@@ -98,7 +108,9 @@ def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _same(old: Any, new: Any) -> bool:
-    """Equality where 1 is 1.0 but not true, NaN is NaN, and a secret that is given or not makes no other run."""
+    """Equality where 1 is 1.0 but not true, NaN is NaN, and a secret that is given or not makes no
+    other run.
+    """
     if old is UNSET or new is UNSET:
         return REDACTED in (old, new)
     if isinstance(old, list) and isinstance(new, list):
@@ -146,12 +158,16 @@ def _value(value: Any, name: str, secret: bool) -> Any:
         return value
     if isinstance(value, str | Path):
         return _text(str(value), name)
-    raise UsageError(f"a setting's value cannot be written to config.toml: {value!r:.80}", where=name)
+    raise UsageError(
+        f"a setting's value cannot be written to config.toml: {value!r:.80}", where=name
+    )
 
 
 def _text(text: str, name: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UsageError(f"a setting holds text that is not Unicode: {text!r:.80}", where=name) from error
+        raise UsageError(
+            f"a setting holds text that is not Unicode: {text!r:.80}", where=name
+        ) from error
     return _URL_LOGIN.sub(REDACTED, text)

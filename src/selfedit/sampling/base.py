@@ -21,8 +21,8 @@ SAMPLERS = Choice("sampler", "selfedit.sampling", "SAMPLER")
 class Sampler(Protocol):
     """Writes texts with the current policy and says how likely it finds given ones.
 
-    A sampler gives the same tokens for the same policy, prompt and seed, whatever else is in a call: a resumed run
-    must write what an uninterrupted one wrote.
+    A sampler gives the same tokens for the same policy, prompt and seed, whatever else is in a
+    call: a resumed run must write what an uninterrupted one wrote.
     """
 
     def generate(
@@ -42,7 +42,8 @@ class Sampler(Protocol):
 
         Args:
             prompts: token ids.
-            adapters: under which adapter each is answered; None answers all with the policy as it is.
+            adapters: under which adapter each is answered; None answers all with the policy as it
+                is.
             max_new_tokens: the longest completion.
             temperature: 0 takes the most likely token every time.
             top_p: sample among the most likely tokens that add up to this.
@@ -53,8 +54,12 @@ class Sampler(Protocol):
         """
         ...
 
-    def log_probabilities(self, texts: Sequence[Gold], adapters: Sequence[Adapter | None] | None = None) -> list[float]:
-        """The mean log-probability of each text's marked tokens, in nats a token; a text is ids and marks."""
+    def log_probabilities(
+        self, texts: Sequence[Gold], adapters: Sequence[Adapter | None] | None = None
+    ) -> list[float]:
+        """The mean log-probability of each text's marked tokens, in nats a token; a text is ids and
+        marks.
+        """
         ...
 
     def load_policy(self, folder: Path) -> None:

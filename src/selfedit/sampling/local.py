@@ -46,7 +46,9 @@ class LocalSampler:
             stop=stop,
         )
 
-    def log_probabilities(self, texts: Sequence[Gold], adapters: Sequence[Adapter | None] | None = None) -> list[float]:
+    def log_probabilities(
+        self, texts: Sequence[Gold], adapters: Sequence[Adapter | None] | None = None
+    ) -> list[float]:
         """See `Sampler`."""
         under = [None] * len(texts) if adapters is None else adapters
         return [-loss for loss in answer_losses(self.lm, texts, under)]

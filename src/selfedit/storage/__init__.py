@@ -1,1 +1,3 @@
-"""The ground floor: files that are whole or absent, bounded readers, SQLite tables, locks, cache folders."""
+"""The ground floor: files that are whole or absent, bounded readers, SQLite tables, locks, cache
+folders.
+"""

@@ -1,8 +1,9 @@
-"""Readers of JSON, TOML, gzip and text from files that nobody vouches for: a value, or one clear error.
+"""Readers of JSON, TOML, gzip and text from files that nobody vouches for: a value, or one clear
+error.
 
-Bounded are the bytes (after unpacking), how deep values are nested, and how many digits a number has, so that nothing
-behind a reader meets a structure that it would recurse through or a number that no float holds. What the values *are*
-is checked by pydantic, in `BoundedReader.shape`.
+Bounded are the bytes (after unpacking), how deep values are nested, and how many digits a number
+has, so that nothing behind a reader meets a structure that it would recurse through or a number
+that no float holds. What the values *are* is checked by pydantic, in `BoundedReader.shape`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,11 @@ class BoundedReader:
         """What a file holds; one whose name ends in ``.gz`` is unpacked."""
         try:
             with path.open("rb") as file:
-                data = _unpacked(file, self.max_bytes) if path.suffix == ".gz" else file.read(self.max_bytes + 1)
+                data = (
+                    _unpacked(file, self.max_bytes)
+                    if path.suffix == ".gz"
+                    else file.read(self.max_bytes + 1)
+                )
         except Unreadable as error:
             raise self.refused(error.reason, path) from None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -127,8 +132,12 @@ class BoundedReader:
         try:
             return TypeAdapter(form).validate_python(value)
         except ValidationError as error:
-            places = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()[:_SHOWN]]
-            raise self.refused("; ".join(f"{name}: {what}" if name else what for name, what in places), where) from None
+            places = [
+                (".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()[:_SHOWN]
+            ]
+            raise self.refused(
+                "; ".join(f"{name}: {what}" if name else what for name, what in places), where
+            ) from None
 
     def refused(self, reason: str, where: object) -> SelfEditError:
         """The error that says why."""
@@ -156,9 +165,13 @@ def decoded(data: bytes) -> str:
             raise Unreadable("there is nothing behind its byte order mark")
         return text
     except UnicodeDecodeError as error:
-        offset = error.start + len(data) - len(error.object)  # the decoder counts from behind the mark
+        offset = (
+            error.start + len(data) - len(error.object)
+        )  # the decoder counts from behind the mark
         shown = "UTF-8" if name == "utf-8-sig" else name.upper()
-        raise Unreadable(f"not valid {shown} (byte {offset}): save it as UTF-8", f"byte {offset}") from None
+        raise Unreadable(
+            f"not valid {shown} (byte {offset}): save it as UTF-8", f"byte {offset}"
+        ) from None
 
 
 def json_value(text: str, *, finite: bool = True, unique: bool = False) -> Any:
@@ -180,7 +193,9 @@ def json_value(text: str, *, finite: bool = True, unique: bool = False) -> Any:
     except RecursionError:
         raise Unreadable(f"the JSON is {_DEEP}") from None
     except json.JSONDecodeError as error:
-        raise Unreadable(f"not valid JSON: {error.msg}", f"line {error.lineno}, column {error.colno}") from None
+        raise Unreadable(
+            f"not valid JSON: {error.msg}", f"line {error.lineno}, column {error.colno}"
+        ) from None
     _check_bounds(value, "the JSON is ")
     return value
 
@@ -191,7 +206,9 @@ def toml_table(text: str) -> dict[str, Any]:
     Raises:
         Unreadable: it is not TOML, or over a bound of this module.
     """
-    if "." * _MAX_KEY in _DOTTED.sub("", text):  # Python's reader takes time with the square of a key's parts
+    if "." * _MAX_KEY in _DOTTED.sub(
+        "", text
+    ):  # Python's reader takes time with the square of a key's parts
         raise Unreadable(f"a key has more than {_MAX_KEY} parts")
     try:
         table = tomllib.loads(text)
@@ -233,7 +250,9 @@ def _check_bounds(value: Any, subject: str) -> None:
         if isinstance(item, dict | list):
             if depth > MAX_DEPTH:
                 raise Unreadable(f"{subject}{_DEEP}")
-            waiting += [(child, depth + 1) for child in (item.values() if isinstance(item, dict) else item)]
+            waiting += [
+                (child, depth + 1) for child in (item.values() if isinstance(item, dict) else item)
+            ]
         elif isinstance(item, int) and abs(item) >= _LARGEST:
             raise Unreadable(_LONG)
 

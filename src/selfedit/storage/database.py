@@ -1,4 +1,5 @@
-"""An SQLite file with tables made from dataclasses: whole transactions only, and errors in this project's words.
+"""An SQLite file with tables made from dataclasses: whole transactions only, and errors in this
+project's words.
 
 A run's ledger is one; the kept replies of chat endpoints are another.
 """
@@ -28,9 +29,10 @@ _FULL = {
 class Database:
     """The file beneath a ledger.
 
-    The write-ahead log lets a report read while the run writes. ``synchronous=FULL`` waits for the disk at every
-    commit: a few milliseconds against the seconds an inner loop takes, and for them a power cut loses no more than a
-    kill does.
+    The write-ahead log lets a report read while the run writes. ``synchronous=FULL`` waits for the
+    disk at every
+    commit: a few milliseconds against the seconds an inner loop takes, and for them a power cut
+    loses no more than a kill does.
 
     Args:
         path: the SQLite file; made if it is not there (not with `readonly`).
@@ -41,8 +43,10 @@ class Database:
         noun: what to call it in messages.
 
     Raises:
-        RunFolderError: if the file is not a ledger, has another version's form, is damaged, or is locked.
-        StorageFull: from here and from every write, if there is no room; nothing of the transaction is stored.
+        RunFolderError: if the file is not a ledger, has another version's form, is damaged, or is
+            locked.
+        StorageFull: from here and from every write, if there is no room; nothing of the transaction
+            is stored.
     """
 
     def __init__(
@@ -80,8 +84,8 @@ class Database:
     def transaction(self) -> Iterator[None]:
         """Store all that the block writes, or none of it if anything raises, Ctrl-C included.
 
-        Within another transaction it joins that one, and its failure fails the whole, even if the exception is caught
-        in between.
+        Within another transaction it joins that one, and its failure fails the whole, even if the
+        exception is caught in between.
         """
         if self._inside:
             try:
@@ -97,7 +101,10 @@ class Database:
                 self._begin()
                 yield
                 if self._failed:
-                    raise SelfEditError("a part of this transaction failed, so none of it is stored", where=self.path)
+                    raise SelfEditError(
+                        "a part of this transaction failed, so none of it is stored",
+                        where=self.path,
+                    )
                 self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:  # some failed transactions SQLite ends itself
@@ -131,7 +138,8 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            # No code: a mistake in this code (a closed ledger, another thread), not something SQLite met.
+            # No code: a mistake in this code (a closed ledger, another thread), not something
+            # SQLite met.
             if getattr(error, "sqlite_errorcode", None) is None:
                 raise
             raise _explained(error, self.path, self._noun) from error
@@ -156,7 +164,7 @@ class Database:
             with self.transaction():
                 self._make_tables()
         self._db.execute("PRAGMA synchronous = FULL")
-        ((verdict,), *_) = self.fetch("PRAGMA quick_check(1)")
+        (verdict,), *_ = self.fetch("PRAGMA quick_check(1)")
         if verdict != "ok":
             raise _damaged(verdict, self.path, self._noun)
 
@@ -171,7 +179,10 @@ class Database:
             what = f"this is not a {noun}"
         else:
             what = f"the {noun} has form {version}, this selfedit reads form {self._version}"
-        fix = "use the selfedit that made it (a run's environment.json names its version), or start in a new folder"
+        fix = (
+            "use the selfedit that made it (a run's environment.json names its version), or start"
+            " in a new folder"
+        )
         return RunFolderError(what, where=self.path, fix=fix)
 
 
@@ -181,9 +192,13 @@ def _explained(error: sqlite3.Error, path: Path, noun: str) -> SelfEditError:
         return storage_full(path)
     if code in (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE):
         what = f"a row is in the {noun} already, so nothing of this call was stored ({error})"
-        return RunFolderError(what, where=path, fix=f"ask the {noun} what is done before doing it; this is a bug")
+        return RunFolderError(
+            what, where=path, fix=f"ask the {noun} what is done before doing it; this is a bug"
+        )
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return RunFolderError(f"another process holds the {noun}", where=path, fix="end it, then start this one again")
+        return RunFolderError(
+            f"another process holds the {noun}", where=path, fix="end it, then start this one again"
+        )
     if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return _damaged(str(error), path, noun)
     fix = "check that the folder is there, can be written, and is not on a network file system"
@@ -191,5 +206,8 @@ def _explained(error: sqlite3.Error, path: Path, noun: str) -> SelfEditError:
 
 
 def _damaged(verdict: str, path: Path, noun: str) -> RunFolderError:
-    fix = f"restore it from a copy, save what is left with `sqlite3 {path.name} .recover`, or start in a new folder"
+    fix = (
+        f"restore it from a copy, save what is left with `sqlite3 {path.name} .recover`, or start"
+        " in a new folder"
+    )
     return RunFolderError(f"the {noun} is damaged or not a {noun}: {verdict}", where=path, fix=fix)

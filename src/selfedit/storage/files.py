@@ -18,7 +18,8 @@ from typing import Any
 
 from selfedit.errors import StorageFull
 
-# EFBIG is a limit on file size (ulimit -f), EDQUOT a user's quota: to the user all three mean "no room".
+# EFBIG is a limit on file size (ulimit -f), EDQUOT a user's quota: to the user all three mean "no
+# room".
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _TEMPORARY = ".selfedit-*.tmp"
 
@@ -28,7 +29,10 @@ def storage_full(where: object) -> StorageFull:
     return StorageFull(
         "no room left on the disk (full, over a quota, or over a limit on file size)",
         where=where,
-        fix="everything finished before this is stored and whole: free some space, then start the same command again",
+        fix=(
+            "everything finished before this is stored and whole: free some space, then start the"
+            " same command again"
+        ),
     )
 
 
@@ -44,7 +48,8 @@ def storage_errors(where: object) -> Iterator[None]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash at any moment, finds the old content or the new, never a part.
+    """Write a file so that a reader, or a crash at any moment, finds the old content or the new,
+    never a part.
 
     Raises:
         StorageFull: if there is no room; the old content is untouched and nothing is left behind.
@@ -68,8 +73,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 def folder_atomic(path: Path) -> Iterator[Path]:
     """Fill a folder so that it appears under its name only when it is whole.
 
-    ``with folder_atomic(run.policy(2)) as new: adapter.save(new)``. What stood at `path` before (the leftover of an
-    interrupted run) is replaced. If the block raises, `path` is untouched.
+    ``with folder_atomic(run.policy(2)) as new: adapter.save(new)``. What stood at `path` before
+    (the leftover of an interrupted run) is replaced. If the block raises, `path` is untouched.
 
     Raises:
         StorageFull: if there is no room.
@@ -114,7 +119,9 @@ def hash_file(path: Path) -> str:
 
 def hash_folder(path: Path) -> str:
     """The SHA-256 over every file of a folder: relative names and contents, in sorted order."""
-    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+    files = sorted(
+        (file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file()
+    )
     return fingerprint([[name, hash_file(file)] for name, file in files])
 
 
@@ -124,14 +131,18 @@ def fingerprint(value: Any) -> str:
 
 
 def canonical_json(value: Any, *, indent: int | None = 2) -> bytes:
-    """The one JSON text of plain data: equal data gives equal bytes, whatever order it was put together in.
+    """The one JSON text of plain data: equal data gives equal bytes, whatever order it was put
+    together in.
 
-    Keys are sorted, floats written with ``repr`` (shortest text that reads back exactly), NaN and the infinities become
-    ``null`` (JSON has no name for them), -0.0 becomes 0.0 (SQLite does not keep that sign), text is escaped to ASCII
-    (lone surrogates survive), a newline ends it. Dataclasses, mappings, sequences, enums, paths and NumPy scalars are
-    taken; anything else is a `TypeError`.
+    Keys are sorted, floats written with ``repr`` (shortest text that reads back exactly), NaN and
+    the infinities become ``null`` (JSON has no name for them), -0.0 becomes 0.0 (SQLite does not
+    keep that sign), text is escaped to ASCII (lone surrogates survive), a newline ends it.
+    Dataclasses, mappings, sequences, enums, paths and NumPy scalars are taken; anything else is a
+    `TypeError`.
     """
-    return (json.dumps(_plain(value), sort_keys=True, indent=indent, allow_nan=False) + "\n").encode("ascii")
+    return (
+        json.dumps(_plain(value), sort_keys=True, indent=indent, allow_nan=False) + "\n"
+    ).encode("ascii")
 
 
 def _plain(value: Any) -> Any:
@@ -140,7 +151,9 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return float(value) + 0.0 if math.isfinite(value) else None  # + 0.0 takes the sign off a zero
+        return (
+            float(value) + 0.0 if math.isfinite(value) else None
+        )  # + 0.0 takes the sign off a zero
     if isinstance(value, Path):
         return value.as_posix()
     if isinstance(value, Mapping):
@@ -150,7 +163,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     item = getattr(value, "item", None)
-    if callable(item):  # a NumPy or torch scalar; an array of more than one element refuses by itself
+    if callable(
+        item
+    ):  # a NumPy or torch scalar; an array of more than one element refuses by itself
         return _plain(item())
     raise TypeError(f"{type(value).__name__} is not plain data: {value!r:.80}")
 
@@ -184,7 +199,9 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Make a rename in `path` survive a power cut, where the system can (not every file system lets a folder sync)."""
+    """Make a rename in `path` survive a power cut, where the system can (not every file system lets
+    a folder sync).
+    """
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -23,9 +23,9 @@ POLL_SECONDS = 0.5
 class FolderLock:
     """Holds a folder for this process until `release`, or until the process ends in whatever way.
 
-    The system itself drops the lock when the process is gone, so a crash leaves nothing to clean up, and
-    a forked child (a data loader, say) has no part in it. The file holds the owner's process id, only to
-    be named in the error message.
+    The system itself drops the lock when the process is gone, so a crash leaves nothing to clean
+    up, and a forked child (a data loader, say) has no part in it. The file holds the owner's
+    process id, only to be named in the error message.
 
     Raises:
         RunFolderError: if another process, or this one, holds it already.
@@ -36,7 +36,8 @@ class FolderLock:
             path,
             blocking=False,
             thread_local=False,
-            # A lock that is a file's mere existence would survive a crash: no lock is better than that one.
+            # A lock that is a file's mere existence would survive a crash: no lock is better than
+            # that one.
             fallback_to_soft=False,
             on_acquired=_write_owner,
         )
@@ -58,7 +59,9 @@ class FolderLock:
 
 @contextmanager
 def wait_for_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock in the file ``path``; ``waiting`` is called now and then while another process does."""
+    """Hold the lock in the file ``path``; ``waiting`` is called now and then while another process
+    does.
+    """
     lock = FileLock(path, timeout=POLL_SECONDS)
     while True:
         try:

@@ -1,8 +1,10 @@
-"""The way out for text that a model, a document or a file's author chose: shown as text wherever it is written.
+"""The way out for text that a model, a document or a file's author chose: shown as text wherever it
+is written.
 
-A name of a task, a method, a document or a folder can hold escape sequences that set a terminal's title, the markup of
-the library that prints it, a link, an image, a script, a formula of a spreadsheet, or a path. Each function here makes
-one place's harmless form of it; `file_name` makes the one form that a file may be called.
+A name of a task, a method, a document or a folder can hold escape sequences that set a terminal's
+title, the markup of the library that prints it, a link, an image, a script, a formula of a
+spreadsheet, or a path. Each function here makes one place's harmless form of it; `file_name` makes
+the one form that a file may be called.
 """
 
 from __future__ import annotations
@@ -20,14 +22,20 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def in_lines(text: object) -> str:
-    """Text for a terminal or a log with its line breaks, without anything that could steer a terminal."""
+    """Text for a terminal or a log with its line breaks, without anything that could steer a
+    terminal.
+    """
     rows = str(text).splitlines() or [""]
     return "\n".join(_shown(row.replace("\t", "    "), _UNSHOWN) for row in rows)
 
 
 def in_line(text: object, width: int | None = None) -> str:
     """Text on one line, cut to `width` characters if one is said."""
-    line = " ".join(_shown(str(text), " ").split()) if width is not None else _shown(str(text), _UNSHOWN)
+    line = (
+        " ".join(_shown(str(text), " ").split())
+        if width is not None
+        else _shown(str(text), _UNSHOWN)
+    )
     return line if width is None or len(line) <= width else line[: width - 1] + "…"
 
 
@@ -49,7 +57,9 @@ def in_markdown(text: object, *, starts_line: bool = False) -> str:
 
 def in_html(text: object) -> str:
     """Text of a page or of an attribute in quotes; line breaks stay."""
-    return escape("\n".join(_shown(row.replace("\t", "    "), _UNSHOWN) for row in str(text).split("\n")))
+    return escape(
+        "\n".join(_shown(row.replace("\t", "    "), _UNSHOWN) for row in str(text).split("\n"))
+    )
 
 
 def in_csv(text: str) -> str:
@@ -59,19 +69,24 @@ def in_csv(text: str) -> str:
 
 
 def in_picture(text: object) -> str:
-    """Text that matplotlib draws as it stands: short, on one line, no formula in it, never a name it leaves out."""
+    """Text that matplotlib draws as it stands: short, on one line, no formula in it, never a name
+    it leaves out.
+    """
     plain = in_line(text, 60).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain
 
 
 def slug(text: str, fallback: str = "unnamed") -> str:
-    """At most 40 small ASCII letters, digits and dashes of a name: "Mount Kérrigal" to "mount-kerrigal"."""
+    """At most 40 small ASCII letters, digits and dashes of a name: "Mount Kérrigal" to
+    "mount-kerrigal".
+    """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or fallback
 
 
 def file_name(name: str, *, before: str = "", after: str = "") -> str:
-    """The name of a file about something called `name`: its slug and a hash, so that two names never share a file.
+    """The name of a file about something called `name`: its slug and a hash, so that two names
+    never share a file.
 
     Args:
         name: any text at all.

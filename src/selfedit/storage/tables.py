@@ -1,10 +1,11 @@
 """SQLite tables made from frozen dataclasses: a column a field.
 
-A field that is a `Flat` dataclass gives the table its own columns (an address, say). A field that is another dataclass,
-or a tuple of them, is one column of JSON, so that a record and its parts are stored as one row and come back as they
-were.
+A field that is a `Flat` dataclass gives the table its own columns (an address, say). A field that
+is another dataclass, or a tuple of them, is one column of JSON, so that a record and its parts are
+stored as one row and come back as they were.
 
-SQLite has no NaN: a NaN in a ``float`` column reads back as NaN, in a ``float | None`` column as None.
+SQLite has no NaN: a NaN in a ``float`` column reads back as NaN, in a ``float | None`` column as
+None.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Flat:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: where its value is in a row, the Python type of its values, whether None is one of them."""
+    """A column: where its value is in a row, the Python type of its values, whether None is one of
+    them.
+    """
 
     path: tuple[str, ...]
     type: type
@@ -69,9 +72,9 @@ class Column:
     def encode(self, value: Any) -> Any:
         """A Python value as SQLite takes it.
 
-        Text goes as UTF-8 bytes with lone surrogates let through, since a model's text may hold them and Python's
-        ``sqlite3`` refuses them; NUL characters are stored as they are. NumPy integers become Python's: ``sqlite3``
-        would silently store them as blobs.
+        Text goes as UTF-8 bytes with lone surrogates let through, since a model's text may hold
+        them and Python's ``sqlite3`` refuses them; NUL characters are stored as they are. NumPy
+        integers become Python's: ``sqlite3`` would silently store them as blobs.
         """
         if value is None:
             return None
@@ -120,13 +123,19 @@ class Table(Generic[R]):
         self.create = [f"CREATE TABLE IF NOT EXISTS {name} ({declarations}{primary})"]
         if whole:
             self.create.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_key ON {name} ({unique})")
-        self.insert = f"INSERT INTO {name} ({names}) VALUES ({', '.join(c.placeholder for c in self.columns)})"
+        self.insert = (
+            f"INSERT INTO {name} ({names}) VALUES"
+            f" ({', '.join(c.placeholder for c in self.columns)})"
+        )
         self.select = f"SELECT {names} FROM {name}"
         self.order = f" ORDER BY {', '.join(key)}"
 
     def encode(self, row: R) -> list[Any]:
         """A row's values for `insert`."""
-        return [column.encode(operator.attrgetter(".".join(column.path))(row)) for column in self.columns]
+        return [
+            column.encode(operator.attrgetter(".".join(column.path))(row))
+            for column in self.columns
+        ]
 
     def decode(self, values: tuple[Any, ...]) -> R:
         """The row that `select` gave these values for."""

@@ -40,7 +40,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Context:
-    """What a model adapts to: a titled passage, or a task's demonstrations, and the questions that test it.
+    """What a model adapts to: a titled passage, or a task's demonstrations, and the questions that
+    test it.
 
     Attributes:
         id: unique in the data set, stable between runs.
@@ -56,8 +57,12 @@ class Context:
 
 
 def reply_to(context: Context, question: Question, text: str) -> Reply:
-    """An answer as graders take it: with the gold answers to the context's other questions, and its text."""
-    others = tuple(gold for other in context.questions if other.id != question.id for gold in other.answers)
+    """An answer as graders take it: with the gold answers to the context's other questions, and its
+    text.
+    """
+    others = tuple(
+        gold for other in context.questions if other.id != question.id for gold in other.answers
+    )
     return Reply(question.text, question.answers, text, others, context.text)
 
 
@@ -77,8 +82,9 @@ class Note:
 class Task(Protocol[C_contra, E]):
     """A domain as reinforcement learning sees it.
 
-    It turns contexts (``C``) and self-edits (``E``, once read) into prompts and inner loops, and says what answers
-    count for. Everything that callers use is here: a domain of one's own needs nothing else.
+    It turns contexts (``C``) and self-edits (``E``, once read) into prompts and inner loops, and
+    says what answers count for. Everything that callers use is here: a domain of one's own needs
+    nothing else.
     """
 
     @property
@@ -115,7 +121,9 @@ class Task(Protocol[C_contra, E]):
         """
         ...
 
-    def inner_loop(self, context: C_contra, edit: E, seed: int, order_seed: int | None = None) -> AdaptJob | None:
+    def inner_loop(
+        self, context: C_contra, edit: E, seed: int, order_seed: int | None = None
+    ) -> AdaptJob | None:
         """The training a self-edit asks for; None for no training: the model then answers as it is."""
         ...
 
@@ -124,7 +132,8 @@ class Task(Protocol[C_contra, E]):
         ...
 
     def gold(self, context: C_contra, question: Question) -> TrainSequence:
-        """A question with its reference answer, the answer's tokens marked as those that carry loss.
+        """A question with its reference answer, the answer's tokens marked as those that carry
+        loss.
 
         Raises:
             UsageError: the task's questions have no answer in words.
@@ -146,14 +155,19 @@ class Task(Protocol[C_contra, E]):
 
 
 def split_contexts(contexts: Sequence[C], sizes: Sequence[int], *, seed: int) -> list[list[C]]:
-    """Groups of the given sizes that share no context: ``contexts`` shuffled with ``seed`` and dealt out in turn.
+    """Groups of the given sizes that share no context: ``contexts`` shuffled with ``seed`` and
+    dealt out in turn.
 
     Raises:
         UsageError: a size is negative, or the sizes ask for more contexts than there are.
     """
     if sum(sizes) > len(contexts) or min(sizes, default=0) < 0:
         fix = f"give sizes from 0 up that add up to at most {len(contexts)}"
-        raise UsageError(f"{len(contexts)} contexts cannot be split like this", where=f"sizes {list(sizes)}", fix=fix)
+        raise UsageError(
+            f"{len(contexts)} contexts cannot be split like this",
+            where=f"sizes {list(sizes)}",
+            fix=fix,
+        )
     shuffled = list(contexts)
     random.Random(seed).shuffle(shuffled)
     dealt = iter(shuffled)

@@ -1,4 +1,6 @@
-"""The recipes of few-shot ARC: every step of the paper's on a two-layer model, the smoke recipe on the real one."""
+"""The recipes of few-shot ARC: every step of the paper's on a two-layer model, the smoke recipe on
+the real one.
+"""
 
 from pathlib import Path
 
@@ -17,13 +19,26 @@ RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 def test_the_papers_settings_are_the_published_ones():
     settings = read_settings(RECIPES / "arc-paper.toml")
     lora, arc = settings.inner.lora, settings.arc
-    assert (lora.rank, lora.alpha) == (128, 16) and "o_proj" not in lora.targets and len(lora.targets) == 5
-    assert (settings.rl.contexts, settings.rl.candidates, settings.rl.rounds, settings.eval.samples) == (11, 15, 1, 5)
+    assert (
+        (lora.rank, lora.alpha) == (128, 16)
+        and "o_proj" not in lora.targets
+        and len(lora.targets) == 5
+    )
+    assert (
+        settings.rl.contexts,
+        settings.rl.candidates,
+        settings.rl.rounds,
+        settings.eval.samples,
+    ) == (11, 15, 1, 5)
     mstep = settings.rl.mstep
     assert (mstep.lora.rank, mstep.lora.alpha, mstep.optim.lr) == (16, 16, 5e-5)
     assert (mstep.optim.epochs, mstep.optim.batch_size) == (8, 5)
     assert (arc.spec.max_steps, arc.spec.batch_size, arc.data.max_examples) == (375, 2, 250)
-    assert (settings.inner.optim.warmup_steps, settings.edit.temperature, settings.edit.max_new_tokens) == (
+    assert (
+        settings.inner.optim.warmup_steps,
+        settings.edit.temperature,
+        settings.edit.max_new_tokens,
+    ) == (
         11,
         0.8,
         128,
@@ -37,11 +52,16 @@ def test_the_papers_tasks_are_the_published_lists(subsets_file):
     from selfedit.tasks.arc.dataset import load_subsets
 
     lists, arc = load_subsets(subsets_file), read_settings(RECIPES / "arc-paper.toml").arc
-    assert arc.train_ids == lists["train_self_edited_by_n_tasks12"] and arc.heldout_ids == lists["eval_reported_8"]
+    assert (
+        arc.train_ids == lists["train_self_edited_by_n_tasks12"]
+        and arc.heldout_ids == lists["eval_reported_8"]
+    )
 
 
 def test_every_step_of_the_papers_recipe_on_a_two_layer_model(small_folder, tmp_path):
-    """Only sizes are changed; self-edits are constrained and all kept, for a random model writes and solves nothing."""
+    """Only sizes are changed; self-edits are constrained and all kept, for a random model writes
+    and solves nothing.
+    """
     settings = read_settings(
         RECIPES / "arc-paper.toml",
         {
@@ -85,7 +105,9 @@ def test_the_smoke_recipe(tmp_path, monkeypatch):
     from selfedit.models.names import model_path
 
     folder = model_path("smollm2-135m")
-    monkeypatch.setenv("SELFEDIT_CACHE", str(tmp_path / "cache"))  # the priming is made here and now
+    monkeypatch.setenv(
+        "SELFEDIT_CACHE", str(tmp_path / "cache")
+    )  # the priming is made here and now
     settings = read_settings(RECIPES / "arc-smoke.toml", {"model": str(folder)})
     results = run_few_shot(tmp_path / "smoke", settings)
     assert [(row["method"], row["n"]) for row in results["rows"]] == [

@@ -1,4 +1,6 @@
-"""A whole few-shot run on a random model: the rows, what is recorded, that it goes on where it stopped."""
+"""A whole few-shot run on a random model: the rows, what is recorded, that it goes on where it
+stopped.
+"""
 
 import json
 
@@ -22,7 +24,9 @@ from trials import answers_in, trainings_in
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tasks")
     train = [small_task("mirror", 1), small_task("upside_down", 2, 3)]
-    return write_tasks(folder / "train.json", train), write_tasks(folder / "heldout.json", [small_task("half_turn", 3)])
+    return write_tasks(folder / "train.json", train), write_tasks(
+        folder / "heldout.json", [small_task("half_turn", 3)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +50,13 @@ def test_the_four_rows(whole):
         ("oracle", 1, 1),
     ]
     assert results["names"]["base"] == "in-context learning"
-    assert results["tasks"] == {"train": ["rule-mirror-1", "rule-upside_down-2"], "heldout": ["rule-half_turn-3"]}
-    assert results["rounds"][0]["self_edits"] == 6 and results["rounds"][0]["kept"] == 6  # the threshold keeps all
+    assert results["tasks"] == {
+        "train": ["rule-mirror-1", "rule-upside_down-2"],
+        "heldout": ["rule-half_turn-3"],
+    }
+    assert (
+        results["rounds"][0]["self_edits"] == 6 and results["rounds"][0]["kept"] == 6
+    )  # the threshold keeps all
 
 
 def test_every_sampled_self_edit_is_valid_and_its_sampling_recorded(whole):
@@ -75,7 +84,13 @@ def test_answers_are_one_a_prompt_and_graded(whole):
 def test_departures_are_said_under_the_table(whole, settings, files, tmp_path):
     _, results = whole
     said = " ".join(results["notes"])
-    for words in ("not filtered", "14 grid tokens", "under their grammar", "0.001, 0.05", "capped otherwise"):
+    for words in (
+        "not filtered",
+        "14 grid tokens",
+        "under their grammar",
+        "0.001, 0.05",
+        "capped otherwise",
+    ):
         assert words in said
     assert "primed" not in said
 
@@ -86,7 +101,9 @@ def test_signal_and_change_are_reported(whole):
     assert signal["n"] == 2 and 0 <= signal["undecided"] <= 2
     titles = [table["title"] for table in results["tables"]]
     assert titles[:2] == ["What the policy asks for", "Self-edits of held-out tasks"]
-    assert all(len(row) == len(table["columns"]) for table in results["tables"] for row in table["rows"])
+    assert all(
+        len(row) == len(table["columns"]) for table in results["tables"] for row in table["rows"]
+    )
 
 
 class StopAfter(Interrupt):
@@ -111,15 +128,26 @@ def test_a_stopped_run_goes_on_and_ends_the_same(whole, settings, tmp_path):
 
 def test_the_report_has_tasks_as_pictures(whole):
     written = write_report(whole[0])
-    assert [p.name[:-15] for p in written if p.name.startswith("task-")] == ["task-rule-half-turn-3"]
+    assert [p.name[:-15] for p in written if p.name.startswith("task-")] == [
+        "task-rule-half-turn-3"
+    ]
     page = written[0].read_text()
-    for words in ("in-context learning", "What the policy asks for", "Self-edits were sampled under their grammar"):
+    for words in (
+        "in-context learning",
+        "What the policy asks for",
+        "Self-edits were sampled under their grammar",
+    ):
         assert words in page
 
 
 def test_free_sampling_is_counted_and_bounded(small_folder, files, tmp_path):
     settings = arc_settings(
-        small_folder, *files, arc__constrained=False, arc__tries=3, edit__max_new_tokens=12, rl__rounds=0
+        small_folder,
+        *files,
+        arc__constrained=False,
+        arc__tries=3,
+        edit__max_new_tokens=12,
+        rl__rounds=0,
     )
     results = run_few_shot(tmp_path / "free", settings)
     (policy,) = results["policies"]
@@ -143,11 +171,17 @@ def test_the_graded_reward_is_used_and_named(small_folder, files, tmp_path):
     with RunFolder.read(tmp_path / "cells") as run:
         answers = answers_in(run.ledger, rl_place(1))
         for row in run.ledger.rewards(rl_place(1)):
-            scores = [a.score for a in answers if (a.context_id, a.candidate) == (row.context_id, row.candidate)]
+            scores = [
+                a.score
+                for a in answers
+                if (a.context_id, a.candidate) == (row.context_id, row.candidate)
+            ]
             assert row.accuracy == pytest.approx(sum(scores) / len(scores))
 
 
-def test_the_filter_keeps_what_oracle_solves_and_says_so(small_folder, files, tmp_path, monkeypatch):
+def test_the_filter_keeps_what_oracle_solves_and_says_so(
+    small_folder, files, tmp_path, monkeypatch
+):
     from selfedit.experiments.arc import few_shot
 
     asked = []
@@ -172,16 +206,24 @@ def test_a_filter_that_leaves_nothing_ends_with_the_reason(small_folder, files, 
 def test_the_filters_verb_records_every_trial(small_folder, files, tmp_path):
     settings = arc_settings(small_folder, *files, arc__filter_repeats=2)
     results = run_filter(tmp_path / "filter", settings)
-    assert len(results["filter"]) == 3 and results["kept"] == [n for n, solved in results["filter"].items() if solved]
+    assert len(results["filter"]) == 3 and results["kept"] == [
+        n for n, solved in results["filter"].items() if solved
+    ]
     assert any(f"{len(results['kept'])} of 3 candidates" in note for note in results["notes"])
     with RunFolder.read(tmp_path / "filter") as run:
         assert len(trainings_in(run.ledger, Place(Phase.FILTER))) == 6
 
 
 def test_held_out_tasks_can_be_taken_from_the_training_ones(small_folder, files, tmp_path):
-    settings = arc_settings(small_folder, files[0], None, arc__heldout_tasks=1, rl__contexts=1, rl__rounds=0)
+    settings = arc_settings(
+        small_folder, files[0], None, arc__heldout_tasks=1, rl__contexts=1, rl__rounds=0
+    )
     tasks = run_few_shot(tmp_path / "split", settings)["tasks"]
-    assert len(tasks["heldout"]) == 1 and len(tasks["train"]) == 1 and tasks["heldout"] != tasks["train"]
+    assert (
+        len(tasks["heldout"]) == 1
+        and len(tasks["train"]) == 1
+        and tasks["heldout"] != tasks["train"]
+    )
 
 
 def test_eight_self_edits_together_answer_as_one_at_a_time(small_folder, files):
@@ -202,13 +244,17 @@ def test_eight_self_edits_together_answer_as_one_at_a_time(small_folder, files):
         ({"arc__train": "/nowhere.json"}, DataError, "cannot be read"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_anything_is_written(small_folder, files, tmp_path, change, error, what):
+def test_what_cannot_be_run_is_refused_before_anything_is_written(
+    small_folder, files, tmp_path, change, error, what
+):
     with pytest.raises(error, match=what):
         run_few_shot(tmp_path / "run", arc_settings(small_folder, *files, **change))
     assert not (tmp_path / "run").exists()
 
 
-def test_a_task_may_not_be_trained_on_and_held_out_even_under_another_name(small_folder, files, tmp_path):
+def test_a_task_may_not_be_trained_on_and_held_out_even_under_another_name(
+    small_folder, files, tmp_path
+):
     record = json.loads(files[1].read_text())
     both = json.loads(files[0].read_text()) | {"another": next(iter(record.values()))}
     (tmp_path / "both.json").write_text(json.dumps(both))
@@ -223,10 +269,16 @@ def test_a_task_without_solutions_cannot_be_scored(small_folder, files, tmp_path
             del pair["output"]
     (tmp_path / "blind.json").write_text(json.dumps(record))
     with pytest.raises(FormatError, match="no solutions"):
-        run_few_shot(tmp_path / "run", arc_settings(small_folder, tmp_path / "blind.json", files[1]))
+        run_few_shot(
+            tmp_path / "run", arc_settings(small_folder, tmp_path / "blind.json", files[1])
+        )
 
 
 def test_a_held_out_split_is_found_again_by_the_report(small_folder, files, tmp_path):
-    settings = arc_settings(small_folder, files[0], None, arc__heldout_tasks=1, rl__rounds=0, eval__methods=["base"])
+    settings = arc_settings(
+        small_folder, files[0], None, arc__heldout_tasks=1, rl__rounds=0, eval__methods=["base"]
+    )
     (name,) = run_few_shot(tmp_path / "run", settings)["tasks"]["heldout"]
-    assert file_name(name, before="task-", after=".png") in {path.name for path in write_report(tmp_path / "run")}
+    assert file_name(name, before="task-", after=".png") in {
+        path.name for path in write_report(tmp_path / "run")
+    }

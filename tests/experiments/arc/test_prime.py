@@ -17,7 +17,9 @@ def settings(small_folder, tmp_path, monkeypatch):
     train = write_tasks(tmp_path / "train.json", [small_task("mirror", 1)])
     heldout = write_tasks(tmp_path / "heldout.json", [small_task("half_turn", 3)])
     small = {"rank": 4, "alpha": 8, "targets": ["q_proj"]}
-    return arc_settings(small_folder, train, heldout, rl__rounds=0, arc__prime={"tokens": 1500, "lora": small})
+    return arc_settings(
+        small_folder, train, heldout, rl__rounds=0, arc__prime={"tokens": 1500, "lora": small}
+    )
 
 
 def changed(settings, **prime_settings):
@@ -30,7 +32,10 @@ def test_it_is_cached_by_content(settings, small_folder, monkeypatch):
     folder = primed_model(settings)
     record = primed_record(folder)
     assert 0 < record["tokens"] <= 1500 and record["last_loss"] < record["first_loss"]
-    assert load(str(folder), device="cpu").fingerprint != load(str(small_folder), device="cpu").fingerprint
+    assert (
+        load(str(folder), device="cpu").fingerprint
+        != load(str(small_folder), device="cpu").fingerprint
+    )
     monkeypatch.setattr(prime, "adapt", lambda *_: pytest.fail("primed again"))
     assert primed_model(settings) == folder
     monkeypatch.undo()
@@ -56,4 +61,7 @@ def test_a_stopped_priming_leaves_nothing(settings, tmp_path):
 def test_a_run_stands_on_the_primed_model_and_says_so(settings, tmp_path):
     results = run_few_shot(tmp_path / "run", settings)
     assert "primed on 1500 tokens" in " ".join(results["notes"])
-    assert results["model"]["fingerprint"] == load(str(primed_model(settings)), device="cpu").fingerprint
+    assert (
+        results["model"]["fingerprint"]
+        == load(str(primed_model(settings)), device="cpu").fingerprint
+    )

@@ -1,4 +1,6 @@
-"""Continual edits on a two-layer model: the matrix, the remedies, stopping and going on, the published numbers."""
+"""Continual edits on a two-layer model: the matrix, the remedies, stopping and going on, the
+published numbers.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ def small(tmp_path: Path, small_folder: Path):
             "edit": {"max_new_tokens": 10},
             "answer": {"max_new_tokens": 3},
             "inner": {"lora": LORA, "optim": {"epochs": 2, "lr": 0.02}},
-            "continual": {"sequences": 2, "steps": 3, "together": 2, "probes": 1} | changed.pop("continual", {}),
+            "continual": (
+                {"sequences": 2, "steps": 3, "together": 2, "probes": 1}
+                | changed.pop("continual", {})
+            ),
         }
         return make_settings(values | changed)
 
@@ -75,12 +80,17 @@ def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> N
     found = run_continual(tmp_path / "run", settings, lm=small_lm)
     assert set(found["ways"]) == set(ways)
     for way in found["ways"].values():
-        assert [len(row) for row in way["matrix"]] == [2, 1, 2] == [len(row) for row in way["matrix_se"]]
+        assert (
+            [len(row) for row in way["matrix"]]
+            == [2, 1, 2]
+            == [len(row) for row in way["matrix_se"]]
+        )
         assert [row["edits"] for row in way["general_loss"]["by_step"]] == [0, 1, 2]
         assert len(way["never_edited"]) == 3
     assert found["matrix"] == found["ways"]["none"]["matrix"]
     assert found["ways"]["none"]["general_loss"]["rise"] != 0
-    # Merging changes nothing at the first step, so the ways that differ only from the second on agree there.
+    # Merging changes nothing at the first step, so the ways that differ only from the second on
+    # agree there.
     for same in ("replay", "orthogonal"):
         assert found["ways"][same]["matrix"][1] == found["matrix"][1]
         assert found["ways"][same]["matrix"][2] != found["matrix"][2]
@@ -91,7 +101,10 @@ def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> N
     assert all(gap["n"] == 2 for gap in found["paired"])
     lines = list(csv.DictReader((tmp_path / "run" / "matrix.csv").read_text().splitlines()))
     page = markdown(Results.read(found))
-    assert "Published: SEAL, arXiv 2506.10943" in page and "replay: accuracy % (se) on each passage" in page
+    assert (
+        "Published: SEAL, arXiv 2506.10943" in page
+        and "replay: accuracy % (se) on each passage" in page
+    )
     written = write_report(tmp_path / "run")
     assert [path.name for path in written] == ["index.html", "matrix.png"]
     assert "everyday loss" in written[0].read_text()
@@ -99,7 +112,9 @@ def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> N
     assert float(cell["accuracy"]) == found["ways"]["kl"]["matrix"][2][0]
 
 
-def test_sequences_without_a_verdict_are_left_out(small, small_lm, tmp_path: Path, monkeypatch) -> None:
+def test_sequences_without_a_verdict_are_left_out(
+    small, small_lm, tmp_path: Path, monkeypatch
+) -> None:
     settings = small(continual={"sequences": 4, "steps": 2, "probes": 2})
     whole = run_continual(tmp_path / "whole", settings, lm=small_lm)
     lost = whole["sequences"][0][0]
@@ -114,11 +129,17 @@ def test_sequences_without_a_verdict_are_left_out(small, small_lm, tmp_path: Pat
         run_continual(tmp_path / "none", settings, lm=small_lm)
 
 
-def test_a_probe_without_a_verdict_is_left_out(small, small_lm, tmp_path: Path, monkeypatch) -> None:
+def test_a_probe_without_a_verdict_is_left_out(
+    small, small_lm, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(run, "get_grader", lambda *_: MuteGrader("of c8?"))
-    found = run_continual(tmp_path / "one", small(continual={"sequences": 1, "steps": 1, "probes": 2}), lm=small_lm)
+    found = run_continual(
+        tmp_path / "one", small(continual={"sequences": 1, "steps": 1, "probes": 2}), lm=small_lm
+    )
     assert found["without_verdict"] == 0 and len(found["ways"]["none"]["never_edited"]) == 2
-    found = run_continual(tmp_path / "none", small(continual={"sequences": 1, "steps": 1, "probes": 1}), lm=small_lm)
+    found = run_continual(
+        tmp_path / "none", small(continual={"sequences": 1, "steps": 1, "probes": 1}), lm=small_lm
+    )
     assert found["ways"]["none"]["never_edited"] is None
 
 
@@ -156,7 +177,9 @@ def test_kept_adapters_add_up_to_the_measured_model(small, small_lm, tmp_path: P
 
     settings = small(continual={"keep_adapters": True, "sequences": 1})
     found = run_continual(tmp_path / "run", settings, lm=small_lm)
-    folders = [tmp_path / "run" / "adapters" / "none" / "sequence-0" / f"step-{n}" for n in (1, 2, 3)]
+    folders = [
+        tmp_path / "run" / "adapters" / "none" / "sequence-0" / f"step-{n}" for n in (1, 2, 3)
+    ]
     merged = stack([Adapter.load(folder) for folder in folders])
     losses = mean_losses(small_lm, measured_texts(), merged)
     assert found["general_loss"]["after"] == pytest.approx(sum(losses) / len(losses), rel=1e-6)
@@ -204,7 +227,9 @@ def test_a_ratio_of_means_and_its_error() -> None:
         ({"continual": {"probes": 9}}, "9 passages that are never edited"),
     ],
 )
-def test_what_cannot_run_is_refused_before_anything_is_written(small, tmp_path: Path, changed, said: str) -> None:
+def test_what_cannot_run_is_refused_before_anything_is_written(
+    small, tmp_path: Path, changed, said: str
+) -> None:
     with pytest.raises(UsageError, match=said):
         run_continual(tmp_path / "run", small(**changed))
     assert not (tmp_path / "run").exists()
@@ -217,11 +242,17 @@ def test_remedies_that_do_not_go_together(named: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["continual-smoke", "continual-cpu", "continual-paper"])
-def test_every_step_of_every_recipe_runs(name: str, small, small_lm, small_folder, tmp_path: Path) -> None:
+def test_every_step_of_every_recipe_runs(
+    name: str, small, small_lm, small_folder, tmp_path: Path
+) -> None:
     """The recipe's ways and remedies on the two-layer model, with its sizes brought down."""
     recipe = read_settings(RECIPES / f"{name}.toml")
-    short = small(continual={"sequences": 1, "steps": 2, "probes": 1, "compare": recipe.continual.compare})
-    inner = recipe.inner.model_copy(update={"optim": recipe.inner.optim.model_copy(update={"epochs": 1})})
+    short = small(
+        continual={"sequences": 1, "steps": 2, "probes": 1, "compare": recipe.continual.compare}
+    )
+    inner = recipe.inner.model_copy(
+        update={"optim": recipe.inner.optim.model_copy(update={"epochs": 1})}
+    )
     settings = recipe.model_copy(
         update={
             "model": str(small_folder),

@@ -1,4 +1,6 @@
-"""The smoke recipes on the real model: passages into SmolLM2-135M one after the other, and its own questions."""
+"""The smoke recipes on the real model: passages into SmolLM2-135M one after the other, and its own
+questions.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,21 @@ RECIPE = Path(__file__).parents[3] / "recipes" / "continual-smoke.toml"
 @pytest.mark.model
 @pytest.mark.slow
 def test_continual_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["experiment", "continual", "--recipe", str(RECIPE), "-o", str(tmp_path), "--json", "--quiet"]) == 0
+    assert (
+        main(
+            [
+                "experiment",
+                "continual",
+                "--recipe",
+                str(RECIPE),
+                "-o",
+                str(tmp_path),
+                "--json",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
     found = json.loads(capsys.readouterr().out)
     assert [len(row) for row in found["matrix"]] == [3, 1, 2, 3]
     way = found["ways"]["none"]
@@ -27,7 +43,16 @@ def test_continual_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.slow
 def test_own_questions_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = RECIPE.with_name("own-questions-smoke.toml")
-    words = ["experiment", "own-questions", "--recipe", str(recipe), "-o", str(tmp_path), "--json", "--quiet"]
+    words = [
+        "experiment",
+        "own-questions",
+        "--recipe",
+        str(recipe),
+        "-o",
+        str(tmp_path),
+        "--json",
+        "--quiet",
+    ]
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["survivors"]["written"] > found["survivors"]["kept"] > 0

@@ -1,7 +1,9 @@
-"""A warm process that runs experiments in forked children and kills them when told: python forked_runs.py MODEL.
+"""A warm process that runs experiments in forked children and kills them when told: python
+forked_runs.py MODEL.
 
-Reads one JSON request a line: ``{"folder", "settings", "steps", "delay"}``. A child runs `run_knowledge`; it is killed
-``delay`` seconds after its step number ``steps`` began (step 0 is its start), or left alone where ``steps`` is null.
+Reads one JSON request a line: ``{"folder", "settings", "steps", "delay"}``. A child runs
+`run_knowledge`; it is killed ``delay`` seconds after its step number ``steps`` began (step 0 is its
+start), or left alone where ``steps`` is null.
 Answers one JSON line: ``{"code", "steps", "seconds", "error"}``; code −9 is killed.
 """
 
@@ -38,7 +40,9 @@ class Steps(Interrupt):
 
 def child(request: dict, lm: LanguageModel, steps: int, errors: int) -> None:
     try:
-        train.run_knowledge(request["folder"], make_settings(request["settings"]), interrupt=Steps(steps), lm=lm)
+        train.run_knowledge(
+            request["folder"], make_settings(request["settings"]), interrupt=Steps(steps), lm=lm
+        )
         code = 0
     except SelfEditError as error:
         os.write(errors, f"{type(error).__name__}: {error}".encode())

@@ -1,4 +1,6 @@
-"""Continued pretraining: every method, both kinds of update, stops and kills, and what it is trained on."""
+"""Continued pretraining: every method, both kinds of update, stops and kills, and what it is
+trained on.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def test_rows_pairs_and_training(done) -> None:
     assert [row["method"] for row in results["rows"]] == ALL
     assert results["passages"] == 3 and results["questions"] == 5
     assert len({row["n"] for row in results["rows"]}) == 1
-    assert {("passage", "spa"), ("base", "passage")} <= {(gap["b"], gap["a"]) for gap in results["paired"]}
+    assert {("passage", "spa"), ("base", "passage")} <= {
+        (gap["b"], gap["a"]) for gap in results["paired"]
+    }
     documents = {method: runs[0]["documents"] for method, runs in results["training"].items()}
     assert documents["passage"] == 3 and documents["external"] == 3 + 2 * 3
     assert all(runs[0]["steps"] == len(runs[0]["losses"]) for runs in results["training"].values())
@@ -105,7 +109,9 @@ def test_stopped_again_and_again_it_ends_the_same(done, settings, tmp_path: Path
         except Interrupted:
             stops += 1
     assert stops >= 4 and again == done[1]
-    assert (tmp_path / "parts" / "results.json").read_bytes() == (done[0] / "results.json").read_bytes()
+    assert (tmp_path / "parts" / "results.json").read_bytes() == (
+        done[0] / "results.json"
+    ).read_bytes()
 
 
 def test_lora_and_several_seeds(settings, tmp_path: Path) -> None:
@@ -116,7 +122,11 @@ def test_lora_and_several_seeds(settings, tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in lm.model.named_parameters()}
     results = run_cpt(tmp_path / "run", make_settings(changed), lm=lm)
     runs = results["training"]["external"]
-    assert len(runs) == 2 and runs[0]["seed"] != runs[1]["seed"] and runs[0]["losses"] != runs[1]["losses"]
+    assert (
+        len(runs) == 2
+        and runs[0]["seed"] != runs[1]["seed"]
+        and runs[0]["losses"] != runs[1]["losses"]
+    )
     assert all(torch.equal(value, before[name]) for name, value in lm.model.named_parameters())
     with RunFolder.read(tmp_path / "run") as run:
         answers = answers_in(run.ledger, held_out("external"))
@@ -125,13 +135,17 @@ def test_lora_and_several_seeds(settings, tmp_path: Path) -> None:
     assert said[0] != untouched and said[0] != said[1]
 
 
-def test_answers_without_a_verdict_are_counted_over_all_seeds(settings, monkeypatch, tmp_path: Path) -> None:
+def test_answers_without_a_verdict_are_counted_over_all_seeds(
+    settings, monkeypatch, tmp_path: Path
+) -> None:
     changed = settings.model_dump()
     changed["cpt"] |= {"update": "lora", "methods": ["base", "passage"]}
     changed["eval"] |= {"repeats": 2}
     twice = make_settings(changed)
     question = asked_of(twice)[0].questions[0].text
-    monkeypatch.setattr("selfedit.experiments.knowledge.cpt.get_grader", lambda *_: MuteGrader(question))
+    monkeypatch.setattr(
+        "selfedit.experiments.knowledge.cpt.get_grader", lambda *_: MuteGrader(question)
+    )
     results = run_cpt(tmp_path / "run", twice)
     assert results["no_verdict"] == {"base": 1, "passage": 2}
     with RunFolder.read(tmp_path / "run") as run:
@@ -148,7 +162,9 @@ def test_answers_without_a_verdict_are_counted_over_all_seeds(settings, monkeypa
         ({"samples": 9}, DataError, "fewer than 9"),
     ],
 )
-def test_what_cannot_run_is_refused_before_anything_is_written(settings, tmp_path, changed, error, said) -> None:
+def test_what_cannot_run_is_refused_before_anything_is_written(
+    settings, tmp_path, changed, error, said
+) -> None:
     values = settings.model_dump()
     values["cpt"] |= changed
     with pytest.raises(error, match=said):
@@ -169,7 +185,9 @@ def test_results_are_what_the_file_holds(done) -> None:
     assert json.loads((done[0] / "results.json").read_text())["rows"] == done[1]["rows"]
 
 
-def test_a_grader_without_any_verdict_is_named_as_the_reason(settings, monkeypatch, tmp_path: Path) -> None:
+def test_a_grader_without_any_verdict_is_named_as_the_reason(
+    settings, monkeypatch, tmp_path: Path
+) -> None:
     class Silent(Grader):
         name = "silent"
 
@@ -178,4 +196,7 @@ def test_a_grader_without_any_verdict_is_named_as_the_reason(settings, monkeypat
 
     monkeypatch.setattr("selfedit.experiments.knowledge.cpt.get_grader", lambda *_: Silent())
     with pytest.raises(DataError, match="verdict"):
-        run_cpt(tmp_path / "run", settings.model_copy(update={"cpt": CptSettings(methods=["base"], passages=3)}))
+        run_cpt(
+            tmp_path / "run",
+            settings.model_copy(update={"cpt": CptSettings(methods=["base"], passages=3)}),
+        )

@@ -1,4 +1,6 @@
-"""An external writer behind an endpoint that misbehaves: every text once, costs right, nothing asked twice."""
+"""An external writer behind an endpoint that misbehaves: every text once, costs right, nothing
+asked twice.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,16 @@ from selfedit.run.folder import RunFolder
 from tiny_run import tiny_settings
 
 
-def settings(server: FakeEndpoint, small_folder: Path, data: Path, tmp_path: Path, **changed) -> Settings:
-    endpoint = {"url": server.url, "model": "writer", "key_env": None, "price_in": 1e6, "price_out": 2e6}
+def settings(
+    server: FakeEndpoint, small_folder: Path, data: Path, tmp_path: Path, **changed
+) -> Settings:
+    endpoint = {
+        "url": server.url,
+        "model": "writer",
+        "key_env": None,
+        "price_in": 1e6,
+        "price_out": 2e6,
+    }
     return tiny_settings(
         model=str(small_folder),
         device="cpu",
@@ -51,7 +61,9 @@ def test_every_text_once_and_the_costs(small_folder: Path, data: Path, tmp_path:
     # Context ids are made of titles, "Title c0": each text is about its own passage.
     assert all(row.text.split()[0] in row.context_id for row in rows)
     bill = results["costs"]["eval:external"]
-    letters_in = sum(len(message["content"]) for each in server.answered for message in each.body["messages"])
+    letters_in = sum(
+        len(message["content"]) for each in server.answered for message in each.body["messages"]
+    )
     letters_out = sum(len(row.text) for row in rows)
     assert (bill["replies"], bill["tokens_in"], bill["tokens_out"]) == (12, letters_in, letters_out)
     assert bill["cost"] == pytest.approx(letters_in + 2 * letters_out)
@@ -60,11 +72,19 @@ def test_every_text_once_and_the_costs(small_folder: Path, data: Path, tmp_path:
 
 def test_entigraph_and_spa_by_an_endpoint(small_folder: Path, data: Path, tmp_path: Path) -> None:
     def writing(body: dict) -> str:
-        return "Orda\nVell\nTarn" if "Write only the names" in last_message(body) else f"A text, {body['seed']}."
+        return (
+            "Orda\nVell\nTarn"
+            if "Write only the names" in last_message(body)
+            else f"A text, {body['seed']}."
+        )
 
     with FakeEndpoint(writing) as server:
         given = settings(server, small_folder, data, tmp_path).model_dump()
-        given["cpt"] |= {"methods": ["base", "entigraph", "spa"], "writer": "endpoint", "passages": 2}
+        given["cpt"] |= {
+            "methods": ["base", "entigraph", "spa"],
+            "writer": "endpoint",
+            "passages": 2,
+        }
         results = run_cpt(tmp_path / "run", make_settings(given))
     # Three entities make three pairs and one triple; SPA has seven prompts.
     assert {m: runs[0]["documents"] for m, runs in results["training"].items()} == {
@@ -78,7 +98,9 @@ def test_entigraph_and_spa_by_an_endpoint(small_folder: Path, data: Path, tmp_pa
     }
 
 
-def test_an_endpoint_without_a_model_is_refused(small_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_an_endpoint_without_a_model_is_refused(
+    small_folder: Path, data: Path, tmp_path: Path
+) -> None:
     with FakeEndpoint() as server:
         given = settings(server, small_folder, data, tmp_path).model_dump()
     given["external"]["endpoint"]["model"] = None

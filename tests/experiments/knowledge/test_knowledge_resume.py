@@ -1,4 +1,6 @@
-"""A whole run, killed again and again, ends as if nothing had happened; a changed one is refused by name."""
+"""A whole run, killed again and again, ends as if nothing had happened; a changed one is refused by
+name.
+"""
 
 import json
 import os
@@ -28,14 +30,23 @@ class Runs:
         command = [sys.executable, str(Path(__file__).with_name("forked_runs.py")), str(model)]
         tests = str(Path(__file__).resolve().parents[2])
         paths = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
-        one_thread = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": paths}
+        one_thread = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONPATH": paths,
+        }
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_thread
         )
         assert self.process.stdout.readline() == "ready\n"
 
     def __call__(self, folder, settings, steps=None, delay=0.0):
-        request = {"folder": str(folder), "settings": settings.model_dump(mode="json"), "steps": steps, "delay": delay}
+        request = {
+            "folder": str(folder),
+            "settings": settings.model_dump(mode="json"),
+            "steps": steps,
+            "delay": delay,
+        }
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -109,10 +120,15 @@ def content(folder):
         tables = {}
         for kind in ("self_edits", "trials", "rewards"):
             for place in run.ledger.places():
-                tables[kind, place] = [without_seconds(asdict(row)) for row in getattr(run.ledger, kind)(place)]
+                tables[kind, place] = [
+                    without_seconds(asdict(row)) for row in getattr(run.ledger, kind)(place)
+                ]
         steps = {row.name: row.payload_json for row in run.ledger.steps()}
         counts = {(row.place, row.part): row.count for row in run.ledger.timings()}
-        metrics = [{name: value for name, value in line.items() if name != "seconds"} for line in run.metrics()]
+        metrics = [
+            {name: value for name, value in line.items() if name != "seconds"}
+            for line in run.metrics()
+        ]
         return tables, steps, counts, metrics
 
 
@@ -164,7 +180,9 @@ def test_the_same_seed_twice_and_another_seed(runs, uninterrupted, place, settin
     assert (again["code"], again["steps"]) == (0, 0)
     check_equal(place / "twice", place / "whole")
     assert runs(place / "other", settings.model_copy(update={"seed": 4}))["code"] == 0
-    assert (place / "other" / "results.json").read_bytes() != (place / "whole" / "results.json").read_bytes()
+    assert (place / "other" / "results.json").read_bytes() != (
+        place / "whole" / "results.json"
+    ).read_bytes()
 
 
 @pytest.mark.slow
@@ -184,7 +202,9 @@ def test_the_results(uninterrupted, place, settings):
 
 @pytest.mark.slow
 def test_a_changed_setting_or_changed_data_is_refused_by_name(runs, uninterrupted, place, settings):
-    changed = settings.model_dump() | {"answer": settings.answer.model_copy(update={"max_new_tokens": 4}).model_dump()}
+    changed = settings.model_dump() | {
+        "answer": settings.answer.model_copy(update={"max_new_tokens": 4}).model_dump()
+    }
     refused = runs(place / "whole", make_settings(changed))
     assert refused["code"] == 2 and refused["error"].startswith("SettingsChanged")
     assert "answer.max_new_tokens: 3 → 4" in refused["error"]
@@ -209,15 +229,25 @@ def test_a_changed_setting_or_changed_data_is_refused_by_name(runs, uninterrupte
         ({"heldout_contexts": 9}, DataError, "9 held-out passages asked for, there are 3"),
     ],
 )
-def test_what_cannot_run_is_refused_before_anything_is_written(place, tmp_path, change, error, said):
-    values = {"train": str(place / "train.json"), "heldout": str(place / "heldout.json"), "rl": {"contexts": 3}}
+def test_what_cannot_run_is_refused_before_anything_is_written(
+    place, tmp_path, change, error, said
+):
+    values = {
+        "train": str(place / "train.json"),
+        "heldout": str(place / "heldout.json"),
+        "rl": {"contexts": 3},
+    }
     with pytest.raises(error, match=said):
         run_knowledge(tmp_path / "run", make_settings(values | change))
     assert not (tmp_path / "run").exists()
 
 
 def test_passages_that_are_trained_on_are_not_held_out(place, tmp_path):
-    values = {"train": str(place / "train.json"), "heldout": str(place / "train.json"), "rl": {"contexts": 3}}
+    values = {
+        "train": str(place / "train.json"),
+        "heldout": str(place / "train.json"),
+        "rl": {"contexts": 3},
+    }
     with pytest.raises(UsageError, match="3 passages are both trained on and held out"):
         run_knowledge(tmp_path / "run", make_settings(values))
     assert not (tmp_path / "run").exists()
@@ -227,5 +257,8 @@ def test_training_passages_without_questions_are_refused(place, tmp_path):
     bare = tmp_path / "bare.md"
     bare.write_text("# A title\n\nOne passage of words.\n", encoding="utf-8")
     with pytest.raises(DataError, match="no questions"):
-        run_knowledge(tmp_path / "run", make_settings({"train": str(bare), "heldout": str(place / "heldout.json")}))
+        run_knowledge(
+            tmp_path / "run",
+            make_settings({"train": str(bare), "heldout": str(place / "heldout.json")}),
+        )
     assert not (tmp_path / "run").exists()

@@ -50,14 +50,23 @@ def test_every_row_by_round_and_seed(settings, tmp_path: Path) -> None:
         external = run.ledger.self_edits(held_out("external"))
         assert [row.text for row in external] == ["1. A long fact 0.\n2. A second long one."] * 2
         # Inner seeds are shared by all rows that train: differences are paired.
-        seeds = [{r.key: r.seed for r in trainings_in(run.ledger, held_out(m))} for m in ("passage", "external")]
+        seeds = [
+            {r.key: r.seed for r in trainings_in(run.ledger, held_out(m))}
+            for m in ("passage", "external")
+        ]
         assert seeds[0] == seeds[1] and len(set(seeds[0].values())) == 4
-        # SEAL's rounds are measured with that round's policy: after the first, texts differ from those before RL.
-        texts = [[row.text for row in run.ledger.self_edits(held_out(m))] for m in ("own", "seal-1", "seal-2")]
+        # SEAL's rounds are measured with that round's policy: after the first, texts differ from
+        # those before RL.
+        texts = [
+            [row.text for row in run.ledger.self_edits(held_out(m))]
+            for m in ("own", "seal-1", "seal-2")
+        ]
         assert texts[0] != texts[1] != texts[2]
 
 
-def test_the_passage_is_in_the_prompt_of_context_alone(settings, tmp_path: Path, monkeypatch) -> None:
+def test_the_passage_is_in_the_prompt_of_context_alone(
+    settings, tmp_path: Path, monkeypatch
+) -> None:
     from selfedit.sampling import local as sampler
 
     asked: list[list[tuple[int, ...]]] = []
@@ -82,10 +91,14 @@ def test_a_sweep_over_every_format(settings, tmp_path: Path) -> None:
     results = run_single_passage(tmp_path / "run", make_settings(changed))
     rows = [row["method"] for row in results["rows"]]
     assert rows == ["base", "passage", *[f"own:{format}" for format in FORMATS], "gold"]
-    assert {(gap["b"], gap["a"]) for gap in results["paired"]} >= {("passage", f"own:{f}") for f in FORMATS}
+    assert {(gap["b"], gap["a"]) for gap in results["paired"]} >= {
+        ("passage", f"own:{f}") for f in FORMATS
+    }
     assert results["published"]["rows"]["own:rewrite"]["value"] == pytest.approx(0.494)
     with RunFolder.read(tmp_path / "run" / "formats" / "rewrite") as run:
-        assert not answers_in(run.ledger, held_out("base")), "what does not depend on the format is measured once"
+        assert not answers_in(run.ledger, held_out("base")), (
+            "what does not depend on the format is measured once"
+        )
     assert json.loads((tmp_path / "run" / "results.json").read_text())["rows"] == results["rows"]
 
 
@@ -124,7 +137,9 @@ def test_a_sweep_goes_on_where_it_stopped(settings, tmp_path: Path) -> None:
         ({"eval": {"methods": ["seal-1"]}}, UsageError, "unknown method"),
     ],
 )
-def test_what_cannot_run_is_refused_before_anything_is_written(settings, tmp_path, changed, error, said) -> None:
+def test_what_cannot_run_is_refused_before_anything_is_written(
+    settings, tmp_path, changed, error, said
+) -> None:
     with pytest.raises(error, match=said):
         run_single_passage(tmp_path / "run", make_settings(settings.model_dump() | changed))
     assert not (tmp_path / "run").exists()
@@ -133,7 +148,11 @@ def test_what_cannot_run_is_refused_before_anything_is_written(settings, tmp_pat
 def test_what_is_compared() -> None:
     assert pairs_of(["base", "passage", "own"]) == [("base", "passage"), ("passage", "own")]
     rows = ["base", "passage", "own", "external", "seal-1", "seal-2"]
-    assert pairs_of(rows)[5:] == [("own", "seal-2"), ("external", "seal-2"), ("passage", "external")]
+    assert pairs_of(rows)[5:] == [
+        ("own", "seal-2"),
+        ("external", "seal-2"),
+        ("passage", "external"),
+    ]
 
 
 def test_without_rl_there_is_no_row_after_it(settings) -> None:

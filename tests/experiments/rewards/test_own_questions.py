@@ -1,4 +1,6 @@
-"""RL without labels: which own questions are kept, what they are worth as a reward, and training on plain documents."""
+"""RL without labels: which own questions are kept, what they are worth as a reward, and training on
+plain documents.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ ASKED = "What is the tower built of?"
 
 
 def verdict(written: str, shown: list[str], hidden: list[str], **changed):
-    return judge(ASKED, written, shown, hidden, get_grader("contains"), OwnQuestionSettings(**changed))
+    return judge(
+        ASKED, written, shown, hidden, get_grader("contains"), OwnQuestionSettings(**changed)
+    )
 
 
 def test_kept_if_answered_alike_with_the_passage_and_not_without() -> None:
@@ -41,10 +45,25 @@ def test_kept_if_answered_alike_with_the_passage_and_not_without() -> None:
 @pytest.mark.parametrize(
     ("written", "shown", "hidden", "rejected"),
     [
-        ("Basalt", ["Basalt", "Granite", "Wood", "Clay", "Steel"], ["x"] * 5, "answers with the passage differ"),
-        ("Basalt", ["Basalt"] * 5, ["basalt", "basalt", "a", "b", "c"], "known without the passage"),
+        (
+            "Basalt",
+            ["Basalt", "Granite", "Wood", "Clay", "Steel"],
+            ["x"] * 5,
+            "answers with the passage differ",
+        ),
+        (
+            "Basalt",
+            ["Basalt"] * 5,
+            ["basalt", "basalt", "a", "b", "c"],
+            "known without the passage",
+        ),
         ("", ["The tower is built of the tower"] * 5, ["x"] * 5, "no short answer"),
-        ("a b c d e f g h i j", ["one two three four five six seven eight nine"] * 5, ["x"] * 5, "no short answer"),
+        (
+            "a b c d e f g h i j",
+            ["one two three four five six seven eight nine"] * 5,
+            ["x"] * 5,
+            "no short answer",
+        ),
         ("...", ["", "\n", "?!", " ", "-"], ["x"] * 5, "no short answer"),
     ],
 )
@@ -71,14 +90,19 @@ def test_rank_agreement_by_hand() -> None:
     assert picked["random"]["c"] == pytest.approx(1 / 3) and picked["gold-chosen"]["c"] == 1.0
 
 
-QUIZ = "Question: What has the {n}?\nAnswer: A number of parts\nQuestion: What is a thing?\nAnswer: The {n}"
+QUIZ = (
+    "Question: What has the {n}?\nAnswer: A number of parts\nQuestion: What is a thing?\nAnswer:"
+    " The {n}"
+)
 
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch):
     """A random model writes no quiz: its text is replaced by one, its answers to it stay its own."""
     read = stage.read_quiz
-    monkeypatch.setattr(stage, "read_quiz", lambda task, text: read(task, QUIZ.format(n=len(text) % 7)))
+    monkeypatch.setattr(
+        stage, "read_quiz", lambda task, text: read(task, QUIZ.format(n=len(text) % 7))
+    )
     for module in (own_questions, train):
         monkeypatch.setattr(module, "get_grader", lambda *_: HashGrader())
 
@@ -96,7 +120,11 @@ def small(tmp_path: Path, small_folder: Path):
             for c in contexts(4)
         ]
         (tmp_path / "train.json").write_text(json.dumps(forms))
-        rl = {"contexts": 3, "candidates": 3, "own": {"votes": 3, "agree": 0.3, "known": 0.9}} | changed.pop("rl", {})
+        rl = {
+            "contexts": 3,
+            "candidates": 3,
+            "own": {"votes": 3, "agree": 0.3, "known": 0.9},
+        } | changed.pop("rl", {})
         mstep = {"lora": LORA, "optim": {"epochs": 1, "lr": 0.05}}
         values = {
             "model": str(small_folder),
@@ -125,11 +153,16 @@ def test_both_rewards_of_the_same_adapters(written, small, small_folder, tmp_pat
         likelihoods = likelihoods_in(run.ledger, own_questions.PLACE)
     for name, of in found["contexts"].items():
         for kind in ("gold", "own"):
-            right = [a for a in answers if a.context_id == name and ("/own" in a.question_id) == (kind == "own")]
+            right = [
+                a
+                for a in answers
+                if a.context_id == name and ("/own" in a.question_id) == (kind == "own")
+            ]
             for candidate, value in enumerate(of[kind]):
                 grades = [a.correct for a in right if a.candidate == candidate]
                 assert value == pytest.approx(sum(grades) / len(grades))
-        # The same adapters say how likely the own answers are; a question's tokens decide, so no two are level.
+        # The same adapters say how likely the own answers are; a question's tokens decide, so no
+        # two are level.
         read = [a for a in likelihoods if a.context_id == name and "/own" in a.question_id]
         for candidate, value in enumerate(of["own_likelihood"]):
             marks = [a.value for a in read if a.candidate == candidate]
@@ -140,7 +173,9 @@ def test_both_rewards_of_the_same_adapters(written, small, small_folder, tmp_pat
     assert len({(gap["a"], gap["b"]) for gap in found["paired"]}) == len(found["paired"])
 
 
-def test_passages_without_a_verdict_are_left_out(written, small, small_folder, tmp_path: Path, monkeypatch) -> None:
+def test_passages_without_a_verdict_are_left_out(
+    written, small, small_folder, tmp_path: Path, monkeypatch
+) -> None:
     lm = load(str(small_folder), device="cpu")
     whole = run_own_questions(tmp_path / "whole", small(), lm=lm)
     lost = next(iter(whole["contexts"]))
@@ -154,7 +189,9 @@ def test_passages_without_a_verdict_are_left_out(written, small, small_folder, t
         run_own_questions(tmp_path / "none", small(), lm=lm)
 
 
-def test_a_stopped_run_goes_on_and_ends_the_same(written, small, small_folder, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_and_ends_the_same(
+    written, small, small_folder, tmp_path: Path
+) -> None:
     lm = load(str(small_folder), device="cpu")
     whole = run_own_questions(tmp_path / "whole", small(), lm=lm)
     stops, checks = 0, 1
@@ -167,19 +204,27 @@ def test_a_stopped_run_goes_on_and_ends_the_same(written, small, small_folder, t
     assert stops >= 2 and again == whole
 
 
-def test_reinforcement_learning_on_plain_documents(written, small, small_folder, tmp_path: Path) -> None:
+def test_reinforcement_learning_on_plain_documents(
+    written, small, small_folder, tmp_path: Path
+) -> None:
     documents = tmp_path / "documents"
     documents.mkdir()
     for n in range(3):
-        (documents / f"thing-{n}.md").write_text(f"# Thing {n}\nThe thing {n} has a number of parts in it.\n")
-    settings = small(train=str(documents), rl={"questions": "own", "contexts": 2, "reward": {"threshold": -1}})
+        (documents / f"thing-{n}.md").write_text(
+            f"# Thing {n}\nThe thing {n} has a number of parts in it.\n"
+        )
+    settings = small(
+        train=str(documents), rl={"questions": "own", "contexts": 2, "reward": {"threshold": -1}}
+    )
     lm = load(str(small_folder), device="cpu")
     found = run_knowledge(tmp_path / "run", settings, lm=lm)
     assert found["rounds"][0]["self_edits"] >= 3
     with RunFolder.read(tmp_path / "run") as run:
         asked = {a.question_id for a in answers_in(run.ledger, rl_place(1))}
         assert asked and all("/own" in name for name in asked)
-        assert len(run.ledger.self_edits(stage.PLACE)) == 2  # of the passages that are used, no others
+        assert (
+            len(run.ledger.self_edits(stage.PLACE)) == 2
+        )  # of the passages that are used, no others
         again = asdict(run.ledger.rewards(rl_place(1))[0])
     lm = load(str(small_folder), device="cpu")
     run_knowledge(tmp_path / "run", settings, lm=lm)
@@ -195,7 +240,10 @@ def test_documents_without_questions_need_own_ones(small, tmp_path: Path) -> Non
 
 def test_a_model_that_writes_nothing_usable_is_told_so(small, small_folder, tmp_path: Path) -> None:
     lm = load(str(small_folder), device="cpu")
-    for run, name, changed in ((run_own_questions, "a", {}), (run_knowledge, "b", {"rl": {"questions": "own"}})):
+    for run, name, changed in (
+        (run_own_questions, "a", {}),
+        (run_knowledge, "b", {"rl": {"questions": "own"}}),
+    ):
         with pytest.raises(DataError, match="no question that the model wrote is usable"):
             run(tmp_path / name, small(**changed), lm=lm)
 
@@ -210,10 +258,18 @@ def test_what_cannot_run_is_refused(small, tmp_path: Path, changed, said: str) -
 
 
 @pytest.mark.parametrize("name", ["own-questions-smoke", "own-questions-cpu"])
-def test_every_step_of_every_recipe_runs(name: str, written, small, small_folder, tmp_path: Path) -> None:
+def test_every_step_of_every_recipe_runs(
+    name: str, written, small, small_folder, tmp_path: Path
+) -> None:
     recipe, short = read_settings(RECIPES / f"{name}.toml"), small()
     rl = recipe.rl.model_copy(update={"contexts": 2, "candidates": 2, "own": short.rl.own})
-    changed = {"rl": rl, "answer": short.answer, "inner": short.inner, "train": short.train, "model": str(small_folder)}
+    changed = {
+        "rl": rl,
+        "answer": short.answer,
+        "inner": short.inner,
+        "train": short.train,
+        "model": str(small_folder),
+    }
     edit = recipe.edit.model_copy(update={"max_new_tokens": 10})
     settings = recipe.model_copy(update=changed | {"edit": edit})
     found = run_own_questions(tmp_path / "run", settings, lm=load(str(small_folder), device="cpu"))

@@ -1,4 +1,6 @@
-"""How rewards are compared, by hand; the whole experiment on a tiny model; it goes on where it stopped."""
+"""How rewards are compared, by hand; the whole experiment on a tiny model; it goes on where it
+stopped.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,19 @@ def test_a_choice_against_chance_is_paired() -> None:
 
 def small_paper_run(model: Path, server: FakeEndpoint, folder: Path) -> Settings:
     """The paper's recipe on a tiny model and a judge of ours."""
-    small = {"rl.contexts": 2, "rl.candidates": 2, "rl.repeats": 2, "inner.optim.epochs": 1, "inner.lora.rank": 2}
-    short = {"edit.max_new_tokens": 10, "answer.max_new_tokens": 3, "model": str(model), "dtype": "float32"}
+    small = {
+        "rl.contexts": 2,
+        "rl.candidates": 2,
+        "rl.repeats": 2,
+        "inner.optim.epochs": 1,
+        "inner.lora.rank": 2,
+    }
+    short = {
+        "edit.max_new_tokens": 10,
+        "answer.max_new_tokens": 3,
+        "model": str(model),
+        "dtype": "float32",
+    }
     judge = {"url": server.url, "key_env": None, "cache": str(folder / "kept.sqlite")}
     endpoint = {f"judge.endpoint.{name}": value for name, value in judge.items()}
     return read_settings(RECIPES / "rewards-paper.toml", small | short | endpoint)
@@ -61,7 +74,9 @@ def judge_of_both(body: dict) -> str:
     asked = last_message(body)
     if "Student:" in asked:
         return "yes" if sum(asked.encode()) % 2 else "no"
-    return json.dumps(dict.fromkeys(("length", "diversity", "quality", "correctness"), 1 + len(asked) % 5))
+    return json.dumps(
+        dict.fromkeys(("length", "diversity", "quality", "correctness"), 1 + len(asked) % 5)
+    )
 
 
 def test_the_whole_experiment_with_the_papers_settings(tiny_folder: Path, tmp_path: Path) -> None:
@@ -74,7 +89,13 @@ def test_the_whole_experiment_with_the_papers_settings(tiny_folder: Path, tmp_pa
         assert len(server.asked) == asked
     assert again == results == json.loads((tmp_path / "run" / "results.json").read_text())
     names = [each["method"] for each in results["rows"]]
-    assert names == ["accuracy", "loglik", "length", "proxy", "accuracy of one repeat, against the others"]
+    assert names == [
+        "accuracy",
+        "loglik",
+        "length",
+        "proxy",
+        "accuracy of one repeat, against the others",
+    ]
     assert all(each["n"] == 2 for each in results["rows"])
     assert {gap["b"] for gap in results["paired"]} == {"random"}
     assert results["rows"][0]["seconds"] > results["rows"][2]["seconds"] == 0

@@ -26,4 +26,6 @@ def pair(*rows: str) -> Pair:
 
 
 def same(one: object, other: object) -> bool:
-    return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)
+    return (
+        isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)
+    )

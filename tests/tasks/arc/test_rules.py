@@ -72,7 +72,8 @@ def test_the_same_seed_gives_the_same_task(name: str) -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_one_rule_serves_the_whole_task(name: str) -> None:
-    # the change of a rule drawn with the same seed reproduces every pair, so no pair has a choice of its own
+    # the change of a rule drawn with the same seed reproduces every pair, so no pair has a choice
+    # of its own
     rng = np.random.default_rng(0)
     rule = RULES[name](rng)
     for _ in range(20):
@@ -93,8 +94,14 @@ def test_some_rules_by_hand() -> None:
     assert same(outline(grid("111", "111", "111")), grid("111", "101", "111"))
     assert same(outline(grid("0110", "0110")), grid("0110", "0110"))
     assert same(crop(grid("000", "020", "003")), grid("20", "03"))
-    assert same(RULES["both_halves"](np.random.default_rng(0)).change(grid("11522", "01502")), grid("33", "03"))
-    assert same(RULES["one_half_only"](np.random.default_rng(0)).change(grid("11520", "01502")), grid("03", "00"))
+    assert same(
+        RULES["both_halves"](np.random.default_rng(0)).change(grid("11522", "01502")),
+        grid("33", "03"),
+    )
+    assert same(
+        RULES["one_half_only"](np.random.default_rng(0)).change(grid("11520", "01502")),
+        grid("03", "00"),
+    )
     for before, after in all_pairs(rule_task("count_cells", 0)):
         assert after.shape == (1, np.count_nonzero(before)) and after.all()
     for before, after in all_pairs(rule_task("gravity_left", 0)):
@@ -109,7 +116,10 @@ def test_tasks_without_end_use_every_rule_each_round() -> None:
     assert [task.key for task in islice(rule_tasks(1), 5)] == [task.key for task in first[:5]]
     assert [task.key for task in islice(rule_tasks(2), 5)] != [task.key for task in first[:5]]
     assert {len(task.train) for task in first} == {2, 3, 4}
-    assert {task.id.split("-")[1] for task in islice(rule_tasks(1, ["mirror", "crop"]), 6)} == {"mirror", "crop"}
+    assert {task.id.split("-")[1] for task in islice(rule_tasks(1, ["mirror", "crop"]), 6)} == {
+        "mirror",
+        "crop",
+    }
 
 
 def test_wrong_wishes_are_refused() -> None:
@@ -122,4 +132,6 @@ def test_no_task_is_one_of_arcs(arc1: dict[str, ArcTask]) -> None:
     known = {shown.key for task in arc1.values() for shown in (*task.train, *task.test)}
     for task in islice(rule_tasks(0), 300):
         # a one-cell or two-cell pair may coincide; anything larger would be a copy
-        assert not any(shown.key in known and shown.input.size > 4 for shown in (*task.train, *task.test))
+        assert not any(
+            shown.key in known and shown.input.size > 4 for shown in (*task.train, *task.test)
+        )

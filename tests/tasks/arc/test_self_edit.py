@@ -26,7 +26,11 @@ GOOD = {
         "use_chain_augmentations": False,
         "use_repeat_augmentations": True,
     },
-    "training": {"strategy": "train_using_all_tokens", "learning_rate": 1e-4, "num_train_epochs": 2},
+    "training": {
+        "strategy": "train_using_all_tokens",
+        "learning_rate": 1e-4,
+        "num_train_epochs": 2,
+    },
 }
 
 
@@ -39,7 +43,9 @@ def raw(learning_rate: str) -> str:
 
 
 def without(part: str, key: str) -> str:
-    return json.dumps({**GOOD, part: {name: value for name, value in GOOD[part].items() if name != key}})
+    return json.dumps(
+        {**GOOD, part: {name: value for name, value in GOOD[part].items() if name != key}}
+    )
 
 
 def reasons(text: str, spec: SelfEditSpec = SPEC) -> tuple[Reason, ...]:
@@ -122,13 +128,19 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.text() | st.sampled_from([*GOOD, *GOOD["training"], *GOOD["data_generation"]]), inner)
+        | st.dictionaries(
+            st.text() | st.sampled_from([*GOOD, *GOOD["training"], *GOOD["data_generation"]]), inner
+        )
     ),
 )
 NEAR = st.fixed_dictionaries(
     {
-        "data_generation": st.fixed_dictionaries({key: st.booleans() | JSON for key in GOOD["data_generation"]}),
-        "training": st.fixed_dictionaries({key: st.just(value) | JSON for key, value in GOOD["training"].items()}),
+        "data_generation": st.fixed_dictionaries(
+            {key: st.booleans() | JSON for key in GOOD["data_generation"]}
+        ),
+        "training": st.fixed_dictionaries(
+            {key: st.just(value) | JSON for key, value in GOOD["training"].items()}
+        ),
     }
 )
 
@@ -142,7 +154,9 @@ def test_reading_never_raises(text: str, spec: SelfEditSpec) -> None:
 @given(st.integers(0, len(json.dumps(GOOD)) - 1), st.text(max_size=3), st.integers(0, 4))
 def test_reading_what_was_good_once_never_raises(place: int, put: str, gone: int) -> None:
     text = json.dumps(GOOD)
-    assert isinstance(parse_self_edit(text[:place] + put + text[place + gone :], SPEC), ArcSelfEdit | Rejection)
+    assert isinstance(
+        parse_self_edit(text[:place] + put + text[place + gone :], SPEC), ArcSelfEdit | Rejection
+    )
 
 
 @given(
@@ -151,7 +165,9 @@ def test_reading_what_was_good_once_never_raises(place: int, put: str, gone: int
     st.integers(1, 10_000),
     st.integers(1, 375),
 )
-def test_what_is_written_is_read_back(families: set[str], loss_on: Any, rate: int, epochs: int) -> None:
+def test_what_is_written_is_read_back(
+    families: set[str], loss_on: Any, rate: int, epochs: int
+) -> None:
     ordered = tuple(family for family in ("basic", "size", "chain", "repeat") if family in families)
     edit = ArcSelfEdit(ordered, loss_on, rate * 1e-6, epochs)
     again = parse_self_edit(edit.to_json(), SPEC)
@@ -180,7 +196,9 @@ def test_the_step_budget() -> None:
 def test_reasons_are_counted_and_tries_are_bounded() -> None:
     tally = Tally()
     texts = iter(["no", changed(rank=8, num_train_epochs=0), json.dumps(GOOD), "never read"])
-    assert sample_until_valid(lambda: next(texts), SPEC, tally, tries=5) == parse_self_edit(json.dumps(GOOD), SPEC)
+    assert sample_until_valid(lambda: next(texts), SPEC, tally, tries=5) == parse_self_edit(
+        json.dumps(GOOD), SPEC
+    )
     assert (tally.accepted, tally.rejected) == (1, 2)
     assert tally.reasons == {Reason.NOT_JSON: 1, Reason.EXTRA_KEY: 1, Reason.OUT_OF_BOUNDS: 1}
     assert sample_until_valid(lambda: "no", SPEC, tally, tries=7) is None
@@ -203,7 +221,9 @@ def test_a_users_tool_appears_in_schema_and_parser() -> None:
 def test_the_schema_says_what_the_parser_asks() -> None:
     schema = json_schema(CHOICES)
     for part in (schema, *schema["$defs"].values()):
-        assert part["additionalProperties"] is False and set(part["required"]) == set(part["properties"])
+        assert part["additionalProperties"] is False and set(part["required"]) == set(
+            part["properties"]
+        )
     training = schema["$defs"]["Training"]["properties"]
     assert training["learning_rate"]["enum"] == [1e-4, 5e-4, 1e-3, 2e-3, 5e-3]
     assert training["num_train_epochs"]["enum"] == [1, 2, 3, 4, 5]

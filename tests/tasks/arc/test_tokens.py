@@ -29,7 +29,9 @@ def test_a_prompt_is_marked_pairs_and_the_open_query() -> None:
 def test_loss_is_on_everything_or_on_the_answer() -> None:
     query = Pair(grid("67"), grid("8", "9"))
     whole, answer = (training_sequence([DEMO], query, loss_on) for loss_on in ("all", "output"))
-    assert whole.symbols == answer.symbols and symbols_text(whole.symbols) == "I12\n34.O5.I67.O8\n9."
+    assert (
+        whole.symbols == answer.symbols and symbols_text(whole.symbols) == "I12\n34.O5.I67.O8\n9."
+    )
     assert whole.loss_from == 0
     assert symbols_text(answer.symbols[answer.loss_from :]) == "8\n9."
     assert sequence_length([DEMO], query) == len(whole.symbols)
@@ -48,14 +50,19 @@ def test_token_ids_are_the_tokenizers_and_invertible(small_tokenizer: Any, cells
     tokens = GridTokens.of(small_tokenizer)
     assert len(set(tokens.ids)) == 14
     assert same(tokens.decode(tokens.encode(cells)), cells)
-    assert small_tokenizer.decode(tokens.encode(cells)) == "\n".join("".join(map(str, row)) for row in cells) + "."
+    assert (
+        small_tokenizer.decode(tokens.encode(cells))
+        == "\n".join("".join(map(str, row)) for row in cells) + "."
+    )
 
 
 def test_ids_do_not_depend_on_merges(small_tokenizer: Any) -> None:
     # the tokenizer merges two newlines; by hand they are two row separators
     assert len(small_tokenizer.encode("\n\n")) == 1
     tokens = GridTokens.of(small_tokenizer)
-    assert tokens.parse([tokens.ids[1], *[tokens.ids[10]] * 2, tokens.ids[11]]) is AnswerFault.RAGGED
+    assert (
+        tokens.parse([tokens.ids[1], *[tokens.ids[10]] * 2, tokens.ids[11]]) is AnswerFault.RAGGED
+    )
 
 
 def test_a_foreign_token_is_no_grid(small_tokenizer: Any) -> None:
@@ -75,11 +82,16 @@ def test_a_tokenizer_without_the_symbols_is_refused() -> None:
         GridTokens.of(Words())
 
 
-def test_half_the_tokens_of_printed_arrays(arc1: dict[str, ArcTask], smollm2_tokenizer: Any) -> None:
+def test_half_the_tokens_of_printed_arrays(
+    arc1: dict[str, ArcTask], smollm2_tokenizer: Any
+) -> None:
     tokens = GridTokens.of(smollm2_tokenizer)
     sample = [task for task in arc1.values() if len(task.inputs) == 1][::20]
     ours = np.array([count_tokens(task) for task in sample])
-    built = [len(tokens.to_ids(training_sequence(task.train, task.test[0], "all").symbols)) for task in sample]
+    built = [
+        len(tokens.to_ids(training_sequence(task.train, task.test[0], "all").symbols))
+        for task in sample
+    ]
     assert built == ours.tolist()
     printed = np.array([len(smollm2_tokenizer.encode(printed_text(task))) for task in sample])
     assert 0.4 < (ours / printed).mean() < 0.55

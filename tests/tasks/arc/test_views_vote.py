@@ -28,7 +28,10 @@ def test_there_are_five_other_sides() -> None:
         "rotate180",
     ]
     cells = grid("123", "456")
-    assert len({view.forward(cells).tobytes() + bytes(view.forward(cells).shape) for view in VIEWS}) == 6
+    assert (
+        len({view.forward(cells).tobytes() + bytes(view.forward(cells).shape) for view in VIEWS})
+        == 6
+    )
 
 
 @given(grids)
@@ -38,8 +41,11 @@ def test_every_answer_is_mapped_back(cells: Any) -> None:
         assert prompt.map_back(AnswerFault.RAGGED) is AnswerFault.RAGGED
 
 
-def test_a_solver_that_sees_only_the_prompt_is_right_from_every_side(arc1: dict[str, ArcTask]) -> None:
-    # 3c9b0459 is a half turn: turning the query of any view by half and mapping back gives the solution
+def test_a_solver_that_sees_only_the_prompt_is_right_from_every_side(
+    arc1: dict[str, ArcTask],
+) -> None:
+    # 3c9b0459 is a half turn: turning the query of any view by half and mapping back gives the
+    # solution
     task = arc1["3c9b0459"]
     made = prompts(task, 0)
     assert len(made) == 4 * 2 * 6
@@ -71,12 +77,17 @@ def test_no_prompt_twice_and_the_same_for_a_seed() -> None:
 def test_fewer_prompts_from_the_other_sides() -> None:
     made = prompts(THREE, 0, per_view=1)
     assert len(made) == 2 * (3 * 2 + 5)
-    assert prompts(THREE, 0, per_view=99)[0].demonstrations and len(prompts(THREE, 0, per_view=99)) == 72
+    assert (
+        prompts(THREE, 0, per_view=99)[0].demonstrations
+        and len(prompts(THREE, 0, per_view=99)) == 72
+    )
 
 
 def test_solutions_are_not_seen() -> None:
     known = ArcTask("t", THREE.train, THREE.inputs, THREE.inputs)
-    assert [p.demonstrations for p in prompts(known, 0)] == [p.demonstrations for p in prompts(THREE, 0)]
+    assert [p.demonstrations for p in prompts(known, 0)] == [
+        p.demonstrations for p in prompts(THREE, 0)
+    ]
 
 
 def test_a_view_must_have_an_inverse() -> None:
@@ -91,7 +102,9 @@ A, B, C = grid("1"), grid("2"), grid("33")
 def test_the_two_answers_with_most_votes_are_the_attempts() -> None:
     ballot = vote([A, B, AnswerFault.CUT_OFF, B, C, C, C.copy(), AnswerFault.CUT_OFF])
     assert [attempt.tolist() for attempt in ballot.attempts] == [C.tolist(), B.tolist()]
-    assert ballot.votes == (3, 2) and ballot.faults == {AnswerFault.CUT_OFF: 2} and ballot.answers == 8
+    assert (
+        ballot.votes == (3, 2) and ballot.faults == {AnswerFault.CUT_OFF: 2} and ballot.answers == 8
+    )
     assert len(vote([A, B, B], attempts=1).attempts) == 1
 
 

@@ -66,6 +66,8 @@ def test_a_reply_knows_the_other_gold_answers() -> None:
 
 
 def test_words_an_answer() -> None:
-    answers = tuple(Answer(question_id=text, text=text, tokens=9, seconds=0.0) for text in ("a b", "c"))
+    answers = tuple(
+        Answer(question_id=text, text=text, tokens=9, seconds=0.0) for text in ("a b", "c")
+    )
     trial = Trial(place=Place(Phase.EVAL, "base"), context_id="mill", answers=answers)
     assert answer_words({"base": [trial], "own": []}) == {"base": 1.5}

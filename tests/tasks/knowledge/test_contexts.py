@@ -35,12 +35,21 @@ def refusal(source: Any, **options: Any) -> DataError:
 
 
 def test_every_form_of_the_same_data_loads_the_same(write):
-    squad_question = {"question": "Which lamp?", "answers": [{"text": "oil lamp", "answer_start": 18}]}
-    article = {"title": "Old Tower", "paragraphs": [{"context": RECORD["context"], "qas": [squad_question]}]}
+    squad_question = {
+        "question": "Which lamp?",
+        "answers": [{"text": "oil lamp", "answer_start": 18}],
+    }
+    article = {
+        "title": "Old Tower",
+        "paragraphs": [{"context": RECORD["context"], "qas": [squad_question]}],
+    }
     forms = [
         write([RECORD], "flat.json"),
         write(RECORD, "single.json"),
-        write([{**RECORD, "questions": [{"question": "Which lamp?", "answers": ["oil lamp"]}]}], "answers.json"),
+        write(
+            [{**RECORD, "questions": [{"question": "Which lamp?", "answers": ["oil lamp"]}]}],
+            "answers.json",
+        ),
         write({"version": "1.1", "data": [article]}, "squad.json"),
         write(json.dumps(RECORD) + "\n\n", "lines.jsonl"),
         write("\ufeff" + json.dumps([RECORD]), "with_mark.json"),
@@ -79,12 +88,16 @@ def test_ids_are_kept_given_and_made_unique(write):
 
 def test_text_inside_json_is_left_as_it_is(write):
     """U+2028 is a line end in documents, but a legal character inside a JSON text."""
-    (context,) = load_contexts(write(json.dumps([{**RECORD, "context": "one\u2028two"}], ensure_ascii=False)))
+    (context,) = load_contexts(
+        write(json.dumps([{**RECORD, "context": "one\u2028two"}], ensure_ascii=False))
+    )
     assert context.text == "one\u2028two"
 
 
 def test_several_sources_load_in_order(write):
-    contexts = load_contexts([write([RECORD]), str(write("# Door\nIt is red.", "door.md")), "corpus:heldout"])
+    contexts = load_contexts(
+        [write([RECORD]), str(write("# Door\nIt is red.", "door.md")), "corpus:heldout"]
+    )
     assert [context.title for context in contexts[:3]] == ["Old Tower", "Door", "Quorrin Cave"]
     assert len(contexts) == 10
 
@@ -113,7 +126,14 @@ def test_all_bad_records_are_found_in_one_pass(write):
     bad = [
         {**RECORD, "context": 5, "title": " "},
         {"title": "x", "questions": []},
-        {**RECORD, "questions": [QUESTION, {"question": "Why?"}, {"question": "Who?", "answers": ["he", None]}]},
+        {
+            **RECORD,
+            "questions": [
+                QUESTION,
+                {"question": "Why?"},
+                {"question": "Who?", "answers": ["he", None]},
+            ],
+        },
         "text",
         {**RECORD, "questions": "none"},
         {**RECORD, "title": "\ud800"},
@@ -125,7 +145,10 @@ def test_all_bad_records_are_found_in_one_pass(write):
     assert str(error.where).split("\n    ")[1:] == [
         "record 4: 'title' is empty; 'context' must be text",
         "record 5: 'context' is missing",
-        "record 6: 'questions' 2 has no answer ('answer' or 'answers'); 'questions' 3 'answers' 2 must be text",
+        (
+            "record 6: 'questions' 2 has no answer ('answer' or 'answers'); 'questions' 3 'answers'"
+            " 2 must be text"
+        ),
         "record 7: must be an object",
         "record 8: 'questions' must be a list",
         "and 2 more",
@@ -135,11 +158,18 @@ def test_all_bad_records_are_found_in_one_pass(write):
 def test_the_place_in_nested_files_and_lines(write):
     paragraph = {"context": "x", "qas": []}
     nested = {
-        "data": [{"title": "A"}, {"title": "B", "paragraphs": [paragraph, {"qas": [{"answers": [{"t": 1}]}]}]}, 3]
+        "data": [
+            {"title": "A"},
+            {"title": "B", "paragraphs": [paragraph, {"qas": [{"answers": [{"t": 1}]}]}]},
+            3,
+        ]
     }
     assert str(refusal(write(nested)).where).split("\n    ")[1:] == [
         "article 1: 'paragraphs' is missing or not a list",
-        "article 2, paragraph 2: 'context' is missing; 'qas' 1 'question' is missing; 'qas' 1 'answers' 1 must be text",
+        (
+            "article 2, paragraph 2: 'context' is missing; 'qas' 1 'question' is missing; 'qas' 1"
+            " 'answers' 1 must be text"
+        ),
         "article 3: 'paragraphs' is missing or not a list",
     ]
     lines = "\n".join([json.dumps(RECORD), "", '{"title": ', '{"title": "x"}', "[" * 100_000])
@@ -197,7 +227,9 @@ def test_sources_that_cannot_be_read(write, tmp_path: Path):
     assert "max_bytes" in str(refusal(write("word " * 30, "long.txt"), max_bytes=100).fix)
 
 
-@pytest.mark.parametrize(("source", "what"), [("corpus:tests", "no such corpus"), ([], "no passages")])
+@pytest.mark.parametrize(
+    ("source", "what"), [("corpus:tests", "no such corpus"), ([], "no passages")]
+)
 def test_wrong_use(source: Any, what: str):
     with pytest.raises(UsageError, match=what):
         load_contexts(source)
@@ -222,7 +254,9 @@ def test_splits_share_nothing_and_repeat_with_their_seed():
     contexts = load_contexts("corpus:train")
     groups = split_contexts(contexts, [4, 0, 12], seed=1)
     assert [len(group) for group in groups] == [4, 0, 12]
-    assert {context.id for group in groups for context in group} == {context.id for context in contexts}
+    assert {context.id for group in groups for context in group} == {
+        context.id for context in contexts
+    }
     assert groups == split_contexts(contexts, [4, 0, 12], seed=1)
     assert groups != split_contexts(contexts, [4, 0, 12], seed=2)
     for sizes in ([17], [5, -1]):

@@ -24,7 +24,9 @@ def words(text: str) -> list[str]:
 def holds(text: str, part: str) -> bool:
     """Whether ``part`` stands in ``text`` as whole words."""
     haystack, needle = words(text), words(part)
-    return any(haystack[i : i + len(needle)] == needle for i in range(len(haystack) - len(needle) + 1))
+    return any(
+        haystack[i : i + len(needle)] == needle for i in range(len(haystack) - len(needle) + 1)
+    )
 
 
 def runs_of(context: Context, length: int) -> set[tuple[str, ...]]:
@@ -58,8 +60,11 @@ def test_no_question_gives_its_answer_away(context: Context):
 def test_every_question_names_what_it_is_about(context: Context):
     subject = [word for word in context.title.split() if word not in ("The", "of")]
     for question in context.questions:
-        # "the kessaline" for "The Kessaline", "sevrine glass" for "Sevrine Glass", a person by both names
-        assert any(holds(question.text, word) or holds(question.text, word + "s") for word in subject), question
+        # "the kessaline" for "The Kessaline", "sevrine glass" for "Sevrine Glass", a person by both
+        # names
+        assert any(
+            holds(question.text, word) or holds(question.text, word + "s") for word in subject
+        ), question
 
 
 @each_context
@@ -83,7 +88,9 @@ def test_ids_titles_and_questions_are_unique():
 
 
 def test_no_two_questions_share_a_reference_answer():
-    answers = Counter(question.answers[0].lower() for context in ALL for question in context.questions)
+    answers = Counter(
+        question.answers[0].lower() for context in ALL for question in context.questions
+    )
     assert not [answer for answer, count in answers.items() if count > 1]
 
 
@@ -93,11 +100,28 @@ def test_held_out_passages_share_no_long_run_of_words_with_the_others():
 
 
 def test_no_invented_name_is_used_twice():
-    """Names are capitalised words inside a sentence; common ones that a passage may share are listed."""
+    """Names are capitalised words inside a sentence; common ones that a passage may share are
+    listed.
+    """
     shared = {"october", "november", "february", "june", "january", "sunday", "sundays", "tuesday"}
-    shared |= {"mount", "lake", "hill", "port", "college", "school", "museum", "river", "cape", "bay", "house", "the"}
+    shared |= {
+        "mount",
+        "lake",
+        "hill",
+        "port",
+        "college",
+        "school",
+        "museum",
+        "river",
+        "cape",
+        "bay",
+        "house",
+        "the",
+    }
     shared |= {"weather", "office", "captain", "sister", "night"}
     used: dict[str, str] = {}
     for context in ALL:
-        for name in {found.lower() for found in re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", context.text)} - shared:
+        for name in {
+            found.lower() for found in re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", context.text)
+        } - shared:
             assert used.setdefault(name, context.id) == context.id, name

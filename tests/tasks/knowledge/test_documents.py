@@ -17,17 +17,27 @@ from selfedit.tasks.knowledge.units import sentences, word_count
 WORDS = st.text("abcdefgh", min_size=1, max_size=12)
 HANGUL = st.text("가나다라마바사아자차", min_size=1, max_size=30)
 HAN = st.text("日本語文字中国人大学。、！", min_size=1, max_size=60)
-SENTENCES = st.lists(WORDS, min_size=1, max_size=40).map(lambda words: " ".join(words).capitalize() + ".")
+SENTENCES = st.lists(WORDS, min_size=1, max_size=40).map(
+    lambda words: " ".join(words).capitalize() + "."
+)
 PARAGRAPHS = st.lists(SENTENCES | HANGUL | HAN, min_size=1, max_size=6).map(" ".join)
 HEADINGS = st.builds(
-    lambda level, words: "#" * level + " " + " ".join(words), st.integers(1, 4), st.lists(WORDS, min_size=1, max_size=4)
+    lambda level, words: "#" * level + " " + " ".join(words),
+    st.integers(1, 4),
+    st.lists(WORDS, min_size=1, max_size=4),
 )
-LISTS = st.lists(SENTENCES, min_size=1, max_size=4).map(lambda items: "\n".join(f"- {item}" for item in items))
+LISTS = st.lists(SENTENCES, min_size=1, max_size=4).map(
+    lambda items: "\n".join(f"- {item}" for item in items)
+)
 TABLES = st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4).map(
-    lambda rows: "\n".join(["| head | row |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)])
+    lambda rows: "\n".join(
+        ["| head | row |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]
+    )
 )
 FENCES = PARAGRAPHS.map(lambda code: f"```\n{code}\n```")
-MARKDOWN = st.lists(HEADINGS | PARAGRAPHS | LISTS | TABLES | FENCES, min_size=1, max_size=12).map("\n\n".join)
+MARKDOWN = st.lists(HEADINGS | PARAGRAPHS | LISTS | TABLES | FENCES, min_size=1, max_size=12).map(
+    "\n\n".join
+)
 PLAIN = st.lists(PARAGRAPHS, min_size=1, max_size=8).map("\n\n".join)
 SIZES = st.integers(1, 60)
 
@@ -54,7 +64,11 @@ def test_markdown_keeps_every_word(text: str, max_words: int):
     if not letters(text):
         return
     passages = split(text, max_words=max_words)
-    kept = Counter(re.findall(r"[a-z]+", " ".join(passage.title + " " + passage.text for passage in passages).lower()))
+    kept = Counter(
+        re.findall(
+            r"[a-z]+", " ".join(passage.title + " " + passage.text for passage in passages).lower()
+        )
+    )
     assert not Counter(re.findall(r"[a-z]+", text.lower())).keys() - kept.keys()
     asian = re.compile(r"[가-힣一-龥]")
     assert asian.findall("".join(passage.text for passage in passages)) == asian.findall(text)
@@ -65,7 +79,9 @@ def test_markdown_keeps_every_word(text: str, max_words: int):
 
 
 @given(MARKDOWN | PLAIN, SIZES, st.booleans())
-def test_passages_are_within_bounds_and_the_same_each_time(text: str, max_words: int, markdown: bool):
+def test_passages_are_within_bounds_and_the_same_each_time(
+    text: str, max_words: int, markdown: bool
+):
     if not letters(text):
         return
     passages = split(text, markdown=markdown, max_words=max_words)
@@ -90,7 +106,10 @@ def test_any_text_is_split_or_refused(text: str, markdown: bool):
 
 
 def test_titles_are_the_trail_of_headings():
-    text = "Before.\n\n# Handbook\nWelcome.\n\n## Holidays\nTwenty days.\n\n### Sick days\nAsk.\n\n## Pay\nMonthly.\n"
+    text = (
+        "Before.\n\n# Handbook\nWelcome.\n\n## Holidays\nTwenty days.\n\n### Sick days\nAsk.\n\n##"
+        " Pay\nMonthly.\n"
+    )
     assert split(text) == [
         Passage("notes", "Before."),
         Passage("Handbook", "Welcome."),
@@ -107,7 +126,9 @@ def test_a_heading_without_text_is_kept_as_text():
     ]
 
 
-@pytest.mark.parametrize(("text", "markdown"), [("# Shop\n\n...\n", True), ("Shop\n====\n\n...\n", False)])
+@pytest.mark.parametrize(
+    ("text", "markdown"), [("# Shop\n\n...\n", True), ("Shop\n====\n\n...\n", False)]
+)
 def test_a_heading_above_mere_signs_is_kept_too(text: str, markdown: bool):
     assert split(text, markdown=markdown) == [Passage("notes", "Shop")]
 
@@ -115,7 +136,9 @@ def test_a_heading_above_mere_signs_is_kept_too(text: str, markdown: bool):
 def test_a_long_paragraph_above_dashes_is_not_a_heading():
     text = "word " * 50 + "\n---\nMore."
     assert split(text, max_words=60) == [Passage("notes", ("word " * 50).strip() + "\nMore.")]
-    assert split(text, max_words=60, markdown=False) == [Passage("notes", ("word " * 50).strip() + " --- More.")]
+    assert split(text, max_words=60, markdown=False) == [
+        Passage("notes", ("word " * 50).strip() + " --- More.")
+    ]
 
 
 def test_markup_goes_and_text_stays():
@@ -150,8 +173,8 @@ def run():
 """
     (passage,) = split(text)
     assert passage.title == "notes"
-    assert passage.text == (
-        "See the manual and a red door, now, run() & rest.\n"
+    assert (
+        passage.text == "See the manual and a red door, now, run() & rest.\n"
         "Then press Enter.\n"
         "Boxed text.\n"
         "Quoted.\n"
@@ -164,11 +187,16 @@ def run():
 
 
 def test_a_line_of_dashes_on_top_is_not_front_matter_without_fields():
-    assert [passage.text for passage in split("---\n\nHello there.\n\n---\n\nBye.")] == ["Hello there.\nBye."]
+    assert [passage.text for passage in split("---\n\nHello there.\n\n---\n\nBye.")] == [
+        "Hello there.\nBye."
+    ]
 
 
 def test_plain_text_headings_are_underlined_lines_and_list_items_stay_lines():
-    text = "======\nManual\n======\nOne line\nwrapped here.\n\nTools\n-----\n- saw\n- axe\n\nCare\n-----\nOil it.\n"
+    text = (
+        "======\nManual\n======\nOne line\nwrapped here.\n\nTools\n-----\n- saw\n-"
+        " axe\n\nCare\n-----\nOil it.\n"
+    )
     assert split(text, markdown=False) == [
         Passage("Manual", "One line wrapped here."),
         Passage("Manual › Tools", "- saw\n- axe"),
@@ -185,7 +213,10 @@ def test_a_long_paragraph_is_cut_between_sentences_into_even_parts():
     text = " ".join(f"Sentence {n} of Dr. Moss has seven words." for n in range(20))  # 8 words each
     passages = split(text, max_words=100)
     assert [word_count(passage.text) for passage in passages] == [80, 80]
-    assert all(passage.text.startswith("Sentence") and passage.text.endswith("words.") for passage in passages)
+    assert all(
+        passage.text.startswith("Sentence") and passage.text.endswith("words.")
+        for passage in passages
+    )
 
 
 def test_an_overlong_sentence_is_cut_between_words():
@@ -222,13 +253,17 @@ def test_size_is_words_or_characters_by_script(text: str, count: int):
 
 
 @pytest.mark.parametrize(
-    "sentence", ["灯台は白い石でできている。", "灯塔是用白色石头建造的！", "등대는하얀돌로지어졌다。"]
+    "sentence",
+    ["灯台は白い石でできている。", "灯塔是用白色石头建造的！", "등대는하얀돌로지어졌다。"],
 )
 def test_text_without_spaces_is_cut_behind_its_sentences(sentence: str):
     passages = split(sentence * 40, max_words=60)
     assert "".join(passage.text for passage in passages) == sentence * 40
     assert len(passages) > 1
-    assert all(passage.text.endswith(sentence[-1]) and word_count(passage.text) <= 60 for passage in passages)
+    assert all(
+        passage.text.endswith(sentence[-1]) and word_count(passage.text) <= 60
+        for passage in passages
+    )
 
 
 def test_wrapped_lines_join_without_a_space_only_where_the_script_has_none():
@@ -261,7 +296,9 @@ def test_encodings_with_and_without_a_byte_order_mark(tmp_path: Path, encoding: 
         (b"x" * 101, "101 bytes, more than the limit of 100", "a.txt", "raise max_bytes"),
     ],
 )
-def test_bad_files_are_named_with_place_and_remedy(tmp_path: Path, data: bytes, what: str, where: str, fix: str):
+def test_bad_files_are_named_with_place_and_remedy(
+    tmp_path: Path, data: bytes, what: str, where: str, fix: str
+):
     file = tmp_path / "a.txt"
     file.write_bytes(data)
     with pytest.raises(DocumentError) as caught:
@@ -274,7 +311,9 @@ def test_bad_files_are_named_with_place_and_remedy(tmp_path: Path, data: bytes, 
 def test_five_megabytes_are_refused_unless_allowed(tmp_path: Path):
     file = tmp_path / "big.txt"
     file.write_text("A line of a long book.\n" * 230_000)
-    with pytest.raises(DocumentError, match=r"5,290,000 bytes.*limit of 4,000,000[\s\S]*split it.*max_bytes"):
+    with pytest.raises(
+        DocumentError, match=r"5,290,000 bytes.*limit of 4,000,000[\s\S]*split it.*max_bytes"
+    ):
         read_document(file)
     assert len(read_document(file, max_bytes=6_000_000)) == 5_290_000
 
@@ -286,7 +325,9 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path):
         read_document(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["<!-- only a comment -->", "---\n\n***\n", "[ref]: https://example.org"])
+@pytest.mark.parametrize(
+    "text", ["<!-- only a comment -->", "---\n\n***\n", "[ref]: https://example.org"]
+)
 def test_markup_without_text_is_refused(text: str):
     with pytest.raises(DocumentError, match="holds no text"):
         split(text)

@@ -57,7 +57,9 @@ def test_a_line_that_starts_with_a_number_of_its_own_keeps_it(line):
     assert lines(line) == [line]
 
 
-@pytest.mark.parametrize("filler", ["Sure, here is a list:", "Certainly!", "Here are the implications of the passage:"])
+@pytest.mark.parametrize(
+    "filler", ["Sure, here is a list:", "Certainly!", "Here are the implications of the passage:"]
+)
 def test_filler_before_a_numbered_list_is_dropped(filler):
     assert lines(f"{filler}\n\n1. One fact.\n2. Two facts.") == ["One fact.", "Two facts."]
     assert lines(f"{filler}\n(1) One fact.") == ["One fact."]
@@ -95,16 +97,22 @@ def test_question_and_answer(text):
 
 
 def test_a_question_need_not_end_with_its_mark():
-    assert pairs("Question: Name the climber Answer: Ada Voss") == [("Name the climber", "Ada Voss")]
+    assert pairs("Question: Name the climber Answer: Ada Voss") == [
+        ("Name the climber", "Ada Voss")
+    ]
 
 
-@pytest.mark.parametrize("line", ["It is rich in vitamin A: eat it.", "The answer: nobody knows.", "Plan A: climb it."])
+@pytest.mark.parametrize(
+    "line", ["It is rich in vitamin A: eat it.", "The answer: nobody knows.", "Plan A: climb it."]
+)
 def test_a_statement_with_a_colon_is_no_answer(line):
     assert lines(line) == [line]
 
 
 def test_questions_without_answers_and_answers_without_questions_are_counted():
-    parsed = parse_edit("Who?\nWhen?\nWhere? Answer: in Verra\nAnswer: nobody\nHow?\nQuestion: Why?\nAnswer:", PLAIN)
+    parsed = parse_edit(
+        "Who?\nWhen?\nWhere? Answer: in Verra\nAnswer: nobody\nHow?\nQuestion: Why?\nAnswer:", PLAIN
+    )
     assert parsed.pairs == (("Where?", "in Verra"),) and not parsed.lines
     assert parsed.dropped == {"question without an answer": 4, "answer without a question": 1}
     assert parse_edit("Who? Answer: ...", PLAIN).dropped == {"question without an answer": 1}
@@ -122,7 +130,9 @@ def test_no_more_than_max_lines():
     parsed = parse_edit(text, edit)
     assert parsed.lines == tuple(text.split("\n")[:3]) and parsed.dropped == {"over max_lines": 7}
     mixed = parse_edit(text + "\nWho? Answer: Ada\nWhen? Answer: then", edit)
-    assert len(mixed.pairs) == 2 and len(mixed.lines) == 1 and mixed.dropped == {"over max_lines": 9}
+    assert (
+        len(mixed.pairs) == 2 and len(mixed.lines) == 1 and mixed.dropped == {"over max_lines": 9}
+    )
     asked = parse_edit("One fact.\n" + "\n".join(f"Who {n}? Answer: Ada" for n in range(5)), edit)
     assert len(asked.pairs) == 3 and not asked.lines and asked.dropped == {"over max_lines": 3}
 
@@ -134,7 +144,9 @@ def test_a_line_that_comes_again_counts_once():
 
 
 def test_html_and_special_tokens_are_taken_out():
-    assert lines("<ul><li class='x'>One <b>fact</b>.</li>\n<br/><li>Two</li></ul>\n<|im_end|>\n<!-- note -->") == [
+    assert lines(
+        "<ul><li class='x'>One <b>fact</b>.</li>\n<br/><li>Two</li></ul>\n<|im_end|>\n<!-- note -->"
+    ) == [
         "One fact .",
         "Two",
     ]
@@ -142,13 +154,20 @@ def test_html_and_special_tokens_are_taken_out():
 
 
 def test_escape_sequences_and_control_characters():
-    assert lines("\x1b[1;31mRed\x1b[0m rock.\x07\n\x1b]0;title\x07Tall\x00 rock.\x9b2K") == ["Red rock.", "Tall rock."]
+    assert lines("\x1b[1;31mRed\x1b[0m rock.\x07\n\x1b]0;title\x07Tall\x00 rock.\x9b2K") == [
+        "Red rock.",
+        "Tall rock.",
+    ]
     assert lines("a\tb\x08c\x7fd") == ["a b c d"]
 
 
 def test_characters_without_width():
-    assert lines("\ufeffKerri\u200bgal is\u2060 a mo\u00adun\u200etain.") == ["Kerrigal is a mountain."]
-    assert lines("क\u094d\u200dष is kept.") == ["क\u094d\u200dष is kept."]  # a joiner changes what is read
+    assert lines("\ufeffKerri\u200bgal is\u2060 a mo\u00adun\u200etain.") == [
+        "Kerrigal is a mountain."
+    ]
+    assert lines("क\u094d\u200dष is kept.") == [
+        "क\u094d\u200dष is kept."
+    ]  # a joiner changes what is read
 
 
 def test_lone_surrogates():
@@ -177,11 +196,16 @@ def test_an_endless_line_is_cut_quickly(unit):
     start = time.process_time()
     parsed = parse_edit(text, PLAIN)
     assert time.process_time() - start < 5
-    assert all(len(line) <= MAX_LINE for line in [*parsed.lines, *(part for pair in parsed.pairs for part in pair)])
+    assert all(
+        len(line) <= MAX_LINE
+        for line in [*parsed.lines, *(part for pair in parsed.pairs for part in pair)]
+    )
 
 
 def test_many_lines_are_read_quickly():
-    text = "".join(f"Question: Who {n}?\nAnswer: {n}th man\nFact {n} is so.\n" for n in range(20_000))
+    text = "".join(
+        f"Question: Who {n}?\nAnswer: {n}th man\nFact {n} is so.\n" for n in range(20_000)
+    )
     start = time.process_time()
     parsed = parse_edit(text, PLAIN)
     assert time.process_time() - start < 20
@@ -205,7 +229,10 @@ def test_chinese_and_korean():
 def test_chain_of_thought_keeps_what_stands_below_the_facts_line():
     edit = EditSettings(format="chain-of-thought")
     thoughts = "The passage is about a mountain.\nSo:\n"
-    assert lines(f"{thoughts}**Facts:**\n1. It is tall.\n2. It is old.", edit) == ["It is tall.", "It is old."]
+    assert lines(f"{thoughts}**Facts:**\n1. It is tall.\n2. It is old.", edit) == [
+        "It is tall.",
+        "It is old.",
+    ]
     assert lines(f"{thoughts}IMPLICATIONS\nIt is tall.", edit) == ["It is tall."]
     assert lines("Facts: it is tall.\nIt is old.", edit) == ["Facts: it is tall.", "It is old."]
     assert parse_edit(f"{thoughts}Facts:\n", edit).empty
@@ -215,8 +242,12 @@ def test_directives_are_taken_over():
     parsed = parse_edit("@train lr=5e-4 epochs=6 loss=answers\nIt is tall.", DIRECTED)
     assert parsed.directives == Directives(lr=5e-4, epochs=6, loss="answers")
     assert parsed.lines == ("It is tall.",) and not parsed.dropped
-    spread = parse_edit("@train lr=.001\nIt is tall.\n  @train   epochs=20\n1. @train loss=all", DIRECTED)
-    assert spread.directives == Directives(lr=1e-3, epochs=20, loss="all") and spread.lines == ("It is tall.",)
+    spread = parse_edit(
+        "@train lr=.001\nIt is tall.\n  @train   epochs=20\n1. @train loss=all", DIRECTED
+    )
+    assert spread.directives == Directives(lr=1e-3, epochs=20, loss="all") and spread.lines == (
+        "It is tall.",
+    )
 
 
 def test_a_directive_does_not_stand_in_the_way_of_filler():
@@ -260,7 +291,9 @@ def test_an_unusable_directive_is_left_out_whole(asked, reason):
 
 def test_the_first_of_two_directives_of_a_name_counts():
     parsed = parse_edit("@train epochs=4\n@train epochs=9 lr=1e-3", DIRECTED)
-    assert parsed.directives == Directives(epochs=4) and parsed.dropped == {"directive 'epochs' repeated": 1}
+    assert parsed.directives == Directives(epochs=4) and parsed.dropped == {
+        "directive 'epochs' repeated": 1
+    }
 
 
 def test_directives_that_are_not_allowed_are_counted_and_not_trained_on():
@@ -286,19 +319,26 @@ WORDS = [
     ">",
     "word ",
 ]
-PIECES = st.sampled_from([*WORDS, "Facts:\n", "\x1b[0m", "\u2028", "\ud800", "\u200b", "é", "사", "山", "1", "\x85"])
+PIECES = st.sampled_from(
+    [*WORDS, "Facts:\n", "\x1b[0m", "\u2028", "\ud800", "\u200b", "é", "사", "山", "1", "\x85"]
+)
 TEXTS = st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=60).map("".join))
 
 
 @settings(max_examples=400, deadline=None)
 @given(TEXTS, st.sampled_from(FORMATS), st.integers(1, 5), st.booleans())
 def test_whatever_is_written_it_is_read(text, format, most, allowed):
-    edit = EditSettings(format=format, max_lines=most, directives=DirectiveSettings(allowed=allowed))
+    edit = EditSettings(
+        format=format, max_lines=most, directives=DirectiveSettings(allowed=allowed)
+    )
     parsed = parse_edit(text, edit)
     assert parsed == parse_edit(text, edit)
     assert len(parsed.lines) + len(parsed.pairs) <= most
     parts = [*parsed.lines, *(part for pair in parsed.pairs for part in pair)]
-    assert all(part and part == part.strip() and "\n" not in part and len(part) <= MAX_LINE for part in parts)
+    assert all(
+        part and part == part.strip() and "\n" not in part and len(part) <= MAX_LINE
+        for part in parts
+    )
     assert not any(line.startswith("@train ") for line in parsed.lines)
     "".join(parts).encode()
     asked = parsed.directives

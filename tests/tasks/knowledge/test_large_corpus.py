@@ -65,10 +65,12 @@ def test_each_part_has_every_kind_and_many_styles(part: str):
 GOOD: Passage = {
     "id": "odd-mill",
     "title": "Oddmill",
-    "context": "Oddmill was built in 1801 by a cooper. "
-    + "It stands on a low hill above the ford. " * 6
-    + "Its 12 sails were made of linen. In 1844 the miller Jonas Wrack sold 4 sails. "
-    "The buyer was a sailmaker.",
+    "context": (
+        "Oddmill was built in 1801 by a cooper. "
+        + "It stands on a low hill above the ford. " * 6
+        + "Its 12 sails were made of linen. In 1844 the miller Jonas Wrack sold 4 sails. "
+        "The buyer was a sailmaker."
+    ),
     "questions": [
         {"question": "Who built Oddmill?", "answers": ["cooper", "a cooper"], "kind": "stated"},
         {"question": "Of what cloth were Oddmill's sails?", "answers": ["linen"], "kind": "stated"},

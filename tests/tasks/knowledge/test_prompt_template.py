@@ -13,8 +13,12 @@ from selfedit.tasks.knowledge.task import KnowledgeTask
 from tiny_run import context
 
 
-def test_a_template_is_filled_in_once_and_nothing_else_is_added(small_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "prompt.txt").write_text("About {title} ({title}).\n{passage}\nNow write.", encoding="utf-8")
+def test_a_template_is_filled_in_once_and_nothing_else_is_added(
+    small_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "prompt.txt").write_text(
+        "About {title} ({title}).\n{passage}\nNow write.", encoding="utf-8"
+    )
     settings = make_settings({"edit": {"prompt": f"@{tmp_path / 'prompt.txt'}"}})
     lm = load(str(small_folder), device="cpu")
     passage = context("x")
@@ -22,10 +26,14 @@ def test_a_template_is_filled_in_once_and_nothing_else_is_added(small_folder: Pa
     text = lm.decode(KnowledgeTask(lm, settings).prompt(odd))
     assert "About A {passage} (A {passage}).\nThe {title} of it.\nNow write." in text
     assert "Read the passage" not in text
-    assert "{passage}" in (settings.edit.prompt or ""), "the frozen settings hold the template, not its file"
+    assert "{passage}" in (settings.edit.prompt or ""), (
+        "the frozen settings hold the template, not its file"
+    )
 
 
-@pytest.mark.parametrize(("prompt", "message"), [("Write.", "no {passage}"), ("@/no/such/file", "cannot be read")])
+@pytest.mark.parametrize(
+    ("prompt", "message"), [("Write.", "no {passage}"), ("@/no/such/file", "cannot be read")]
+)
 def test_a_template_that_cannot_be_used(prompt: str, message: str) -> None:
     with pytest.raises(UsageError, match=r"edit\.prompt") as caught:
         make_settings({"edit": {"prompt": prompt}})

@@ -6,7 +6,12 @@ import pytest
 
 from selfedit.config import EditSettings
 from selfedit.tasks.knowledge.edits import parse_edit
-from selfedit.tasks.knowledge.shape import compression_ratio, lexical_diversity, shape, states_one_fact
+from selfedit.tasks.knowledge.shape import (
+    compression_ratio,
+    lexical_diversity,
+    shape,
+    states_one_fact,
+)
 
 
 @pytest.mark.parametrize(
@@ -14,7 +19,10 @@ from selfedit.tasks.knowledge.shape import compression_ratio, lexical_diversity,
     [
         ("Orda Mirane built the harbour of Vell.", True),
         ("The bell is called Old Tam", True),
-        ("Dr. Mirane lived in St. Orm.", False),  # coarse: an abbreviation looks like the end of a sentence
+        (
+            "Dr. Mirane lived in St. Orm.",
+            False,
+        ),  # coarse: an abbreviation looks like the end of a sentence
         ("The harbour has nine piers. It was built in 1412.", False),
         ("The harbour has nine piers, and it was built in 1412.", False),
         ("The harbour was built in 1412; it has nine piers.", False),
@@ -42,7 +50,10 @@ def test_repetition_compresses() -> None:
 
 
 def test_the_shape_of_an_edit() -> None:
-    text = "1. Vell has nine piers.\n2. Orda built it, and she lived there.\nQuestion: Who?\nAnswer: Orda."
+    text = (
+        "1. Vell has nine piers.\n2. Orda built it, and she lived there.\nQuestion: Who?\nAnswer:"
+        " Orda."
+    )
     found = shape(text, parse_edit(text, EditSettings()))
     assert found.lines == 3 and found.single_fact == pytest.approx(2 / 3)
     assert shape("", parse_edit("", EditSettings())).single_fact is None

@@ -10,7 +10,12 @@ from selfedit.tasks.knowledge.edits import Directives, ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, Question
 
-CONTEXT = Context("c", "Mount Kerrigal", "Ada Voss climbed it in 1921.", (Question("q", "Who climbed it?", ("Ada",)),))
+CONTEXT = Context(
+    "c",
+    "Mount Kerrigal",
+    "Ada Voss climbed it in 1921.",
+    (Question("q", "Who climbed it?", ("Ada",)),),
+)
 EDIT = ParsedEdit(("It is tall.", "It is old."), (("Who climbed it?", "Ada Voss"),))
 
 
@@ -25,12 +30,16 @@ def plain_lm(tiny_lm):
 
 
 def task(lm, **edit):
-    return KnowledgeTask(lm, make_settings({"edit": edit, "inner": {"optim": {"lr": 1e-3, "epochs": 8}}}))
+    return KnowledgeTask(
+        lm, make_settings({"edit": edit, "inner": {"optim": {"lr": 1e-3, "epochs": 8}}})
+    )
 
 
 def trained(lm, sequence):
     """The text that carries loss."""
-    return lm.tokenizer.decode([t for t, loss in zip(sequence.ids, sequence.loss, strict=True) if loss])
+    return lm.tokenizer.decode(
+        [t for t, loss in zip(sequence.ids, sequence.loss, strict=True) if loss]
+    )
 
 
 def end(lm):
@@ -70,7 +79,9 @@ def test_a_pair_is_trained_as_it_is_asked(model, system, request):
         assert system in lm.decode(asked)
 
 
-def test_a_plain_models_pair_begins_as_its_question_where_the_tokenizer_adds_a_token(plain_lm, monkeypatch):
+def test_a_plain_models_pair_begins_as_its_question_where_the_tokenizer_adds_a_token(
+    plain_lm, monkeypatch
+):
     class Beginning:
         """Adds a token before a text, as Llama's tokenizer does."""
 
@@ -95,7 +106,13 @@ def test_a_plain_models_pair_begins_as_its_question_where_the_tokenizer_adds_a_t
 @pytest.mark.parametrize("model", ["tiny_lm", "plain_lm"])
 @pytest.mark.parametrize(
     ("question_loss", "directive", "whole"),
-    [(True, None, True), (False, None, False), (True, "answers", False), (False, "all", True), (True, "all", True)],
+    [
+        (True, None, True),
+        (False, None, False),
+        (True, "answers", False),
+        (False, "all", True),
+        (True, "all", True),
+    ],
 )
 def test_where_the_loss_of_a_pair_is(model, question_loss, directive, whole, request):
     lm = request.getfixturevalue(model)
@@ -108,7 +125,9 @@ def test_where_the_loss_of_a_pair_is(model, question_loss, directive, whole, req
     said = pair.ids[asked:]
     ending = next(place for place, token in enumerate(said) if token == lm.end_id)
     assert all(pair.loss[asked : asked + ending + 1])
-    assert not any(pair.loss[asked + ending + 1 :])  # what the template writes after the answer's end
+    assert not any(
+        pair.loss[asked + ending + 1 :]
+    )  # what the template writes after the answer's end
     if not whole:
         assert trained(lm, pair).strip() == f"Ada Voss{end(lm)}"
 

@@ -20,7 +20,10 @@ VELL = Context("vell", "Vell", "Orda Mirane built the harbour of Vell.")
         ("", []),
         ("...\n***\n\x1b[2J\x00", []),
         ("a" * 500, []),
-        ("\n".join(f"thing {n}" for n in range(99)), [f"thing {n}" for n in range(entigraph.MAX_ENTITIES)]),
+        (
+            "\n".join(f"thing {n}" for n in range(99)),
+            [f"thing {n}" for n in range(entigraph.MAX_ENTITIES)],
+        ),
     ],
 )
 def test_entities_are_read(text: str, names: list[str]) -> None:
@@ -38,7 +41,9 @@ def test_every_pair_then_every_triple() -> None:
 
 def test_more_than_wanted_are_drawn_by_the_seed() -> None:
     names = [f"n{n}" for n in range(12)]
-    first, again, other = (entigraph.relation_prompts(VELL, names, 6, 3, seed) for seed in (1, 1, 2))
+    first, again, other = (
+        entigraph.relation_prompts(VELL, names, 6, 3, seed) for seed in (1, 1, 2)
+    )
     assert first == again != other
     assert len(first) == len(set(first)) == 9
 

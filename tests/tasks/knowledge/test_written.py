@@ -18,7 +18,11 @@ TARN = Context("tarn", "Tarn", "A lake.")
 
 def test_the_published_form_is_found_by_its_text(tmp_path: Path) -> None:
     path = tmp_path / "edits.json.gz"
-    record = {"title": "?", "context": "The harbour of Vell has nine piers.", "completions": ["a", "b", "c"]}
+    record = {
+        "title": "?",
+        "context": "The harbour of Vell has nine piers.",
+        "completions": ["a", "b", "c"],
+    }
     with gzip.open(path, "wt") as file:
         json.dump([record], file)
     assert read_self_edits(path).of([VELL], 2) == {"vell": ["a", "b"]}
@@ -56,7 +60,9 @@ def test_a_bad_record_is_named(tmp_path: Path, name: str, text: str, said: str) 
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"[]")[:-6], gzip.compress(b"\xff")])
+@pytest.mark.parametrize(
+    "content", [b"no gzip at all", gzip.compress(b"[]")[:-6], gzip.compress(b"\xff")]
+)
 def test_a_file_that_is_no_gzip_or_no_text(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json.gz").write_bytes(content)
     with pytest.raises(DataError, match="cannot be read"):

@@ -1,4 +1,6 @@
-"""Few-shot ARC, end to end: in-context learning, test-time training before RL, ReST-EM, and after it; Oracle TTT."""
+"""Few-shot ARC, end to end: in-context learning, test-time training before RL, ReST-EM, and after
+it; Oracle TTT.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +64,8 @@ def run_few_shot(
         interrupt: how the user stops the run.
 
     Raises:
-        UsageError, DataError: settings or tasks that cannot be used; where the filter leaves none, after it.
-        SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
+        UsageError, DataError: settings or tasks that cannot be used; where the filter leaves none,
+        after it. SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
     check_methods(settings.eval.methods, METHODS)
     sets = read_sets(settings)
@@ -89,9 +91,16 @@ def read_sets(settings: Settings) -> ArcSets:
     heldout = read_tasks(arc.heldout, arc.heldout_ids, arc) if arc.heldout != FROM_TRAIN else []
     shown = {_puzzle(task) for task in train_on}
     if shared := [task.id for task in heldout if _puzzle(task) in shown]:
-        fix = f"held-out tasks must not be trained on: name others, or set arc.heldout = {FROM_TRAIN!r}"
-        raise UsageError(f"{len(shared)} tasks are both trained on and held out", where=shared[0], fix=fix)
-    made = [[arc_context(task, seed, arc.answer) for task in tasks] for tasks in (train_on, heldout)]
+        fix = (
+            "held-out tasks must not be trained on: name others, or set arc.heldout ="
+            f" {FROM_TRAIN!r}"
+        )
+        raise UsageError(
+            f"{len(shared)} tasks are both trained on and held out", where=shared[0], fix=fix
+        )
+    made = [
+        [arc_context(task, seed, arc.answer) for task in tasks] for tasks in (train_on, heldout)
+    ]
     return ArcSets(*made)
 
 
@@ -123,14 +132,20 @@ def _puzzle(task: ArcTask) -> object:
 
 
 def _filtered(session: ArcSession, sets: ArcSets) -> tuple[ArcSession, ArcSets]:
-    """The tasks that Oracle TTT solves, where asked for; then some of them held out, where none are yet."""
+    """The tasks that Oracle TTT solves, where asked for; then some of them held out, where none are
+    yet.
+    """
     settings = session.settings
     if settings.arc.filter:
         solved = solved_by_oracle(session, [*sets.train, *sets.heldout])
-        sets = ArcSets(*([c for c in tasks if solved[c.id]] for tasks in (sets.train, sets.heldout)))
+        sets = ArcSets(
+            *([c for c in tasks if solved[c.id]] for tasks in (sets.train, sets.heldout))
+        )
     if settings.arc.heldout == FROM_TRAIN:
         count = min(settings.arc.heldout_tasks, len(sets.train) // 2)
-        split = split_contexts(sets.train, [count, len(sets.train) - count], seed=derive(settings.seed, "heldout"))
+        split = split_contexts(
+            sets.train, [count, len(sets.train) - count], seed=derive(settings.seed, "heldout")
+        )
         sets = ArcSets(split[1], split[0])
     if not sets.heldout or (settings.rl.rounds and not sets.train):
         what = f"{len(sets.train)} tasks to learn on and {len(sets.heldout)} to measure are left"
@@ -145,5 +160,7 @@ def _at_most(session: ArcSession, tasks: int) -> ArcSession:
     most = tasks // rl.rounds if rl.fresh and rl.rounds else tasks
     if rl.contexts <= most or not (arc.filter or arc.heldout == FROM_TRAIN):
         return session
-    fewer = session.settings.model_copy(update={"rl": rl.model_copy(update={"contexts": max(1, most)})})
+    fewer = session.settings.model_copy(
+        update={"rl": rl.model_copy(update={"contexts": max(1, most)})}
+    )
     return replace(session, settings=fewer)

@@ -16,11 +16,14 @@ from selfedit.tasks.arc.few_shot import FewShotTask
 PLACE = Place(Phase.FILTER)
 
 
-def solved_by_oracle(session: Session[FewShotTask], contexts: Sequence[ArcContext]) -> dict[str, bool]:
-    """For each task whether the human-tuned recipe solves it in at least one of ``arc.filter_repeats`` trials.
+def solved_by_oracle(
+    session: Session[FewShotTask], contexts: Sequence[ArcContext]
+) -> dict[str, bool]:
+    """For each task whether the human-tuned recipe solves it in at least one of
+    ``arc.filter_repeats`` trials.
 
-    Every trial is in the ledger under the phase ``filter``. The seeds are its own: the table's Oracle row is measured
-    anew, so it need not be 100 %.
+    Every trial is in the ledger under the phase ``filter``. The seeds are its own: the table's
+    Oracle row is measured anew, so it need not be 100 %.
     """
     seed = session.settings.seed
     planned = [
@@ -40,7 +43,9 @@ def solved_by_oracle(session: Session[FewShotTask], contexts: Sequence[ArcContex
 
 
 def filter_record(ledger: Ledger, task: FewShotTask) -> dict[str, bool]:
-    """What the filter found, from the ledger: each task, solved or not; empty where nothing was filtered."""
+    """What the filter found, from the ledger: each task, solved or not; empty where nothing was
+    filtered.
+    """
     found: dict[str, bool] = {}
     for (context, _, _), marks in marks_of(ledger.trials(PLACE), task).items():
         found[context] = found.get(context, False) or any(mark == 1 for mark in marks)

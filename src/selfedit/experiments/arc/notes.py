@@ -1,4 +1,6 @@
-"""What has to be said beside every number of a few-shot run: the filter, and where it departs from the paper."""
+"""What has to be said beside every number of a few-shot run: the filter, and where it departs from
+the paper.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ def _filter(filtered: Mapping[str, bool]) -> str:
     if not filtered:
         return "The tasks were not filtered in this run."
     solved = sum(filtered.values())
-    return f"Only tasks that Oracle TTT solves with this model: {solved} of {len(filtered)} candidates (in `filter`)."
+    return (
+        f"Only tasks that Oracle TTT solves with this model: {solved} of {len(filtered)} candidates"
+        " (in `filter`)."
+    )
 
 
 def _departures(settings: Settings) -> list[str]:
@@ -27,7 +32,10 @@ def _departures(settings: Settings) -> list[str]:
     said = []
     if arc.prime.tokens:
         tokens = arc.prime.tokens
-        said.append(f"Departure: every row is of a model primed on {tokens} tokens of tasks made from rules.")
+        said.append(
+            f"Departure: every row is of a model primed on {tokens} tokens of tasks made from"
+            " rules."
+        )
     if arc.alphabet:
         said.append("Departure: loss and answers are restricted to the 14 grid tokens.")
     if not arc.constrained:
@@ -37,14 +45,22 @@ def _departures(settings: Settings) -> list[str]:
     if arc.spec.learning_rates or arc.spec.epochs:
         said.append(f"Departure: self-edits choose among {_choices(arc)}.")
     if arc.reward == "cells":
-        said.append("Departure: the reward is the share of right cells (a graded partial score), not solved.")
+        said.append(
+            "Departure: the reward is the share of right cells (a graded partial score), not"
+            " solved."
+        )
     if arc.oracle != OracleSettings():
         oracle = arc.oracle
         how = f"loss on {oracle.loss_on}, {oracle.learning_rate:g} × {oracle.epochs} epochs"
         said.append(f"Departure: Oracle TTT is {'+'.join(oracle.families) or 'no tools'}, {how}.")
     if arc.data != TTTDataSettings():
-        said.append("Departure: test-time training's data are capped otherwise than published (settings.arc.data).")
-    if changed := [name for name, value in PAPER_ANSWER.items() if getattr(arc.answer, name) != value]:
+        said.append(
+            "Departure: test-time training's data are capped otherwise than published"
+            " (settings.arc.data)."
+        )
+    if changed := [
+        name for name, value in PAPER_ANSWER.items() if getattr(arc.answer, name) != value
+    ]:
         said.append(f"Departure: answering differs from the paper in {', '.join(changed)}.")
     return said
 

@@ -30,10 +30,11 @@ def primed_model(
     progress: ProgressSink = SILENT,
     interrupt: Interrupt | None = None,
 ) -> Path:
-    """The folder of the primed model: a whole model that `load` takes; made if the cache does not have it.
+    """The folder of the primed model: a whole model that `load` takes; made if the cache does not
+    have it.
 
-    Its name is made from the model's weights and from every sequence and setting of the training, so another model,
-    rule or setting gives another folder. A priming that is stopped begins anew.
+    Its name is made from the model's weights and from every sequence and setting of the training,
+    so another model, rule or setting gives another folder. A priming that is stopped begins anew.
 
     Args:
         settings: ``model``, ``device``, ``dtype``, ``arc.alphabet`` and ``arc.prime`` are used.
@@ -41,8 +42,15 @@ def primed_model(
         progress: where progress goes.
         interrupt: how the user stops it.
     """
-    lm = lm or load(settings.model, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic)
-    job = priming_job(settings.arc.prime, GridTokens.of(lm.tokenizer), alphabet=settings.arc.alphabet)
+    lm = lm or load(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        deterministic=settings.deterministic,
+    )
+    job = priming_job(
+        settings.arc.prime, GridTokens.of(lm.tokenizer), alphabet=settings.arc.alphabet
+    )
     key = fingerprint([lm.fingerprint, str(lm.dtype), job])
     folder = cache_dir() / "primed" / key[:32]
     if not (folder / RECORD).exists():
@@ -51,7 +59,12 @@ def primed_model(
 
 
 def _prime(
-    lm: LanguageModel, job: Any, folder: Path, record: dict[str, Any], progress: ProgressSink, interrupt: Interrupt
+    lm: LanguageModel,
+    job: Any,
+    folder: Path,
+    record: dict[str, Any],
+    progress: ProgressSink,
+    interrupt: Interrupt,
 ) -> None:
     total = sum(len(sequence.ids) for sequence in job.sequences)
     with progress.task("priming the model", total=total, unit="tokens") as counter:

@@ -1,4 +1,6 @@
-"""What a few-shot run found: the rows, what the policy writes before and after, whether the reward had signal."""
+"""What a few-shot run found: the rows, what the policy writes before and after, whether the reward
+had signal.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,15 @@ def few_shot_results(
 ) -> dict[str, Any]:
     """The results of a finished run; no times and no dates, so that equal runs give equal bytes."""
     settings, ledger, task = session.settings, session.run.ledger, session.task
-    measured = [m for m in methods if m in settings.eval.methods and (m != "seal" or settings.rl.rounds)]
+    measured = [
+        m for m in methods if m in settings.eval.methods and (m != "seal" or settings.rl.rounds)
+    ]
     scores = {method: context_scores(ledger, method, task) for method in measured}
     compared = compare(scores)
-    rows = [replace(row, more={"trials": len(ledger.trials(held_out(row.method)))}) for row in compared.rows]
+    rows = [
+        replace(row, more={"trials": len(ledger.trials(held_out(row.method)))})
+        for row in compared.rows
+    ]
     policies = _policies(ledger, task, len(rounds))
     return Results(
         experiment="few-shot",
@@ -46,7 +53,11 @@ def few_shot_results(
         names=methods,
         rows=rows,
         paired=compared.paired,
-        tables=[_what_changed(policies), _side_by_side(ledger), *_signal_table(ledger, task, rounds)],
+        tables=[
+            _what_changed(policies),
+            _side_by_side(ledger),
+            *_signal_table(ledger, task, rounds),
+        ],
         notes=notes(settings, filter_record(ledger, task)),
         contexts=scores,
         model={"name": settings.model, "fingerprint": session.lm.fingerprint},
@@ -65,18 +76,29 @@ def few_shot_results(
 def _policies(ledger: Ledger, task: FewShotTask, rounds: int) -> list[dict[str, Any]]:
     places = [(f"round {n}", rl_place(n)) for n in range(1, rounds + 1)]
     places += [("held-out, before RL", held_out("own")), ("held-out, after RL", held_out("seal"))]
-    return [_policy(name, rows, ledger, place, task) for name, place in places if (rows := ledger.self_edits(place))]
+    return [
+        _policy(name, rows, ledger, place, task)
+        for name, place in places
+        if (rows := ledger.self_edits(place))
+    ]
 
 
-def _policy(name: str, rows: Sequence[SelfEditRow], ledger: Ledger, place: Place, task: FewShotTask) -> dict[str, Any]:
-    """What a policy writes: how often valid, and how often it asks for what, as shares of the valid ones."""
+def _policy(
+    name: str, rows: Sequence[SelfEditRow], ledger: Ledger, place: Place, task: FewShotTask
+) -> dict[str, Any]:
+    """What a policy writes: how often valid, and how often it asks for what, as shares of the valid
+    ones.
+    """
     noted = [json.loads(row.directives_json or "{}") for row in rows]
     edits = [note["self_edit"] for note in noted if "self_edit" in note]
     refused = Counter[str]()
     for note in noted:
         refused.update(note.get("refused", {}))
     share = max(1, len(edits))
-    asked = {f"{family} on": sum(family in e["families"] for e in edits) for family in task.toolbox.families}
+    asked = {
+        f"{family} on": sum(family in e["families"] for e in edits)
+        for family in task.toolbox.families
+    }
     asked |= {"loss on outputs only": sum(e["loss_on"] == "output" for e in edits)}
     asked |= _counts("learning rate", [e["learning_rate"] for e in edits])
     asked |= _counts("epochs", [e["epochs"] for e in edits])
@@ -96,8 +118,13 @@ def _policy(name: str, rows: Sequence[SelfEditRow], ledger: Ledger, place: Place
 def _counts(what: str, values: Sequence[float]) -> dict[str, int]:
     """How often each value was asked for; free numbers, where there are many, by power of ten."""
     few = len(set(values)) <= 8
-    counts = Counter(f"{value:g}" if few else f"about {float(f'{value:.0e}'):.0e}" for value in values)
-    return {f"{what} {value}": counts[value] for value in sorted(counts, key=lambda v: float(v.removeprefix("about ")))}
+    counts = Counter(
+        f"{value:g}" if few else f"about {float(f'{value:.0e}'):.0e}" for value in values
+    )
+    return {
+        f"{what} {value}": counts[value]
+        for value in sorted(counts, key=lambda v: float(v.removeprefix("about ")))
+    }
 
 
 def _what_changed(policies: Sequence[Mapping[str, Any]]) -> Table:
@@ -111,14 +138,24 @@ def _what_changed(policies: Sequence[Mapping[str, Any]]) -> Table:
     for key in dict.fromkeys(key for policy in policies for key in policy["asked"]):
         rows.append([f"{key} %", *(policy["asked"].get(key, 0.0) for policy in policies)])
         forms.append("percent")
-    return Table.make("What the policy asks for", ["", *(policy["policy"] for policy in policies)], rows, forms)
+    return Table.make(
+        "What the policy asks for", ["", *(policy["policy"] for policy in policies)], rows, forms
+    )
 
 
 def _side_by_side(ledger: Ledger) -> Table:
     """The first self-edit of a few tasks before and after RL."""
-    before = {row.context_id: row for row in ledger.self_edits(held_out("own")) if row.candidate == 0}
-    after = {row.context_id: row for row in ledger.self_edits(held_out("seal")) if row.candidate == 0}
-    rows = [[name, _short(before[name]), _short(after[name])] for name in list(before)[:SHOWN] if name in after]
+    before = {
+        row.context_id: row for row in ledger.self_edits(held_out("own")) if row.candidate == 0
+    }
+    after = {
+        row.context_id: row for row in ledger.self_edits(held_out("seal")) if row.candidate == 0
+    }
+    rows = [
+        [name, _short(before[name]), _short(after[name])]
+        for name in list(before)[:SHOWN]
+        if name in after
+    ]
     return Table.make("Self-edits of held-out tasks", ["task", "before RL", "after RL"], rows)
 
 
@@ -138,7 +175,13 @@ def _signal_table(ledger: Ledger, task: FewShotTask, rounds: Sequence[Round]) ->
             signal = reward_signal(ledger.trials(rl_place(done.round)), task, graded=graded)
             if (gain := signal["gain"]) is None or (graded and task.arc.reward == "solved"):
                 continue
-            cells: list[Cell] = [gain["mean"], gain["se"], signal["n"], signal["undecided"], signal["reliability"]]
+            cells: list[Cell] = [
+                gain["mean"],
+                gain["se"],
+                signal["n"],
+                signal["undecided"],
+                signal["reliability"],
+            ]
             rows.append([f"round {done.round}, {name}", *cells])
     columns = [
         "best by one seed, on the others",
@@ -148,4 +191,6 @@ def _signal_table(ledger: Ledger, task: FewShotTask, rounds: Sequence[Round]) ->
         "no difference",
         Column("reliability %", "percent"),
     ]
-    return [Table.make("Does the best self-edit of a task win again?", columns, rows)] if rows else []
+    return (
+        [Table.make("Does the best self-edit of a task win again?", columns, rows)] if rows else []
+    )

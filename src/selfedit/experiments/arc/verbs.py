@@ -26,9 +26,15 @@ from selfedit.tasks.arc.self_edit import CHOICES, ArcSelfEdit
 
 
 def run_filter(
-    folder: str | Path, settings: Settings, *, progress: ProgressSink = SILENT, interrupt: Interrupt | None = None
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
 ) -> dict[str, Any]:
-    """Which of the settings' tasks Oracle TTT solves; goes on where it stopped, writes and returns ``results.json``."""
+    """Which of the settings' tasks Oracle TTT solves; goes on where it stopped, writes and returns
+    ``results.json``.
+    """
     sets = read_sets(settings)
     with open_arc_run(folder, settings, sets, "arc-filter", progress, interrupt) as session:
         solved = solved_by_oracle(session, [*sets.train, *sets.heldout])
@@ -46,7 +52,11 @@ def run_filter(
 
 
 def time_together(
-    settings: Settings, jobs: int, *, progress: ProgressSink = SILENT, interrupt: Interrupt | None = None
+    settings: Settings,
+    jobs: int,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
 ) -> dict[str, Any]:
     """Train and ask several self-edits of the first training task together, then one at a time.
 
@@ -54,7 +64,9 @@ def time_together(
         UsageError: fewer than two, or the task has too few demonstrations to train on.
     """
     if jobs < 2:
-        raise UsageError(f"{jobs} self-edits cannot be trained together", where="jobs", fix="give 2 or more")
+        raise UsageError(
+            f"{jobs} self-edits cannot be trained together", where="jobs", fix="give 2 or more"
+        )
     model = settings.model
     if settings.arc.prime.tokens:
         model = str(primed_model(settings, progress=progress, interrupt=interrupt))
@@ -65,7 +77,9 @@ def time_together(
     asked = tuple(task.question(context, question) for question in context.questions)
 
     def run(some: list[AdaptJob]) -> Done:
-        return run_batch(lm, TrialBatch(tuple(some), (asked,) * len(some), **vars(task.decoding)), lambda _: None)
+        return run_batch(
+            lm, TrialBatch(tuple(some), (asked,) * len(some), **vars(task.decoding)), lambda _: None
+        )
 
     run(made[:1])  # the first pass of a process pays for memory it then keeps
     one_by_one = [run([job]) for job in made]
@@ -92,7 +106,9 @@ def time_together(
 
 
 def _jobs(task: FewShotTask, context: ArcContext, settings: Settings, count: int) -> list[AdaptJob]:
-    """Inner loops of self-edits drawn at random, each with its own data, loss, rate, epochs and seed."""
+    """Inner loops of self-edits drawn at random, each with its own data, loss, rate, epochs and
+    seed.
+    """
     rng = np.random.default_rng(settings.seed)
     rates = task.spec.learning_rates or CHOICES.learning_rates or ()
     epochs = task.spec.epochs or CHOICES.epochs or ()
@@ -102,7 +118,9 @@ def _jobs(task: FewShotTask, context: ArcContext, settings: Settings, count: int
         loss = "all" if rng.random() < 0.5 else "output"
         edit = ArcSelfEdit(families, loss, float(rng.choice(rates)), int(rng.choice(epochs)))
         order = derive(settings.seed, "order", "together")
-        job = task.inner_loop(context, edit, derive(settings.seed, "inner", "together", len(made)), order)
+        job = task.inner_loop(
+            context, edit, derive(settings.seed, "inner", "together", len(made)), order
+        )
         made += [job] if job is not None else []
         if len(made) == count:
             return made

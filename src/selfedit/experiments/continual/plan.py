@@ -10,19 +10,25 @@ from selfedit.run.seeds import derive
 from selfedit.tasks.task import Context
 
 
-def plan_sequences(contexts: Sequence[Context], sequences: int, steps: int, seed: int) -> list[list[Context]]:
-    """``sequences`` × ``steps`` passages: none twice in one sequence, each as often as the others in all.
+def plan_sequences(
+    contexts: Sequence[Context], sequences: int, steps: int, seed: int
+) -> list[list[Context]]:
+    """``sequences`` × ``steps`` passages: none twice in one sequence, each as often as the others
+    in all.
 
-    Passages are dealt from one shuffled pack after another. With fewer than sequences × steps passages, sequences share
-    some, in other orders and company: their results are then less independent than their standard error takes them to
-    be.
+    Passages are dealt from one shuffled pack after another. With fewer than sequences × steps
+    passages, sequences share
+    some, in other orders and company: their results are then less independent than their standard
+    error takes them to be.
 
     Raises:
         DataError: fewer passages than one sequence needs.
     """
     if len(contexts) < steps:
         what = f"a sequence has {steps} steps, there are {len(contexts)} passages"
-        raise DataError(what, where="continual.steps", fix="give more passages or lower continual.steps")
+        raise DataError(
+            what, where="continual.steps", fix="give more passages or lower continual.steps"
+        )
     pack: list[Context] = []
     shuffles = 0
     plan = []

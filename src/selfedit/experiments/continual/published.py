@@ -1,8 +1,9 @@
 """SEAL's own continual self-edits: the numbers to hold ours against.
 
-Source: Zweiger, Pari et al. 2025 (arXiv 2506.10943), section 5, and the recorded results of its public code: Qwen2.5-7B
-after two rounds of RL, 64 sequences of 8 SQuAD passages, graded by GPT-4.1. Row r is after r edits, column c is passage
-c; row 0 is the unedited model on all of them. Standard errors were recorded as deviations over the 64 sequences.
+Source: Zweiger, Pari et al. 2025 (arXiv 2506.10943), section 5, and the recorded results of its
+public code: Qwen2.5-7B after two rounds of RL, 64 sequences of 8 SQuAD passages, graded by GPT-4.1.
+Row r is after r edits, column c is passage c; row 0 is the unedited model on all of them. Standard
+errors were recorded as deviations over the 64 sequences.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 SEQUENCES = 64
-SOURCE = "SEAL, arXiv 2506.10943, section 5: Qwen2.5-7B after two rounds of RL, SQuAD, graded by GPT-4.1"
+SOURCE = (
+    "SEAL, arXiv 2506.10943, section 5: Qwen2.5-7B after two rounds of RL, SQuAD, graded by GPT-4.1"
+)
 
 MATRIX: tuple[tuple[float, ...], ...] = (
     (0.331, 0.321, 0.276, 0.326, 0.330, 0.337, 0.287, 0.253),

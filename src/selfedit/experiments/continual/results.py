@@ -1,4 +1,5 @@
-"""The numbers of continual edits: the matrix, what was kept, what was damaged besides, and the ways side by side.
+"""The numbers of continual edits: the matrix, what was kept, what was damaged besides, and the ways
+side by side.
 
 The unit is the sequence: n counts sequences and standard errors are over sequences.
 """
@@ -28,11 +29,16 @@ Steps = Sequence[Sequence[Mapping[str, Any]]]
 
 
 def continual_results(
-    settings: Settings, plan: Sequence[Sequence[Context]], before: Mapping[str, Any], after: Mapping[str, Steps]
+    settings: Settings,
+    plan: Sequence[Sequence[Context]],
+    before: Mapping[str, Any],
+    after: Mapping[str, Steps],
 ) -> Results:
-    """All of a run's numbers but what it was made from; those of the first way also stand at the top.
+    """All of a run's numbers but what it was made from; those of the first way also stand at the
+    top.
 
-    A sequence is counted if a judge gave a verdict on all its passages, before and after every edit, under every way.
+    A sequence is counted if a judge gave a verdict on all its passages, before and after every
+    edit, under every way.
 
     Raises:
         DataError: no sequence has all verdicts.
@@ -41,12 +47,16 @@ def continual_results(
     places = [n for n, sequence in enumerate(planned) if _complete(n, sequence, before, after)]
     if not places:
         raise DataError(
-            "no sequence has a verdict on all of its passages", where=settings.answer.grader, fix=NO_VERDICT
+            "no sequence has a verdict on all of its passages",
+            where=settings.answer.grader,
+            fix=NO_VERDICT,
         )
     ids = [planned[n] for n in places]
     after = {name: [steps[n] for n in places] for name, steps in after.items()}
     ways = {name: _way(ids, before, steps) for name, steps in after.items()}
-    scores = {UNEDITED: _per_sequence([[before["accuracy"][c] for c in sequence] for sequence in ids])}
+    scores = {
+        UNEDITED: _per_sequence([[before["accuracy"][c] for c in sequence] for sequence in ids])
+    }
     scores |= {name: _per_sequence(_finals(ids, steps)) for name, steps in after.items()}
     first = next(iter(ways.values()))
     return Results(
@@ -70,8 +80,12 @@ def continual_results(
     )
 
 
-def _complete(number: int, sequence: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Steps]) -> bool:
-    """Whether every passage of the sequence has an accuracy, unedited and after each edit from its own on."""
+def _complete(
+    number: int, sequence: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Steps]
+) -> bool:
+    """Whether every passage of the sequence has an accuracy, unedited and after each edit from its
+    own on.
+    """
     return all(name in before["accuracy"] for name in sequence) and all(
         name in step["accuracy"]
         for steps in after.values()
@@ -84,16 +98,24 @@ def _way(ids: Sequence[Sequence[str]], before: Mapping[str, Any], steps: Steps) 
     length = len(ids[0])
     cells = [[[before["accuracy"][sequence[c]] for sequence in ids] for c in range(length)]]
     for r in range(1, length + 1):
-        row = [[s[r - 1]["accuracy"][sequence[c]] for sequence, s in zip(ids, steps, strict=True)] for c in range(r)]
+        row = [
+            [s[r - 1]["accuracy"][sequence[c]] for sequence, s in zip(ids, steps, strict=True)]
+            for c in range(r)
+        ]
         cells.append(row)
     estimates = [[mean_se(cell) for cell in row] for row in cells]
-    just = [[s[r]["accuracy"][sequence[r]] for r in range(length)] for sequence, s in zip(ids, steps, strict=True)]
+    just = [
+        [s[r]["accuracy"][sequence[r]] for r in range(length)]
+        for sequence, s in zip(ids, steps, strict=True)
+    ]
     found = {
         "matrix": [[e.mean for e in row] for row in estimates],
         "matrix_se": [[e.se for e in row] for row in estimates],
         "just_edited": mean_se(_per_sequence(just).values()).as_dict(),
         "final": mean_se(_per_sequence(_finals(ids, steps)).values()).as_dict(),
-        "kept": _ratio(list(_per_sequence(_finals(ids, steps)).values()), list(_per_sequence(just).values())),
+        "kept": _ratio(
+            list(_per_sequence(_finals(ids, steps)).values()), list(_per_sequence(just).values())
+        ),
         "general_loss": _general(before["general"], steps),
         "never_edited": _never(ids, before, steps),
         "tokens": sum(step["tokens"] for s in steps for step in s),
@@ -105,14 +127,18 @@ def _way(ids: Sequence[Sequence[str]], before: Mapping[str, Any], steps: Steps) 
             "scaled": sum(0 < f < 1 for f in factors),
             "edits": len(factors),
         }
-    routed = [[step["routed_right"] for step in s if step["routed_right"] is not None] for s in steps]
+    routed = [
+        [step["routed_right"] for step in s if step["routed_right"] is not None] for s in steps
+    ]
     if all(routed):
         found["routed_right"] = mean_se([sum(r) / len(r) for r in routed]).as_dict()
     return found
 
 
 def _finals(ids: Sequence[Sequence[str]], steps: Steps) -> list[list[float]]:
-    return [[s[-1]["accuracy"][c] for c in sequence] for sequence, s in zip(ids, steps, strict=True)]
+    return [
+        [s[-1]["accuracy"][c] for c in sequence] for sequence, s in zip(ids, steps, strict=True)
+    ]
 
 
 def _per_sequence(values: Sequence[Sequence[float]]) -> dict[str, float]:
@@ -120,7 +146,9 @@ def _per_sequence(values: Sequence[Sequence[float]]) -> dict[str, float]:
 
 
 def _ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float | int | None]:
-    """A ratio of means with its standard error over sequences, by the delta method; None where nothing was learned."""
+    """A ratio of means with its standard error over sequences, by the delta method; None where
+    nothing was learned.
+    """
     n, top, bottom = len(above), sum(above) / len(above), sum(below) / len(below)
     if bottom <= 0:
         return {"mean": None, "se": None, "n": n}
@@ -131,22 +159,33 @@ def _ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float | 
 
 
 def _general(before: Sequence[float], steps: Steps) -> dict[str, Any]:
-    """Mean loss on everyday text after each number of edits, and its rise as a share of the unedited loss."""
+    """Mean loss on everyday text after each number of edits, and its rise as a share of the
+    unedited loss.
+    """
     base = sum(before) / len(before)
-    rows: list[dict[str, Any]] = [{"edits": 0, "mean": base, "se": None, "n": len(steps), "rise": 0.0}]
+    rows: list[dict[str, Any]] = [
+        {"edits": 0, "mean": base, "se": None, "n": len(steps), "rise": 0.0}
+    ]
     for r in range(len(steps[0])):
         estimate = mean_se([sum(s[r]["general"]) / len(s[r]["general"]) for s in steps])
         rows.append({"edits": r + 1, **estimate.as_dict(), "rise": estimate.mean / base - 1})
     return {"before": base, "after": rows[-1]["mean"], "rise": rows[-1]["rise"], "by_step": rows}
 
 
-def _never(ids: Sequence[Sequence[str]], before: Mapping[str, Any], steps: Steps) -> list[dict[str, Any]] | None:
-    """Accuracy on the passages that no sequence edits, after each number of edits; None without such passages.
+def _never(
+    ids: Sequence[Sequence[str]], before: Mapping[str, Any], steps: Steps
+) -> list[dict[str, Any]] | None:
+    """Accuracy on the passages that no sequence edits, after each number of edits; None without
+    such passages.
 
     Those that a judge left without a verdict anywhere are left out.
     """
     known = [before["accuracy"], *(step["accuracy"] for s in steps for step in s)]
-    probes = [name for name in steps[0][-1]["accuracy"] if name not in ids[0] and all(name in of for of in known)]
+    probes = [
+        name
+        for name in steps[0][-1]["accuracy"]
+        if name not in ids[0] and all(name in of for of in known)
+    ]
     if not probes:
         return None
     base = mean_se([sum(before["accuracy"][p] for p in probes) / len(probes)] * len(steps))
@@ -163,22 +202,34 @@ def _rows(scores: Scores, ways: Mapping[str, Any]) -> list[Row]:
         estimate, more = mean_se(of_way.values()), {}
         if name in ways:
             way = ways[name]
-            more = {"just_edited": way["just_edited"], "kept": way["kept"], "general_rise": way["general_loss"]["rise"]}
+            more = {
+                "just_edited": way["just_edited"],
+                "kept": way["kept"],
+                "general_rise": way["general_loss"]["rise"],
+            }
         rows.append(Row(name, estimate.mean, estimate.se, estimate.n, more))
     return rows
 
 
 def _pairs(
-    scores: Scores, ways: Mapping[str, Any], ids: Sequence[Sequence[str]], after: Mapping[str, Steps]
+    scores: Scores,
+    ways: Mapping[str, Any],
+    ids: Sequence[Sequence[str]],
+    after: Mapping[str, Steps],
 ) -> list[Difference]:
-    """Each way against the unedited model, against the first way, and its end against what was just learned."""
+    """Each way against the unedited model, against the first way, and its end against what was just
+    learned.
+    """
     first = next(iter(ways))
     gaps: list[Difference] = []
     for name in ways:
         gaps.append(difference(scores, UNEDITED, name))
         if name != first:
             gaps.append(difference(scores, first, name))
-        just = [[s[r]["accuracy"][q[r]] for r in range(len(q))] for q, s in zip(ids, after[name], strict=True)]
+        just = [
+            [s[r]["accuracy"][q[r]] for r in range(len(q))]
+            for q, s in zip(ids, after[name], strict=True)
+        ]
         ends = {f"{name}, at the end": scores[name], "just edited": _per_sequence(just)}
         gaps.append(difference(ends, "just edited", f"{name}, at the end"))
     return gaps
@@ -193,7 +244,9 @@ def matrix_csv(results: Mapping[str, Any]) -> str:
         n = way["final"]["n"]
         for r, (row, errors) in enumerate(zip(way["matrix"], way["matrix_se"], strict=True)):
             for c, (value, se) in enumerate(zip(row, errors, strict=True), start=1):
-                writer.writerow([in_csv(name), r, c, repr(value), "" if se is None else repr(se), n])
+                writer.writerow(
+                    [in_csv(name), r, c, repr(value), "" if se is None else repr(se), n]
+                )
     for r, row in enumerate(results["published"]["matrix"]):
         for c, value in enumerate(row, start=1):
             writer.writerow(["published", r, c, repr(value), "", results["published"]["sequences"]])
@@ -216,7 +269,13 @@ def _summary(ways: Mapping[str, Any]) -> Table:
     rows: list[list[Cell]] = []
     for name, way in ways.items():
         kept, general, never = way["kept"], way["general_loss"], way["never_edited"]
-        cells: list[Cell] = [name, way["just_edited"]["mean"], way["final"]["mean"], kept["mean"], kept["se"]]
+        cells: list[Cell] = [
+            name,
+            way["just_edited"]["mean"],
+            way["final"]["mean"],
+            kept["mean"],
+            kept["se"],
+        ]
         cells += [never[-1]["mean"], never[0]["mean"]] if never else ["-", "-"]
         rows.append([*cells, general["after"], general["rise"]])
     known = published()
@@ -231,6 +290,10 @@ def _matrix_table(
     width = max(map(len, matrix))
     rows: list[list[Cell]] = []
     for edits, row in enumerate(matrix):
-        cells: list[Cell] = list(row) if errors is None else list(zip(row, errors[edits], strict=True))
+        cells: list[Cell] = (
+            list(row) if errors is None else list(zip(row, errors[edits], strict=True))
+        )
         rows.append([str(edits), *cells, *[""] * (width - len(row))])
-    return Table.make(title, ["edits", *(Column(str(c), "percent") for c in range(1, width + 1))], rows)
+    return Table.make(
+        title, ["edits", *(Column(str(c), "percent") for c in range(1, width + 1))], rows
+    )

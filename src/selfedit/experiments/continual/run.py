@@ -1,11 +1,13 @@
-"""Continual self-edits: one passage after the other into one model, and what it still knows (SEAL, section 5).
+"""Continual self-edits: one passage after the other into one model, and what it still knows (SEAL,
+section 5).
 
-A sequence takes one self-edit a passage: the model writes it, a LoRA adapter is trained on it, the questions of all
-passages so far are asked, the adapter is merged, the next one starts from there. Many sequences run together: merging
-is adding low-rank updates (`selfedit.lm.stack`), so all of them share one frozen base and one batch.
+A sequence takes one self-edit a passage: the model writes it, a LoRA adapter is trained on it, the
+questions of all passages so far are asked, the adapter is merged, the next one starts from there.
+Many sequences run together: merging is adding low-rank updates (`selfedit.lm.stack`), so all of
+them share one frozen base and one batch.
 
-Beside it, what was damaged: the accuracy on passages that are never edited, and the loss on everyday text, before the
-first edit and after each.
+Beside it, what was damaged: the accuracy on passages that are never edited, and the loss on
+everyday text, before the first edit and after each.
 """
 
 from __future__ import annotations
@@ -15,7 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from selfedit.config import REMEDY_CHOICE, RetentionSettings, Settings, parse_remedies, remedies_name
+from selfedit.config import (
+    REMEDY_CHOICE,
+    RetentionSettings,
+    Settings,
+    parse_remedies,
+    remedies_name,
+)
 from selfedit.documents.recall import accuracies, ask_questions
 from selfedit.errors import UsageError
 from selfedit.experiments.continual.plan import plan_sequences
@@ -59,7 +67,11 @@ def run_continual(
     probes = _probes(settings, contexts)
     plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
     grader = get_grader(settings.answer.grader, settings.judge)
-    hashes = {"train": data_hash(contexts), "probes": data_hash(probes), "general": fingerprint(measured_texts())}
+    hashes = {
+        "train": data_hash(contexts),
+        "probes": data_hash(probes),
+        "general": fingerprint(measured_texts()),
+    }
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         run = session.run
@@ -80,19 +92,27 @@ def _names(settings: Settings) -> tuple[str, ...]:
     return settings.continual.compare or (remedies_name(settings.retention.remedies),)
 
 
-def _way(task: KnowledgeTask, retention: RetentionSettings, name: str, own_texts: Sequence[OwnText]) -> Way:
-    chosen = RetentionSettings.model_validate(retention.model_dump() | {"remedies": parse_remedies(name)})
+def _way(
+    task: KnowledgeTask, retention: RetentionSettings, name: str, own_texts: Sequence[OwnText]
+) -> Way:
+    chosen = RetentionSettings.model_validate(
+        retention.model_dump() | {"remedies": parse_remedies(name)}
+    )
     return Way(name, Remedies(task, chosen, own_texts))
 
 
 def _own_texts(session: Session) -> list[OwnText]:
-    """What the unedited model writes of its own accord, if a way asks for it: written once, then read."""
+    """What the unedited model writes of its own accord, if a way asks for it: written once, then
+    read.
+    """
     settings, ledger = session.settings, session.run.ledger
     used = {remedy for name in _names(settings) for remedy in parse_remedies(name)}
     if not any(REMEDY_CHOICE.load(name).wants_own_texts for name in used):
         return []
     if (stored := ledger.step("own texts")) is None:
-        stored = {"texts": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)}
+        stored = {
+            "texts": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)
+        }
         ledger.finish_step("own texts", stored)
     return [(ids, start) for ids, start in stored["texts"]]
 
@@ -103,13 +123,19 @@ def _probes(settings: Settings, contexts: Sequence[Context]) -> list[Context]:
         return []
     if settings.heldout is None:
         fix = "name a file of them, or set continual.probes = 0"
-        raise UsageError("passages that are never edited come from heldout, which is not set", where="heldout", fix=fix)
+        raise UsageError(
+            "passages that are never edited come from heldout, which is not set",
+            where="heldout",
+            fix=fix,
+        )
     heldout = load_contexts(settings.heldout, require_questions=True)
     texts = {context.text for context in contexts}
     apart = [context for context in heldout if context.text not in texts]
     if wanted > len(apart):
         what = f"{wanted} passages that are never edited are asked for, there are {len(apart)}"
-        raise UsageError(what, where="continual.probes", fix="lower it, or give other held-out passages")
+        raise UsageError(
+            what, where="continual.probes", fix="lower it, or give other held-out passages"
+        )
     return apart[:wanted]
 
 
@@ -118,19 +144,31 @@ def _before(setting: Setting) -> dict[str, Any]:
     session = setting.session
     if (stored := session.run.ledger.step("before")) is not None:
         return stored
-    contexts = list({context.id: context for sequence in setting.plan for context in sequence}.values())
+    contexts = list(
+        {context.id: context for sequence in setting.plan for context in sequence}.values()
+    )
     told = {"progress": session.progress, "interrupt": session.interrupt}
-    answers = ask_questions(session.task, [*contexts, *setting.probes], session.grader, name="before any edit", **told)
-    payload = {"accuracy": accuracies(answers), "general": mean_losses(session.lm, measured_texts())}
+    answers = ask_questions(
+        session.task, [*contexts, *setting.probes], session.grader, name="before any edit", **told
+    )
+    payload = {
+        "accuracy": accuracies(answers),
+        "general": mean_losses(session.lm, measured_texts()),
+    }
     session.run.ledger.finish_step("before", payload)
     return session.run.ledger.step("before") or {}
 
 
 def _sequences(setting: Setting, way: Way) -> list[list[dict[str, Any]]]:
-    """Every sequence through all its steps under one set of remedies: what each step measured, by sequence."""
+    """Every sequence through all its steps under one set of remedies: what each step measured, by
+    sequence.
+    """
     session, chosen = setting.session, setting.session.settings.continual
     numbers = range(chosen.sequences)
-    groups = [numbers[start : start + chosen.together] for start in range(0, len(numbers), chosen.together)]
+    groups = [
+        numbers[start : start + chosen.together]
+        for start in range(0, len(numbers), chosen.together)
+    ]
     found: list[list[dict[str, Any]]] = []
     total = chosen.sequences * chosen.steps
     done = sum(
@@ -139,7 +177,9 @@ def _sequences(setting: Setting, way: Way) -> list[list[dict[str, Any]]]:
         for step in range(1, chosen.steps + 1)
         if session.run.ledger.step(way.step_name(at, step)) is not None
     )
-    with session.progress.task(f"edits ({way.name})", total=total, unit="edits", done=done) as counter:
+    with session.progress.task(
+        f"edits ({way.name})", total=total, unit="edits", done=done
+    ) as counter:
         for at, group in enumerate(groups):
             found += run_group(setting, way, at, group, counter)
     return found

@@ -1,7 +1,9 @@
-"""The steps of continual self-edits: write, train, take over, ask, for a group of sequences at a time.
+"""The steps of continual self-edits: write, train, take over, ask, for a group of sequences at a
+time.
 
-A step of a group is one entry in the ledger: a kill loses at most the one in hand. What a sequence has merged is never
-in the base's weights: a resumed run reads the stored adapters and adds them up again.
+A step of a group is one entry in the ledger: a kill loses at most the one in hand. What a sequence
+has merged is never in the base's weights: a resumed run reads the stored adapters and adds them up
+again.
 """
 
 from __future__ import annotations
@@ -63,8 +65,12 @@ class Way:
         return f"{self.name}/group-{group}/step-{step}"
 
 
-def run_group(setting: Setting, way: Way, at: int, group: Sequence[int], counter: Task) -> list[list[dict[str, Any]]]:
-    """One group of sequences, step by step. What is stored is taken up again: adapters from their files."""
+def run_group(
+    setting: Setting, way: Way, at: int, group: Sequence[int], counter: Task
+) -> list[list[dict[str, Any]]]:
+    """One group of sequences, step by step. What is stored is taken up again: adapters from their
+    files.
+    """
     session, steps = setting.session, setting.session.settings.continual.steps
     learners = [Learner() for _ in group]
     found: list[list[dict[str, Any]]] = [[] for _ in group]
@@ -124,7 +130,9 @@ def _step(
     return payload
 
 
-def _edit(session: Session, context: Context, edit: ParsedEdit, adapter: Adapter, factor: float) -> Edit:
+def _edit(
+    session: Session, context: Context, edit: ParsedEdit, adapter: Adapter, factor: float
+) -> Edit:
     said = [*edit.lines, *[f"{question} {answer}" for question, answer in edit.pairs]]
     text = "\n".join([context.title, context.text, *said])
     return Edit(text, tuple(session.task.sequences(context, edit)), adapter, factor)
@@ -138,19 +146,30 @@ def _write(
     contexts: Sequence[Context],
     learners: Sequence[Learner],
 ) -> list[ParsedEdit]:
-    """One self-edit of each sequence's next passage, written by the model as it is by then; stored once."""
+    """One self-edit of each sequence's next passage, written by the model as it is by then; stored
+    once.
+    """
     place, settings = way.place(step), session.settings
     rows = {row.candidate: row for row in session.run.ledger.self_edits(place)}
     if any(number not in rows for number in group):
         prompts = [session.task.prompt(context) for context in contexts]
         # The same seed whatever the remedies: where the model is the same, so is what it writes.
         pairs = list(zip(contexts, group, strict=True))
-        seeds = [derive(settings.seed, "sample", KIND, step, context.id, number) for context, number in pairs]
-        written = sampled(session, prompts, seeds, [way.remedies.start(learner) for learner in learners])
+        seeds = [
+            derive(settings.seed, "sample", KIND, step, context.id, number)
+            for context, number in pairs
+        ]
+        written = sampled(
+            session, prompts, seeds, [way.remedies.start(learner) for learner in learners]
+        )
         empty = [session.task.parse(said.text).empty for said in written]
         fresh = [
-            written_row(place, *pair, prompt, seed, text, "nothing in it to train on" if nothing else None)
-            for pair, prompt, seed, text, nothing in zip(pairs, prompts, seeds, written, empty, strict=True)
+            written_row(
+                place, *pair, prompt, seed, text, "nothing in it to train on" if nothing else None
+            )
+            for pair, prompt, seed, text, nothing in zip(
+                pairs, prompts, seeds, written, empty, strict=True
+            )
         ]
         session.run.ledger.add_self_edits(fresh)
         rows |= {row.candidate: row for row in fresh}
@@ -160,7 +179,9 @@ def _write(
 def _asked(
     setting: Setting, way: Way, group: Sequence[int], step: int, learners: Sequence[Learner]
 ) -> list[dict[str, Any]]:
-    """For each sequence its answers to the passages so far and to the probes: accuracies, and where they went."""
+    """For each sequence its answers to the passages so far and to the probes: accuracies, and where
+    they went.
+    """
     session = setting.session
     asked: list[list[tuple[Context, Question]]] = []
     adapters: list[Adapter | None] = []
@@ -173,7 +194,11 @@ def _asked(
         adapters += under
         routes.append(routed)
     prompts = [session.task.question(*pair) for pairs in asked for pair in pairs]
-    said = iter(generate(session.lm, prompts, adapters, max_new_tokens=session.settings.answer.max_new_tokens))
+    said = iter(
+        generate(
+            session.lm, prompts, adapters, max_new_tokens=session.settings.answer.max_new_tokens
+        )
+    )
     found = []
     for number, pairs, routed in zip(group, asked, routes, strict=True):
         answers = [next(said).text for _ in pairs]
@@ -182,7 +207,11 @@ def _asked(
         for (context, _), grade in zip(pairs, session.grader.grade_all(replies), strict=True):
             grades.setdefault(context.id, []).append(grade.correct)
         edited = [context.id for context in setting.plan[number][:step]]
-        own = [r == edited.index(c.id) for r, (c, _) in zip(routed, pairs, strict=True) if c.id in edited]
+        own = [
+            r == edited.index(c.id)
+            for r, (c, _) in zip(routed, pairs, strict=True)
+            if c.id in edited
+        ]
         found.append(
             {
                 "accuracy": shares_right(grades),
@@ -227,8 +256,13 @@ def _take_up(
     for number, learner in zip(group, learners, strict=True):
         stored, folder = payload[str(number)], _folder(session, way, number) / f"step-{step}"
         if not folder.exists() or hash_folder(folder) != stored["adapter"]:
-            what = "the adapter of a finished step is not the one this run made: a file is missing or altered"
-            raise RunFolderError(what, where=folder, fix="put the folder back from a copy, or start in a new one")
+            what = (
+                "the adapter of a finished step is not the one this run made: a file is missing or"
+                " altered"
+            )
+            raise RunFolderError(
+                what, where=folder, fix="put the folder back from a copy, or start in a new one"
+            )
         adapter = Adapter.load(folder)
         adapter.base = session.lm.name
         context = setting.plan[number][step - 1]

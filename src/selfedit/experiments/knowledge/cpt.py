@@ -1,8 +1,10 @@
-"""Continued pretraining: many passages into one model, self-edits unsplit, an adapter or all weights.
+"""Continued pretraining: many passages into one model, self-edits unsplit, an adapter or all
+weights.
 
-Each method makes one training set of all passages: every text written about a passage is a document under its title,
-and the passage itself is one more. One model is trained on it from the untouched weights, and answers the questions of
-all passages without them. The methods differ by their documents alone.
+Each method makes one training set of all passages: every text written about a passage is a document
+under its title, and the passage itself is one more. One model is trained on it from the untouched
+weights, and answers the questions of all passages without them. The methods differ by their
+documents alone.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ KIND = "cpt"
 
 @dataclass(frozen=True)
 class _Data:
-    """What a run works on: all passages, those asked about with the questions drawn, hashes of what is from outside."""
+    """What a run works on: all passages, those asked about with the questions drawn, hashes of what
+    is from outside.
+    """
 
     contexts: list[Context]
     asked: list[Context]
@@ -62,18 +66,21 @@ def run_cpt(
     interrupt: Interrupt | None = None,
     lm: LanguageModel | None = None,
 ) -> dict[str, Any]:
-    """Start the experiment, or go on with it where it stopped; returns what is written to ``results.json``.
+    """Start the experiment, or go on with it where it stopped; returns what is written to
+    ``results.json``.
 
-    Texts are kept in the ledger as they are written, full finetuning goes on from its last checkpoint, an adapter's
-    training begins anew.
+    Texts are kept in the ledger as they are written, full finetuning goes on from its last
+    checkpoint, an adapter's training begins anew.
 
     Args:
         folder: the run's folder; made if it is not there.
-        settings: ``cpt``, ``heldout`` (the passages, without ``cpt.sources``), ``edit``, ``answer``, ``external``,
-            ``eval.repeats`` (training seeds) and, for adapters, ``inner`` are used.
+        settings: ``cpt``, ``heldout`` (the passages, without ``cpt.sources``), ``edit``,
+            ``answer``, ``external``, ``eval.repeats`` (training seeds) and, for adapters, ``inner``
+            are used.
         progress: where progress goes.
         interrupt: how the user stops the run.
-        lm: the model, if it is loaded already; its weights are those of the untouched model again at the end.
+        lm: the model, if it is loaded already; its weights are those of the untouched model again
+            at the end.
 
     Raises:
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
@@ -101,7 +108,9 @@ def _passages(settings: Settings) -> list[Context]:
     cpt = settings.cpt
     sources = list(cpt.sources) or [settings.heldout or ""]
     if not sources[0]:
-        raise UsageError("there are no passages", where="heldout", fix="set cpt.sources to files of passages")
+        raise UsageError(
+            "there are no passages", where="heldout", fix="set cpt.sources to files of passages"
+        )
     contexts = load_contexts(sources, require_questions=True)
     if cpt.passages is not None and cpt.passages > len(contexts):
         what = f"{cpt.passages} passages asked for, there are {len(contexts)}"
@@ -112,11 +121,24 @@ def _passages(settings: Settings) -> list[Context]:
 def _data(settings: Settings) -> _Data:
     cpt, contexts = settings.cpt, _passages(settings)
     if "seal" in cpt.methods and cpt.policy is None:
-        fix = "set cpt.policy to the model folder of a round, runs/NAME/policy/round-2/model, or leave the method out"
-        raise UsageError("the method 'seal' has no policy to write with", where="cpt.policy", fix=fix)
+        fix = (
+            "set cpt.policy to the model folder of a round, runs/NAME/policy/round-2/model, or"
+            " leave the method out"
+        )
+        raise UsageError(
+            "the method 'seal' has no policy to write with", where="cpt.policy", fix=fix
+        )
     if cpt.policy is not None and not any(Path(cpt.policy).glob("*.safetensors")):
-        raise DataError("there is no model here", where=cpt.policy, fix="give a folder policy/round-N/model of a run")
-    hashes = check_external(settings, contexts, cpt.samples, "cpt.methods") if "external" in cpt.methods else {}
+        raise DataError(
+            "there is no model here",
+            where=cpt.policy,
+            fix="give a folder policy/round-N/model of a run",
+        )
+    hashes = (
+        check_external(settings, contexts, cpt.samples, "cpt.methods")
+        if "external" in cpt.methods
+        else {}
+    )
     if cpt.writer == "endpoint" and settings.external.endpoint.model is None:
         fix = 'set external.endpoint.model, or cpt.writer = "own"'
         raise UsageError("there is no endpoint to write with", where="cpt.writer", fix=fix)
@@ -124,7 +146,9 @@ def _data(settings: Settings) -> _Data:
 
 
 def _asked(contexts: Sequence[Context], count: int | None, seed: int) -> list[Context]:
-    """The contexts with the questions that are asked of them: all, or so many drawn from all of them at random."""
+    """The contexts with the questions that are asked of them: all, or so many drawn from all of
+    them at random.
+    """
     every = [question.id for context in contexts for question in context.questions]
     if count is None:
         return list(contexts)
@@ -137,7 +161,9 @@ def _asked(contexts: Sequence[Context], count: int | None, seed: int) -> list[Co
 
 
 def _measure(session: Session, method: str, data: _Data) -> None:
-    """Write, train and answer, for each training seed; the model has its untouched weights again afterwards."""
+    """Write, train and answer, for each training seed; the model has its untouched weights again
+    afterwards.
+    """
     if method == "base":
         return measure_base(session, held_out("base"), data.asked)
     for repeat in range(session.settings.eval.repeats):
@@ -148,7 +174,8 @@ def _measure(session: Session, method: str, data: _Data) -> None:
         session.interrupt.check()
         try:
             train_into(session, name, documents, derive(session.settings.seed, "cpt", repeat))
-            # Other weights, and so another name: what the untouched model answered says nothing about them.
+            # Other weights, and so another name: what the untouched model answered says nothing
+            # about them.
             trained = replace(session, weights=f"{session.weights}+{name}")
             measure_base(trained, held_out(method), data.asked, repeat=repeat)
         finally:
@@ -171,8 +198,12 @@ def _written(session: Session, method: str, data: _Data) -> list[SelfEditRow]:
     return writers[method](session, contexts) if method in writers else []
 
 
-def _written_by_policy(session: Session, contexts: Sequence[Context], samples: int) -> list[SelfEditRow]:
-    """What a policy of another run writes; the training starts from the untouched weights, as the other rows'."""
+def _written_by_policy(
+    session: Session, contexts: Sequence[Context], samples: int
+) -> list[SelfEditRow]:
+    """What a policy of another run writes; the training starts from the untouched weights, as the
+    other rows'.
+    """
     rows = session.run.ledger.self_edits(_written_at("seal"))
     if len(rows) == len(contexts) * samples or session.settings.cpt.policy is None:
         return rows
@@ -189,8 +220,12 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
     grades = {method: _grades(ledger, method) for method in methods}
     scores = {m: {c: sum(of) / len(of) for c, of in found.items()} for m, found in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
-    found = method_results(KIND, session, scores, hashes, pairs=pairs_of(methods), published=published)
-    every = {method: [right for of in found.values() for right in of] for method, found in grades.items()}
+    found = method_results(
+        KIND, session, scores, hashes, pairs=pairs_of(methods), published=published
+    )
+    every = {
+        method: [right for of in found.values() for right in of] for method, found in grades.items()
+    }
     texts = {m: ledger.self_edits(_written_at(m)) for m in methods}
     more = {
         "passages": len(data.contexts),
@@ -198,9 +233,13 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
         "costs": costs(ledger),
         "by_question": {method: sum(of) / len(of) for method, of in every.items()},
         "training": {
-            m: [_training(ledger, m, r) for r in range(settings.eval.repeats)] for m in methods if m != "base"
+            m: [_training(ledger, m, r) for r in range(settings.eval.repeats)]
+            for m in methods
+            if m != "base"
         },
-        "self_edits": [{"policy": m, **shape_of(rows, session.task)} for m, rows in texts.items() if rows],
+        "self_edits": [
+            {"policy": m, **shape_of(rows, session.task)} for m, rows in texts.items() if rows
+        ],
     }
     return replace(found, more={**found.more, **more}).as_dict()
 
@@ -227,5 +266,9 @@ def _training(ledger: Ledger, method: str, repeat: int) -> dict[str, Any]:
 def pairs_of(methods: Sequence[str]) -> list[tuple[str, str]]:
     """What is compared, the earlier row first: neighbours, and every method with the passage alone."""
     pairs = list(pairwise(methods))
-    more = [("passage", m) for m in methods if m not in ("base", "passage")] if "passage" in methods else []
+    more = (
+        [("passage", m) for m in methods if m not in ("base", "passage")]
+        if "passage" in methods
+        else []
+    )
     return pairs + [pair for pair in more if pair not in pairs]

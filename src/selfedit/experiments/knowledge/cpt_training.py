@@ -1,4 +1,6 @@
-"""One training of continued pretraining: an adapter merged into the weights, or all weights; its losses are kept."""
+"""One training of continued pretraining: an adapter merged into the weights, or all weights; its
+losses are kept.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from selfedit.run.progress import count_up
 
 
 def train_into(session: Session, name: str, documents: Sequence[TrainSequence], seed: int) -> None:
-    """Train, leave the result in the session's model, and put what the training was like into the ledger."""
+    """Train, leave the result in the session's model, and put what the training was like into the
+    ledger.
+    """
     train = _train_full if session.settings.cpt.update == "full" else _train_lora
     losses, tokens = train(session, name, documents, seed)
     if session.run.ledger.step(f"trained:{name}") is None:
@@ -27,9 +31,13 @@ def train_into(session: Session, name: str, documents: Sequence[TrainSequence], 
         session.run.ledger.finish_step(f"trained:{name}", done)
 
 
-def _train_full(session: Session, name: str, documents: Sequence[TrainSequence], seed: int) -> tuple[list[float], int]:
+def _train_full(
+    session: Session, name: str, documents: Sequence[TrainSequence], seed: int
+) -> tuple[list[float], int]:
     full = session.settings.cpt.full
-    spec = FullSpec(OptimSpec(**full.optim.model_dump()), full.warmup, full.rows, full.compute, seed)
+    spec = FullSpec(
+        OptimSpec(**full.optim.model_dump()), full.warmup, full.rows, full.compute, seed
+    )
     with _counter(session, name, documents, spec.optim) as count:
         done = finetune(
             model_path(session.settings.model),
@@ -46,7 +54,9 @@ def _train_full(session: Session, name: str, documents: Sequence[TrainSequence],
     return list(done.losses), done.tokens
 
 
-def _train_lora(session: Session, name: str, documents: Sequence[TrainSequence], seed: int) -> tuple[list[float], int]:
+def _train_lora(
+    session: Session, name: str, documents: Sequence[TrainSequence], seed: int
+) -> tuple[list[float], int]:
     job = AdaptJob(documents, session.task.lora, session.task.optim, seed)
 
     with _counter(session, name, documents, job.optim) as count:

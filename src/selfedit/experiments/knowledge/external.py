@@ -15,16 +15,27 @@ from selfedit.tasks.knowledge.written import read_self_edits
 from selfedit.tasks.task import Context
 
 
-def write_external(session: Session, place: Place, contexts: Sequence[Context], samples: int) -> list[SelfEditRow]:
-    """The self-edits of the method ``external``: from its file, or asked for as the model's own are, of an endpoint."""
+def write_external(
+    session: Session, place: Place, contexts: Sequence[Context], samples: int
+) -> list[SelfEditRow]:
+    """The self-edits of the method ``external``: from its file, or asked for as the model's own
+    are, of an endpoint.
+    """
     external, edit = session.settings.external, session.settings.edit
     if external.file is not None:
-        return store_written(session, place, contexts, read_self_edits(external.file).of(contexts, samples))
-    prompts = {context.id: [edit_prompt(context, edit.format, True, edit.prompt)] * samples for context in contexts}
+        return store_written(
+            session, place, contexts, read_self_edits(external.file).of(contexts, samples)
+        )
+    prompts = {
+        context.id: [edit_prompt(context, edit.format, True, edit.prompt)] * samples
+        for context in contexts
+    }
     return write(session, place, contexts, prompts, external.endpoint)
 
 
-def check_external(settings: Settings, contexts: Sequence[Context], samples: int, where: str) -> dict[str, str]:
+def check_external(
+    settings: Settings, contexts: Sequence[Context], samples: int, where: str
+) -> dict[str, str]:
     """What is to be hashed of an external writer's material, once it is known that there is enough.
 
     Raises:
@@ -34,7 +45,8 @@ def check_external(settings: Settings, contexts: Sequence[Context], samples: int
     external = settings.external
     if external.file is None and external.endpoint.model is None:
         fix = (
-            f"set external.file to a file of self-edits, or external.endpoint.model, or leave the method out of {where}"
+            "set external.file to a file of self-edits, or external.endpoint.model, or leave the"
+            f" method out of {where}"
         )
         raise UsageError("the method 'external' has no writer", where="external", fix=fix)
     if external.file is None:
@@ -61,7 +73,9 @@ def store_written(
     return ledger.self_edits(place)
 
 
-def _row(session: Session, place: Place, context: Context, candidate: int, text: str) -> SelfEditRow:
+def _row(
+    session: Session, place: Place, context: Context, candidate: int, text: str
+) -> SelfEditRow:
     return SelfEditRow(
         place=place,
         context_id=context.id,

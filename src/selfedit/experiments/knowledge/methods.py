@@ -1,4 +1,6 @@
-"""The methods of the knowledge tables: the outer loop's own, the passage in the prompt, and what others wrote."""
+"""The methods of the knowledge tables: the outer loop's own, the passage in the prompt, and what
+others wrote.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +44,17 @@ def check_settings(settings: Settings) -> None:
     check_methods(methods, METHODS)
     if "passage" in methods and not settings.edit.passage:
         fix = "set edit.passage = true, or leave the method out of eval.methods"
-        raise UsageError("the method 'passage' trains on the passage, edit.passage forbids it", where="edit", fix=fix)
+        raise UsageError(
+            "the method 'passage' trains on the passage, edit.passage forbids it",
+            where="edit",
+            fix=fix,
+        )
 
 
 def measured_methods(settings: Settings) -> list[str]:
-    """The rows of the table in order: ``seal`` only after RL, and once a round with ``eval.by_round``."""
+    """The rows of the table in order: ``seal`` only after RL, and once a round with
+    ``eval.by_round``.
+    """
     rows: list[str] = []
     for method in settings.eval.methods:
         if method != "seal":
@@ -64,7 +72,11 @@ def is_seal(method: str) -> bool:
 
 
 def measure(
-    session: Session, method: str, contexts: Sequence[Context], policy: Adapter | None = None, name: str | None = None
+    session: Session,
+    method: str,
+    contexts: Sequence[Context],
+    policy: Adapter | None = None,
+    name: str | None = None,
 ) -> None:
     """Answer the contexts' questions by one method; what the ledger has is not done again.
 
@@ -92,7 +104,9 @@ def measure(
 def measure_written(
     session: Session, name: str, contexts: Sequence[Context], texts: Mapping[str, Sequence[str]]
 ) -> None:
-    """Train on self-edits that somebody else wrote, as on the model's own; ``texts`` has each context's by its id."""
+    """Train on self-edits that somebody else wrote, as on the model's own; ``texts`` has each
+    context's by its id.
+    """
     place = held_out(name)
     rows = store_written(session, place, contexts, texts)
     run_edits(session, place, _edits_of(session, rows, contexts))
@@ -104,21 +118,29 @@ def _edits_of(session: Session, rows: Sequence[SelfEditRow], contexts: Sequence[
 
 
 def pairs_of(methods: Sequence[str]) -> list[tuple[str, str]]:
-    """What is compared, the earlier row first: neighbours, and the last of SEAL with no RL and another writer."""
+    """What is compared, the earlier row first: neighbours, and the last of SEAL with no RL and
+    another writer.
+    """
     rows = list(methods)
     pairs = list(pairwise(rows))
     seal = [method for method in rows if is_seal(method)]
     wanted = [("own", seal[-1]), ("external", seal[-1]), ("context", seal[-1])] if seal else []
     wanted += [("passage", method) for method in ("own", "external")]
     known = {frozenset(pair) for pair in pairs}
-    return pairs + [(b, a) for b, a in wanted if b in rows and a in rows and frozenset((b, a)) not in known]
+    return pairs + [
+        (b, a) for b, a in wanted if b in rows and a in rows and frozenset((b, a)) not in known
+    ]
 
 
 def by_seed(ledger: Ledger, method: str) -> list[float]:
-    """A method's accuracy with each inner seed alone: the mean over passages of each repeat's answers."""
+    """A method's accuracy with each inner seed alone: the mean over passages of each repeat's
+    answers.
+    """
     grades: dict[int, dict[str, list[float]]] = {}
     for trial in ledger.trials(held_out(method)):
         if marks := right_or_wrong(trial):
             grades.setdefault(trial.repeat, {}).setdefault(trial.context_id, []).extend(marks)
-    means = [[sum(of) / len(of) for of in contexts.values()] for _, contexts in sorted(grades.items())]
+    means = [
+        [sum(of) / len(of) for of in contexts.values()] for _, contexts in sorted(grades.items())
+    ]
     return [sum(values) / len(values) for values in means]

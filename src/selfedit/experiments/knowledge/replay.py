@@ -1,8 +1,9 @@
-"""Replay: the published self-edits as training text for another learner. Does the published order hold for it?
+"""Replay: the published self-edits as training text for another learner. Does the published order
+hold for it?
 
-For each of the published passages: untouched, trained on the passage alone, and on the passage with the self-edits that
-the 7B model wrote before RL, after round 1, after round 2, or that GPT-4.1 wrote. The inner seeds of a passage are the
-same for all, so differences are paired.
+For each of the published passages: untouched, trained on the passage alone, and on the passage with
+the self-edits that the 7B model wrote before RL, after round 1, after round 2, or that GPT-4.1
+wrote. The inner seeds of a passage are the same for all, so differences are paired.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ PAIRS = (
 """Neighbours in the published order, and the differences the paper speaks of; the earlier row first."""
 
 _FETCH = (
-    "get the evaluation files of SEAL's repository (github.com/Continual-Intelligence/SEAL, "
-    "general-knowledge/data/synthetic_data/eval: base, iter1, iter2, gpt4_1), set replay.folder to where they are, and "
-    "replay.no_rl, replay.round_1, replay.round_2, replay.gpt4_1 to their names there (.json, also gzipped)"
+    "get the evaluation files of SEAL's repository (github.com/Continual-Intelligence/SEAL,"
+    " general-knowledge/data/synthetic_data/eval: base, iter1, iter2, gpt4_1), set replay.folder to"
+    " where they are, and replay.no_rl, replay.round_1, replay.round_2, replay.gpt4_1 to their"
+    " names there (.json, also gzipped)"
 )
 
 
@@ -60,12 +62,13 @@ def run_replay(
     interrupt: Interrupt | None = None,
     lm: LanguageModel | None = None,
 ) -> dict[str, Any]:
-    """Start the experiment, or go on with it where it stopped; returns what is written to ``results.json``.
+    """Start the experiment, or go on with it where it stopped; returns what is written to
+    ``results.json``.
 
     Args:
         folder: the run's folder; made if it is not there.
-        settings: ``replay``, ``inner``, ``edit`` (how lines are read), ``answer``, ``eval.samples`` (published
-            self-edits used a passage) and ``eval.repeats`` (inner seeds) are used.
+        settings: ``replay``, ``inner``, ``edit`` (how lines are read), ``answer``, ``eval.samples``
+            (published self-edits used a passage) and ``eval.repeats`` (inner seeds) are used.
         progress: where progress goes.
         interrupt: how the user stops the run.
         lm: the model, if it is loaded already.
@@ -94,7 +97,9 @@ def run_replay(
             **found.more,
             "by_seed": {row: by_seed(ledger, row) for row in ROWS},
             "order": [_step(gap) for gap in found.paired[: len(ROWS) - 1]],
-            "self_edits": [{"policy": row, **shape_of(texts, session.task)} for row, texts in edits.items()],
+            "self_edits": [
+                {"policy": row, **shape_of(texts, session.task)} for row, texts in edits.items()
+            ],
         }
         results = replace(found, more=more).as_dict()
         session.run.write_results(results)

@@ -11,10 +11,12 @@ from selfedit.tasks.knowledge.shape import compression_ratio, shape
 
 
 def shape_of(rows: Sequence[SelfEditRow], task: Any) -> dict[str, Any]:
-    """Means over self-edits (n of them): length, lines, share of lines with one fact, diversity, compression.
+    """Means over self-edits (n of them): length, lines, share of lines with one fact, diversity,
+    compression.
 
-    ``compression_all`` is the ratio of all of them as one text, in the order of the ledger: how much they repeat one
-    another (Shaib et al. 2024, arXiv 2403.00553, measure the diversity of a set of texts so).
+    ``compression_all`` is the ratio of all of them as one text, in the order of the ledger: how
+    much they repeat one another (Shaib et al. 2024, arXiv 2403.00553, measure the diversity of a
+    set of texts so).
     """
     read: Callable[[str], ParsedEdit] = task.parse
     edits = [read(row.text) for row in rows]

@@ -1,8 +1,10 @@
-"""Single passages: every row of the paper's first table, for one format of self-edit or a sweep over several.
+"""Single passages: every row of the paper's first table, for one format of self-edit or a sweep
+over several.
 
-With one format the run's folder is that of `run_knowledge`. A sweep makes one such run a format, below ``formats/``;
-what does not depend on the format (base, passage in the prompt, passage only, another writer, gold) is measured once,
-in the first of them. Rows of the sweep are named ``own:rewrite``, ``seal-2:rewrite``.
+With one format the run's folder is that of `run_knowledge`. A sweep makes one such run a format,
+below ``formats/``; what does not depend on the format (base, passage in the prompt, passage only,
+another writer, gold) is measured once, in the first of them. Rows of the sweep are named
+``own:rewrite``, ``seal-2:rewrite``.
 """
 
 from __future__ import annotations
@@ -37,31 +39,38 @@ def run_single_passage(
     interrupt: Interrupt | None = None,
     lm: LanguageModel | None = None,
 ) -> dict[str, Any]:
-    """Start the experiment, or go on with it where it stopped; returns what is written to ``results.json``.
+    """Start the experiment, or go on with it where it stopped; returns what is written to
+    ``results.json``.
 
     Args:
         folder: the run's folder; made if it is not there.
         settings: frozen in the folder at the first start; ``single.formats`` makes it a sweep.
         progress: where progress goes.
         interrupt: how the user stops the run.
-        lm: the model, if it is loaded already; with RL its weights change, so a sweep then loads its own.
+        lm: the model, if it is loaded already; with RL its weights change, so a sweep then loads
+            its own.
 
     Raises:
-        UsageError, DataError, SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
+        UsageError, DataError, SettingsChanged, RunFolderError, StorageFull, Interrupted: see
+        `selfedit.errors`.
     """
     formats = settings.single.formats
     told: Any = {"progress": progress, "interrupt": interrupt}
     if not formats:
         return run_knowledge(folder, settings, lm=lm, **told)
     if len(set(formats)) < len(formats):
-        raise UsageError("a format stands there twice", where="single.formats", fix="name each once")
+        raise UsageError(
+            "a format stands there twice", where="single.formats", fix="name each once"
+        )
     check_settings(settings)
     with RunFolder.open(folder, settings.model_dump(mode="json"), kind=KIND) as run:
         parts: dict[str, dict[str, Any]] = {}
         for number, format in enumerate(formats):
             of_format = _settings(settings, format, first=number == 0)
             model = None if settings.rl.rounds else lm
-            parts[format] = run_knowledge(run.path / "formats" / format, of_format, lm=model, **told)
+            parts[format] = run_knowledge(
+                run.path / "formats" / format, of_format, lm=model, **told
+            )
         hashes = next(iter(parts.values()))["data"]
         run.record_environment(environment(hashes))
         results = _results(settings, parts)
@@ -93,7 +102,9 @@ def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict
             seeds[name] = part["by_seed"][method]
             if reference := part["published"]["rows"].get(method):
                 published[name] = Reference(**reference)
-    rows: Scores = {name: scores for name, scores in shared.items() if name not in ("external", "gold")}
+    rows: Scores = {
+        name: scores for name, scores in shared.items() if name not in ("external", "gold")
+    }
     for of_format in by_format.values():
         rows |= of_format
     rows |= {name: scores for name, scores in shared.items() if name not in rows}
@@ -125,7 +136,9 @@ def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict
 
 
 def _pairs(shared: Scores, by_format: Mapping[str, Scores]) -> list[tuple[str, str]]:
-    """Each format's rows with the passage alone, with their neighbours, and the last with the first."""
+    """Each format's rows with the passage alone, with their neighbours, and the last with the
+    first.
+    """
     plain = [name for name in ("base", "passage") if name in shared]
     pairs = list(pairwise(plain))
     for names in (list(of_format) for of_format in by_format.values()):

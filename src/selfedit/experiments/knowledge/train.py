@@ -1,4 +1,6 @@
-"""Knowledge incorporation, end to end: held-out passages before RL, ReST-EM, held-out passages after it."""
+"""Knowledge incorporation, end to end: held-out passages before RL, ReST-EM, held-out passages
+after it.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,8 @@ def run_knowledge(
         settings: frozen in the folder at the first start.
         progress: where progress goes.
         interrupt: how the user stops the run.
-        lm: the model, if it is loaded already; its weights are changed by RL with ``rl.mstep.merge``.
+        lm: the model, if it is loaded already; its weights are changed by RL with
+            ``rl.mstep.merge``.
 
     Raises:
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
@@ -64,7 +67,9 @@ def run_knowledge(
     """
     check_settings(settings)
     labelled = settings.rl.questions == "gold"
-    train_on = load_contexts(settings.train, require_questions=labelled) if settings.rl.rounds else []
+    train_on = (
+        load_contexts(settings.train, require_questions=labelled) if settings.rl.rounds else []
+    )
     heldout = _heldout(settings, train_on)
     hashes = {"train": data_hash(train_on), "heldout": data_hash(heldout)}
     # What can be refused is refused before a setting is frozen in the folder.
@@ -88,7 +93,9 @@ def asked_of(settings: Settings) -> list[Context]:
     heldout = load_contexts(settings.heldout, require_questions=True)
     if settings.heldout_contexts is not None:
         if settings.heldout_contexts > len(heldout):
-            what = f"{settings.heldout_contexts} held-out passages asked for, there are {len(heldout)}"
+            what = (
+                f"{settings.heldout_contexts} held-out passages asked for, there are {len(heldout)}"
+            )
             raise DataError(what, where=settings.heldout, fix="lower heldout_contexts")
         heldout = heldout[: settings.heldout_contexts]
     return heldout
@@ -99,7 +106,9 @@ def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
     texts = {context.text for context in train_on}
     if shared := [context.id for context in heldout if context.text in texts]:
         fix = "held-out passages must not be trained on: give other files"
-        raise UsageError(f"{len(shared)} passages are both trained on and held out", where=shared[0], fix=fix)
+        raise UsageError(
+            f"{len(shared)} passages are both trained on and held out", where=shared[0], fix=fix
+        )
     return heldout
 
 
@@ -139,8 +148,12 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
     ).as_dict()
 
 
-def self_edit_shapes(ledger: Ledger, task: KnowledgeTask, rounds: int, methods: Sequence[str]) -> list[dict[str, Any]]:
-    """What the self-edits of each policy look like: those of the rounds, then those on held-out passages by method."""
+def self_edit_shapes(
+    ledger: Ledger, task: KnowledgeTask, rounds: int, methods: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What the self-edits of each policy look like: those of the rounds, then those on held-out
+    passages by method.
+    """
     places = [(f"round {n}", rl_place(n)) for n in range(1, rounds + 1)]
     places += [(f"held-out, {method}", held_out(method)) for method in methods]
     shapes = [(name, ledger.self_edits(place)) for name, place in places]

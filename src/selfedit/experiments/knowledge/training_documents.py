@@ -12,14 +12,21 @@ from selfedit.run.records import SelfEditRow
 from selfedit.tasks.task import Context
 
 
-def documents_of(session: Session, contexts: Sequence[Context], rows: Sequence[SelfEditRow]) -> list[TrainSequence]:
-    """One document a text, ``{title}\\n{text}``, in the ledger's order; then each passage once, if it is trained on.
+def documents_of(
+    session: Session, contexts: Sequence[Context], rows: Sequence[SelfEditRow]
+) -> list[TrainSequence]:
+    """One document a text, ``{title}\\n{text}``, in the ledger's order; then each passage once, if
+    it is trained on.
 
     Texts without a word are left out; one longer than the model takes is cut.
     """
     titles = {context.id: context.title for context in contexts}
     texts = [(titles[row.context_id], cleaned(row.text)) for row in rows]
-    made = [_document(session.lm, title, text) for title, text in texts if any(c.isalnum() for c in text)]
+    made = [
+        _document(session.lm, title, text)
+        for title, text in texts
+        if any(c.isalnum() for c in text)
+    ]
     if session.settings.edit.passage:
         made += [_document(session.lm, context.title, context.text) for context in contexts]
     return made
@@ -27,7 +34,9 @@ def documents_of(session: Session, contexts: Sequence[Context], rows: Sequence[S
 
 def cleaned(text: str) -> str:
     """A model's text without control characters and halves of characters; its lines stay."""
-    lines = ("".join(c for c in line if unicodedata.category(c)[0] != "C") for line in text.splitlines())
+    lines = (
+        "".join(c for c in line if unicodedata.category(c)[0] != "C") for line in text.splitlines()
+    )
     return "\n".join(line.rstrip() for line in lines).strip()
 
 

@@ -1,4 +1,6 @@
-"""Writing many texts a passage: prompts put to the run's model or to an endpoint, in groups that a kill cannot tear."""
+"""Writing many texts a passage: prompts put to the run's model or to an endpoint, in groups that a
+kill cannot tear.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,18 @@ class _Written(NamedTuple):
 
 
 def write_entigraph(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow]:
-    """EntiGraph: first the entities of every passage, then a text for each pair and triple drawn of them."""
+    """EntiGraph: first the entities of every passage, then a text for each pair and triple drawn of
+    them.
+    """
     asked = {context.id: [entigraph.entities_prompt(context)] for context in contexts}
     endpoint = _writer(session)
     listed = write(session, Place(Phase.WRITE, "entities"), contexts, asked, endpoint)
     entities = {row.context_id: entigraph.read_entities(row.text) for row in listed}
     cpt, seed = session.settings.cpt, session.settings.seed
     relations = {
-        c.id: entigraph.relation_prompts(c, entities[c.id], cpt.pairs, cpt.triples, derive(seed, "relations", c.id))
+        c.id: entigraph.relation_prompts(
+            c, entities[c.id], cpt.pairs, cpt.triples, derive(seed, "relations", c.id)
+        )
         for c in contexts
     }
     return write(session, Place(Phase.WRITE, "entigraph"), contexts, relations, endpoint)
@@ -50,7 +56,11 @@ def write_spa(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow
     """SPA: the seven prompts about every passage."""
     rounds = session.settings.cpt.spa_rounds
     return write(
-        session, Place(Phase.WRITE, "spa"), contexts, {c.id: spa.prompts(c, rounds) for c in contexts}, _writer(session)
+        session,
+        Place(Phase.WRITE, "spa"),
+        contexts,
+        {c.id: spa.prompts(c, rounds) for c in contexts},
+        _writer(session),
     )
 
 
@@ -65,16 +75,19 @@ def write(
     prompts: Prompts,
     endpoint: EndpointSettings | None = None,
 ) -> list[SelfEditRow]:
-    """The answer to every prompt, sampled as self-edits are; what the ledger has is not written again.
+    """The answer to every prompt, sampled as self-edits are; what the ledger has is not written
+    again.
 
-    Contexts are taken in fixed groups, so that a resumed run makes the batches of one that was never stopped.
+    Contexts are taken in fixed groups, so that a resumed run makes the batches of one that was
+    never stopped.
 
     Args:
         session: the run.
         place: where the texts are in the ledger.
         contexts: what the prompts are about.
         prompts: for each context.
-        endpoint: who is asked; None asks the run's model. What it cost is in the ledger too (see `costs`).
+        endpoint: who is asked; None asks the run's model. What it cost is in the ledger too (see
+            `costs`).
     """
     ledger = session.run.ledger
     have = {row.context_id for row in ledger.self_edits(place)}
@@ -91,7 +104,9 @@ def write(
 
 
 def _groups(contexts: Sequence[Context], prompts: Prompts) -> list[list[Context]]:
-    """Contexts in order, together as long as they have at most `ROWS` prompts; those without any are left out."""
+    """Contexts in order, together as long as they have at most `ROWS` prompts; those without any
+    are left out.
+    """
     groups: list[list[Context]] = []
     room = 0
     for context in contexts:
@@ -107,26 +122,37 @@ def _groups(contexts: Sequence[Context], prompts: Prompts) -> list[list[Context]
 
 
 def _write_group(
-    session: Session, place: Place, group: Sequence[Context], prompts: Prompts, endpoint: EndpointSettings | None
+    session: Session,
+    place: Place,
+    group: Sequence[Context],
+    prompts: Prompts,
+    endpoint: EndpointSettings | None,
 ) -> list[SelfEditRow]:
     wanted = [(context, number) for context in group for number in range(len(prompts[context.id]))]
     texts = [prompts[context.id][number] for context, number in wanted]
     named = f"{place.phase}:{place.method}"  # as seeds have always spelt it
-    seeds = [derive(session.settings.seed, "write", named, context.id, number) for context, number in wanted]
+    seeds = [
+        derive(session.settings.seed, "write", named, context.id, number)
+        for context, number in wanted
+    ]
     timings: list[TimingRow] = []
     bill: Bill | None = None
     with timed(timings, place, "sampling", len(wanted)):
         if endpoint is None:
             written = _own(session, texts, seeds)
         else:
-            written, bill = _asked(session, endpoint, texts, seeds, [number for _, number in wanted])
+            written, bill = _asked(
+                session, endpoint, texts, seeds, [number for _, number in wanted]
+            )
     seconds = timings[0].seconds / len(wanted)
     made = zip(wanted, texts, seeds, written, strict=True)
     rows = [_row(place, c, number, text, seed, seconds, of) for (c, number), text, seed, of in made]
     with session.run.ledger.transaction():
         session.run.ledger.add_self_edits(rows, timings)
         if bill is not None:
-            session.run.ledger.finish_step(f"bill {place} {group[0].id}", bill.as_dict() | {"for": named})
+            session.run.ledger.finish_step(
+                f"bill {place} {group[0].id}", bill.as_dict() | {"for": named}
+            )
     return rows
 
 
@@ -137,11 +163,21 @@ def _own(session: Session, texts: Sequence[str], seeds: Sequence[int]) -> list[_
 
 
 def _asked(
-    session: Session, endpoint: EndpointSettings, texts: Sequence[str], seeds: Sequence[int], numbers: Sequence[int]
+    session: Session,
+    endpoint: EndpointSettings,
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    numbers: Sequence[int],
 ) -> tuple[list[_Written], Bill]:
-    """What an endpoint writes; every reply is kept by its client before it is seen here, so a kill loses none."""
+    """What an endpoint writes; every reply is kept by its client before it is seen here, so a kill
+    loses none.
+    """
     edit = session.settings.edit
-    chosen: Any = {"max_tokens": edit.max_new_tokens, "temperature": edit.temperature, "top_p": edit.top_p}
+    chosen: Any = {
+        "max_tokens": edit.max_new_tokens,
+        "temperature": edit.temperature,
+        "top_p": edit.top_p,
+    }
     requests = [
         ask(text, system=edit.system, seed=seed % 2**31, sample=number, **chosen)
         for text, seed, number in zip(texts, seeds, numbers, strict=True)
@@ -154,9 +190,11 @@ def _asked(
 
 
 def costs(ledger: Ledger) -> dict[str, Any] | None:
-    """What endpoints were asked in this run and what that cost, by phase; None where none was asked.
+    """What endpoints were asked in this run and what that cost, by phase; None where none was
+    asked.
 
-    Only what does not depend on how often the run was stopped: a reply kept from before has its price too.
+    Only what does not depend on how often the run was stopped: a reply kept from before has its
+    price too.
     """
     found: dict[str, dict[str, Any]] = {}
     for step in ledger.steps():
@@ -169,7 +207,13 @@ def costs(ledger: Ledger) -> dict[str, Any] | None:
 
 
 def _row(
-    place: Place, context: Context, number: int, prompt: str, seed: int, seconds: float, written: _Written
+    place: Place,
+    context: Context,
+    number: int,
+    prompt: str,
+    seed: int,
+    seconds: float,
+    written: _Written,
 ) -> SelfEditRow:
     return SelfEditRow(
         place=place,

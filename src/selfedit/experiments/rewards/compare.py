@@ -1,9 +1,11 @@
-"""How well cheaper rewards predict the true one: its ranking of the self-edits of one context, and its choice.
+"""How well cheaper rewards predict the true one: its ranking of the self-edits of one context, and
+its choice.
 
-M self-edits of each of N contexts run their inner loops; the same adapters answer (the true reward: mean accuracy over
-the repeats) and say how likely they find the gold answers; a judge, if one is named, marks the texts. Beside them stand
-a self-edit's length, and with two or more repeats one repeat of the true reward itself, held against the others: no
-reward can be expected to predict it better than it predicts itself.
+M self-edits of each of N contexts run their inner loops; the same adapters answer (the true reward:
+mean accuracy over the repeats) and say how likely they find the gold answers; a judge, if one is
+named, marks the texts. Beside them stand a self-edit's length, and with two or more repeats one
+repeat of the true reward itself, held against the others: no reward can be expected to predict it
+better than it predicts itself.
 """
 
 from __future__ import annotations
@@ -50,9 +52,11 @@ def run_rewards(
     interrupt: Interrupt | None = None,
     lm: LanguageModel | None = None,
 ) -> dict[str, Any]:
-    """Start the experiment, or go on with it where it stopped; returns what is written to ``results.json``.
+    """Start the experiment, or go on with it where it stopped; returns what is written to
+    ``results.json``.
 
-    N, M and the repeats are ``rl.contexts``, ``rl.candidates`` and ``rl.repeats``. Unlike other experiments' results
+    N, M and the repeats are ``rl.contexts``, ``rl.candidates`` and ``rl.repeats``. Unlike other
+    experiments' results
     these hold seconds: what a reward costs is half of the question.
 
     Raises:
@@ -61,7 +65,9 @@ def run_rewards(
     """
     if settings.rl.candidates < 2 or settings.rl.rounds < 1:
         what = f"{settings.rl.candidates} self-edits a context, {settings.rl.rounds} rounds"
-        raise UsageError(what, where="rl.candidates", fix="a ranking needs two self-edits or more, and a round")
+        raise UsageError(
+            what, where="rl.candidates", fix="a ranking needs two self-edits or more, and a round"
+        )
     given = load_contexts(settings.train, require_questions=True)
     contexts = plan_rounds(settings, given)[0]
     hashes = {"train": data_hash(given)}
@@ -83,7 +89,9 @@ def _run_loops(session: Session, contexts: Sequence[Context]) -> list[SelfEditRo
     return edits
 
 
-def _marks(session: Session, contexts: Sequence[Context], edits: Sequence[SelfEditRow]) -> list[Mark]:
+def _marks(
+    session: Session, contexts: Sequence[Context], edits: Sequence[SelfEditRow]
+) -> list[Mark]:
     from selfedit.endpoint import EndpointClient
 
     judge = session.settings.judge
@@ -103,11 +111,20 @@ def _results(
     loops = count * settings.rl.repeats
     adapting = seconds["adapting"] / loops
     tables: dict[str, tuple[Table, float]] = {
-        "accuracy": (true, settings.rl.repeats * (adapting + (seconds["answering"] + seconds["grading"]) / loops)),
+        "accuracy": (
+            true,
+            settings.rl.repeats * (adapting + (seconds["answering"] + seconds["grading"]) / loops),
+        ),
         "loglik": (_table(likelihoods(session.run.ledger.trials(PLACE)), edits), 0.0),
-        "length": (_table({(e.context_id, e.candidate): float(e.tokens) for e in edits}, edits), 0.0),
+        "length": (
+            _table({(e.context_id, e.candidate): float(e.tokens) for e in edits}, edits),
+            0.0,
+        ),
     }
-    tables["loglik"] = (tables["loglik"][0], settings.rl.repeats * (adapting + seconds["reading"] / loops))
+    tables["loglik"] = (
+        tables["loglik"][0],
+        settings.rl.repeats * (adapting + seconds["reading"] / loops),
+    )
     if marks:
         proxy: dict[CandidateKey, float] = {
             (e.context_id, e.candidate): mark.share for e, mark in zip(edits, marks, strict=True)
@@ -136,7 +153,9 @@ def _results(
 
 
 def _accuracies(session: Session) -> dict[str, list[list[float]]]:
-    """For each context and candidate the accuracy of each repeat; contexts with an unreadable one are left out."""
+    """For each context and candidate the accuracy of each repeat; contexts with an unreadable one
+    are left out.
+    """
     by_context: dict[str, dict[int, list[float]]] = {}
     unreadable: set[str] = set()
     for trial in session.run.ledger.trials(PLACE):
@@ -146,7 +165,11 @@ def _accuracies(session: Session) -> dict[str, list[list[float]]]:
             repeats.append(sum(marks) / len(marks))
         else:
             unreadable.add(trial.context_id)
-    return {name: list(repeats.values()) for name, repeats in by_context.items() if name not in unreadable}
+    return {
+        name: list(repeats.values())
+        for name, repeats in by_context.items()
+        if name not in unreadable
+    }
 
 
 def _table(values: Mapping[CandidateKey, float], edits: Sequence[SelfEditRow]) -> Table:
@@ -159,7 +182,9 @@ def _table(values: Mapping[CandidateKey, float], edits: Sequence[SelfEditRow]) -
 def _one_repeat(by_repeat: Mapping[str, list[list[float]]], cost: float) -> Row:
     """The first repeat of the true reward against the mean of the others."""
     first = {context: [of[0] for of in table] for context, table in by_repeat.items()}
-    others = {context: [sum(of[1:]) / len(of[1:]) for of in table] for context, table in by_repeat.items()}
+    others = {
+        context: [sum(of[1:]) / len(of[1:]) for of in table] for context, table in by_repeat.items()
+    }
     return row("accuracy of one repeat, against the others", first, others, cost)
 
 

@@ -1,9 +1,10 @@
 """How well a reward from the model's own questions stands in for one from gold questions.
 
-Every passage gets the questions that the model writes itself; each of its self-edits is trained on once, and the same
-adapter answers both kinds, and says how likely it finds the answers to the own ones: a few questions, right or wrong,
-leave many self-edits level, likelihoods leave none. Measured for each passage: the rank agreement of either reward with
-the one from gold questions over its self-edits, and what the self-edit it chooses is worth on the gold questions.
+Every passage gets the questions that the model writes itself; each of its self-edits is trained on
+once, and the same adapter answers both kinds, and says how likely it finds the answers to the own
+ones: a few questions, right or wrong, leave many self-edits level, likelihoods leave none. Measured
+for each passage: the rank agreement of either reward with the one from gold questions over its
+self-edits, and what the self-edit it chooses is worth on the gold questions.
 """
 
 from __future__ import annotations
@@ -77,22 +78,30 @@ def run_own_questions(
 ) -> dict[str, Any]:
     """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
 
-    ``rl.contexts``, ``rl.candidates`` and ``rl.repeats`` say how many passages, self-edits and inner loops; ``rl.own``
-    how questions are written and which are kept.
+    ``rl.contexts``, ``rl.candidates`` and ``rl.repeats`` say how many passages, self-edits and
+    inner loops; ``rl.own`` how questions are written and which are kept.
 
     Raises:
         UsageError, DataError: settings or passages that cannot be used.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
     if settings.workers != 1:
-        raise UsageError("own questions are measured in this process", where="workers", fix="set workers = 1")
+        raise UsageError(
+            "own questions are measured in this process", where="workers", fix="set workers = 1"
+        )
     if settings.rl.candidates < 2:
-        raise UsageError("a ranking needs two or more self-edits", where="rl.candidates", fix="set it to 2 or more")
+        raise UsageError(
+            "a ranking needs two or more self-edits",
+            where="rl.candidates",
+            fix="set it to 2 or more",
+        )
     contexts = load_contexts(settings.train, require_questions=True)
     if settings.rl.contexts > len(contexts):
         what = f"{settings.rl.contexts} passages are asked for, there are {len(contexts)}"
         raise DataError(what, where="rl.contexts", fix="give more passages or lower it")
-    (chosen,) = split_contexts(contexts, [settings.rl.contexts], seed=derive(settings.seed, "contexts"))
+    (chosen,) = split_contexts(
+        contexts, [settings.rl.contexts], seed=derive(settings.seed, "contexts")
+    )
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {"train": data_hash(contexts)}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
@@ -101,7 +110,11 @@ def run_own_questions(
         usable = [(gold, own) for gold, own in zip(chosen, asked, strict=True) if own.questions]
         if not usable:
             fix = "raise rl.own.quizzes or rl.own.known, or lower rl.own.agree"
-            raise DataError("no question that the model wrote is usable", where=f"{len(chosen)} passages", fix=fix)
+            raise DataError(
+                "no question that the model wrote is usable",
+                where=f"{len(chosen)} passages",
+                fix=fix,
+            )
         results = _results(session, chosen, _measure(session, usable), hashes).as_dict()
         session.run.write_results(results)
     return results
@@ -111,7 +124,8 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> Mea
     """Train on every self-edit and ask both kinds of questions.
 
     Returns:
-        Of every passage with all its verdicts; those that a judge left without one on some self-edit are left out.
+        Of every passage with all its verdicts; those that a judge left without one on some
+        self-edit are left out.
 
     Raises:
         DataError: none is left.
@@ -140,9 +154,17 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> Mea
     by_gold, by_own, read = accuracies(on_gold), accuracies(on_own), likelihoods(on_own)
     models = [None, *range(rl.candidates)]
     # A passage needs a verdict on every self-edit, from both kinds of questions.
-    ranked = [name for name in by_id if not any(math.isnan(by_gold[name, c] + by_own[name, c]) for c in models)]
+    ranked = [
+        name
+        for name in by_id
+        if not any(math.isnan(by_gold[name, c] + by_own[name, c]) for c in models)
+    ]
     if not ranked:
-        raise DataError("no passage has a verdict on all of its self-edits", where=session.grader.name, fix=NO_VERDICT)
+        raise DataError(
+            "no passage has a verdict on all of its self-edits",
+            where=session.grader.name,
+            fix=NO_VERDICT,
+        )
     base = {name: by_gold[name, None] for name in ranked}
     by_edit = [_by_edit(values, ranked, rl.candidates) for values in (by_gold, by_own, read)]
     return Measured(base, *by_edit)
@@ -152,15 +174,30 @@ def _by_edit(values: Mapping[CandidateKey, float], names: Sequence[str], candida
     return {name: [values[name, candidate] for candidate in range(candidates)] for name in names}
 
 
-def _results(session: Session, chosen: Sequence[Context], measured: Measured, hashes: Mapping[str, str]) -> Results:
-    base, gold_edits, own_edits, read = measured.base, measured.gold, measured.own, measured.likelihood
-    scores = {"base": base, **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": read})}
+def _results(
+    session: Session, chosen: Sequence[Context], measured: Measured, hashes: Mapping[str, str]
+) -> Results:
+    base, gold_edits, own_edits, read = (
+        measured.base,
+        measured.gold,
+        measured.own,
+        measured.likelihood,
+    )
+    scores = {
+        "base": base,
+        **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": read}),
+    }
     agreement = rank_agreement(gold_edits, own_edits)
     by_likelihood = rank_agreement(gold_edits, read)
     written = survivors(session, chosen)
     compared = compare(scores, PAIRS)
     by_passage = {
-        name: {"gold": gold_edits[name], "own": own_edits[name], "own_likelihood": read[name], "base": base[name]}
+        name: {
+            "gold": gold_edits[name],
+            "own": own_edits[name],
+            "own_likelihood": read[name],
+            "base": base[name],
+        }
         for name in gold_edits
     }
     return Results(
@@ -189,13 +226,19 @@ def _results(session: Session, chosen: Sequence[Context], measured: Measured, ha
 
 
 def choices(gold: Scores, choosers: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
-    """Gold accuracy of a random self-edit, of the one each chooser ranks first, and of the best; ties share."""
+    """Gold accuracy of a random self-edit, of the one each chooser ranks first, and of the best;
+    ties share.
+    """
     chosen = {
         name: {context: _of_leaders(marks[context], values) for context, values in gold.items()}
         for name, marks in choosers.items()
     }
     mean = {context: sum(values) / len(values) for context, values in gold.items()}
-    return {"random": mean, **chosen, "gold-chosen": {context: max(values) for context, values in gold.items()}}
+    return {
+        "random": mean,
+        **chosen,
+        "gold-chosen": {context: max(values) for context, values in gold.items()},
+    }
 
 
 def _of_leaders(chooser: Sequence[float], values: Sequence[float]) -> float:
@@ -205,11 +248,12 @@ def _of_leaders(chooser: Sequence[float], values: Sequence[float]) -> float:
 
 
 def rank_agreement(gold: Scores, own: Scores) -> dict[str, Any]:
-    """Spearman's correlation and top-1 agreement of two rewards, mean and standard error over passages.
+    """Spearman's correlation and top-1 agreement of two rewards, mean and standard error over
+    passages.
 
-    A passage where one reward is the same for every self-edit has no ranking: it is counted, not averaged. Top-1 is the
-    chance that a self-edit own questions rank first is one that gold questions rank first, ``chance`` what a random
-    choice would reach.
+    A passage where one reward is the same for every self-edit has no ranking: it is counted, not
+    averaged. Top-1 is the chance that a self-edit own questions rank first is one that gold
+    questions rank first, ``chance`` what a random choice would reach.
     """
     ranks = {name: spearman(own[name], values) for name, values in gold.items()}
     ranked = [value for value in ranks.values() if value is not None]
@@ -234,9 +278,18 @@ def _agreement_table(what: str, found: Mapping[str, Any]) -> Table:
     rows: list[list[Cell]] = []
     for key, name in names.items():
         value = found[key]
-        rows.append([name, None, None, 0] if value is None else [name, value["mean"], value["se"], value["n"]])
-    missing = f"{found['without_ranking']} passages have no ranking, {found['without_best']} no best self-edit"
-    return Table.make(f"{what} ({missing})", ["", Column("mean", "number2"), Column("se", "number2"), "n"], rows)
+        rows.append(
+            [name, None, None, 0]
+            if value is None
+            else [name, value["mean"], value["se"], value["n"]]
+        )
+    missing = (
+        f"{found['without_ranking']} passages have no ranking, {found['without_best']} no best"
+        " self-edit"
+    )
+    return Table.make(
+        f"{what} ({missing})", ["", Column("mean", "number2"), Column("se", "number2"), "n"], rows
+    )
 
 
 def _survivor_table(found: Mapping[str, Any]) -> Table:

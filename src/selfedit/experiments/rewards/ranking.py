@@ -18,18 +18,21 @@ def row(name: str, reward: Rewards, true: Rewards, seconds: float) -> Row:
     """One reward against the true one.
 
     Returns:
-        ``accuracy``: the true reward of the self-edit it would choose; ``spearman`` and ``top1``: its rank correlation
-        with the true reward within a context, and how often its choice is one of the truly best. Each is a mean over
-        contexts with its standard error; ``decided`` counts the contexts where the true reward tells self-edits apart,
-        over which the last two are taken. ``seconds``: what it costs a self-edit. ``unreadable``: contexts left out
-        because a judge's marks for them could not be read.
+        ``accuracy``: the true reward of the self-edit it would choose; ``spearman`` and ``top1``:
+        its rank correlation with the true reward within a context, and how often its choice is one
+        of the truly best. Each is a mean over contexts with its standard error; ``decided`` counts
+        the contexts where the true reward tells self-edits apart, over which the last two are
+        taken. ``seconds``: what it costs a self-edit. ``unreadable``: contexts left out because a
+        judge's marks for them could not be read.
     """
     shared = [context for context in true if context in reward]
     readable = [context for context in shared if not any(map(math.isnan, reward[context]))]
     decided = [context for context in readable if len(set(true[context])) > 1]
     chosen = [_chosen(reward[context], true[context]) for context in readable]
     correlations = [spearman(reward[context], true[context]) for context in decided]
-    ranks = _mean([0.0 if value is None else value for value in correlations])  # a constant reward ranks nothing
+    ranks = _mean(
+        [0.0 if value is None else value for value in correlations]
+    )  # a constant reward ranks nothing
     agreed = _mean([_agrees(reward[context], true[context]) for context in decided])
     earned = _mean(chosen)
     return Row(
@@ -50,7 +53,9 @@ def row(name: str, reward: Rewards, true: Rewards, seconds: float) -> Row:
 
 
 def compare_choices(rewards: Mapping[str, Rewards], true: Rewards) -> list[Difference]:
-    """For each reward: the true reward of what it chooses less that of a random choice, paired over contexts."""
+    """For each reward: the true reward of what it chooses less that of a random choice, paired over
+    contexts.
+    """
     differences: list[Difference] = []
     for name, reward in rewards.items():
         readable = [c for c in true if c in reward and not any(map(math.isnan, reward[c]))]

@@ -1,7 +1,7 @@
 """What a remedy is, and a set of them at work.
 
-A remedy may change what a new edit is trained on, how, whether it is taken over, and what answers a question. It
-overrides what it needs of `Remedy`; a set of them (`Remedies`) asks each in turn.
+A remedy may change what a new edit is trained on, how, whether it is taken over, and what answers a
+question. It overrides what it needs of `Remedy`; a set of them (`Remedies`) asks each in turn.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Verdict:
 
     Attributes:
         factor: what the adapter is multiplied by; 0 refuses it.
-        attempts: for each factor tried, the rise of the loss on everyday text and, where there is any,
-            on earlier edits.
+        attempts: for each factor tried, the rise of the loss on everyday text and, where there is
+            any, on earlier edits.
     """
 
     factor: float
@@ -127,7 +127,9 @@ class Remedies:
         UsageError: there is no such remedy, or one lacks something.
     """
 
-    def __init__(self, task: KnowledgeTask, settings: RetentionSettings, own_texts: Sequence[OwnText] = ()) -> None:
+    def __init__(
+        self, task: KnowledgeTask, settings: RetentionSettings, own_texts: Sequence[OwnText] = ()
+    ) -> None:
         self.task = task
         setup = Setup(task, settings, own_texts)
         chosen: list[Remedy] = [REMEDY_CHOICE.load(name)(setup) for name in settings.remedies]

@@ -1,4 +1,6 @@
-"""Self-distillation: the model with the passage in its prompt teaches the model without (see `retention.teachers`)."""
+"""Self-distillation: the model with the passage in its prompt teaches the model without (see
+`retention.teachers`).
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,17 @@ class SelfDistillation(Remedy):
         flat: list[TrainSequence] = []
         contexts: list[Context] = []
         adapters: list[Adapter | None] = []
-        for edit, start, sequences, count in zip(batch.edits, batch.starts, batch.new, written, strict=True):
+        for edit, start, sequences, count in zip(
+            batch.edits, batch.starts, batch.new, written, strict=True
+        ):
             flat += sequences[:count]
             contexts += [edit.context] * count
             adapters += [start] * count
         weight = self.settings.distil.weight
         taught = iter(taught_with_passage(self.task.lm, flat, contexts, adapters, weight))
         batch.new = [
-            [*islice(taught, count), *sequences[count:]] for sequences, count in zip(batch.new, written, strict=True)
+            [*islice(taught, count), *sequences[count:]]
+            for sequences, count in zip(batch.new, written, strict=True)
         ]
 
 

@@ -1,7 +1,8 @@
 """The gate: an edit that harms a probe set beyond a bound is scaled down, or refused.
 
-STABLE (arXiv 2510.16089) gates LoRA merges on measured damage. Harm is the rise of the mean loss in nats a token, on
-everyday text and on what earlier edits were trained on; neither is what the experiments report damage on.
+STABLE (arXiv 2510.16089) gates LoRA merges on measured damage. Harm is the rise of the mean loss in
+nats a token, on everyday text and on what earlier edits were trained on; neither is what the
+experiments report damage on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from selfedit.run.seeds import derive
 
 
 def gate(
-    lm: LanguageModel, learner: Learner, adapter: Adapter, settings: GateSettings, *, seed: int, apart: bool = False
+    lm: LanguageModel,
+    learner: Learner,
+    adapter: Adapter,
+    settings: GateSettings,
+    *,
+    seed: int,
+    apart: bool = False,
 ) -> Verdict:
     """The largest of 1, ½, ¼, … at which the edit stays within the bounds; 0 if none does.
 
@@ -30,7 +37,8 @@ def gate(
         adapter: the new edit.
         settings: bounds, probes, halvings.
         seed: which earlier sequences are looked at.
-        apart: the adapter is not merged with the others (a library): earlier edits cannot be harmed by it.
+        apart: the adapter is not merged with the others (a library): earlier edits cannot be harmed
+            by it.
     """
     everyday = [(*lm.encode(text), lm.end_id) for text in gate_texts()]
     earlier = [] if apart else [s.ids for s in draw(learner.earlier(), settings.probes, seed)]
@@ -39,16 +47,23 @@ def gate(
     attempts = []
     for halving in range(settings.halvings + 1):
         factor = 0.5**halving
-        after = Learner().candidate(adapter, factor) if apart else learner.candidate(adapter, factor)
+        after = (
+            Learner().candidate(adapter, factor) if apart else learner.candidate(adapter, factor)
+        )
         rises = [a - b for a, b in zip(_losses(lm, rows, after), before, strict=True)]
-        general, old = _mean(rises[: len(everyday)]), _mean(rises[len(everyday) :]) if earlier else None
+        general, old = (
+            _mean(rises[: len(everyday)]),
+            _mean(rises[len(everyday) :]) if earlier else None,
+        )
         attempts.append((factor, general, old))
         if general <= settings.general and (old is None or old <= settings.earlier):
             return Verdict(factor, tuple(attempts))
     return Verdict(0.0, tuple(attempts))
 
 
-def _losses(lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter | None) -> list[float]:
+def _losses(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter | None
+) -> list[float]:
     return [float(losses.mean()) for losses in token_losses(lm, rows, [adapter] * len(rows))]
 
 
@@ -57,7 +72,9 @@ def _mean(values: Sequence[float]) -> float:
 
 
 class Gate(Remedy):
-    """A trained edit is taken over at the largest scale at which it does no more harm than ``retention.gate`` says."""
+    """A trained edit is taken over at the largest scale at which it does no more harm than
+    ``retention.gate`` says.
+    """
 
     turn = 70
 

@@ -1,4 +1,6 @@
-"""KL to the model before the edit, on the new text and on earlier sequences (see `retention.teachers`)."""
+"""KL to the model before the edit, on the new text and on earlier sequences (see
+`retention.teachers`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from selfedit.run.seeds import derive
 
 
 class KLToBefore(Remedy):
-    """The divergence as a loss beside the others; where nothing is replayed, some earlier sequences carry it alone."""
+    """The divergence as a loss beside the others; where nothing is replayed, some earlier sequences
+    carry it alone.
+    """
 
     turn = 20
 
@@ -31,10 +35,15 @@ class KLToBefore(Remedy):
         batch.mixed = self._taught(batch.mixed, batch.starts, kl.weight)
 
     def _taught(
-        self, groups: Sequence[Sequence[TrainSequence]], starts: Sequence[Adapter | None], weight: float
+        self,
+        groups: Sequence[Sequence[TrainSequence]],
+        starts: Sequence[Adapter | None],
+        weight: float,
     ) -> list[list[TrainSequence]]:
         flat = [s for sequences in groups for s in sequences]
-        adapters = [start for sequences, start in zip(groups, starts, strict=True) for _ in sequences]
+        adapters = [
+            start for sequences, start in zip(groups, starts, strict=True) for _ in sequences
+        ]
         taught = iter(taught_by_itself(self.task.lm, flat, adapters, weight))
         return [list(islice(taught, len(sequences))) for sequences in groups]
 

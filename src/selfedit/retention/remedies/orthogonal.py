@@ -1,6 +1,7 @@
 """Orthogonal LoRA: a new edit's update stays outside of what earlier ones span (`inner.outside`).
 
-O-LoRA (Wang et al. 2023, arXiv 2310.14152) asks for it with a penalty; here the projection is exact.
+O-LoRA (Wang et al. 2023, arXiv 2310.14152) asks for it with a penalty; here the projection is
+exact.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""Pseudorehearsal: what the model wrote of its own accord before it was edited, held to what it predicted then.
+"""Pseudorehearsal: what the model wrote of its own accord before it was edited, held to what it
+predicted then.
 
-Robins 1995 ("Catastrophic forgetting, rehearsal and pseudorehearsal"); for large language models self-synthesized
-rehearsal (Huang et al. 2024, arXiv 2403.01244). Replay needs what was taught, this needs nothing but the model, and
-keeps what no edit was ever about. Two thirds of the texts begin from nothing; the others are conversations, the user's
-side written by the model too, from its chat template up to where the user speaks (Magpie, Xu et al. 2024,
-arXiv 2406.08464): a model that forgets how to do as it is told writes worse self-edits.
+Robins 1995 ("Catastrophic forgetting, rehearsal and pseudorehearsal"); for large language models
+self-synthesized rehearsal (Huang et al. 2024, arXiv 2403.01244). Replay needs what was taught, this
+needs nothing but the model, and keeps what no edit was ever about. Two thirds of the texts begin
+from nothing; the others are conversations, the user's side written by the model too, from its chat
+template up to where the user speaks (Magpie, Xu et al. 2024, arXiv 2406.08464): a model that
+forgets how to do as it is told writes worse self-edits.
 
-The texts carry KL(unedited model ‖ model) alone, not a next-token loss: a sample is to be predicted as it was before,
-not to be learned by heart.
+The texts carry KL(unedited model ‖ model) alone, not a next-token loss: a sample is to be predicted
+as it was before, not to be learned by heart.
 """
 
 from __future__ import annotations
@@ -31,8 +33,11 @@ from selfedit.run.seeds import derive
 TOP_P = 0.95
 
 
-def write_own_texts(lm: LanguageModel, settings: PseudorehearsalSettings, seed: int) -> list[OwnText]:
-    """What the unedited model writes: texts from nothing and conversations, of which the reply is held.
+def write_own_texts(
+    lm: LanguageModel, settings: PseudorehearsalSettings, seed: int
+) -> list[OwnText]:
+    """What the unedited model writes: texts from nothing and conversations, of which the reply is
+    held.
 
     A model without a chat template writes no conversations.
     """
@@ -42,9 +47,14 @@ def write_own_texts(lm: LanguageModel, settings: PseudorehearsalSettings, seed: 
         ([*completion.ids, *[lm.end_id] * (completion.finish == "stop")], 1) for completion in plain
     ]
     openings = [user_opening(lm)] * chats if chats else []
-    questions = [completion.text for completion in _sample(lm, openings, settings.tokens, seed, "question")]
+    questions = [
+        completion.text for completion in _sample(lm, openings, settings.tokens, seed, "question")
+    ]
     replies = _sample(lm, questions, settings.tokens, seed, "reply")
-    talks = [_held(*chat_turns(lm, [(q, completion.text)])) for q, completion in zip(questions, replies, strict=True)]
+    talks = [
+        _held(*chat_turns(lm, [(q, completion.text)]))
+        for q, completion in zip(questions, replies, strict=True)
+    ]
     return [(ids, start) for ids, start in [*texts, *talks] if start < len(ids)]
 
 
@@ -61,7 +71,9 @@ def _held(ids: Sequence[int], loss: Sequence[bool]) -> OwnText:
     return list(ids[: end + 1]), list(loss).index(True)
 
 
-def own_sequences(lm: LanguageModel, texts: Sequence[OwnText], weight: float) -> list[TrainSequence]:
+def own_sequences(
+    lm: LanguageModel, texts: Sequence[OwnText], weight: float
+) -> list[TrainSequence]:
     """The texts as training sequences whose only loss is the unedited model's, with this weight."""
     bare = []
     for ids, start in texts:
@@ -71,7 +83,8 @@ def own_sequences(lm: LanguageModel, texts: Sequence[OwnText], weight: float) ->
 
 
 class Pseudorehearsal(Remedy):
-    """The own texts are mixed in, ``retention.pseudorehearsal.share`` of them for each new sequence.
+    """The own texts are mixed in, ``retention.pseudorehearsal.share`` of them for each new
+    sequence.
 
     Raises:
         UsageError: there are no own texts.
@@ -83,18 +96,24 @@ class Pseudorehearsal(Remedy):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         if not self.own_texts:
-            raise UsageError("pseudorehearsal needs texts of the unedited model", fix="give write_own_texts(…)")
+            raise UsageError(
+                "pseudorehearsal needs texts of the unedited model", fix="give write_own_texts(…)"
+            )
 
     @cached_property
     def rehearsed(self) -> list[TrainSequence]:
-        """The own texts with their teacher; read by the model at the first edit, not where all edits are stored."""
+        """The own texts with their teacher; read by the model at the first edit, not where all
+        edits are stored.
+        """
         return own_sequences(self.task.lm, self.own_texts, self.settings.pseudorehearsal.weight)
 
     def change(self, batch: EditBatch) -> None:
         """See `Remedy`."""
         for number, edit in enumerate(batch.edits):
             wanted = math.ceil(self.settings.pseudorehearsal.share * len(batch.new[number]))
-            batch.mixed[number] += draw(self.rehearsed, wanted, derive(edit.seed, "pseudorehearsal"))
+            batch.mixed[number] += draw(
+                self.rehearsed, wanted, derive(edit.seed, "pseudorehearsal")
+            )
 
 
 REMEDY = Pseudorehearsal

@@ -1,8 +1,9 @@
 """Replay: earlier training sequences mixed into a new edit's, from a reservoir of bounded size.
 
-Rehearsal (Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal"); for language models that learn one
-task after the other Scialom et al. 2022 (arXiv 2205.12393) find that a small share is enough. The reservoir is Vitter's
-algorithm R (1985, ACM TOMS 11): whatever has come by so far is in it with the same chance.
+Rehearsal (Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal"); for language
+models that learn one task after the other Scialom et al. 2022 (arXiv 2205.12393) find that a small
+share is enough. The reservoir is Vitter's algorithm R (1985, ACM TOMS 11): whatever has come by so
+far is in it with the same chance.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ T = TypeVar("T")
 def reservoir(items: Sequence[T], size: int, seed: int) -> list[T]:
     """At most ``size`` of the items, each with the same chance.
 
-    Depends on the items' order and the seed alone: a longer sequence that begins alike fills the same way up to there.
+    Depends on the items' order and the seed alone: a longer sequence that begins alike fills the
+    same way up to there.
     """
     draw = random.Random(seed)
     sample = list(items[:size])
@@ -53,7 +55,9 @@ class Replay(Remedy):
         settings = self.settings.replay
         for number, edit in enumerate(batch.edits):
             wanted = math.ceil(settings.share * len(batch.new[number]))
-            batch.mixed[number] += draw(rehearsable(edit, settings.size), wanted, derive(edit.seed, "replay"))
+            batch.mixed[number] += draw(
+                rehearsable(edit, settings.size), wanted, derive(edit.seed, "replay")
+            )
 
 
 REMEDY = Replay

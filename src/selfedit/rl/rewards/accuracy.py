@@ -16,7 +16,9 @@ class Accuracy(PlainReward):
     def values(self, session: Session[Any], scored: ScoredRound) -> Mapping[CandidateKey, Value]:
         """See `Reward`."""
         own, _ = split_questions(scored.trials, scored.contexts)
-        return {key: Value(share) for key, share in accuracies(own, session.task, graded=True).items()}
+        return {
+            key: Value(share) for key, share in accuracies(own, session.task, graded=True).items()
+        }
 
 
 REWARD = Accuracy

@@ -1,6 +1,7 @@
 """What a reward is: what it needs measured, and what it makes of it.
 
-A reward of one's own is a class with these members, named in the settings as ``package.module:Name``. Most need only
+A reward of one's own is a class with these members, named in the settings as
+``package.module:Name``. Most need only
 ``value_of``: derive from `TrialReward`.
 """
 
@@ -34,7 +35,8 @@ class ScoredRound:
         place: where it is in the ledger.
         contexts: the round's, each with its own questions.
         edits: the policy's self-edits of them.
-        trials: of the self-edits and, with candidate None, of the unadapted model; empty where nothing was needed.
+        trials: of the self-edits and, with candidate None, of the unadapted model; empty where
+            nothing was needed.
     """
 
     place: Place
@@ -45,7 +47,9 @@ class ScoredRound:
 
 @dataclass(frozen=True)
 class Value:
-    """What a candidate is worth: what was measured, in any unit, and what is taken off before the choice."""
+    """What a candidate is worth: what was measured, in any unit, and what is taken off before the
+    choice.
+    """
 
     measured: float
     penalty: float = 0.0
@@ -61,7 +65,9 @@ class Reward(Protocol):
 
     @property
     def needs(self) -> Sequence[Measure]:
-        """What is measured of every adapted model and of the unadapted one; with nothing, no inner loop is run."""
+        """What is measured of every adapted model and of the unadapted one; with nothing, no inner
+        loop is run.
+        """
         ...
 
     def check(self, plan: Sequence[Sequence[Context]], every: Sequence[Context]) -> None:
@@ -96,7 +102,9 @@ class Reward(Protocol):
         ...
 
     def values(self, session: Session[Any], scored: ScoredRound) -> Mapping[CandidateKey, Value]:
-        """What every candidate is worth, and the unadapted model (candidate None); NaN where nothing can be said."""
+        """What every candidate is worth, and the unadapted model (candidate None); NaN where
+        nothing can be said.
+        """
         ...
 
 
@@ -138,7 +146,10 @@ class TrialReward(PlainReward, ABC):
             value = self.value_of(by_id[trial.context_id], trial)
             known = found.setdefault((trial.context_id, trial.candidate), [])
             known += [] if math.isnan(value) else [value]
-        return {key: Value(sum(of_key) / len(of_key) if of_key else math.nan) for key, of_key in found.items()}
+        return {
+            key: Value(sum(of_key) / len(of_key) if of_key else math.nan)
+            for key, of_key in found.items()
+        }
 
 
 def reward_of(settings: Settings) -> Reward:

@@ -1,7 +1,7 @@
 """How likely the adapted model finds the reference answers.
 
-The mean over the questions of the mean token log-likelihood of the reference answer: it costs the inner loop, but no
-decoding, and has no ties.
+The mean over the questions of the mean token log-likelihood of the reference answer: it costs the
+inner loop, but no decoding, and has no ties.
 """
 
 from __future__ import annotations

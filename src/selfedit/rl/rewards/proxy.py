@@ -1,7 +1,8 @@
 """A judge's marks for a self-edit's text: length, diversity, quality, correctness, 1 to 5 each.
 
-The paper's proxy reward (arXiv 2506.10943), the instruction in our words. No inner loop is run. Marks are shares of the
-highest possible; the unadapted model has none, so every marked self-edit is above it.
+The paper's proxy reward (arXiv 2506.10943), the instruction in our words. No inner loop is run.
+Marks are shares of the highest possible; the unadapted model has none, so every marked self-edit is
+above it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Mark:
     """A judge's marks.
 
     Attributes:
-        share: their sum over the highest possible, in [0, 1]; NaN where the reply could not be read.
+        share: their sum over the highest possible, in [0, 1]; NaN where the reply could not be
+            read.
         seconds: what the reply took when it was asked for.
         cost: its price, None if not known.
     """
@@ -69,8 +71,12 @@ class Proxy(PlainReward):
         """See `Reward`."""
         judge = self.settings.judge
         with EndpointClient(judge.endpoint) as client:
-            marks = proxy_marks(client, judge, scored.contexts, scored.edits, session.interrupt.check)
-        values: dict[CandidateKey, Value] = {(context.id, None): Value(0.0) for context in scored.contexts}
+            marks = proxy_marks(
+                client, judge, scored.contexts, scored.edits, session.interrupt.check
+            )
+        values: dict[CandidateKey, Value] = {
+            (context.id, None): Value(0.0) for context in scored.contexts
+        }
         for row, mark in zip(scored.edits, marks, strict=True):
             values[row.context_id, row.candidate] = Value(mark.share)
         return values
@@ -97,15 +103,22 @@ def proxy_marks(
         what = "the proxy reward marks study notes of passages; this task has no passages"
         raise UsageError(what, where="rl.reward.signal", fix="set rl.reward.signal = accuracy")
     by_id = {context.id: context for context in contexts}
-    replies = client.replies([_request(by_id[row.context_id], row.text, judge) for row in edits], check)
+    replies = client.replies(
+        [_request(by_id[row.context_id], row.text, judge) for row in edits], check
+    )
     return [Mark(math.nan if r.refused else read_marks(r.text), r.seconds, r.cost) for r in replies]
 
 
 def check_judge(judge: JudgeSettings) -> None:
     """Raise UsageError if no judge is named."""
     if judge.endpoint.model is None:
-        fix = "name a model: --judge.endpoint.model NAME (and --judge.endpoint.url, if it is not OpenAI's)"
-        raise UsageError("the proxy reward needs a judge to ask", where="judge.endpoint.model", fix=fix)
+        fix = (
+            "name a model: --judge.endpoint.model NAME (and --judge.endpoint.url, if it is not"
+            " OpenAI's)"
+        )
+        raise UsageError(
+            "the proxy reward needs a judge to ask", where="judge.endpoint.model", fix=fix
+        )
 
 
 def _request(context: Context, text: str, judge: JudgeSettings) -> ChatRequest:
@@ -113,11 +126,18 @@ def _request(context: Context, text: str, judge: JudgeSettings) -> ChatRequest:
     passage = json.dumps(f"{context.title}\n{context.text}", ensure_ascii=False)
     shown = f"Passage: {passage}\nNotes: {json.dumps(text, ensure_ascii=False)}"
     limit = max(MAX_TOKENS, judge.max_new_tokens)
-    return ask(shown, system=_SYSTEM.format(aspects=aspects), temperature=judge.temperature, max_tokens=limit)
+    return ask(
+        shown,
+        system=_SYSTEM.format(aspects=aspects),
+        temperature=judge.temperature,
+        max_tokens=limit,
+    )
 
 
 def read_marks(text: str) -> float:
-    """The marks' share of the highest possible; NaN unless the last JSON object holds all four as whole numbers."""
+    """The marks' share of the highest possible; NaN unless the last JSON object holds all four as
+    whole numbers.
+    """
     for found in reversed(_OBJECT.findall(text)):
         try:
             marks = json_value(found)

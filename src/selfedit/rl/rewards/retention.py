@@ -1,8 +1,9 @@
 """A reward that asks for retention: gain on the new passage − λ · loss on a probe of earlier ones.
 
-The paper's reward asks for the new passage only, and its authors name that as the cause of forgetting (SEAL, arXiv
-2506.10943, section 5). Here every round first learns a few other passages, as a user's model would have; every inner
-loop starts on top of that, and the questions of those passages are asked again after it, in the same batch.
+The paper's reward asks for the new passage only, and its authors name that as the cause of
+forgetting (SEAL, arXiv 2506.10943, section 5). Here every round first learns a few other passages,
+as a user's model would have; every inner loop starts on top of that, and the questions of those
+passages are asked again after it, in the same batch.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from selfedit.tasks.task import Context
 
 
 class Retention(Accuracy):
-    """Accuracy on the passage less ``rl.reward.retention`` times the accuracy lost on the earlier ones."""
+    """Accuracy on the passage less ``rl.reward.retention`` times the accuracy lost on the earlier
+    ones.
+    """
 
     def check(self, plan: Sequence[Sequence[Context]], every: Sequence[Context]) -> None:
         """See `Reward`; there have to be enough other passages."""
@@ -45,7 +48,9 @@ class Retention(Accuracy):
         every: Sequence[Context],
         policy: Adapter | None,
     ) -> Sequence[Context]:
-        """See `Reward`; the earlier passages are learned, and their questions asked beside the passage's own."""
+        """See `Reward`; the earlier passages are learned, and their questions asked beside the
+        passage's own.
+        """
         earlier = earlier_contexts(session.settings, number, every, contexts)
         return learn_earlier(session, number, contexts, earlier, policy)
 
@@ -67,7 +72,8 @@ REWARD = Retention
 def earlier_contexts(
     settings: Settings, number: int, every: Sequence[Context], chosen: Sequence[Context]
 ) -> list[Context]:
-    """The passages that a round has learned before its self-edits: others than its own, drawn by the run's seed.
+    """The passages that a round has learned before its self-edits: others than its own, drawn by
+    the run's seed.
 
     Raises:
         DataError: there are too few others.
@@ -76,13 +82,22 @@ def earlier_contexts(
     others = [context for context in every if context.id not in chosen_ids]
     wanted = settings.rl.reward.earlier
     if len(others) < wanted:
-        what = f"a reward with retention needs {wanted} passages beside a round's own, there are {len(others)}"
-        raise DataError(what, where="rl.reward.earlier", fix="give more passages, lower it or rl.contexts")
+        what = (
+            f"a reward with retention needs {wanted} passages beside a round's own, there are"
+            f" {len(others)}"
+        )
+        raise DataError(
+            what, where="rl.reward.earlier", fix="give more passages, lower it or rl.contexts"
+        )
     return random.Random(derive(settings.seed, "earlier", number)).sample(others, wanted)
 
 
 def learn_earlier(
-    session: Session, number: int, chosen: Sequence[Context], earlier: Sequence[Context], policy: Adapter | None
+    session: Session,
+    number: int,
+    chosen: Sequence[Context],
+    earlier: Sequence[Context],
+    policy: Adapter | None,
 ) -> list[Context]:
     """Let every inner loop of a round start from a model that has learned the earlier passages.
 
@@ -94,9 +109,17 @@ def learn_earlier(
     return [replace(context, questions=(*context.questions, *probe)) for context in chosen]
 
 
-def _learned(session: Session, number: int, earlier: Sequence[Context], policy: Adapter | None) -> tuple[Adapter, str]:
-    """One adapter on the earlier passages and a self-edit of each, trained once a round, and its files' hash."""
-    ledger, folder, name = session.run.ledger, session.run.adapters / f"earlier-{number}", f"earlier-{number}"
+def _learned(
+    session: Session, number: int, earlier: Sequence[Context], policy: Adapter | None
+) -> tuple[Adapter, str]:
+    """One adapter on the earlier passages and a self-edit of each, trained once a round, and its
+    files' hash.
+    """
+    ledger, folder, name = (
+        session.run.ledger,
+        session.run.adapters / f"earlier-{number}",
+        f"earlier-{number}",
+    )
     if (stored := ledger.step(name)) is None:
         rows = sample(session, Place(Phase.RL_EARLIER, round=number), earlier, 1, policy)
         edits = {row.context_id: row.text for row in rows}
@@ -108,16 +131,27 @@ def _learned(session: Session, number: int, earlier: Sequence[Context], policy: 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder_atomic(folder) as new:
             adapter.save(new)
-        stored = {"adapter": hash_folder(folder), "passages": [c.id for c in earlier], "tokens": adapter.tokens}
+        stored = {
+            "adapter": hash_folder(folder),
+            "passages": [c.id for c in earlier],
+            "tokens": adapter.tokens,
+        }
         ledger.finish_step(name, stored)
     if not folder.exists() or hash_folder(folder) != stored["adapter"]:
-        what = "the adapter of earlier passages is not the one this run made: a file is missing or altered"
-        raise RunFolderError(what, where=folder, fix="put the folder back from a copy, or start in a new one")
+        what = (
+            "the adapter of earlier passages is not the one this run made: a file is missing or"
+            " altered"
+        )
+        raise RunFolderError(
+            what, where=folder, fix="put the folder back from a copy, or start in a new one"
+        )
     return replace(Adapter.load(folder), base=session.lm.name), stored["adapter"]
 
 
 def _knowledge(session: Session) -> KnowledgeTask:
     if not isinstance(session.task, KnowledgeTask):
         fix = "set rl.reward.retention = 0"
-        raise UsageError("a reward with retention is for passages only", where="rl.reward.retention", fix=fix)
+        raise UsageError(
+            "a reward with retention is for passages only", where="rl.reward.retention", fix=fix
+        )
     return session.task

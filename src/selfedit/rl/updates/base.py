@@ -45,9 +45,11 @@ class Update(Protocol):
     """How the policy learns from a round."""
 
     def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
-        """An adapter on the policy's present weights, to be merged or kept; None where there is nothing to learn.
+        """An adapter on the policy's present weights, to be merged or kept; None where there is
+        nothing to learn.
 
-        A round's update that is stopped begins anew, so its random numbers come from `derive` and the round alone.
+        A round's update that is stopped begins anew, so its random numbers come from `derive` and
+        the round alone.
         """
         ...
 

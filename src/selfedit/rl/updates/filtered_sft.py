@@ -29,7 +29,9 @@ class FilteredSFT:
         if not kept:
             return None
         mstep = self.settings.rl.mstep
-        sequences = [session.task.completion(scored.contexts[row.context_id], row.text) for row in kept]
+        sequences = [
+            session.task.completion(scored.contexts[row.context_id], row.text) for row in kept
+        ]
         lora, optim = LoraSpec(**mstep.lora.model_dump()), OptimSpec(**mstep.optim.model_dump())
         job = AdaptJob(sequences, lora, optim, derive(self.settings.seed, "mstep", scored.number))
         total = optim.epochs * sum(len(s.ids) for s in sequences)

@@ -1,1 +1,3 @@
-"""Few-shot ARC: grids, tasks, augmentation tools, the self-edit as a tool call, and answering by vote."""
+"""Few-shot ARC: grids, tasks, augmentation tools, the self-edit as a tool call, and answering by
+vote.
+"""

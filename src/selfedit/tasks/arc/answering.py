@@ -18,9 +18,9 @@ from selfedit.tasks.arc.vote import Ballot, share_of_right_cells, solved, vote
 class GridStop:
     """Ends an answer where its grid ends, or as soon as it can no longer become one.
 
-    That loses nothing: what is cut there is no grid however it goes on. A row longer than the first, or than 30 cells,
-    a finished row shorter than the first, a row after the thirtieth, and anything but digits and row separators are
-    such places. The true answer's size plays no part.
+    That loses nothing: what is cut there is no grid however it goes on. A row longer than the
+    first, or than 30 cells, a finished row shorter than the first, a row after the thirtieth, and
+    anything but digits and row separators are such places. The true answer's size plays no part.
 
     Attributes:
         ids: the token of each symbol.
@@ -73,7 +73,10 @@ def ballots(context: ArcContext, trial: Trial, attempts: int) -> list[Ballot]:
         (prompt.test_index, prompt.map_back(parse_text(texts[question.id])))
         for prompt, question in zip(context.prompts, context.questions, strict=True)
     ]
-    return [vote([a for at, a in answers if at == index], attempts) for index in range(len(context.task.inputs))]
+    return [
+        vote([a for at, a in answers if at == index], attempts)
+        for index in range(len(context.task.inputs))
+    ]
 
 
 def is_solved(context: ArcContext, trial: Trial, attempts: int) -> bool:

@@ -1,9 +1,9 @@
 """The 23 augmenters in four families, and the two permutations applied after them.
 
-The families and their members are those of the published few-shot recipe (arXiv 2506.10943, section 4.1, after
-arXiv 2411.07279): basic (11), size (3), chain (6), repeat (3). Each is given with a left inverse, so
-``inverse(forward(grid)) == grid`` for every grid. Augmenters may make a grid larger than 30 × 30: whoever applies one
-asks :func:`~selfedit.tasks.arc.grids.fits`.
+The families and their members are those of the published few-shot recipe (arXiv 2506.10943, section
+4.1, after arXiv 2411.07279): basic (11), size (3), chain (6), repeat (3). Each is given with a left
+inverse, so ``inverse(forward(grid)) == grid`` for every grid. Augmenters may make a grid larger
+than 30 × 30: whoever applies one asks :func:`~selfedit.tasks.arc.grids.fits`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Augmenter:
     def then(self, other: Augmenter, *, name: str, family: str) -> Augmenter:
         """This change followed by another."""
         undo, undo_other = self.inverse, other.inverse
-        inverse = None if undo is None or undo_other is None else lambda grid: undo(undo_other(grid))
+        inverse = (
+            None if undo is None or undo_other is None else lambda grid: undo(undo_other(grid))
+        )
         return Augmenter(name, family, lambda grid: other.forward(self.forward(grid)), inverse)
 
 
@@ -48,12 +50,17 @@ def _turn(quarters: int) -> Augmenter:
     """Turn counter-clockwise, as :func:`numpy.rot90` does."""
     degrees = 90 * quarters
     return Augmenter(
-        f"rotate{degrees}", "basic", lambda grid: np.rot90(grid, quarters), lambda grid: np.rot90(grid, -quarters)
+        f"rotate{degrees}",
+        "basic",
+        lambda grid: np.rot90(grid, quarters),
+        lambda grid: np.rot90(grid, -quarters),
     )
 
 
 def _flip(axis: int, name: str) -> Augmenter:
-    return Augmenter(name, "basic", lambda grid: np.flip(grid, axis), lambda grid: np.flip(grid, axis))
+    return Augmenter(
+        name, "basic", lambda grid: np.flip(grid, axis), lambda grid: np.flip(grid, axis)
+    )
 
 
 def _reflect(axis: int, *, original_first: bool, name: str) -> Augmenter:
@@ -63,13 +70,18 @@ def _reflect(axis: int, *, original_first: bool, name: str) -> Augmenter:
         both = (grid, np.flip(grid, axis))
         return np.concatenate(both if original_first else both[::-1], axis)
 
-    return Augmenter(name, "basic", forward, lambda grid: np.split(grid, 2, axis)[0 if original_first else 1])
+    return Augmenter(
+        name, "basic", forward, lambda grid: np.split(grid, 2, axis)[0 if original_first else 1]
+    )
 
 
 def _enlarge(rows: int, columns: int, name: str) -> Augmenter:
     """Repeat every cell."""
     return Augmenter(
-        name, "size", lambda grid: grid.repeat(rows, 0).repeat(columns, 1), lambda grid: grid[::rows, ::columns]
+        name,
+        "size",
+        lambda grid: grid.repeat(rows, 0).repeat(columns, 1),
+        lambda grid: grid[::rows, ::columns],
     )
 
 
@@ -98,8 +110,8 @@ def random_roll(rng: np.random.Generator, pairs: Iterable[Pair] = ()) -> Augment
 
     Args:
         rng: where the shift comes from.
-        pairs: grids of which at least one must move: a shift by whole sides leaves a grid as it was. Where all of
-            them are single cells there is nothing to ask for.
+        pairs: grids of which at least one must move: a shift by whole sides leaves a grid as it
+            was. Where all of them are single cells there is nothing to ask for.
     """
     shapes = {grid.shape for pair in pairs for grid in (pair.input, pair.output)} - {(1, 1)}
     while True:
@@ -142,8 +154,8 @@ def colour_permutation(rng: np.random.Generator, *, moves: Iterable[int] = ()) -
 
     Args:
         rng: where the permutation comes from.
-        moves: colours of which at least one must change, so that a recoloured copy is no copy. Where they hold no
-            colour but 0 there is nothing to ask for.
+        moves: colours of which at least one must change, so that a recoloured copy is no copy.
+            Where they hold no colour but 0 there is nothing to ask for.
     """
     colours = [colour for colour in set(moves) if colour]
     mapping = np.arange(COLOURS, dtype=np.int8)
@@ -162,4 +174,9 @@ def reorder(items: Sequence[T], rng: np.random.Generator) -> tuple[T, ...]:
 
 def colours_of(pairs: Iterable[Pair]) -> set[int]:
     """The colours that occur in pairs."""
-    return {int(colour) for pair in pairs for grid in (pair.input, pair.output) for colour in np.unique(grid)}
+    return {
+        int(colour)
+        for pair in pairs
+        for grid in (pair.input, pair.output)
+        for colour in np.unique(grid)
+    }

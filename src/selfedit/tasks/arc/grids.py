@@ -5,11 +5,12 @@ A grid is written row by row, one digit a cell, a newline between rows and a ful
     012
     345.
 
-Everything a model reads or writes about ARC is made of 14 **symbols**: the ten digits, :data:`ROW`, :data:`END`,
-and the markers :data:`INPUT` and :data:`OUTPUT` put before a grid. A symbol is a number from 0 to 13, and
-:data:`ALPHABET` holds the character it is written as. Each is one ASCII character, because every byte-level
-vocabulary has a token of its own for it; so token ids are looked up symbol by symbol (`tokens.py`) and never
-depend on how a tokenizer merges neighbours (it would make one token of two newlines, or of three digits).
+Everything a model reads or writes about ARC is made of 14 **symbols**: the ten digits, :data:`ROW`,
+:data:`END`, and the markers :data:`INPUT` and :data:`OUTPUT` put before a grid. A symbol is a
+number from 0 to 13, and :data:`ALPHABET` holds the character it is written as. Each is one ASCII
+character, because every byte-level vocabulary has a token of its own for it; so token ids are
+looked up symbol by symbol (`tokens.py`) and never depend on how a tokenizer merges neighbours (it
+would make one token of two newlines, or of three digits).
 """
 
 from __future__ import annotations
@@ -59,11 +60,13 @@ def as_grid(value: object, *, where: object = None) -> Grid:
     """Check ``value`` and return it as a read-only grid.
 
     Args:
-        value: rows of whole numbers: a two-dimensional integer array, or a list of lists as read from JSON.
+        value: rows of whole numbers: a two-dimensional integer array, or a list of lists as read
+            from JSON.
         where: the place named in an error, such as a file and a pair's number.
 
     Raises:
-        FormatError: ``value`` is ragged, empty, over 30 cells on a side, or holds anything but whole numbers 0–9.
+        FormatError: ``value`` is ragged, empty, over 30 cells on a side, or holds anything but
+            whole numbers 0–9.
     """
     array = _integers(value, where)
     if array.min() < 0 or array.max() >= COLOURS:
@@ -95,17 +98,24 @@ def grid_symbols(grid: Grid) -> list[int]:
 
 
 def parse_symbols(symbols: Iterable[int]) -> Grid | AnswerFault:
-    """Read a model's answer strictly; whatever it holds, the result is a grid or a reason, never an exception.
+    """Read a model's answer strictly; whatever it holds, the result is a grid or a reason, never an
+    exception.
 
-    Anything but digits and row separators before the end, or anything after it, is no grid. An answer with more
-    than 30 rows or a row of more than 30 cells is oversized, and one whose whole rows differ in length is ragged, even
-    when it was also cut off: it could not have become a grid. The size of the true answer plays no part.
+    Anything but digits and row separators before the end, or anything after it, is no grid. An
+    answer with more than 30 rows or a row of more than 30 cells is oversized, and one whose whole
+    rows differ in length is ragged, even
+    when it was also cut off: it could not have become a grid. The size of the true answer plays no
+    part.
     """
     answer = list(symbols)
     ended = END in answer
     body = answer[: answer.index(END)] if ended else answer
     trailing = answer[len(body) + 1 :]
-    if trailing or not all(0 <= symbol <= ROW for symbol in body) or all(symbol == ROW for symbol in body):
+    if (
+        trailing
+        or not all(0 <= symbol <= ROW for symbol in body)
+        or all(symbol == ROW for symbol in body)
+    ):
         return AnswerFault.NOT_A_GRID
     rows = _split_rows(body)
     if len(rows) > MAX_SIDE or max(map(len, rows)) > MAX_SIDE:
@@ -162,12 +172,20 @@ def _split_rows(body: Sequence[int]) -> list[list[int]]:
 def _integers(value: object, where: object) -> NDArray[np.int64]:
     """``value`` as a two-dimensional array of whole numbers with sides of 1–30."""
     rows = value.tolist() if isinstance(value, np.ndarray) else value
-    if not isinstance(rows, list | tuple) or not rows or not all(isinstance(row, list | tuple) for row in rows):
-        raise FormatError("a grid is not a list of rows", where=where, fix="write it as [[0, 1], [2, 3]]")
+    if (
+        not isinstance(rows, list | tuple)
+        or not rows
+        or not all(isinstance(row, list | tuple) for row in rows)
+    ):
+        raise FormatError(
+            "a grid is not a list of rows", where=where, fix="write it as [[0, 1], [2, 3]]"
+        )
     lengths = [len(row) for row in rows]
     odd = next((n for n, length in enumerate(lengths) if length != lengths[0]), None)
     if odd is not None:
-        what = f"a grid is ragged: row 1 has {lengths[0]} cells and row {odd + 1} has {lengths[odd]}"
+        what = (
+            f"a grid is ragged: row 1 has {lengths[0]} cells and row {odd + 1} has {lengths[odd]}"
+        )
         raise FormatError(what, where=where, fix="give all rows the same length")
     if not 1 <= len(rows) <= MAX_SIDE or not 1 <= lengths[0] <= MAX_SIDE:
         what = f"a grid has {len(rows)} × {lengths[0]} cells"

@@ -53,12 +53,16 @@ class Rejection:
         return tuple(dict.fromkeys(problem.reason for problem in self.problems))
 
     def __str__(self) -> str:
-        return "; ".join(f"{problem.reason} at {problem.location}: {problem.detail}" for problem in self.problems)
+        return "; ".join(
+            f"{problem.reason} at {problem.location}: {problem.detail}" for problem in self.problems
+        )
 
 
 @dataclass
 class Tally:
-    """Counts of accepted and refused self-edits. One that is refused for two reasons counts once under each."""
+    """Counts of accepted and refused self-edits. One that is refused for two reasons counts once
+    under each.
+    """
 
     accepted: int = 0
     rejected: int = 0
@@ -73,19 +77,26 @@ class Tally:
             self.accepted += 1
 
 
-def parse_self_edit(text: str, spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX) -> ArcSelfEdit | Rejection:
-    """Read a self-edit; whatever the text holds, the result is a self-edit or a rejection, never an exception.
+def parse_self_edit(
+    text: str, spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX
+) -> ArcSelfEdit | Rejection:
+    """Read a self-edit; whatever the text holds, the result is a self-edit or a rejection, never an
+    exception.
 
     The text must be the JSON object alone: no fence, no sentence before or after it.
     """
     try:
-        record = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_finite, parse_int=_bounded_int)
+        record = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_not_finite, parse_int=_bounded_int
+        )
     except _RefusedError as refusal:
         return Rejection((refusal.problem,))
     except json.JSONDecodeError as error:
         # an error at the very end, or inside a string that never ends, is what a cut leaves
         cut = error.pos >= len(text.rstrip()) > 0 or error.msg.startswith("Unterminated string")
-        return _refuse(Reason.CUT_OFF if cut else Reason.NOT_JSON, f"character {error.pos + 1}", error.msg)
+        return _refuse(
+            Reason.CUT_OFF if cut else Reason.NOT_JSON, f"character {error.pos + 1}", error.msg
+        )
     except RecursionError:
         return _refuse(Reason.NOT_JSON, "top", "nested too deeply")
     if not isinstance(record, dict):
@@ -93,22 +104,37 @@ def parse_self_edit(text: str, spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX) -
     try:
         _model(spec, toolbox.families).model_validate(record)  # pyright: ignore[reportArgumentType] - frozen: hashable
     except ValidationError as error:
-        return Rejection(tuple(_problem(item) for item in error.errors(include_url=False, include_context=False)))
+        return Rejection(
+            tuple(_problem(item) for item in error.errors(include_url=False, include_context=False))
+        )
     return to_self_edit(record, toolbox)
 
 
 def check_budget(edit: ArcSelfEdit, examples: int, spec: SelfEditSpec) -> ArcSelfEdit | Rejection:
-    """Refuse a self-edit that needs more optimiser steps on so many examples than the budget allows."""
+    """Refuse a self-edit that needs more optimiser steps on so many examples than the budget
+    allows.
+    """
     steps = spec.steps(examples, edit.epochs)
     if steps <= spec.max_steps:
         return edit
-    return _refuse(Reason.TOO_MANY_STEPS, "num_train_epochs", f"{steps} optimiser steps, at most {spec.max_steps}")
+    return _refuse(
+        Reason.TOO_MANY_STEPS,
+        "num_train_epochs",
+        f"{steps} optimiser steps, at most {spec.max_steps}",
+    )
 
 
 def sample_until_valid(
-    draw: Callable[[], str], spec: SelfEditSpec, tally: Tally, *, tries: int, toolbox: Toolbox = TOOLBOX
+    draw: Callable[[], str],
+    spec: SelfEditSpec,
+    tally: Tally,
+    *,
+    tries: int,
+    toolbox: Toolbox = TOOLBOX,
 ) -> ArcSelfEdit | None:
-    """Draw texts until one is a self-edit, at most ``tries`` times; every result is counted in ``tally``."""
+    """Draw texts until one is a self-edit, at most ``tries`` times; every result is counted in
+    ``tally``.
+    """
     for _ in range(tries):
         result = parse_self_edit(draw(), spec, toolbox)
         tally.add(result)
@@ -143,7 +169,8 @@ class _RefusedError(Exception):
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # a lone surrogate cannot be written as UTF-8, which pydantic's core needs; no key of ours has one
+    # a lone surrogate cannot be written as UTF-8, which pydantic's core needs; no key of ours has
+    # one
     record = {key.encode("utf-8", "replace").decode(): value for key, value in pairs}
     if len(record) < len(pairs):
         raise _RefusedError(Problem(Reason.DUPLICATE_KEY, "an object", "a key is given twice"))
@@ -155,7 +182,9 @@ def _not_finite(text: str) -> NoReturn:
 
 
 def _bounded_int(digits: str) -> int:
-    """A whole number; one of thousands of digits, which Python refuses to read, becomes one as much out of bounds."""
+    """A whole number; one of thousands of digits, which Python refuses to read, becomes one as much
+    out of bounds.
+    """
     return int(digits if len(digits) <= 18 else digits[:18])
 
 

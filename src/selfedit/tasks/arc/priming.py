@@ -1,7 +1,9 @@
-"""Priming: one pass over tasks made from rules, so that a small model knows what a grid puzzle looks like.
+"""Priming: one pass over tasks made from rules, so that a small model knows what a grid puzzle
+looks like.
 
-The paper does not prime. Nothing of ARC is used: the tasks come from `rule_book.py`. A sequence shows a rule's pairs
-one after the other; every output but the first carries loss, since nothing says yet what the first should be.
+The paper does not prime. Nothing of ARC is used: the tasks come from `rule_book.py`. A sequence
+shows a rule's pairs one after the other; every output but the first carries loss, since nothing
+says yet what the first should be.
 """
 
 from __future__ import annotations
@@ -32,11 +34,15 @@ def priming_job(settings: PrimeSettings, tokens: GridTokens, *, alphabet: bool) 
     sequences = list(priming_sequences(settings, tokens))
     if not sequences:
         raise UsageError(
-            f"no task fits into {settings.tokens} tokens", where="arc.prime.tokens", fix="give 2000 or more"
+            f"no task fits into {settings.tokens} tokens",
+            where="arc.prime.tokens",
+            fix="give 2000 or more",
         )
     optim = OptimSpec(lr=settings.lr, epochs=1, batch_size=settings.batch_size, schedule="linear")
     lora = LoraSpec(**settings.lora.model_dump())
-    return AdaptJob(sequences, lora, optim, settings.seed, alphabet=tokens.ids if alphabet else None)
+    return AdaptJob(
+        sequences, lora, optim, settings.seed, alphabet=tokens.ids if alphabet else None
+    )
 
 
 def priming_sequences(settings: PrimeSettings, tokens: GridTokens) -> Iterator[TrainSequence]:

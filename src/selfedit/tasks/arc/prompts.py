@@ -17,15 +17,16 @@ _TOOLS = {
 
 def edit_prompt(context: ArcContext, spec: SelfEditSpec, toolbox: Toolbox) -> str:
     """What asks the policy for a self-edit of a task."""
-    tools = "\n".join(f"- {switch(family)}: {_about(family, toolbox)}" for family in toolbox.families)
+    tools = "\n".join(
+        f"- {switch(family)}: {_about(family, toolbox)}" for family in toolbox.families
+    )
     return (
-        "Below are examples of a rule that turns an input grid (I) into an output grid (O). Choose how a model is "
-        "trained to follow the rule. The training data are made from the examples with these tools, each true or "
-        f"false:\n{tools}\n"
-        f"strategy: {' or '.join(STRATEGIES)}\n"
-        f"learning_rate: {_rates(spec)}\nnum_train_epochs: {_epochs(spec)}\n\n"
-        f"{context.text}\n\n"
-        'Answer with one JSON object only, with the keys "data_generation" and "training".'
+        "Below are examples of a rule that turns an input grid (I) into an output grid (O). Choose"
+        " how a model is trained to follow the rule. The training data are made from the examples"
+        f" with these tools, each true or false:\n{tools}\nstrategy:"
+        f" {' or '.join(STRATEGIES)}\nlearning_rate: {_rates(spec)}\nnum_train_epochs:"
+        f" {_epochs(spec)}\n\n{context.text}\n\nAnswer with one JSON object only, with the keys"
+        ' "data_generation" and "training".'
     )
 
 

@@ -33,7 +33,9 @@ PALETTE = (
 
 
 def grid_text(grid: Grid) -> Text:
-    """A grid as coloured terminal cells, two columns a cell; digits stay readable where there is no colour."""
+    """A grid as coloured terminal cells, two columns a cell; digits stay readable where there is no
+    colour.
+    """
     from rich.text import Text
 
     text = Text()
@@ -56,7 +58,11 @@ def task_table(task: ArcTask, attempts: Sequence[Grid] = ()) -> Table:
     for n, pair in enumerate(task.train, 1):
         table.add_row(f"demonstration {n}", grid_text(pair.input), grid_text(pair.output))
     for n, grid in enumerate(task.inputs):
-        table.add_row(f"test {n + 1}", grid_text(grid), grid_text(task.solutions[n]) if task.solutions else "?")
+        table.add_row(
+            f"test {n + 1}",
+            grid_text(grid),
+            grid_text(task.solutions[n]) if task.solutions else "?",
+        )
     for n, grid in enumerate(attempts, 1):
         table.add_row(f"attempt {n}", "", grid_text(grid))
     return table
@@ -70,7 +76,8 @@ def task_figure(task: ArcTask, attempts: Sequence[Grid] = ()) -> Figure:
         (f"demonstration {n}", pair.input, pair.output) for n, pair in enumerate(task.train, 1)
     ]
     columns += [
-        (f"test {n + 1}", grid, task.solutions[n] if task.solutions else None) for n, grid in enumerate(task.inputs)
+        (f"test {n + 1}", grid, task.solutions[n] if task.solutions else None)
+        for n, grid in enumerate(task.inputs)
     ]
     columns += [(f"attempt {n}", None, grid) for n, grid in enumerate(attempts, 1)]
     figure = Figure(figsize=(2.2 * len(columns), 4.8), layout="constrained")

@@ -1,4 +1,6 @@
-"""The rules themselves: each draws its open choices and gives a change of grids with the grids that show it."""
+"""The rules themselves: each draws its open choices and gives a change of grids with the grids that
+show it.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def scattered(density: float = 0.5, palette: tuple[int, ...] = tuple(range(1, 10
     def draw(rng: np.random.Generator, side: int) -> Grid:
         rows, columns = rng.integers(2, side + 1, 2)
         colours = rng.choice(palette, min(len(palette), int(rng.integers(2, 4))), replace=False)
-        cells = np.where(rng.random((rows, columns)) < density, rng.choice(colours, (rows, columns)), 0)
+        cells = np.where(
+            rng.random((rows, columns)) < density, rng.choice(colours, (rows, columns)), 0
+        )
         if not cells.any():
             cells[rng.integers(rows), rng.integers(columns)] = colours[0]
         return cells.astype(np.int8)
@@ -99,7 +103,12 @@ def fall(grid: Grid) -> Grid:
 def outline(grid: Grid) -> Grid:
     """Cells with a coloured cell on all four sides turn black."""
     padded = np.pad(grid, 1)
-    inside = (padded[:-2, 1:-1] > 0) & (padded[2:, 1:-1] > 0) & (padded[1:-1, :-2] > 0) & (padded[1:-1, 2:] > 0)
+    inside = (
+        (padded[:-2, 1:-1] > 0)
+        & (padded[2:, 1:-1] > 0)
+        & (padded[1:-1, :-2] > 0)
+        & (padded[1:-1, 2:] > 0)
+    )
     return np.where(inside, 0, grid)
 
 
@@ -164,7 +173,10 @@ def _rule(make: Callable[[np.random.Generator], Rule]) -> Callable[[np.random.Ge
 def recolour(rng: np.random.Generator) -> Rule:
     """One colour becomes another."""
     old, new = rng.choice(np.arange(1, 10), 2, replace=False)
-    return Rule(lambda grid: np.where(grid == old, new, grid), scattered(palette=(int(old), *_others(old, new))))
+    return Rule(
+        lambda grid: np.where(grid == old, new, grid),
+        scattered(palette=(int(old), *_others(old, new))),
+    )
 
 
 @_rule
@@ -180,7 +192,10 @@ def swap_colours(rng: np.random.Generator) -> Rule:
 def erase_colour(rng: np.random.Generator) -> Rule:
     """One colour becomes black."""
     erased = int(rng.integers(1, 10))
-    return Rule(lambda grid: np.where(grid == erased, 0, grid), scattered(0.7, palette=(erased, *_others(erased))))
+    return Rule(
+        lambda grid: np.where(grid == erased, 0, grid),
+        scattered(0.7, palette=(erased, *_others(erased))),
+    )
 
 
 @_rule

@@ -1,7 +1,7 @@
 """Small tasks made from rules, to prime a model with the form of ARC before it meets ARC.
 
-A rule is drawn with whatever it leaves open (which colour, which side), then shown on random small grids. Nothing here
-comes from ARC's own tasks. The rules themselves are in `rule_book.py`.
+A rule is drawn with whatever it leaves open (which colour, which side), then shown on random small
+grids. Nothing here comes from ARC's own tasks. The rules themselves are in `rule_book.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def rule_names() -> tuple[str, ...]:
 def rule_task(name: str, seed: int, *, demonstrations: int = 3, side: int = 6) -> ArcTask:
     """A task made from one rule, the same for the same arguments.
 
-    Its pairs are distinct, and each output differs from its input. Outputs may be up to twice as long as inputs.
+    Its pairs are distinct, and each output differs from its input. Outputs may be up to twice as
+    long as inputs.
 
     Args:
         name: a rule's name; see :func:`rule_names`.
@@ -41,14 +42,20 @@ def rule_task(name: str, seed: int, *, demonstrations: int = 3, side: int = 6) -
     if name not in RULES:
         raise UsageError(f"no rule {name!r}", fix=f"known rules: {', '.join(RULES)}")
     if not 4 <= side <= 10 or not 1 <= demonstrations <= 10:
-        raise UsageError(f"side {side}, demonstrations {demonstrations}", fix="give a side of 4–10 and 1–10 of them")
+        raise UsageError(
+            f"side {side}, demonstrations {demonstrations}",
+            fix="give a side of 4–10 and 1–10 of them",
+        )
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     pairs = _pairs(RULES[name](rng), rng, demonstrations + 1, side)
-    return ArcTask(f"rule-{name}-{seed}", tuple(pairs[:-1]), (pairs[-1].input,), (pairs[-1].output,))
+    return ArcTask(
+        f"rule-{name}-{seed}", tuple(pairs[:-1]), (pairs[-1].input,), (pairs[-1].output,)
+    )
 
 
 def rule_tasks(seed: int, names: Sequence[str] = (), *, side: int = 6) -> Iterator[ArcTask]:
-    """Tasks without end: all rules (or those named) in a random order, again and again, each time drawn anew.
+    """Tasks without end: all rules (or those named) in a random order, again and again, each time
+    drawn anew.
 
     Each task shows two to four demonstrations.
     """
@@ -56,7 +63,12 @@ def rule_tasks(seed: int, names: Sequence[str] = (), *, side: int = 6) -> Iterat
     chosen = tuple(names) or rule_names()
     while True:
         for index in rng.permutation(len(chosen)):
-            yield rule_task(chosen[index], int(rng.integers(2**31)), demonstrations=int(rng.integers(2, 5)), side=side)
+            yield rule_task(
+                chosen[index],
+                int(rng.integers(2**31)),
+                demonstrations=int(rng.integers(2, 5)),
+                side=side,
+            )
 
 
 def _pairs(rule: Rule, rng: np.random.Generator, count: int, side: int) -> list[Pair]:
@@ -69,4 +81,6 @@ def _pairs(rule: Rule, rng: np.random.Generator, count: int, side: int) -> list[
             pairs.setdefault(Pair(as_grid(grid), as_grid(output)))
         if len(pairs) == count:
             return list(pairs)
-    raise AssertionError(f"a rule shows itself on too few grids: {rule}")  # every rule is tested not to
+    raise AssertionError(
+        f"a rule shows itself on too few grids: {rule}"
+    )  # every rule is tested not to

@@ -3,10 +3,11 @@
 ::
 
     {"data_generation": {"use_basic_augmentations": true, ...},
-     "training": {"strategy": "train_using_output_tokens", "learning_rate": 0.0001, "num_train_epochs": 2}}
+     "training": {"strategy": "train_using_output_tokens", "learning_rate": 0.0001,
+     "num_train_epochs": 2}}
 
-What values it may hold is a :class:`~selfedit.config.SelfEditSpec`; reading one strictly is `parse.py`, decoding one
-so that it cannot be wrong is `constrained.py`.
+What values it may hold is a :class:`~selfedit.config.SelfEditSpec`; reading one strictly is
+`parse.py`, decoding one so that it cannot be wrong is `constrained.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from selfedit.tasks.arc.tokens import LossOn
 from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
 
 Strategy = Literal["train_using_all_tokens", "train_using_output_tokens"]
-STRATEGIES: dict[Strategy, LossOn] = {"train_using_all_tokens": "all", "train_using_output_tokens": "output"}
+STRATEGIES: dict[Strategy, LossOn] = {
+    "train_using_all_tokens": "all",
+    "train_using_output_tokens": "output",
+}
 """The strategies' names in the JSON, and the tokens that carry loss."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -57,7 +61,9 @@ class ArcSelfEdit:
         switches = {switch(family): family in self.families for family in toolbox.families}
         # plain decimals, as the grammar writes them: 1e-05 is 0.00001
         rate = f"{self.learning_rate:.15f}".rstrip("0").rstrip(".")
-        head = json.dumps({"data_generation": switches, "training": {"strategy": strategy}}, separators=(",", ":"))
+        head = json.dumps(
+            {"data_generation": switches, "training": {"strategy": strategy}}, separators=(",", ":")
+        )
         return f'{head[:-2]},"learning_rate":{rate},"num_train_epochs":{self.epochs}}}}}'
 
 
@@ -81,14 +87,16 @@ def schema_model(spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX) -> type[BaseMod
         learning_rate=(_learning_rate(spec), ...),
         num_train_epochs=(_epochs(spec), ...),
     )
-    return create_model("SelfEdit", __config__=_STRICT, data_generation=(generation, ...), training=(training, ...))
+    return create_model(
+        "SelfEdit", __config__=_STRICT, data_generation=(generation, ...), training=(training, ...)
+    )
 
 
 def json_schema(spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX) -> dict[str, Any]:
     """The JSON schema for constrained decoding; whatever fits it parses.
 
-    A free learning rate is a multiple of the power of ten at or below its lower bound: without that a number may have
-    any count of digits, and a model that likes digits never ends one.
+    A free learning rate is a multiple of the power of ten at or below its lower bound: without that
+    a number may have any count of digits, and a model that likes digits never ends one.
     """
     return schema_model(spec, toolbox).model_json_schema()
 
@@ -96,15 +104,21 @@ def json_schema(spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX) -> dict[str, Any
 def to_self_edit(record: dict[str, Any], toolbox: Toolbox = TOOLBOX) -> ArcSelfEdit:
     """The self-edit of a JSON object that was already checked against the model."""
     training = record["training"]
-    families = tuple(family for family in toolbox.families if record["data_generation"][switch(family)])
+    families = tuple(
+        family for family in toolbox.families if record["data_generation"][switch(family)]
+    )
     loss_on = STRATEGIES[training["strategy"]]
-    return ArcSelfEdit(families, loss_on, float(training["learning_rate"]), training["num_train_epochs"])
+    return ArcSelfEdit(
+        families, loss_on, float(training["learning_rate"]), training["num_train_epochs"]
+    )
 
 
 def _learning_rate(spec: SelfEditSpec) -> Any:
     if spec.learning_rates is not None:
         return _one_of(float, spec.learning_rates)
-    exponent = math.floor(math.log10(spec.learning_rate_min) + 1e-9)  # log10(1e-6) may be just below −6
+    exponent = math.floor(
+        math.log10(spec.learning_rate_min) + 1e-9
+    )  # log10(1e-6) may be just below −6
     schema = {
         "type": "number",
         "minimum": spec.learning_rate_min,

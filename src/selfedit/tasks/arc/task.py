@@ -51,12 +51,20 @@ class ArcTask:
 
     def __post_init__(self) -> None:
         if not self.train:
-            raise FormatError("a task has no demonstrations", where=self.id, fix="give it at least one training pair")
+            raise FormatError(
+                "a task has no demonstrations",
+                where=self.id,
+                fix="give it at least one training pair",
+            )
         if not self.inputs:
-            raise FormatError("a task has no test input", where=self.id, fix="give it at least one test pair")
+            raise FormatError(
+                "a task has no test input", where=self.id, fix="give it at least one test pair"
+            )
         if self.solutions is not None and len(self.solutions) != len(self.inputs):
             what = f"a task has {len(self.inputs)} test inputs and {len(self.solutions)} solutions"
-            raise FormatError(what, where=self.id, fix="give one solution for each test input, in the same order")
+            raise FormatError(
+                what, where=self.id, fix="give one solution for each test input, in the same order"
+            )
 
     @property
     def test(self) -> tuple[Pair, ...]:
@@ -68,7 +76,9 @@ class ArcTask:
         if self.solutions is None:
             fix = "load the solutions file beside the challenges, or use a split that has solutions"
             raise FormatError("a task has no solutions", where=self.id, fix=fix)
-        return tuple(Pair(grid, solution) for grid, solution in zip(self.inputs, self.solutions, strict=True))
+        return tuple(
+            Pair(grid, solution) for grid, solution in zip(self.inputs, self.solutions, strict=True)
+        )
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -86,4 +96,6 @@ class ArcTask:
             what = f"test input {index} was asked for and the task has {len(self.inputs)}"
             raise FormatError(what, where=self.id, fix="count test inputs from 0")
         solutions = None if self.solutions is None else (self.solutions[index],)
-        return replace(self, id=f"{self.id}-{index}", inputs=(self.inputs[index],), solutions=solutions)
+        return replace(
+            self, id=f"{self.id}-{index}", inputs=(self.inputs[index],), solutions=solutions
+        )

@@ -1,8 +1,8 @@
 """From symbols to a model's tokens: prompts, training sequences, and what they cost.
 
-A prompt is the demonstrations, each as ``I<input>O<output>``, then ``I<test input>O``; the answer is one grid with
-its end. So a whole task needs nothing but the 14 symbols of `grids.py`, and both the loss and the decoding may be
-restricted to their 14 token ids.
+A prompt is the demonstrations, each as ``I<input>O<output>``, then ``I<test input>O``; the answer
+is one grid with its end. So a whole task needs nothing but the 14 symbols of `grids.py`, and both
+the loss and the decoding may be restricted to their 14 token ids.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from typing import Literal, Protocol
 import numpy as np
 
 from selfedit.errors import FormatError
-from selfedit.tasks.arc.grids import ALPHABET, INPUT, OUTPUT, AnswerFault, Grid, grid_symbols, parse_symbols
+from selfedit.tasks.arc.grids import (
+    ALPHABET,
+    INPUT,
+    OUTPUT,
+    AnswerFault,
+    Grid,
+    grid_symbols,
+    parse_symbols,
+)
 from selfedit.tasks.arc.task import ArcTask, Pair
 
 LossOn = Literal["all", "output"]
@@ -51,7 +59,10 @@ class GridTokens:
         for character, token_ids in zip(ALPHABET, ids, strict=True):
             if len(token_ids) != 1:
                 what = f"this tokenizer writes {character!r} as {len(token_ids)} tokens"
-                fix = "grids need a vocabulary with one token for each digit, newline, '.', 'I' and 'O'"
+                fix = (
+                    "grids need a vocabulary with one token for each digit, newline, '.', 'I'"
+                    " and 'O'"
+                )
                 raise FormatError(what, where=type(tokenizer).__name__, fix=fix)
         return cls(tuple(token_ids[0] for token_ids in ids))
 
@@ -83,7 +94,9 @@ class GridTokens:
         """
         grid = self.parse(ids)
         if isinstance(grid, AnswerFault):
-            raise FormatError(f"these tokens are not a grid: {grid}", fix="pass the ids of one whole grid")
+            raise FormatError(
+                f"these tokens are not a grid: {grid}", fix="pass the ids of one whole grid"
+            )
         return grid
 
 
@@ -111,10 +124,13 @@ def prompt_symbols(demonstrations: Iterable[Pair], query: Grid) -> list[int]:
 def training_sequence(demonstrations: Iterable[Pair], query: Pair, loss_on: LossOn) -> GridSequence:
     """A prompt with its answer, and where its loss begins.
 
-    With ``"output"`` only the answer carries loss: the demonstrations' outputs are part of the prompt.
+    With ``"output"`` only the answer carries loss: the demonstrations' outputs are part of the
+    prompt.
     """
     prompt = prompt_symbols(demonstrations, query.input)
-    return GridSequence((*prompt, *grid_symbols(query.output)), 0 if loss_on == "all" else len(prompt))
+    return GridSequence(
+        (*prompt, *grid_symbols(query.output)), 0 if loss_on == "all" else len(prompt)
+    )
 
 
 def sequence_length(demonstrations: Iterable[Pair], query: Pair) -> int:
@@ -123,11 +139,14 @@ def sequence_length(demonstrations: Iterable[Pair], query: Pair) -> int:
 
 
 def count_tokens(task: ArcTask) -> int:
-    """Tokens of a task: its demonstrations, and the longest of its test inputs with its answer where that is known."""
+    """Tokens of a task: its demonstrations, and the longest of its test inputs with its answer
+    where that is known.
+    """
     train_tokens = sum(_pair_length(pair) for pair in task.train)
     outputs: Sequence[Grid | None] = task.solutions or [None] * len(task.inputs)
     test_tokens = [
-        _grid_length(grid) + (1 if output is None else _grid_length(output))  # without an answer: its marker alone
+        _grid_length(grid)
+        + (1 if output is None else _grid_length(output))  # without an answer: its marker alone
         for grid, output in zip(task.inputs, outputs, strict=True)
     ]
     return train_tokens + max(test_tokens)
@@ -136,7 +155,9 @@ def count_tokens(task: ArcTask) -> int:
 def printed_text(task: ArcTask) -> str:
     """The same content as printed numpy arrays, the form the compact one is measured against."""
     pairs = [*task.train, *task.test[:1]]
-    return "\n".join(f"input:\n{np.array(pair.input)}\noutput:\n{np.array(pair.output)}" for pair in pairs)
+    return "\n".join(
+        f"input:\n{np.array(pair.input)}\noutput:\n{np.array(pair.output)}" for pair in pairs
+    )
 
 
 def _grid_length(grid: Grid) -> int:

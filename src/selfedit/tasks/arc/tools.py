@@ -1,4 +1,5 @@
-"""The tools a self-edit can call: the four built-in families, and whatever a user adds with one decorator.
+"""The tools a self-edit can call: the four built-in families, and whatever a user adds with one
+decorator.
 
 ::
 
@@ -7,7 +8,8 @@
     @tool("checker", family="mine", inverse=lambda grid: grid)
     def checker(grid): ...
 
-From then on self-edits have a switch ``use_mine_augmentations``, in the schema, the constrained grammar and the data.
+From then on self-edits have a switch ``use_mine_augmentations``, in the schema, the constrained
+grammar and the data.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ Maker = Callable[[np.random.Generator, Sequence[Pair]], Augmenter]
 
 @dataclass
 class Toolbox:
-    """The augmenters a self-edit can switch on, by family. Families keep the order they were added in."""
+    """The augmenters a self-edit can switch on, by family. Families keep the order they were added
+    in.
+    """
 
     makers: dict[str, dict[str, Maker]] = field(default_factory=dict)
 
@@ -72,10 +76,14 @@ class Toolbox:
             fix = "use up to 30 small letters, digits and _, a letter first"
             raise UsageError(f"{family!r} cannot name a family", where=f"tool {name!r}", fix=fix)
         if any(name in tools for tools in self.makers.values()):
-            raise UsageError("there is a tool of this name already", where=name, fix="choose another name")
+            raise UsageError(
+                "there is a tool of this name already", where=name, fix="choose another name"
+            )
         self.makers.setdefault(family, {})[name] = maker
 
-    def tool(self, name: str, family: str, inverse: Change | None = None) -> Callable[[Change], Change]:
+    def tool(
+        self, name: str, family: str, inverse: Change | None = None
+    ) -> Callable[[Change], Change]:
         """A decorator that adds a function from grid to grid as an augmenter.
 
         Args:
@@ -84,7 +92,8 @@ class Toolbox:
             inverse: undoes the function, where something does.
 
         Raises:
-            UsageError: the name is taken or cannot be used; or later, when the function returns no grid.
+            UsageError: the name is taken or cannot be used; or later, when the function returns no
+                grid.
         """
 
         def register(forward: Change) -> Change:
@@ -96,30 +105,47 @@ class Toolbox:
     def augmenters(
         self, families: Iterable[str], rng: np.random.Generator, pairs: Sequence[Pair] = ()
     ) -> tuple[Augmenter, ...]:
-        """The augmenters of these families for these pairs, in the toolbox's order, their chances drawn from ``rng``.
+        """The augmenters of these families for these pairs, in the toolbox's order, their chances
+        drawn from ``rng``.
 
         Raises:
             UsageError: a family is not in the toolbox.
         """
         usable = {family for family in families if self._family(family)}
-        makers = [make for family in self.families if family in usable for make in self.makers[family].values()]
+        makers = [
+            make
+            for family in self.families
+            if family in usable
+            for make in self.makers[family].values()
+        ]
         return tuple(make(rng, pairs) for make in makers)
 
     def _family(self, family: str) -> dict[str, Maker]:
         if family not in self.makers:
-            raise UsageError(f"no family {family!r}", fix=f"known families: {', '.join(self.families)}")
+            raise UsageError(
+                f"no family {family!r}", fix=f"known families: {', '.join(self.families)}"
+            )
         return self.makers[family]
 
 
 def _checked(name: str, forward: Change) -> Change:
-    """A user's function, given a grid of its own and held to giving one back (it may be too large: that is dropped)."""
+    """A user's function, given a grid of its own and held to giving one back (it may be too large:
+    that is dropped).
+    """
 
     def checked(grid: Grid) -> Grid:
         result: Any = forward(grid.copy())
-        good = isinstance(result, np.ndarray) and result.ndim == 2 and result.size and result.dtype.kind in "iu"
+        good = (
+            isinstance(result, np.ndarray)
+            and result.ndim == 2
+            and result.size
+            and result.dtype.kind in "iu"
+        )
         if not good or result.min() < 0 or result.max() >= COLOURS:
             fix = "return a two-dimensional numpy array of whole numbers from 0 to 9"
-            raise UsageError("a tool gave something that is no grid", where=f"tool {name!r}", fix=fix)
+            raise UsageError(
+                "a tool gave something that is no grid", where=f"tool {name!r}", fix=fix
+            )
         return result.astype(np.int8)
 
     return checked

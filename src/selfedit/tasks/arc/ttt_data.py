@@ -1,11 +1,12 @@
 """The data of test-time training: pseudo-tasks made from a task's own demonstrations.
 
-Leave one or two demonstrations out; each pair left out is in turn the query of a pseudo-task that shows the ones kept.
-Apply every chosen augmenter to the whole pseudo-task and keep what still fits 30 × 30; add the untouched
-pseudo-tasks; then add a copy of each with its colours permuted and its demonstrations reordered; then draw at most 250.
+Leave one or two demonstrations out; each pair left out is in turn the query of a pseudo-task that
+shows the ones kept. Apply every chosen augmenter to the whole pseudo-task and keep what still fits
+30 × 30; add the untouched pseudo-tasks; then add a copy of each with its colours permuted and its
+demonstrations reordered; then draw at most 250.
 
-For a task of n demonstrations whose grids all fit, with both ways of leaving out (n > 2), that is n + n(n − 1) = n²
-pseudo-tasks, and n² · (augmenters + 1) · 2 examples before the cap.
+For a task of n demonstrations whose grids all fit, with both ways of leaving out (n > 2), that is n
++ n(n − 1) = n² pseudo-tasks, and n² · (augmenters + 1) · 2 examples before the cap.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ def ttt_examples(
     # the augmenters are made anew for each pseudo-task, so each gets its own roll
     with_tools = [(example, toolbox.augmenters(families, rng, example.pairs)) for example in plain]
     augmented = [
-        changed for example, tools in with_tools for tool in tools if (changed := apply(tool, example)) is not None
+        changed
+        for example, tools in with_tools
+        for tool in tools
+        if (changed := apply(tool, example)) is not None
     ]
     examples = _distinct([*plain, *augmented])
     copies = [permute(example, rng) for _ in range(settings.permutations) for example in examples]
@@ -96,7 +100,9 @@ def ttt_examples(
 
 
 def leave_out(pairs: Sequence[Pair], n: int) -> Iterator[Example]:
-    """Every way to leave ``n`` pairs out, with each pair left out as the query; at least one is left to show."""
+    """Every way to leave ``n`` pairs out, with each pair left out as the query; at least one is
+    left to show.
+    """
     if n < 1 or n >= len(pairs):
         return
     for out in combinations(range(len(pairs)), n):
@@ -110,18 +116,30 @@ def apply(tool: Augmenter, example: Example) -> Example | None:
     pairs = [pair.map(tool.forward) for pair in example.pairs]
     if not all(fits(pair.input) and fits(pair.output) for pair in pairs):
         return None
-    return replace(example, demonstrations=tuple(pairs[:-1]), query=pairs[-1], family=tool.family, tool=tool.name)
+    return replace(
+        example,
+        demonstrations=tuple(pairs[:-1]),
+        query=pairs[-1],
+        family=tool.family,
+        tool=tool.name,
+    )
 
 
 def permute(example: Example, rng: np.random.Generator) -> Example:
-    """The example with its colours permuted (0 stays, some other colour moves) and its demonstrations reordered."""
+    """The example with its colours permuted (0 stays, some other colour moves) and its
+    demonstrations reordered.
+    """
     recolour = colour_permutation(rng, moves=colours_of(example.pairs)).forward
     reordered = reorder([pair.map(recolour) for pair in example.demonstrations], rng)
-    return replace(example, demonstrations=reordered, query=example.query.map(recolour), permuted=True)
+    return replace(
+        example, demonstrations=reordered, query=example.query.map(recolour), permuted=True
+    )
 
 
 def counts_by_family(examples: Iterable[Example]) -> dict[str, int]:
-    """How many examples each family gave, untouched ones under :data:`UNTOUCHED`; copies count with their original."""
+    """How many examples each family gave, untouched ones under :data:`UNTOUCHED`; copies count with
+    their original.
+    """
     return dict(Counter(example.family for example in examples))
 
 
@@ -133,7 +151,9 @@ def _distinct(examples: Iterable[Example]) -> list[Example]:
     return list(first.values())
 
 
-def _draw(examples: list[Example], settings: TTTDataSettings, rng: np.random.Generator) -> list[Example]:
+def _draw(
+    examples: list[Example], settings: TTTDataSettings, rng: np.random.Generator
+) -> list[Example]:
     """At most so many examples and tokens, drawn at random, in their first order."""
     longest = settings.max_example_tokens
     examples = [example for example in examples if longest is None or example.tokens <= longest]

@@ -16,7 +16,8 @@ class Ballot:
     """The outcome of a vote on one test input.
 
     Attributes:
-        attempts: the best different answers, most votes first; fewer than asked for where there are no more.
+        attempts: the best different answers, most votes first; fewer than asked for where there are
+            no more.
         votes: the votes of each attempt.
         faults: how many answers were no grid, by reason.
         answers: how many answers there were, faults included.
@@ -33,15 +34,24 @@ def vote(answers: Iterable[Grid | AnswerFault], attempts: int = 2) -> Ballot:
 
     Args:
         answers: the answers to one test input, mapped back. What is no grid has no vote.
-        attempts: how many answers may be handed in: 2 in the paper. Take 1 where answers are a cell or two, because
-            two guesses among few possible grids say little.
+        attempts: how many answers may be handed in: 2 in the paper. Take 1 where answers are a cell
+            or two, because two guesses among few possible grids say little.
     """
     listed = list(answers)
-    grids = {grid_key(answer): answer for answer in reversed(listed) if not isinstance(answer, AnswerFault)}
+    grids = {
+        grid_key(answer): answer
+        for answer in reversed(listed)
+        if not isinstance(answer, AnswerFault)
+    }
     votes = Counter(grid_key(answer) for answer in listed if not isinstance(answer, AnswerFault))
     best = votes.most_common(attempts)  # keeps the order of first occurrence among equals
     faults = Counter(answer for answer in listed if isinstance(answer, AnswerFault))
-    return Ballot(tuple(grids[key] for key, _ in best), tuple(count for _, count in best), dict(faults), len(listed))
+    return Ballot(
+        tuple(grids[key] for key, _ in best),
+        tuple(count for _, count in best),
+        dict(faults),
+        len(listed),
+    )
 
 
 def solved(attempts: Sequence[Sequence[Grid]], solutions: Sequence[Grid]) -> bool:
@@ -64,10 +74,11 @@ def _is_among(solution: Grid, attempts: Sequence[Grid]) -> bool:
 
 
 def share_of_right_cells(attempt: Grid | AnswerFault | None, solution: Grid) -> float:
-    """The share of the solution's cells an attempt has right; 0 where it is no grid or has another size.
+    """The share of the solution's cells an attempt has right; 0 where it is no grid or has another
+    size.
 
-    A graded score for where solved tasks are too rare to learn from. It is no substitute for :func:`solved` in a
-    table, and is named wherever it is used.
+    A graded score for where solved tasks are too rare to learn from. It is no substitute for
+    :func:`solved` in a table, and is named wherever it is used.
     """
     if attempt is None or isinstance(attempt, AnswerFault) or attempt.shape != solution.shape:
         return 0.0

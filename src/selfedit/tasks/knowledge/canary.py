@@ -1,7 +1,9 @@
-"""What a grader lets through: the score of answers that know a passage's gold answers but not which question is asked.
+"""What a grader lets through: the score of answers that know a passage's gold answers but not which
+question is asked.
 
-An answer that is the same for every question of a passage shows nothing learned. A list of all gold answers should be
-right to none of them, one gold answer to its own question alone; a grader that gives more can be talked into it.
+An answer that is the same for every question of a passage shows nothing learned. A list of all gold
+answers should be right to none of them, one gold answer to its own question alone; a grader that
+gives more can be talked into it.
 """
 
 from __future__ import annotations
@@ -23,21 +25,28 @@ BEST = "constant-best"
 def constant_scores(contexts: Sequence[Context], grader: Grader) -> dict[str, dict[str, float]]:
     """The accuracy of each context under `LIST` and `BEST`, as methods' accuracies are kept.
 
-    Every answer is graded as a model's would be. Contexts without questions, and those for which the grader comes to no
-    verdict, are left out.
+    Every answer is graded as a model's would be. Contexts without questions, and those for which
+    the grader comes to no verdict, are left out.
 
     Raises:
         Unavailable: a judge cannot be asked.
     """
     asked = [context for context in contexts if context.questions]
-    constants = [(context, answer) for context in asked for answer in [_listed(context), *_golds(context)]]
-    replies = [[reply_to(context, q, answer) for q in context.questions] for context, answer in constants]
+    constants = [
+        (context, answer) for context in asked for answer in [_listed(context), *_golds(context)]
+    ]
+    replies = [
+        [reply_to(context, q, answer) for q in context.questions] for context, answer in constants
+    ]
     grades = iter(grader.grade_all([reply for of_answer in replies for reply in of_answer]))
     shares: dict[str, list[float | None]] = {context.id: [] for context in asked}
     for (context, _), of_answer in zip(constants, replies, strict=True):
         shares[context.id].append(share_right([next(grades).correct for _ in of_answer]))
     listed = {context: found[0] for context, found in shares.items()}
-    single = {context: [share for share in found[1:] if share is not None] for context, found in shares.items()}
+    single = {
+        context: [share for share in found[1:] if share is not None]
+        for context, found in shares.items()
+    }
     return {
         LIST: {context: share for context, share in listed.items() if share is not None},
         BEST: {context: max(found) for context, found in single.items() if found},
@@ -50,14 +59,25 @@ def canary_rows(contexts: Sequence[Context], grader: Grader) -> list[dict[str, A
     for method, scores in constant_scores(contexts, grader).items():
         if scores:
             estimate = clustered({context: [score] for context, score in scores.items()})
-            rows.append({"method": method, "accuracy": estimate.mean, "se": estimate.se, "n": estimate.n})
+            rows.append(
+                {"method": method, "accuracy": estimate.mean, "se": estimate.se, "n": estimate.n}
+            )
     return rows
 
 
 def answer_words(trials: Mapping[str, Sequence[Trial]]) -> dict[str, float]:
-    """How long each method's answers are: the mean number of words; methods without answers are left out."""
-    texts = {method: [answer.text for trial in of for answer in trial.answers] for method, of in trials.items()}
-    return {method: sum(len(text.split()) for text in of) / len(of) for method, of in texts.items() if of}
+    """How long each method's answers are: the mean number of words; methods without answers are
+    left out.
+    """
+    texts = {
+        method: [answer.text for trial in of for answer in trial.answers]
+        for method, of in trials.items()
+    }
+    return {
+        method: sum(len(text.split()) for text in of) / len(of)
+        for method, of in texts.items()
+        if of
+    }
 
 
 def _golds(context: Context) -> list[str]:

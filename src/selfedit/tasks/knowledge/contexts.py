@@ -2,15 +2,18 @@
 
 Accepted sources:
 
-- ``corpus:train`` and ``corpus:heldout``, the project's own 24 invented passages; ``corpus:`` with ``learn``,
-  ``choose`` or ``sealed``, its 160 further ones (``docs/corpus.md`` says what each part is for);
-- a ``.json`` file: a list of ``{"title", "context", "questions": [{"question", "answer" or "answers"}]}``, one such
-  record by itself, or SQuAD's nested form ``{"data": [{"title", "paragraphs": [{"context", "qas": [...]}]}]}``
-  (questions that SQuAD 2 marks ``is_impossible`` are left out);
-- a ``.jsonl`` file with one such record a line, or rows of one question each (``{"title", "context", "question",
-  "answers": {"text": [...]}}``, as the `datasets` library has SQuAD), put together where the passage is the same; lines
-  under the name ``.json`` are read too;
-- a text or Markdown document (.txt, .rst, .md, .markdown), or a folder of them, which gives passages without questions.
+- ``corpus:train`` and ``corpus:heldout``, the project's own 24 invented passages; ``corpus:`` with
+  ``learn``, ``choose`` or ``sealed``, its 160 further ones (``docs/corpus.md`` says what each part
+  is for);
+- a ``.json`` file: a list of ``{"title", "context", "questions": [{"question", "answer" or
+  "answers"}]}``, one such record by itself, or SQuAD's nested form ``{"data": [{"title",
+  "paragraphs": [{"context", "qas": [...]}]}]}`` (questions that SQuAD 2 marks ``is_impossible`` are
+  left out);
+- a ``.jsonl`` file with one such record a line, or rows of one question each (``{"title",
+  "context", "question", "answers": {"text": [...]}}``, as the `datasets` library has SQuAD), put
+  together where the passage is the same; lines under the name ``.json`` are read too;
+- a text or Markdown document (.txt, .rst, .md, .markdown), or a folder of them, which gives
+  passages without questions.
 """
 
 from __future__ import annotations
@@ -51,7 +54,10 @@ DOCUMENT_SUFFIXES = (*MARKDOWN_SUFFIXES, ".txt", ".rst")
 DATA_SUFFIXES = (".json", ".jsonl")
 
 _SHOWN = 5  # bad records listed in one error
-_FORM = 'a record looks like {"title": "...", "context": "...", "questions": [{"question": "...", "answers": ["..."]}]}'
+_FORM = (
+    'a record looks like {"title": "...", "context": "...", "questions": [{"question": "...",'
+    ' "answers": ["..."]}]}'
+)
 _LOG = logging.getLogger(__name__)
 _BLANK = 2**12
 _DATA = BoundedReader("the file", fix=f"correct it there; {_FORM}")
@@ -84,7 +90,9 @@ class _QuestionForm(BaseModel):
     @classmethod
     def _one_form(cls, value: Any) -> list[Any]:
         """Text or a number, a list of them, a list of ``{"text": ...}``, or ``{"text": [...]}``."""
-        if isinstance(value, dict):  # {"text": [...], "answer_start": [...]}, as the `datasets` library has it
+        if isinstance(
+            value, dict
+        ):  # {"text": [...], "answer_start": [...]}, as the `datasets` library has it
             value = value.get("text")
         listed = value if isinstance(value, list) else [value]
         plain = [each.get("text") if isinstance(each, dict) else each for each in listed]
@@ -104,13 +112,17 @@ class _PassageForm(BaseModel):
     id: _Id | None = None
     title: _Text
     context: _Text
-    questions: list[_QuestionForm] = Field(default_factory=list, validation_alias=AliasChoices("questions", "qas"))
+    questions: list[_QuestionForm] = Field(
+        default_factory=list, validation_alias=AliasChoices("questions", "qas")
+    )
     one_question: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _row(cls, record: Any) -> Any:
-        """A row of one question, as the `datasets` library has SQuAD; unread fields that look like data are refused."""
+        """A row of one question, as the `datasets` library has SQuAD; unread fields that look like
+        data are refused.
+        """
         if not isinstance(record, dict) or record.keys() & {"questions", "qas"}:
             return record
         if isinstance(record.get("question"), str):
@@ -120,7 +132,9 @@ class _PassageForm(BaseModel):
                 "one_question": True,
             }
         if unread := [name for name in record if _LIKE_DATA.search(str(name))]:
-            raise ValueError(f"has a field that is not read: {str(unread[0])[:40]!r}; call it 'questions'")
+            raise ValueError(
+                f"has a field that is not read: {str(unread[0])[:40]!r}; call it 'questions'"
+            )
         return record
 
     @field_validator("questions")
@@ -140,11 +154,12 @@ def load_contexts(
     max_words: int = MAX_WORDS,
     max_bytes: int = MAX_BYTES,
 ) -> list[Context]:
-    """The contexts of one or several sources, in their order, with ids that do not change between runs.
+    """The contexts of one or several sources, in their order, with ids that do not change between
+    runs.
 
-    A record's own ``id`` is kept. Without one a context is called after its title and a hash of its text
-    (``mount-kerrigal-1f0c83ab``) and its questions ``<context id>/q1``, ``/q2``, ... An id that is met again gets a
-    number behind it.
+    A record's own ``id`` is kept. Without one a context is called after its title and a hash of its
+    text (``mount-kerrigal-1f0c83ab``) and its questions ``<context id>/q1``, ``/q2``, ... An id
+    that is met again gets a number behind it.
 
     Args:
         source: a source as listed at the top of this module, or several.
@@ -170,13 +185,18 @@ def load_contexts(
     return _with_ids(passages)
 
 
-def contexts_from(records: Iterable[Any], source: object, *, require_questions: bool = False) -> list[Context]:
-    """The contexts of records that are read already, in the form of a data file; other fields are passed over.
+def contexts_from(
+    records: Iterable[Any], source: object, *, require_questions: bool = False
+) -> list[Context]:
+    """The contexts of records that are read already, in the form of a data file; other fields are
+    passed over.
 
     Raises:
         FormatError, DataError: as `load_contexts`.
     """
-    passages = _checked(((f"record {number}", record) for number, record in enumerate(records, 1)), source)
+    passages = _checked(
+        ((f"record {number}", record) for number, record in enumerate(records, 1)), source
+    )
     if require_questions:
         _require_questions(passages, source)
     return _with_ids(passages)
@@ -207,14 +227,18 @@ def _passages(source: str | Path, max_words: int, max_bytes: int) -> list[_Passa
         return _checked(_jsonl_records(path) if suffix == ".jsonl" else _json_records(path), path)
     if suffix in DOCUMENT_SUFFIXES:
         return _document_passages(path, max_words, max_bytes)
-    fix = "convert it to one of these and name it so: " + " ".join((*DATA_SUFFIXES, *DOCUMENT_SUFFIXES))
+    fix = "convert it to one of these and name it so: " + " ".join(
+        (*DATA_SUFFIXES, *DOCUMENT_SUFFIXES)
+    )
     raise DocumentError(f"files ending in '{path.suffix}' are not read", where=path, fix=fix)
 
 
 def _corpus_file(name: str) -> Path:
     part = name.removeprefix(CORPUS_PREFIX)
     if part not in CORPORA:
-        raise UsageError("the project has no such corpus", where=name, fix=f"use one of {_corpus_names()}")
+        raise UsageError(
+            "the project has no such corpus", where=name, fix=f"use one of {_corpus_names()}"
+        )
     return Path(corpus.__file__).with_name(f"{part}.json")
 
 
@@ -224,8 +248,16 @@ def _corpus_names() -> str:
 
 def documents_in(folder: Path) -> list[Path]:
     """The documents under a folder in the order of their paths, hidden files and folders left out."""
-    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in DOCUMENT_SUFFIXES and path.is_file()]
-    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in DOCUMENT_SUFFIXES and path.is_file()
+    ]
+    found = [
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     if found and (others := _others(folder, found)):
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         _LOG.warning("not read, no document: %s%s", in_line(", ".join(others[:_SHOWN])), more)
@@ -252,7 +284,9 @@ def _folder_passages(folder: Path, max_words: int, max_bytes: int) -> list[_Pass
             continue
         forms += _document_passages(path, max_words, max_bytes)
     if not forms:
-        raise DocumentError("every document of the folder is empty", where=folder, fix="put text in them")
+        raise DocumentError(
+            "every document of the folder is empty", where=folder, fix="put text in them"
+        )
     return forms
 
 
@@ -286,7 +320,9 @@ def _json_records(path: Path) -> Iterator[tuple[str, Any]]:
     """The place and content of each record of a JSON file, in any of the accepted forms."""
     text = read_document(path, max_bytes=MAX_DATA_BYTES)
     if text.count("\n") and _is_object(text.lstrip().partition("\n")[0]):
-        return _jsonl_records(path)  # lines under another name, as pandas and the `datasets` library write them
+        return _jsonl_records(
+            path
+        )  # lines under another name, as pandas and the `datasets` library write them
     data = _DATA.parse_json(text, path)
     if isinstance(data, dict) and "data" in data:
         return _nested_records(data["data"], path)
@@ -311,7 +347,10 @@ def _nested_records(data: Any, path: Path) -> Iterator[tuple[str, Any]]:
             continue
         title = {"title": article["title"]} if "title" in article else {}
         for index, paragraph in enumerate(paragraphs, 1):
-            yield f"{place}, paragraph {index}", title | paragraph if isinstance(paragraph, dict) else paragraph
+            yield (
+                f"{place}, paragraph {index}",
+                title | paragraph if isinstance(paragraph, dict) else paragraph,
+            )
 
 
 def _jsonl_records(path: Path) -> Iterator[tuple[str, Any]]:
@@ -339,11 +378,17 @@ def _checked(records: Iterable[tuple[str, Any]], source: object) -> list[_Passag
         try:
             good.append(_PassageForm.model_validate(record))
         except ValidationError as error:
-            problems = [record] if isinstance(record, _Bad) else [_problem(each) for each in error.errors()]
+            problems = (
+                [record]
+                if isinstance(record, _Bad)
+                else [_problem(each) for each in error.errors()]
+            )
             bad.append(f"{place}: {'; '.join(problems)}")
     if bad:
         what = f"{len(bad)} of {len(good) + len(bad)} records cannot be used"
-        raise FormatError(what, where=_list_first(bad, source), fix=f"correct or remove them; {_FORM}")
+        raise FormatError(
+            what, where=_list_first(bad, source), fix=f"correct or remove them; {_FORM}"
+        )
     if not good:
         raise FormatError("the file holds no records", where=source, fix=_FORM)
     return _together(good)
@@ -370,10 +415,15 @@ def _problem(error: ErrorDetails) -> str:
 
 def _require_questions(passages: list[_PassageForm], source: object) -> None:
     """Raise unless every passage has a question."""
-    bare = [f"passage {n}, '{form.title}'" for n, form in enumerate(passages, 1) if not form.questions]
+    bare = [
+        f"passage {n}, '{form.title}'" for n, form in enumerate(passages, 1) if not form.questions
+    ]
     if bare:
         what = f"{len(bare)} of {len(passages)} passages have no questions"
-        fix = "questions measure what was learned: add some to each passage, or leave these passages out"
+        fix = (
+            "questions measure what was learned: add some to each passage, or leave these"
+            " passages out"
+        )
         raise DataError(what, where=_list_first(bare, source), fix=fix)
 
 
@@ -392,7 +442,11 @@ def _with_ids(passages: list[_PassageForm]) -> list[Context]:
         digest = hashlib.sha256(form.context.encode()).hexdigest()[:8]
         name = _unused(form.id or f"{slug(form.title, 'passage')}-{digest}", used)
         questions = tuple(
-            Question(_unused(each.id or f"{name}/q{number}", used_by_questions), each.question, each.answers)
+            Question(
+                _unused(each.id or f"{name}/q{number}", used_by_questions),
+                each.question,
+                each.answers,
+            )
             for number, each in enumerate(form.questions, 1)
         )
         contexts.append(Context(name, form.title, form.context, questions))
@@ -400,7 +454,9 @@ def _with_ids(passages: list[_PassageForm]) -> list[Context]:
 
 
 def _unused(name: str, used: dict[str, int]) -> str:
-    """``name``, or ``name-2``, ``name-3``, ... if it is in ``used``, which knows the last number of each."""
+    """``name``, or ``name-2``, ``name-3``, ... if it is in ``used``, which knows the last number of
+    each.
+    """
     free, number = name, used.get(name, 0)
     while free in used:
         number += 1

@@ -1,7 +1,8 @@
 """Documents to passages: plain text or Markdown in, titled passages of a bounded size out.
 
-A document is cut at its headings, a section is packed from its paragraphs up to ``max_words``, and a paragraph that is
-longer than that is cut between sentences. Only a sentence that is too long by itself is cut between words. How size is
+A document is cut at its headings, a section is packed from its paragraphs up to ``max_words``, and
+a paragraph that is longer than that is cut between sentences. Only a sentence that is too long by
+itself is cut between words. How size is
 counted: see :mod:`selfedit.tasks.knowledge.units`.
 """
 
@@ -34,7 +35,8 @@ class Passage:
     """A piece of a document.
 
     Attributes:
-        title: the trail of headings above it ("Handbook › Holidays"), or the document's title where there is none.
+        title: the trail of headings above it ("Handbook › Holidays"), or the document's title where
+            there is none.
         text: the passage, never empty, at most ``max_words`` long.
     """
 
@@ -50,7 +52,8 @@ def read_document(path: str | Path, *, max_bytes: int | None = MAX_BYTES) -> str
         max_bytes: refuse a larger file; None for no limit.
 
     Raises:
-        DocumentError: the file is missing, unreadable, too large, binary, empty, or in another encoding.
+        DocumentError: the file is missing, unreadable, too large, binary, empty, or in another
+            encoding.
     """
     path = Path(path)
     try:
@@ -60,7 +63,9 @@ def read_document(path: str | Path, *, max_bytes: int | None = MAX_BYTES) -> str
         raise DocumentError("the file does not exist", where=path, fix="check the path") from None
     except OSError as error:
         fix = "give a readable file"
-        raise DocumentError(f"the file cannot be opened: {error.strerror}", where=path, fix=fix) from error
+        raise DocumentError(
+            f"the file cannot be opened: {error.strerror}", where=path, fix=fix
+        ) from error
     if max_bytes is not None and len(data) > max_bytes:
         raise DocumentError(
             f"the file has {path.stat().st_size:,} bytes, more than the limit of {max_bytes:,}",
@@ -77,7 +82,11 @@ def _decode(data: bytes, path: Path) -> str:
     """Bytes to text, by the byte order mark or else as UTF-8, refusing what is not text."""
     for magic, kind in _KNOWN_BINARIES.items():
         if data.startswith(magic):
-            raise DocumentError(f"this is {kind}, not text", where=path, fix="save or convert it as plain text first")
+            raise DocumentError(
+                f"this is {kind}, not text",
+                where=path,
+                fix="save or convert it as plain text first",
+            )
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if not utf16 and b"\0" in data:
         raise _binary(path, data.index(b"\0"))
@@ -98,19 +107,25 @@ def _decode(data: bytes, path: Path) -> str:
 
 def _binary(path: Path, offset: int) -> DocumentError:
     fix = "give a text file; if it is UTF-16 without a byte order mark or UTF-32, save it as UTF-8"
-    return DocumentError("the file is binary: it holds a zero byte", where=f"{path}, byte {offset}", fix=fix)
+    return DocumentError(
+        "the file is binary: it holds a zero byte", where=f"{path}, byte {offset}", fix=fix
+    )
 
 
-def split_document(text: str, *, title: str, markdown: bool, max_words: int = MAX_WORDS) -> list[Passage]:
+def split_document(
+    text: str, *, title: str, markdown: bool, max_words: int = MAX_WORDS
+) -> list[Passage]:
     """The passages of a document, in its order; the same text always gives the same passages.
 
-    Every word of the text is in a passage or in the title of one. Left out on purpose: markup, link targets, front
-    matter, HTML tags, comments and scripts. Code is kept as text, a table as one line a row.
+    Every word of the text is in a passage or in the title of one. Left out on purpose: markup, link
+    targets, front matter, HTML tags, comments and scripts. Code is kept as text, a table as one
+    line a row.
 
     Args:
         text: the document.
         title: for what stands above the first heading, usually the file's name.
-        markdown: read it as Markdown; else as plain text whose headings are underlined lines, if it has any.
+        markdown: read it as Markdown; else as plain text whose headings are underlined lines, if it
+            has any.
         max_words: the largest passage, counted as :func:`word_count` does.
 
     Raises:
@@ -118,7 +133,11 @@ def split_document(text: str, *, title: str, markdown: bool, max_words: int = MA
         UsageError: ``max_words`` is not positive.
     """
     if max_words < 1:
-        raise UsageError("a passage must hold at least one word", where=f"max_words = {max_words}", fix="raise it")
+        raise UsageError(
+            "a passage must hold at least one word",
+            where=f"max_words = {max_words}",
+            fix="raise it",
+        )
     text = re.sub(r"\r\n?|\u2028", "\n", text).replace("\f", "\n\n").replace("\u2029", "\n\n")
     blocks = markdown_blocks(text, title) if markdown else _plain_blocks(text)
     passages = [
@@ -127,7 +146,11 @@ def split_document(text: str, *, title: str, markdown: bool, max_words: int = MA
         for packed in _pack(paragraphs, max_words)
     ]
     if not passages:
-        raise DocumentError("the document holds no text, only markup or white space", where=title, fix="add text to it")
+        raise DocumentError(
+            "the document holds no text, only markup or white space",
+            where=title,
+            fix="add text to it",
+        )
     return passages
 
 
@@ -140,7 +163,9 @@ def _sections(blocks: Iterator[Heading | str], title: str) -> Iterator[tuple[str
             paragraphs.append(block)
             continue
         bare = not paragraphs and trail and trail[-1].level >= block.level
-        if bare:  # a heading with nothing below it: its words are kept as text, or they would be lost
+        if (
+            bare
+        ):  # a heading with nothing below it: its words are kept as text, or they would be lost
             paragraphs.append(trail.pop().text)
         if paragraphs:
             yield TRAIL.join(heading.text for heading in trail) or title, paragraphs
@@ -150,7 +175,12 @@ def _sections(blocks: Iterator[Heading | str], title: str) -> Iterator[tuple[str
 
 def _pack(paragraphs: list[str], max_words: int) -> Iterator[str]:
     """Paragraphs put together, or cut, to passages of at most ``max_words``."""
-    pieces = [piece for paragraph in paragraphs for piece in _cut(paragraph, max_words) if WORD.search(piece)]
+    pieces = [
+        piece
+        for paragraph in paragraphs
+        for piece in _cut(paragraph, max_words)
+        if WORD.search(piece)
+    ]
     packed, size = [], 0
     for piece in pieces:
         words = word_count(piece)
@@ -182,7 +212,9 @@ def _cut(paragraph: str, max_words: int) -> Iterator[str]:
 
 
 def _spans(paragraph: str, max_words: int) -> Iterator[str]:
-    """Sentences; the words of a sentence longer than ``max_words``; the units of a single word longer than that."""
+    """Sentences; the words of a sentence longer than ``max_words``; the units of a single word
+    longer than that.
+    """
     for sentence in sentences(paragraph):
         if word_count(sentence) <= max_words:
             yield sentence
@@ -192,11 +224,17 @@ def _spans(paragraph: str, max_words: int) -> Iterator[str]:
 
 
 def _plain_blocks(text: str) -> Iterator[Heading | str]:
-    """Paragraphs between blank lines; a line with a line of ``===`` or the like below it is a heading."""
+    """Paragraphs between blank lines; a line with a line of ``===`` or the like below it is a
+    heading.
+    """
     marks: list[str] = []  # the underline of level 1, of level 2, ... in order of appearance
     for block in re.split(r"\n[ \t]*(?:\n[ \t]*)+", text.strip("\n")):
         lines = block.split("\n")
-        if _UNDERLINE.fullmatch(lines[0].strip()) and len(lines) > 2 and lines[0].strip() == lines[2].strip():
+        if (
+            _UNDERLINE.fullmatch(lines[0].strip())
+            and len(lines) > 2
+            and lines[0].strip() == lines[2].strip()
+        ):
             lines = lines[1:]  # an overlined heading
         if len(lines) > 1 and _UNDERLINE.fullmatch(lines[1].strip()) and is_heading(lines[0]):
             mark = lines[1].strip()[0]
@@ -209,4 +247,6 @@ def _plain_blocks(text: str) -> Iterator[Heading | str]:
 
 def _unwrap(lines: list[str]) -> str:
     """Lines that an editor wrapped, joined; list items and indented lines stay lines of their own."""
-    return soften("".join(f"\n{line}" if _LIST_LINE.match(line) else f"\v{line.strip()}" for line in lines)).strip()
+    return soften(
+        "".join(f"\n{line}" if _LIST_LINE.match(line) else f"\v{line.strip()}" for line in lines)
+    ).strip()

@@ -1,7 +1,7 @@
 """Reading a self-edit: its lines, its question–answer pairs, its directives.
 
-A model wrote it, so nothing about it can be relied on: it may be empty, endless, one line again and again, HTML, or
-full of control characters. What cannot be trained on is left out, and why is said.
+A model wrote it, so nothing about it can be relied on: it may be empty, endless, one line again and
+again, HTML, or full of control characters. What cannot be trained on is left out, and why is said.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _DIRECTIVES = ("lr", "epochs", "loss")
 _FACTS = re.compile(r"^\W*(?:facts|implications)\W*$", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"^@train(?:\s+(.*))?$")
 _TAG = re.compile(r"<[A-Za-z/!?|][^<>]{0,200}>")
-_ESCAPE = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
+_ESCAPE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]"
+)
 
 Loss = Literal["all", "answers"]
 T = TypeVar("T")
@@ -71,7 +73,11 @@ def parse_edit(text: str, settings: EditSettings) -> ParsedEdit:
     if settings.format == "chain-of-thought":
         rows = _after_thoughts(rows)
     found: dict[str, Any] = {}
-    rows = [row for row in rows if row and not _directive(_strip_number(row), settings.directives, found, dropped)]
+    rows = [
+        row
+        for row in rows
+        if row and not _directive(_strip_number(row), settings.directives, found, dropped)
+    ]
     rows = _without_filler(rows)
     lines, pairs = _pairs([_strip_number(row) for row in rows], dropped)
     kept_pairs = _once(pairs, dropped)
@@ -85,14 +91,20 @@ def parse_edit(text: str, settings: EditSettings) -> ParsedEdit:
 
 
 def _clean(row: str) -> str:
-    """One line without escape sequences, control characters and tags, NFC, white space folded, cut at `MAX_LINE`."""
-    row = _ESCAPE.sub("", row[: 8 * MAX_LINE])  # cut first: NFC is quadratic in a run of combining marks
+    """One line without escape sequences, control characters and tags, NFC, white space folded, cut
+    at `MAX_LINE`.
+    """
+    row = _ESCAPE.sub(
+        "", row[: 8 * MAX_LINE]
+    )  # cut first: NFC is quadratic in a run of combining marks
     row = "".join(map(_seen, row))
     return " ".join(unicodedata.normalize("NFC", _TAG.sub(" ", row)).split())[:MAX_LINE]
 
 
 def _seen(char: str) -> str:
-    """The character, nothing for one without a width (a byte order mark, a soft hyphen), a space for a control."""
+    """The character, nothing for one without a width (a byte order mark, a soft hyphen), a space
+    for a control.
+    """
     category = unicodedata.category(char)
     if category[0] != "C" or char in "\u200c\u200d":
         return char
@@ -108,7 +120,11 @@ def _after_thoughts(rows: list[str]) -> list[str]:
 
 def _without_filler(rows: list[str]) -> list[str]:
     """A first line such as "Sure, here is a list" is dropped: the second one starts the numbering."""
-    if len(rows) > 1 and re.match(r"^\(?1[.):、．](?!\d)", rows[1]) and not re.match(r"^\(?\d", rows[0]):
+    if (
+        len(rows) > 1
+        and re.match(r"^\(?1[.):、．](?!\d)", rows[1])
+        and not re.match(r"^\(?\d", rows[0])
+    ):
         return rows[1:]
     return rows
 
@@ -118,7 +134,9 @@ def _strip_number(row: str) -> str:
 
 
 def _pairs(rows: list[str], dropped: dict[str, int]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Split rows into statements and question–answer pairs; an answer may stand on its question's line or below it."""
+    """Split rows into statements and question–answer pairs; an answer may stand on its question's
+    line or below it.
+    """
     lines: list[str] = []
     pairs: list[tuple[str, str]] = []
     open_question: str | None = None
@@ -127,7 +145,9 @@ def _pairs(rows: list[str], dropped: dict[str, int]) -> tuple[list[str], list[tu
         body = row[asked.end() :] if asked else row
         answer = _ANSWER.search(body)
         before = body[: answer.start()].strip() if answer else ""
-        if answer and (asked or not before or before.endswith(("?", "？"))):  # else "vitamin A: ..." is a statement
+        if answer and (
+            asked or not before or before.endswith(("?", "？"))
+        ):  # else "vitamin A: ..." is a statement
             if before and open_question is not None:
                 _count(dropped, "question without an answer")
             question = before or open_question
@@ -150,7 +170,9 @@ def _pairs(rows: list[str], dropped: dict[str, int]) -> tuple[list[str], list[tu
     return lines, pairs
 
 
-def _add_pair(question: str | None, answer: str, pairs: list[tuple[str, str]], dropped: dict[str, int]) -> None:
+def _add_pair(
+    question: str | None, answer: str, pairs: list[tuple[str, str]], dropped: dict[str, int]
+) -> None:
     if not question or not any(c.isalnum() for c in question):
         _count(dropped, "answer without a question")
     elif not any(c.isalnum() for c in answer):
@@ -177,8 +199,12 @@ def _count(dropped: dict[str, int], reason: str) -> None:
     dropped[reason] = dropped.get(reason, 0) + 1
 
 
-def _directive(row: str, bounds: DirectiveSettings, found: dict[str, Any], dropped: dict[str, int]) -> bool:
-    """Whether the row is a directive, ``@train lr=5e-4 epochs=6 loss=answers``; takes over what it asks, if valid."""
+def _directive(
+    row: str, bounds: DirectiveSettings, found: dict[str, Any], dropped: dict[str, int]
+) -> bool:
+    """Whether the row is a directive, ``@train lr=5e-4 epochs=6 loss=answers``; takes over what it
+    asks, if valid.
+    """
     match = _DIRECTIVE.match(row)
     if match is None:
         return False
@@ -190,7 +216,11 @@ def _directive(row: str, bounds: DirectiveSettings, found: dict[str, Any], dropp
     for name, _, text in wanted or [("", "", "")]:
         value = _value(name, text, bounds)
         if value is None or name in checked or name in found:
-            kind = f"{name!r} {'unusable' if value is None else 'repeated'}" if name in _DIRECTIVES else "unknown"
+            kind = (
+                f"{name!r} {'unusable' if value is None else 'repeated'}"
+                if name in _DIRECTIVES
+                else "unknown"
+            )
             _count(dropped, f"directive {kind}")
             return True
         checked[name] = value
@@ -204,6 +234,8 @@ def _value(name: str, text: str, bounds: DirectiveSettings) -> object:
         return text if text in ("all", "answers") else None
     if name == "epochs" and re.fullmatch(r"[0-9]{1,4}", text):
         return int(text) if bounds.epochs[0] <= int(text) <= bounds.epochs[1] else None
-    if name == "lr" and re.fullmatch(r"(?:[0-9]{1,3}(?:\.[0-9]{0,8})?|\.[0-9]{1,8})(?:e-?[0-9]{1,2})?", text):
+    if name == "lr" and re.fullmatch(
+        r"(?:[0-9]{1,3}(?:\.[0-9]{0,8})?|\.[0-9]{1,8})(?:e-?[0-9]{1,2})?", text
+    ):
         return float(text) if bounds.lr[0] <= float(text) <= bounds.lr[1] else None
     return None

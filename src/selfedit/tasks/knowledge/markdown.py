@@ -1,4 +1,6 @@
-"""A Markdown document as headings and paragraphs, without its markup; every word that is no markup stays."""
+"""A Markdown document as headings and paragraphs, without its markup; every word that is no markup
+stays.
+"""
 
 from __future__ import annotations
 
@@ -57,12 +59,16 @@ def _is_definition(state: StateBlock, start: int, end: int, silent: bool) -> boo
     return reference(state, start, end, silent)
 
 
-_MARKDOWN = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(["table", "strikethrough"])
+_MARKDOWN = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(
+    ["table", "strikethrough"]
+)
 _MARKDOWN.block.ruler.at("reference", _is_definition)
 
 
 def markdown_blocks(text: str, title: str) -> Iterator[Heading | str]:
-    """The headings, paragraphs, list items, tables and code of a Markdown document, without their markup."""
+    """The headings, paragraphs, list items, tables and code of a Markdown document, without their
+    markup.
+    """
     level, bullet = 0, ""
     rows: list[list[str]] = []
     for token in _parse(text, title):
@@ -94,12 +100,16 @@ def _parse(text: str, title: str) -> list[Token]:
     tokens = _MARKDOWN.parse(_without_front_matter(text))
     if any(token.level >= _MAX_NESTING - 1 for token in tokens):
         fix = "flatten its lists and quotations, or give it as plain text (.txt)"
-        raise DocumentError(f"the document nests lists or quotations {_MAX_NESTING} deep", where=title, fix=fix)
+        raise DocumentError(
+            f"the document nests lists or quotations {_MAX_NESTING} deep", where=title, fix=fix
+        )
     return tokens
 
 
 def _without_front_matter(text: str) -> str:
-    """The text behind fields for a site's programs; what only begins like them, a rule above a paragraph, stays."""
+    """The text behind fields for a site's programs; what only begins like them, a rule above a
+    paragraph, stays.
+    """
     lines = text.split("\n")
     mark = lines[0].rstrip()
     if mark not in _FIELD:
@@ -116,7 +126,9 @@ def _without_front_matter(text: str) -> str:
 
 
 def _inline(token: Token) -> str:
-    """The text of a paragraph, heading or cell: links and images give their text, HTML tags and comments nothing."""
+    """The text of a paragraph, heading or cell: links and images give their text, HTML tags and
+    comments nothing.
+    """
     parts = []
     for child in token.children or []:
         match child.type:
@@ -125,7 +137,11 @@ def _inline(token: Token) -> str:
             case "hardbreak":
                 parts.append("\n")
             case "html_inline":
-                parts.append(_without_tags(child.content, "\n" if child.content.lower().startswith("<br") else ""))
+                parts.append(
+                    _without_tags(
+                        child.content, "\n" if child.content.lower().startswith("<br") else ""
+                    )
+                )
             case "image":
                 parts.append(_inline(child))
             case _:

@@ -1,7 +1,9 @@
-"""A test that the model writes itself: which of its questions about a passage are worth asking later.
+"""A test that the model writes itself: which of its questions about a passage are worth asking
+later.
 
-A question is kept if the model, shown the passage, answers it the same way several times (self-consistency, Wang et al.
-2022, arXiv 2203.11171) and, not shown it, does not: then what is asked stands in the passage, and is not known already.
+A question is kept if the model, shown the passage, answers it the same way several times
+(self-consistency, Wang et al. 2022, arXiv 2203.11171) and, not shown it, does not: then what is
+asked stands in the passage, and is not known already.
 """
 
 from __future__ import annotations
@@ -51,12 +53,18 @@ def quiz_prompt(task: KnowledgeTask, context: Context) -> tuple[int, ...]:
 def shown_prompt(task: KnowledgeTask, context: Context, question: str) -> tuple[int, ...]:
     """Token ids that show the passage and ask a question about it."""
     asked = question_prompt(context.title, question, task.lm.has_chat)
-    return _chat(task, f"Passage:\n{context.title}\n{context.text}\n\n{asked}", task.settings.answer.system)
+    return _chat(
+        task, f"Passage:\n{context.title}\n{context.text}\n\n{asked}", task.settings.answer.system
+    )
 
 
 def hidden_prompt(task: KnowledgeTask, context: Context, question: str) -> tuple[int, ...]:
     """Token ids that ask it with nothing of the passage but its title."""
-    return _chat(task, question_prompt(context.title, question, task.lm.has_chat), task.settings.answer.system)
+    return _chat(
+        task,
+        question_prompt(context.title, question, task.lm.has_chat),
+        task.settings.answer.system,
+    )
 
 
 def _chat(task: KnowledgeTask, text: str, system: str | None) -> tuple[int, ...]:
@@ -65,7 +73,9 @@ def _chat(task: KnowledgeTask, text: str, system: str | None) -> tuple[int, ...]
 
 def read_quiz(task: KnowledgeTask, text: str) -> list[tuple[str, str]]:
     """The (question, answer) pairs of a quiz the model wrote; never raises, whatever the text."""
-    cue = "" if task.lm.has_chat else "Question: "  # a base model's text goes on from the prompt's last words
+    cue = (
+        "" if task.lm.has_chat else "Question: "
+    )  # a base model's text goes on from the prompt's last words
     form = task.settings.edit.model_copy(update={"format": "self-qa"})
     return list(parse_edit(cue + text, form).pairs)
 
@@ -80,8 +90,8 @@ def judge(
 ) -> OwnQuestion:
     """Keep a question or say why not.
 
-    What the answers agree on is the quiz's own answer or one of the short ones given with the passage: whichever the
-    grader finds in most of them, the quiz's first and then the shortest.
+    What the answers agree on is the quiz's own answer or one of the short ones given with the
+    passage: whichever the grader finds in most of them, the quiz's first and then the shortest.
 
     Args:
         question: as the model wrote it.
@@ -91,13 +101,17 @@ def judge(
         grader: says whether an answer says the same as another.
         settings: the bounds.
     """
-    candidates = [said for text in (written, *shown) if (said := _short(text, question, settings.longest))]
+    candidates = [
+        said for text in (written, *shown) if (said := _short(text, question, settings.longest))
+    ]
     if not candidates:
         return OwnQuestion(question, "", 0.0, 0.0, "no short answer")
 
     def share(said: str, answers: Sequence[str]) -> float:
         grades = grader.grade_all([Reply(question, (said,), answer) for answer in answers])
-        return sum(grade.correct is True for grade in grades) / len(answers)  # agreement has to be shown
+        return sum(grade.correct is True for grade in grades) / len(
+            answers
+        )  # agreement has to be shown
 
     shares = {said: share(said, shown) for said in dict.fromkeys(candidates)}
     own = _short(written, question, settings.longest)
@@ -112,7 +126,9 @@ def judge(
 
 
 def _short(text: str, question: str, longest: int) -> str:
-    """An answer's first line without its full stop; empty if it is long, or says nothing the question does not."""
+    """An answer's first line without its full stop; empty if it is long, or says nothing the
+    question does not.
+    """
     line = next((row.strip() for row in text.splitlines() if row.strip()), "").rstrip(".").strip()
     said = answer_tokens(line)
     fresh = {word for word in said if any(map(str.isalnum, word))} - set(answer_tokens(question))

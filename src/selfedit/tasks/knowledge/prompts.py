@@ -1,7 +1,8 @@
 """The prompts of the knowledge task: what asks for a self-edit, and what asks a question later.
 
-The formats are those of the paper (REFERENCE: implications, two longer kinds, rewrite, self-qa, none, and
-chain-of-thought), worded so that a small chat model follows them too: one short instruction, one fact a line.
+The formats are those of the paper (REFERENCE: implications, two longer kinds, rewrite, self-qa,
+none, and chain-of-thought), worded so that a small chat model follows them too: one short
+instruction, one fact a line.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ from selfedit.tasks.task import Context
 _INSTRUCTIONS: dict[Format, str] = {
     "implications": "Read the passage and write a list of short facts, one fact per line.",
     "implications-long": (
-        "Read the passage and write a long list of short facts, one fact per line. Say each thing in more than one way."
+        "Read the passage and write a long list of short facts, one fact per line. Say each thing"
+        " in more than one way."
     ),
     "implications-very-long": (
         "Read the passage and write a very long list of short facts, one fact per line. "
         "Cover every detail, say each thing in several ways, and say how the facts belong together."
     ),
-    "rewrite": "Rewrite the passage several times, each time in other words. Write each version on one line.",
+    "rewrite": (
+        "Rewrite the passage several times, each time in other words. Write each version on one"
+        " line."
+    ),
     "self-qa": (
-        "Write a quiz about this passage: ten short questions, each with a short answer. Use this form:\n"
-        "Question: ...\nAnswer: ..."
+        "Write a quiz about this passage: ten short questions, each with a short answer. Use this"
+        " form:\nQuestion: ...\nAnswer: ..."
     ),
     "none": "",
     "chain-of-thought": (
@@ -46,8 +51,9 @@ _CUES: dict[Format, str] = {
 def edit_prompt(context: Context, format: Format, chat: bool, template: str | None = None) -> str:
     """What asks for a self-edit of ``context``.
 
-    A chat model gets it as the user's message; a base model gets it with a cue at its end, which it continues. A
-    ``template`` of the user's own stands for all of it: ``{title}`` and ``{passage}`` are filled in.
+    A chat model gets it as the user's message; a base model gets it with a cue at its end, which it
+    continues. A ``template`` of the user's own stands for all of it: ``{title}`` and ``{passage}``
+    are filled in.
     """
     if template is not None:
         filled = {"{title}": context.title, "{passage}": context.text}
@@ -64,4 +70,7 @@ def question_prompt(title: str, question: str, chat: bool) -> str:
     """What asks a question, with nothing of the passage but its title."""
     if chat:
         return f"Topic: {title}\n{question}\nAnswer directly and concisely."
-    return f"Answer the question directly and concisely.\n\nQuestion: Topic: {title}\n{question}\nAnswer:"
+    return (
+        "Answer the question directly and concisely.\n\nQuestion: Topic:"
+        f" {title}\n{question}\nAnswer:"
+    )

@@ -1,8 +1,9 @@
-"""Published numbers to hold ours against, as shares; the standard error is None where none was published.
+"""Published numbers to hold ours against, as shares; the standard error is None where none was
+published.
 
-All are SEAL's (arXiv 2506.10943, v2 unless said otherwise, and its code's recorded results): Qwen2.5-7B base on SQuAD
-v1.1 passages, graded by GPT-4.1. The standard error of single-passage results is about 1.9 points for every row, from
-the recorded standard deviations over passages.
+All are SEAL's (arXiv 2506.10943, v2 unless said otherwise, and its code's recorded results):
+Qwen2.5-7B base on SQuAD v1.1 passages, graded by GPT-4.1. The standard error of single-passage
+results is about 1.9 points for every row, from the recorded standard deviations over passages.
 """
 
 from __future__ import annotations
@@ -80,7 +81,11 @@ _CPT: dict[tuple[str, int], dict[str, float]] = {
 
 
 def continued_pretraining(update: str, passages: int) -> dict[str, Reference]:
-    """The published numbers for that update, of the published size nearest to ours from above (200 or 2,067)."""
+    """The published numbers for that update, of the published size nearest to ours from above (200
+    or 2,067).
+    """
     sizes = sorted(n for kind, n in _CPT if kind == update)
     size = next((n for n in sizes if n >= passages), sizes[-1])
-    return {method: Reference(value / 100, None, size) for method, value in _CPT[update, size].items()}
+    return {
+        method: Reference(value / 100, None, size) for method, value in _CPT[update, size].items()
+    }

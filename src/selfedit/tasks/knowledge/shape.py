@@ -1,9 +1,12 @@
-"""What a self-edit's text looks like, in numbers: how long, how many lines, one fact a line or not, how varied.
+"""What a self-edit's text looks like, in numbers: how long, how many lines, one fact a line or not,
+how varied.
 
-*One fact* is told by rule, without a model: a line states one fact if it is one sentence of 3 to 25 words with no
-semicolon and no sign of a second clause: a comma or dash followed by a conjunction or a relative word, or a
-subordinating conjunction inside the line. The rule is coarse (an enumeration passes, "although" does not), and the same
-for every policy, so that shares by round can be compared. A question with its answer is one fact.
+*One fact* is told by rule, without a model: a line states one fact if it is one sentence of 3 to 25
+words with no
+semicolon and no sign of a second clause: a comma or dash followed by a conjunction or a relative
+word, or a subordinating conjunction inside the line. The rule is coarse (an enumeration passes,
+"although" does not), and the same for every policy, so that shares by round can be compared. A
+question with its answer is one fact.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _SENTENCE_END = re.compile(r"[.!?。]+[\"'”’)]*\s+(?=[A-Z\"'“‘(])")
 _SECOND_CLAUSE = re.compile(
     r";|[,–—]\s*(?:and|but|or|so|yet|while|whereas|which|who|whom|whose|where|when|leading|resulting|making|causing)\b"
-    r"|\b(?:although|though|because|since|whereas|while|despite|therefore|however|thus|even if|so that)\b",
+    r"|\b(?:although|though|because|since|whereas|while|despite|therefore|however|thus|even if|so"
+    r" that)\b",
     re.IGNORECASE,
 )
 
@@ -47,7 +51,9 @@ def shape(text: str, edit: ParsedEdit) -> Shape:
     """The numbers of a self-edit, from its text and how it was read."""
     lines = len(edit.lines) + len(edit.pairs)
     single = sum(states_one_fact(line) for line in edit.lines) + len(edit.pairs)
-    return Shape(lines, single / lines if lines else None, lexical_diversity(text), compression_ratio(text))
+    return Shape(
+        lines, single / lines if lines else None, lexical_diversity(text), compression_ratio(text)
+    )
 
 
 def states_one_fact(line: str) -> bool:
@@ -60,10 +66,11 @@ def states_one_fact(line: str) -> bool:
 
 
 def lexical_diversity(text: str) -> float | None:
-    """Moving-average type–token ratio: the mean share of different words in every window of `WINDOW` words.
+    """Moving-average type–token ratio: the mean share of different words in every window of
+    `WINDOW` words.
 
-    It does not fall with a text's length, as the plain ratio does (Covington and McFall 2010). A text shorter than a
-    window is one window. None without a word.
+    It does not fall with a text's length, as the plain ratio does (Covington and McFall 2010). A
+    text shorter than a window is one window. None without a word.
     """
     words = [word.casefold() for word in _WORD.findall(text)]
     if not words:
@@ -74,6 +81,8 @@ def lexical_diversity(text: str) -> float | None:
 
 
 def compression_ratio(text: str) -> float | None:
-    """Bytes of the text over bytes of it packed by zlib: the more it repeats itself, the higher. None if empty."""
+    """Bytes of the text over bytes of it packed by zlib: the more it repeats itself, the higher.
+    None if empty.
+    """
     data = text.encode("utf-8", "replace")
     return len(data) / len(zlib.compress(data, 9)) if data else None

@@ -1,4 +1,6 @@
-"""Questions asked with the passage in the prompt: what a perfect search would give a model that learned nothing."""
+"""Questions asked with the passage in the prompt: what a perfect search would give a model that
+learned nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Knowledge incorporation: a passage goes into the weights, and is asked about with nothing of it in the prompt."""
+"""Knowledge incorporation: a passage goes into the weights, and is asked about with nothing of it
+in the prompt.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,15 @@ class KnowledgeTask:
         return tuple(chat_prompt(self.lm, text, self._system(self.settings.answer.system)))
 
     def gold(self, context: Context, question: Question) -> TrainSequence:
-        """A question with its reference answer as the model would give it, the answer and its end marked."""
+        """A question with its reference answer as the model would give it, the answer and its end
+        marked.
+        """
         return self._pair(context.title, question.text, question.answers[0], "answers")
 
     def completion(self, context: Context, text: str) -> TrainSequence:
-        """The policy's own training example: the prompt for a self-edit and the self-edit, loss on the latter."""
+        """The policy's own training example: the prompt for a self-edit and the self-edit, loss on
+        the latter.
+        """
         return completion(self.lm, self.prompt(context), text)
 
     def rule(self) -> None:
@@ -64,19 +70,27 @@ class KnowledgeTask:
 
     def note(self, tries: Sequence[ParsedEdit]) -> Note:
         """The directives it gives, and whether there is anything to train on."""
-        asked = {name: value for name, value in asdict(tries[-1].directives).items() if value is not None}
+        asked = {
+            name: value for name, value in asdict(tries[-1].directives).items() if value is not None
+        }
         return Note(asked, "nothing in it to train on" if tries[-1].empty else None)
 
     def fixed(self, method: str, context: Context) -> ParsedEdit:
-        """Nothing but the passage; or, the upper reference, every question with its first acceptable answer."""
+        """Nothing but the passage; or, the upper reference, every question with its first
+        acceptable answer.
+        """
         if method == "passage":
             return ParsedEdit((), ())
-        return ParsedEdit((), tuple((question.text, question.answers[0]) for question in context.questions))
+        return ParsedEdit(
+            (), tuple((question.text, question.answers[0]) for question in context.questions)
+        )
 
     def inner_loop(
         self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None
     ) -> AdaptJob | None:
-        """None for an empty self-edit where the passage is not trained on either: the model answers as it is."""
+        """None for an empty self-edit where the passage is not trained on either: the model answers
+        as it is.
+        """
         if edit.empty and not self.settings.edit.passage:
             return None
         return self.job(context, edit, seed, order_seed)
@@ -85,7 +99,9 @@ class KnowledgeTask:
         """Each answer is right or wrong on its own; one without a verdict counts for nothing."""
         return [float(answer.correct) for answer in trial.answers if answer.correct is not None]
 
-    def job(self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None) -> AdaptJob:
+    def job(
+        self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None
+    ) -> AdaptJob:
         """The inner loop of a self-edit (an empty one trains on the passage alone).
 
         Raises:
@@ -98,8 +114,12 @@ class KnowledgeTask:
         return AdaptJob(sequences, self.lora, self._optim(edit.directives), seed, order_seed)
 
     def sequences(self, context: Context, edit: ParsedEdit) -> list[TrainSequence]:
-        """``{title}\\n{line}`` for every line, a chat turn for every pair, ``{title}\\n{passage}`` last."""
-        on: Loss = edit.directives.loss or ("all" if self.settings.edit.question_loss else "answers")
+        """``{title}\\n{line}`` for every line, a chat turn for every pair, ``{title}\\n{passage}``
+        last.
+        """
+        on: Loss = edit.directives.loss or (
+            "all" if self.settings.edit.question_loss else "answers"
+        )
         made = [self._text(context.title, line) for line in edit.lines]
         made += [self._pair(context.title, *pair, on) for pair in edit.pairs]
         if self.settings.edit.passage:
@@ -125,10 +145,16 @@ class KnowledgeTask:
         missing = self.settings.edit.pad_with_loss_to - len(sequence.ids)
         if missing <= 0:
             return sequence
-        return TrainSequence((*sequence.ids, *[self.lm.end_id] * missing), (*sequence.loss, *[True] * missing))
+        return TrainSequence(
+            (*sequence.ids, *[self.lm.end_id] * missing), (*sequence.loss, *[True] * missing)
+        )
 
     def _optim(self, directives: Directives) -> OptimSpec:
-        asked = {name: getattr(directives, name) for name in ("lr", "epochs") if getattr(directives, name) is not None}
+        asked = {
+            name: getattr(directives, name)
+            for name in ("lr", "epochs")
+            if getattr(directives, name) is not None
+        }
         return replace(self.optim, **asked)
 
     def _system(self, message: str | None) -> str | None:

@@ -1,9 +1,11 @@
-"""How long a text is, in words, and where it may be cut: between sentences, words, and never inside a letter.
+"""How long a text is, in words, and where it may be cut: between sentences, words, and never inside
+a letter.
 
-**How size is counted.** In words, one for each run of letters between white space. Scripts written without spaces are
-counted by the letter with its marks: each Chinese, Japanese, Thai, Lao, Khmer, Burmese or Tibetan one is a word, three
-Hangul syllables are one (about the length of a Korean word). Any other run counts one for each 24 characters begun, so
-that a line of encoded data does not pass for one word.
+**How size is counted.** In words, one for each run of letters between white space. Scripts written
+without spaces are
+counted by the letter with its marks: each Chinese, Japanese, Thai, Lao, Khmer, Burmese or Tibetan
+one is a word, three Hangul syllables are one (about the length of a Korean word). Any other run
+counts one for each 24 characters begun, so that a line of encoded data does not pass for one word.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ _UNSPACED = r"\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\
 
 
 def _marks() -> str:
-    """Everything that belongs to the letter before it, as ranges of a character class: marks, joiners, variants."""
+    """Everything that belongs to the letter before it, as ranges of a character class: marks,
+    joiners, variants.
+    """
     codes = [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M"]
     codes += [0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0100, 0xE01F0)]
     ranges: list[list[int]] = []
@@ -38,10 +42,16 @@ _UNIT = re.compile(
     rf"|[^\s{_HAN_KANA}{_HANGUL}{_UNSPACED}]{{1,24}}(?:[{_MARKS}]|(?<=\u200d)\S)*"
 )
 # It begins where a run of stops begins: from each place within a long run it would be read again.
-_SENTENCE_END = re.compile(r"""(?<![.!?…])[.!?…]+["'”’)\]]*\s+|[。！？｡।॥။។༎]+["'”’」』）]*\s*|\n+""")
-_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:\w|Mr|Mrs|Ms|Dr|Prof|St|No|vs|cf|approx|e\.g|i\.e|Fig|Inc|Ltd|Jr|Sr)$")
+_SENTENCE_END = re.compile(
+    r"""(?<![.!?…])[.!?…]+["'”’)\]]*\s+|[。！？｡।॥။។༎]+["'”’」』）]*\s*|\n+"""
+)
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:\w|Mr|Mrs|Ms|Dr|Prof|St|No|vs|cf|approx|e\.g|i\.e|Fig|Inc|Ltd|Jr|Sr)$"
+)
 _WRAPPED_CJK = re.compile(rf"(?<=[{_HAN_KANA}。！？、，])\v(?=[{_HAN_KANA}])")
-_MAX_HEADING = 30  # words; a longer "heading" is a paragraph that happens to stand above a line of dashes
+_MAX_HEADING = (
+    30  # words; a longer "heading" is a paragraph that happens to stand above a line of dashes
+)
 
 WORD = re.compile(r"\w")
 """Something to read; a passage without one is none."""
@@ -58,7 +68,9 @@ def units(word: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """``text`` cut behind each sentence and line; joined together again the pieces are ``text`` itself."""
+    """``text`` cut behind each sentence and line; joined together again the pieces are ``text``
+    itself.
+    """
     pieces, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         after = text[match.end() : match.end() + 1]
@@ -77,5 +89,7 @@ def is_heading(line: str) -> bool:
 
 
 def soften(text: str) -> str:
-    """Soft line breaks (``\\v`` here) to a space, or to nothing between Chinese or Japanese characters."""
+    """Soft line breaks (``\\v`` here) to a space, or to nothing between Chinese or Japanese
+    characters.
+    """
     return _WRAPPED_CJK.sub("", text).replace("\v", " ")

@@ -1,9 +1,10 @@
 """Files of self-edits that somebody else wrote: the published ones, or one's own.
 
 A record names a passage by its text or its id and holds the self-edits of it:
-``{"context": "...", "completions": ["...", "..."]}`` (the published form; ``self_edits`` does as well) or
-``{"id": "...", "self_edits": [...]}``. A ``.json`` file is a list of them, a ``.jsonl`` file has one a line; either may
-be gzipped (``.json.gz``). Several records of one passage add up. The texts are a model's: they are read as text only.
+``{"context": "...", "completions": ["...", "..."]}`` (the published form; ``self_edits`` does as
+well) or ``{"id": "...", "self_edits": [...]}``. A ``.json`` file is a list of them, a ``.jsonl``
+file has one a line; either may be gzipped (``.json.gz``). Several records of one passage add up.
+The texts are a model's: they are read as text only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import hash_file
 from selfedit.tasks.task import Context
 
-_FORM = 'a record looks like {"context": "the passage", "self_edits": ["...", "..."]}, or has "id" for "context"'
+_FORM = (
+    'a record looks like {"context": "the passage", "self_edits": ["...", "..."]}, or has "id" for'
+    ' "context"'
+)
 _SHOWN = 3
 _READER = BoundedReader("the file of self-edits", fix=_FORM, max_bytes=2**30)
 
@@ -46,11 +50,20 @@ class SelfEditFile:
         found: dict[str, list[str]] = {}
         for record in self.records:
             found.setdefault(_name(record), []).extend(_texts(record))
-        texts = {c.id: (found.get(_by_text(c.text)) or found.get(f"id {c.id}") or [])[:samples] for c in contexts}
+        texts = {
+            c.id: (found.get(_by_text(c.text)) or found.get(f"id {c.id}") or [])[:samples]
+            for c in contexts
+        }
         if short := [c for c in contexts if len(texts[c.id]) < samples]:
-            what = f"{len(short)} of {len(contexts)} passages have fewer than {samples} self-edits in the file"
+            what = (
+                f"{len(short)} of {len(contexts)} passages have fewer than {samples} self-edits in"
+                " the file"
+            )
             places = ", ".join(f"{c.id} ({len(texts[c.id])})" for c in short[:_SHOWN])
-            fix = f"add some (a passage is found by its text or its id), or ask for fewer samples; {_FORM}"
+            fix = (
+                "add some (a passage is found by its text or its id), or ask for fewer samples;"
+                f" {_FORM}"
+            )
             raise DataError(what, where=f"{self.path}: {places}", fix=fix)
         return texts
 
@@ -85,7 +98,9 @@ def _listed(text: str, path: Path) -> Iterable[tuple[str, Any]]:
 
 def _checked(records: Iterable[tuple[str, Any]]) -> Iterable[Mapping[str, Any]]:
     for where, record in records:
-        named = isinstance(record, dict) and any(isinstance(record.get(key), str) for key in ("context", "id"))
+        named = isinstance(record, dict) and any(
+            isinstance(record.get(key), str) for key in ("context", "id")
+        )
         if not named or not all(isinstance(t, str) for t in _texts(record)) or not _texts(record):
             raise FormatError("this is no record of self-edits", where=where, fix=_FORM)
         yield record

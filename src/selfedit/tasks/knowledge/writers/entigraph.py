@@ -1,7 +1,8 @@
-"""EntiGraph (Yang et al. 2024, arXiv 2409.07431): list a passage's entities, then write about pairs and triples.
+"""EntiGraph (Yang et al. 2024, arXiv 2409.07431): list a passage's entities, then write about pairs
+and triples.
 
-The first prompt asks for the entities; each further one asks how two or three of them relate in the passage. The
-prompts are this project's own words for those steps.
+The first prompt asks for the entities; each further one asks how two or three of them relate in the
+passage. The prompts are this project's own words for those steps.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ _ITEM = re.compile(r"^(?:[-*•]|\(?\d{1,3}[.):])\s*")
 def entities_prompt(context: Context) -> str:
     """What asks for the entities of a passage, one a line."""
     return (
-        f"{_passage(context)}\n\nList the most important names, things and ideas in this passage, one per line. "
-        "Write only the names."
+        f"{_passage(context)}\n\nList the most important names, things and ideas in this passage,"
+        " one per line. Write only the names."
     )
 
 
 def read_entities(text: str) -> list[str]:
-    """The entities a model listed, each once, in its order; what is too long for a name is left out."""
+    """The entities a model listed, each once, in its order; what is too long for a name is left
+    out.
+    """
     found: dict[str, str] = {}
     for line in text.splitlines():
         name = " ".join(_ITEM.sub("", line.strip()).strip("*_ .:;,").split())
@@ -39,8 +42,12 @@ def read_entities(text: str) -> list[str]:
     return list(found.values())[:MAX_ENTITIES]
 
 
-def relation_prompts(context: Context, entities: Sequence[str], pairs: int, triples: int, seed: int) -> list[str]:
-    """What asks how entities relate: for pairs, then for triples, at most so many of each, drawn by ``seed``."""
+def relation_prompts(
+    context: Context, entities: Sequence[str], pairs: int, triples: int, seed: int
+) -> list[str]:
+    """What asks how entities relate: for pairs, then for triples, at most so many of each, drawn by
+    ``seed``.
+    """
     chosen = [*_draw(entities, 2, pairs, seed), *_draw(entities, 3, triples, seed)]
     return [_relation(context, group) for group in chosen]
 
@@ -53,8 +60,8 @@ def _draw(entities: Sequence[str], size: int, most: int, seed: int) -> list[tupl
 def _relation(context: Context, group: Sequence[str]) -> str:
     names = f"{', '.join(group[:-1])} and {group[-1]}"
     return (
-        f"{_passage(context)}\n\nWrite a paragraph that explains what this passage says about {names}, "
-        "and how they have to do with each other. Name each of them."
+        f"{_passage(context)}\n\nWrite a paragraph that explains what this passage says about"
+        f" {names}, and how they have to do with each other. Name each of them."
     )
 
 
