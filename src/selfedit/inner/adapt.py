@@ -25,9 +25,13 @@ from selfedit.inner.static import StaticSteps, can_be_static
 from selfedit.inner.trainer import StepRunner, Training
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.below import frozen_bank
+from selfedit.lm.cores import OnTokens, on_cores, share_out
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.segments import IntArray
+
+MIN_TOKENS = 64
+"""Tokens a step that every core trains at the least: with fewer, reading the weights takes the time."""
 
 OnStep = Callable[[int, int], None]
 """Called with (training tokens done, training tokens in all)."""
@@ -85,7 +89,7 @@ def adapt(
     rows = len(jobs) if rows is None else max(1, min(rows, len(jobs)))
     while True:
         try:
-            return _train(lm, jobs, data, head, rows, on_step, on_device)
+            return _train_all(lm, jobs, data, head, rows, on_step, on_device)
         except torch.OutOfMemoryError:
             if rows == 1:
                 raise
@@ -146,13 +150,49 @@ def _head(
     return lm.head[torch.tensor(alphabet, device=lm.head.device)], places
 
 
-def _train(
+def _train_all(
     lm: LanguageModel,
     jobs: Sequence[AdaptJob],
     data: Sequence[Sequence[Material]],
     head: Tensor,
     rows: int,
     on_step: OnStep | None,
+    on_device: bool,
+) -> list[Adapter]:
+    """The jobs in one bank; on a CPU with several cores, in as many banks as pay."""
+    lengths = [[len(material.ids) for material in own] for own in data]
+    loads = [job.optim.epochs * sum(own) for job, own in zip(jobs, lengths, strict=True)]
+    done = 0
+
+    def on_tokens(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        if on_step is not None:
+            on_step(done, sum(loads))
+
+    def train(model: LanguageModel, part: Sequence[int], after: OnTokens) -> list[Adapter]:
+        chosen, own = [jobs[k] for k in part], [data[k] for k in part]
+        held = max(1, rows * len(part) // len(jobs))
+        return _train(model, chosen, own, head, held, after, on_device)
+
+    most = sum(loads) // (MIN_TOKENS * max(job.steps for job in jobs))
+    parts = share_out(lm, loads, most)
+    trained = on_cores(lm, parts, train, on_tokens)
+    adapters = dict(
+        pair
+        for part, own in zip(parts, trained, strict=True)
+        for pair in zip(part, own, strict=True)
+    )
+    return [adapters[k] for k in range(len(jobs))]
+
+
+def _train(
+    lm: LanguageModel,
+    jobs: Sequence[AdaptJob],
+    data: Sequence[Sequence[Material]],
+    head: Tensor,
+    rows: int,
+    after: OnTokens,
     on_device: bool,
 ) -> list[Adapter]:
     lengths = [[len(material.ids) for material in of_job] for of_job in data]
@@ -168,7 +208,7 @@ def _train(
     runner: StepRunner = StaticSteps(training) if static else PackedSteps(training)
     fences: dict[int, Outside] = {}
     tensors: dict[int, dict[str, tuple[Tensor, Tensor]]] = {}
-    done, total = 0, sum(tokens)
+    fresh = 0  # tokens since the last look
     with InitialValues(bank, jobs, steps) as initial, bank.attached():
         for number, step in enumerate(steps):
             for slot, k in step.started:
@@ -182,12 +222,13 @@ def _train(
             for turn in step.turns:
                 if turn.job in fences:
                     fences[turn.job].project()
-                done += sum(lengths[turn.job][i] for i in turn.sequences)
+                fresh += sum(lengths[turn.job][i] for i in turn.sequences)
             for slot, k in step.finished:
                 tensors[k] = bank.take(slot, on_device=on_device)
-            if on_step and (number % runner.every == 0 or number == len(steps) - 1):
+            if number % runner.every == 0 or number == len(steps) - 1:
                 runner.wait()
-                on_step(done, total)
+                after(fresh)
+                fresh = 0
     losses: list[list[float]] = [[] for _ in jobs]
     for step, of_step in zip(steps, runner.losses(), strict=True):
         for turn, loss in zip(step.turns, of_step, strict=True):

@@ -11,6 +11,7 @@ import torch
 from selfedit.errors import DataError, UsageError
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.chat import chat_prompt
+from selfedit.lm.cores import OnTokens, on_cores, share_out
 from selfedit.lm.decoder import Completion, Decoder, OnToken, Row, heads_of
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
@@ -19,6 +20,8 @@ from selfedit.lm.rules import Stop, TokenRule
 from selfedit.lm.sampling import draw_uniforms
 from selfedit.lm.static_decoder import StaticDecoder, decodes_statically
 
+MIN_ROWS = 8
+"""Rows that every core decodes at the least: with fewer, reading the weights takes the time."""
 MAX_ROWS = 96
 """Rows decoded at once: beyond this a step's time grows as fast as its rows."""
 CACHE_BYTES = 2 * 2**30
@@ -77,23 +80,45 @@ def generate(
         for i, (prompt, a) in enumerate(zip(ids, chosen, strict=True))
     ]
     done: list[Completion | None] = [None] * len(rows)
-    static = decodes_statically(lm)
-    for batch in _batches(lm, rows, max_new_tokens):
-        used = sorted({row.adapter for row in batch})
-        if used[0] < 0 and not (static and len(used) > 1):
-            used = used[
-                1:
-                # rows without an adapter are in no segment; among others, offsets want one that adds
-                # nothing
-            ]
-        bank = _bank(lm, [None if k < 0 else distinct[k] for k in used])
-        for row in batch:
-            row.adapter = used.index(row.adapter) if row.adapter in used else -1
-        kind = StaticDecoder if static else Decoder
-        decoder = kind(lm, bank, batch, max_new_tokens, temperature, top_p, done, on_token)
-        decoder.restrict(alphabet, stop)
-        decoder.run()
+
+    parts = [list(range(len(rows)))] if on_token else _parts(lm, rows, max_new_tokens)
+
+    def decode(model: LanguageModel, part: Sequence[int], after: OnTokens) -> None:
+        for batch in _batches(model, [rows[place] for place in part], max_new_tokens, len(parts)):
+            bank = _bank_of(model, batch, distinct)
+            kind = StaticDecoder if decodes_statically(model) else Decoder
+            decoder = kind(model, bank, batch, max_new_tokens, temperature, top_p, done, on_token)
+            decoder.restrict(alphabet, stop)
+            decoder.run()
+            after(0)
+
+    on_cores(lm, parts, decode, lambda _: None)
     return [completion for completion in done if completion is not None]
+
+
+def _parts(lm: LanguageModel, rows: Sequence[Row], new_tokens: int) -> list[list[int]]:
+    """Places of the rows that each core decodes; rows of one prompt under one adapter stay together."""
+    alike: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    for place, row in enumerate(rows):
+        alike.setdefault((row.adapter, row.prompt), []).append(place)
+    units = list(alike.values())
+    loads = [len(rows[unit[0]].prompt) + new_tokens * len(unit) for unit in units]
+    parts = share_out(lm, loads, len(rows) // MIN_ROWS)
+    return [[place for number in part for place in units[number]] for part in parts]
+
+
+def _bank_of(
+    lm: LanguageModel, batch: Sequence[Row], distinct: Sequence[Adapter]
+) -> AdapterBank | None:
+    """The adapters of a batch in a bank; its rows' places among all become places in the bank."""
+    used = sorted({row.adapter for row in batch})
+    # rows without an adapter are in no segment; among others, offsets want one that adds nothing
+    if used[0] < 0 and not (decodes_statically(lm) and len(used) > 1):
+        used = used[1:]
+    bank = _bank(lm, [None if k < 0 else distinct[k] for k in used])
+    for row in batch:
+        row.adapter = used.index(row.adapter) if row.adapter in used else -1
+    return bank
 
 
 def _check(
@@ -152,11 +177,14 @@ def _check_rules(
     return [None] * count if rules is None else rules
 
 
-def _batches(lm: LanguageModel, rows: list[Row], new_tokens: int) -> list[list[Row]]:
-    """Rows of one adapter and of like length side by side, as many as the cache may hold."""
+def _batches(
+    lm: LanguageModel, rows: Sequence[Row], new_tokens: int, parts: int
+) -> list[list[Row]]:
+    """Rows of one adapter and of like length side by side, as many as one part's cache may hold."""
     rows = sorted(rows, key=lambda row: (row.adapter, len(row.prompt), row.place))
     layers, heads, size = heads_of(lm)
     most, cache = _room(lm.device)
+    cache /= parts
     batches: list[list[Row]] = []
     longest = 0
     for row in rows:

@@ -9,17 +9,20 @@ from collections.abc import Sequence
 import torch
 
 from selfedit.errors import DataError
+from selfedit.lm.cores import OnTokens, on_cores, share_out
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.loss import head_loss
 from selfedit.lm.reading import read
 from selfedit.lm.segments import consecutive
 
+MIN_TOKENS = 256
+"""Tokens that every core reads at the least."""
+
 Gold = tuple[tuple[int, ...], tuple[bool, ...]]
 """Token ids of a prompt with its answer, and which of them are the answer's."""
 
 
-@torch.inference_mode()
 def answer_losses(
     lm: LanguageModel, golds: Sequence[Gold], adapters: Sequence[Adapter | None]
 ) -> list[float]:
@@ -40,6 +43,22 @@ def answer_losses(
             raise DataError(
                 what, where=f"answer {number}", fix="give an answer, or shorten its question"
             )
+
+    def losses_of(model: LanguageModel, part: Sequence[int], _: OnTokens) -> list[float]:
+        return _losses(model, [golds[k] for k in part], [adapters[k] for k in part])
+
+    loads = [len(ids) for ids, _ in golds]
+    parts = share_out(lm, loads, sum(loads) // MIN_TOKENS)
+    losses: dict[int, float] = {}
+    for part, own in zip(parts, on_cores(lm, parts, losses_of, lambda _: None), strict=True):
+        losses.update(zip(part, own, strict=True))
+    return [losses[k] for k in range(len(golds))]
+
+
+@torch.inference_mode()
+def _losses(
+    lm: LanguageModel, golds: Sequence[Gold], adapters: Sequence[Adapter | None]
+) -> list[float]:
     found: list[float] = []
     for chunk, hidden in read(lm, [ids for ids, _ in golds], adapters):
         part = golds[len(found) : len(found) + len(chunk)]
