@@ -7,18 +7,24 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from selfedit.config import Settings
 from selfedit.engine.base import Engine, TrialBatch
 from selfedit.engine.local import LocalEngine
-from selfedit.engine.processes import Processes
+from selfedit.engine.processes import Processes, worker_count
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
+from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import LoraSpec
 from selfedit.rl.policy import merge, save_policy
+from selfedit.sampling.local import LocalSampler
+from selfedit.sampling.shared import SharedSampler
+from tiny_run import session_in, tiny_settings
 
 pytestmark = pytest.mark.slow
 
@@ -84,8 +90,6 @@ def test_workers_load_a_merged_policy(
     lm: LanguageModel, workers: Processes, tmp_path: Path
 ) -> None:
     before = finished(workers, works(lm, 1))
-    from selfedit.inner.adapt import adapt
-
     strong = AdaptJob(["Something else."], LoraSpec(4, 64), OptimSpec(lr=0.05, epochs=3), 1)
     adapter = adapt(lm, [strong])[0]
     merge(lm, adapter)
@@ -96,6 +100,60 @@ def test_workers_load_a_merged_policy(
     assert after[0][0][0] == pytest.approx(
         finished(LocalEngine(lm), works(lm, 1))[0][0][0], rel=1e-5
     )
+
+
+def test_writing_and_reading_are_shared_out(lm: LanguageModel, workers: Processes) -> None:
+    """The same texts and losses as here, in the order they were asked for, from both workers."""
+    spec = LoraSpec(4, 64)
+    adapter = adapt(lm, [AdaptJob(["Something else."], spec, OptimSpec(lr=0.05, epochs=3), 1)])[0]
+    prompts = [lm.encode(f"Tower {n // 2}, who lit it?") for n in range(20)]
+    under = [None if n % 3 else adapter for n in range(20)]
+    local = LocalSampler(lm, Settings())
+    counts: list[int] = []
+    shared = SharedSampler(Counted(workers, counts), local)
+    how: dict[str, Any] = {"max_new_tokens": 5, "temperature": 0.8, "seeds": list(range(20))}
+    assert shared.generate(prompts, under, **how) == local.generate(prompts, under, **how)
+    golds = [(ids, (False, *[True] * (len(ids) - 1))) for ids in prompts]
+    expected = local.log_probabilities(golds, under)
+    assert shared.log_probabilities(golds, under) == pytest.approx(expected, abs=1e-5)
+    assert counts == [2, 2]
+    few = shared.generate(prompts[:4], under[:4], **{**how, "seeds": [0, 1, 2, 3]})
+    assert few == local.generate(prompts[:4], under[:4], **{**how, "seeds": [0, 1, 2, 3]})
+    assert counts == [2, 2]  # too few to be worth it
+
+
+class Counted:
+    """An engine that notes into how many pieces work was cut."""
+
+    def __init__(self, engine: Processes, counts: list[int]) -> None:
+        self.workers, self._engine, self._counts = engine.workers, engine, counts
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._engine, name)
+        return lambda works: self._counts.append(len(works)) or method(works)
+
+
+def test_a_run_with_workers_shares_its_writing(small_folder: Path, tmp_path: Path) -> None:
+    """The session gives the workers what its sampler is asked for; one's own sampler stays."""
+    settings = tiny_settings(workers=2)
+    engine = Processes(2, str(small_folder), "cpu", "float32")
+    try:
+        lm = load(str(small_folder), device="cpu")
+        session = replace(session_in(tmp_path / "run", lm, settings), engine=engine, sampler=None)
+        assert isinstance(session.sampler, SharedSampler)
+        session.run.close()
+    finally:
+        engine.close()
+
+
+def test_auto_is_a_worker_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny_settings(workers="auto")
+    assert worker_count(settings) == 1
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert worker_count(tiny_settings(workers="auto", device="auto")) == 4
+    assert worker_count(tiny_settings(workers="auto", device="cpu")) == 1
+    assert worker_count(tiny_settings(workers=3)) == 3
 
 
 def test_a_dead_worker_is_an_error_that_says_so(lm: LanguageModel, workers: Processes) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from selfedit.errors import ModelFileError, UsageError
+from selfedit.errors import ModelFileError, Unavailable, UsageError
 from selfedit.lm.attention import Packed
 from selfedit.lm.load import LanguageModel, chat_prompt, fingerprint, load
 from selfedit.lm.segments import consecutive, make_segments
@@ -41,6 +41,22 @@ def test_it_computes_what_transformers_computes(tiny_lm: LanguageModel, tiny_fol
     with torch.no_grad():
         logits = tiny_lm.hidden(ids, range(len(ids)), plan) @ tiny_lm.head.T  # [T, V]
         torch.testing.assert_close(logits, plain(torch.tensor([ids])).logits[0])
+
+
+def test_one_that_memory_has_no_room_for_is_refused_before_it_is_read(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message says what it takes, what there is, and what would fit."""
+    size = sum(path.stat().st_size for path in tiny_folder.glob("*.safetensors"))
+    monkeypatch.setattr("selfedit.lm.kinds.memory_bytes", lambda device: (size * 3 // 4, 0))
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: pytest.fail())
+    with pytest.raises(Unavailable, match=r"billion weights take 0\.0 GiB in float32") as caught:
+        load(str(tiny_folder), device="cpu", dtype="float32")
+    assert caught.value.fix is not None and 'dtype = "bfloat16"' in caught.value.fix
+    monkeypatch.setattr("selfedit.lm.kinds.memory_bytes", lambda device: (size // 4, size))
+    with pytest.raises(Unavailable) as caught:
+        load(str(tiny_folder), device="cpu", dtype="float32")
+    assert caught.value.fix is not None and "dtype" not in caught.value.fix
 
 
 def test_it_is_frozen_and_in_evaluation_mode(tiny_lm: LanguageModel) -> None:

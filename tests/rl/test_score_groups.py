@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfedit.engine.local import LocalEngine
+from selfedit.errors import Interrupted
 from selfedit.lm.load import load
 from selfedit.rl import scoring
 from selfedit.rl.groups import form_groups, group_size
 from selfedit.rl.rest_em import train
 from selfedit.rl.rounds import rl_place
 from tiny_run import contexts, session_in, tiny_settings
+from trials import trainings_in
 
 
 @pytest.mark.parametrize(
@@ -44,12 +46,72 @@ def test_waiting_is_the_time_that_workers_stood_still(monkeypatch):
     # together 10 − 14 / 2
 
 
+def test_a_run_goes_on_with_groups_of_another_size(small_folder, tmp_path, caplog):
+    """Stopped after its first group, it trains what is left in new ones, and nothing twice."""
+    settings = tiny_settings(rl__rounds=1, inner__group=4)
+    whole = session_in(tmp_path / "whole", load(str(small_folder), device="cpu"), settings)
+    train(whole, contexts(3))
+    expected = trainings_in(whole.run.ledger, rl_place(1))
+    whole.run.close()
+
+    first = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
+    first.engine = StopsAfter(first.lm, 1)
+    with pytest.raises(Interrupted):
+        train(first, contexts(3))
+    before = len(trainings_in(first.run.ledger, rl_place(1)))
+    first.run.close()
+    assert 0 < before <= 4
+
+    settings = tiny_settings(rl__rounds=1, inner__group=3)
+    second = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
+    assert "inner.group: 4 → 3" in caplog.text
+    second.engine = Noting(second.lm)
+    train(second, contexts(3))
+    again = trainings_in(second.run.ledger, rl_place(1))
+    second.run.close()
+    assert sum(second.engine.sizes) == len(expected) - before
+    assert max(second.engine.sizes) <= 3
+    assert sorted(place_of(row) for row in again) == sorted(place_of(row) for row in expected)
+    losses = {place_of(row): row.final_loss for row in expected}
+    assert all(row.final_loss == pytest.approx(losses[place_of(row)], abs=1e-4) for row in again)
+
+
+def place_of(row):
+    return (row.context_id, row.candidate, row.repeat)
+
+
+class Noting(LocalEngine):
+    """Notes the sizes of the groups it is given."""
+
+    def __init__(self, lm):
+        super().__init__(lm)
+        self.sizes = []
+
+    def run(self, batches, on_tokens, check):
+        self.sizes += [len(batch.jobs) for batch in batches]
+        yield from super().run(batches, on_tokens, check)
+
+
+class StopsAfter(LocalEngine):
+    """Is interrupted once some groups are finished."""
+
+    def __init__(self, lm, groups):
+        super().__init__(lm)
+        self.left = groups
+
+    def run(self, batches, on_tokens, check):
+        for done in super().run(batches, on_tokens, check):
+            yield done
+            self.left -= 1
+            if self.left == 0:
+                raise Interrupted("stopped")
+
+
 def test_a_runs_workers_leave_their_waiting_in_the_ledger(small_folder, tmp_path, monkeypatch):
     settings = tiny_settings(workers=2, rl__rounds=1)
     session = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
-    monkeypatch.setattr(
-        session, "engine", LocalEngine(session.lm)
-    )  # one worker does it all: the other waits
+    # one worker does it all: the other waits
+    monkeypatch.setattr(session.engine, "workers", 2)
     train(session, contexts(3))
     parts = {row.part: row for row in session.run.ledger.timings() if row.place == rl_place(1)}
     session.run.close()

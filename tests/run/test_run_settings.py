@@ -85,6 +85,20 @@ def test_what_counts_as_a_change():
     assert frozen({"x": Path("data/a.json")}) == {"x": "data/a.json"}
 
 
+def test_where_and_how_many_train_together_may_change_at_a_resume(tmp_path):
+    """What may differ is told; what may not is named alone."""
+    stored = frozen({"workers": 1, "inner": {"group": "auto"}, "seed": 0})
+    wished = frozen({"workers": 2, "inner": {"group": 4}, "seed": 0})
+    assert check_unchanged(stored, stored, tmp_path) == []
+    assert check_unchanged(stored, wished, tmp_path) == [
+        'inner.group: "auto" → 4',
+        "workers: 1 → 2",
+    ]
+    with pytest.raises(SettingsChanged) as caught:
+        check_unchanged(stored, {**wished, "seed": 1}, tmp_path)
+    assert "seed: 0 → 1" in str(caught.value) and "workers" not in str(caught.value)
+
+
 def test_the_message_names_every_key_with_both_values_and_the_remedy():
     old = frozen({"inner": {"optim": {"lr": 1e-3}, "rank": 8}, "seed": 0})
     new = frozen(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -38,11 +38,12 @@ class Settings(Group):
             "equal bytes for equal seeds on a GPU too, by slower kernels; on a CPU they are anyway"
         ),
     )
-    workers: int = Field(
+    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default=1,
-        ge=1,
-        le=256,
-        description="processes that inner loops run in, each with its own model",
+        description=(
+            "processes that train, answer and write, each with its own model;"
+            " auto is one for every GPU, and one on a CPU, which shares the cores out itself"
+        ),
     )
     sampler: Annotated[str, AfterValidator(check_name)] = Field(
         default="local",

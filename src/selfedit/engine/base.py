@@ -10,7 +10,8 @@ from typing import Protocol
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
-from selfedit.lm.rules import Stop
+from selfedit.lm.lora import Adapter
+from selfedit.lm.rules import Stop, TokenRule
 
 OnTokens = Callable[[int], None]
 """Called with the training tokens done since the last call."""
@@ -60,8 +61,34 @@ class Done:
     reading: float = 0.0
 
 
+@dataclass(frozen=True)
+class Writing:
+    """Texts to be written by the current policy: the arguments of `selfedit.lm.generate.generate`."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    adapters: tuple[Adapter | None, ...]
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    seeds: tuple[int, ...] | None
+    rules: tuple[TokenRule | None, ...] | None
+    alphabet: tuple[int, ...] | None
+    stop: Stop | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Texts whose marked tokens' mean loss is asked for, each under its adapter or none."""
+
+    texts: tuple[Gold, ...]
+    adapters: tuple[Adapter | None, ...]
+
+
 class Engine(Protocol):
     """Runs groups of inner loops on the current policy."""
+
+    workers: int
+    """Groups that run at the same time."""
 
     def run(
         self, batches: Sequence[TrialBatch], on_tokens: OnTokens, check: Callable[[], None]
@@ -69,6 +96,14 @@ class Engine(Protocol):
         """Yield (index, result) as groups finish, in any order; ``check`` is called between steps
         and may raise.
         """
+        ...
+
+    def write(self, works: Sequence[Writing]) -> list[list[Completion]]:
+        """The completions of every piece of work, in their order, worked on side by side."""
+        ...
+
+    def read(self, works: Sequence[Reading]) -> list[list[float]]:
+        """The losses of every piece of work, in nats a token."""
         ...
 
     def load_weights(self, folder: Path) -> None:

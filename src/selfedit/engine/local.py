@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from selfedit.engine.base import Done, OnTokens, Trained, TrialBatch
+from selfedit.engine.base import Done, OnTokens, Reading, Trained, TrialBatch, Writing
 from selfedit.inner.adapt import adapt
-from selfedit.lm.generate import generate
+from selfedit.lm.generate import Completion, generate
 from selfedit.lm.likelihood import answer_losses
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.stack import on_top
@@ -58,10 +58,33 @@ def _say_halved(rows: int) -> None:
     _LOG.warning("memory ran out: from here on this group trains %d adapters at once", rows)
 
 
+def run_writing(lm: LanguageModel, work: Writing) -> list[Completion]:
+    """Write the texts of one piece of work."""
+    return generate(
+        lm,
+        work.prompts,
+        work.adapters,
+        max_new_tokens=work.max_new_tokens,
+        temperature=work.temperature,
+        top_p=work.top_p,
+        seeds=work.seeds,
+        rules=work.rules,
+        alphabet=work.alphabet,
+        stop=work.stop,
+    )
+
+
+def run_reading(lm: LanguageModel, work: Reading) -> list[float]:
+    """The losses of one piece of work."""
+    return answer_losses(lm, work.texts, work.adapters)
+
+
 class LocalEngine:
     """The engine of one process: groups run one after another on the model given, whose weights are
     the policy's.
     """
+
+    workers = 1
 
     def __init__(self, lm: LanguageModel) -> None:
         self.lm = lm
@@ -73,6 +96,14 @@ class LocalEngine:
         for index, batch in enumerate(batches):
             check()
             yield index, run_batch(self.lm, batch, on_tokens)
+
+    def write(self, works: Sequence[Writing]) -> list[list[Completion]]:
+        """See `Engine`."""
+        return [run_writing(self.lm, work) for work in works]
+
+    def read(self, works: Sequence[Reading]) -> list[list[float]]:
+        """See `Engine`."""
+        return [run_reading(self.lm, work) for work in works]
 
     def load_weights(self, folder: Path) -> None:
         """See `Engine`; the caller has given the model its new weights already."""

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.config import Settings
-from selfedit.engine.base import Done, Engine, OnTokens, TrialBatch
+from selfedit.engine.base import Done, Engine, OnTokens, Reading, TrialBatch, Writing
 from selfedit.engine.local import LocalEngine
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
+from selfedit.lm.generate import Completion
 from selfedit.lm.load import LanguageModel
 
 POLL_SECONDS = 0.5
@@ -45,6 +46,7 @@ class Processes:
     def __init__(
         self, count: int, model: str, device: str, dtype: str, deterministic: bool = False
     ) -> None:
+        self.workers = count
         threads = max(1, (os.cpu_count() or 1) // count)
         context = multiprocessing.get_context("spawn")
         self._links: list[Connection] = []
@@ -68,7 +70,23 @@ class Processes:
 
         If it is left early, the workers are stopped: what they had in hand is lost.
         """
-        waiting = list(enumerate(batches))[::-1]
+        yield from self._share("batch", batches, on_tokens, check)
+
+    def write(self, works: Sequence[Writing]) -> list[list[Completion]]:
+        """See `Engine`."""
+        done = dict(self._share("write", works, lambda _: None, lambda: None))
+        return [done[number] for number in range(len(works))]
+
+    def read(self, works: Sequence[Reading]) -> list[list[float]]:
+        """See `Engine`."""
+        done = dict(self._share("read", works, lambda _: None, lambda: None))
+        return [done[number] for number in range(len(works))]
+
+    def _share(
+        self, kind: str, works: Sequence[Any], on_tokens: OnTokens, check: Callable[[], None]
+    ) -> Iterator[tuple[int, Any]]:
+        """Give each piece of work to a worker that has none; yield (index, result) as they finish."""
+        waiting = list(enumerate(works))[::-1]
         idle, busy = list(self._links), dict[Any, int]()
         finished = False
         stopped: Interrupted | None = None
@@ -77,12 +95,12 @@ class Processes:
                 stopped = stopped or _asked_to_stop(check)
                 while waiting and idle and stopped is None:
                     link = idle.pop(0)
-                    index, batch = waiting.pop()
-                    self._send(link, ("batch", batch))
+                    index, work = waiting.pop()
+                    self._send(link, (kind, work))
                     busy[link] = index
                 for link in wait(list(busy), timeout=POLL_SECONDS):
-                    kind, payload = self._receive(link)
-                    if kind == "tokens":
+                    reply, payload = self._receive(link)
+                    if reply == "tokens":
                         on_tokens(payload)
                     else:
                         idle.append(link)  # pyright: ignore[reportArgumentType]
@@ -138,15 +156,26 @@ def engine_for(lm: LanguageModel, settings: Settings, model: str | None = None) 
     """This process, or as many worker processes as the settings ask for; they load ``model`` if it
     is another one.
     """
-    if settings.workers == 1:
+    count = worker_count(settings)
+    if count == 1:
         return LocalEngine(lm)
     return Processes(
-        settings.workers,
+        count,
         model or settings.model,
         settings.device,
         settings.dtype,
         settings.deterministic,
     )
+
+
+def worker_count(settings: Settings) -> int:
+    """The processes that ``workers`` comes to on this machine."""
+    if settings.workers != "auto":
+        return settings.workers
+    import torch
+
+    on_gpu = settings.device in ("auto", "cuda") and torch.cuda.is_available()
+    return torch.cuda.device_count() if on_gpu else 1
 
 
 def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
@@ -185,10 +214,14 @@ def _worker(
 
 def _answer(lm: Any, link: Connection, kind: str, payload: Any) -> tuple[str, Any]:
     """Do one thing; the tokens done are told on the way, which also notices a parent that is gone."""
-    from selfedit.engine.local import run_batch
+    from selfedit.engine.local import run_batch, run_reading, run_writing
     from selfedit.lm.load import load_weights
 
     if kind == "weights":
         load_weights(lm, payload)
         return "tokens", 0
+    if kind == "write":
+        return "done", run_writing(lm, payload)
+    if kind == "read":
+        return "done", run_reading(lm, payload)
     return "done", run_batch(lm, payload, lambda tokens: link.send(("tokens", tokens)))

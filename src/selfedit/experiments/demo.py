@@ -74,12 +74,12 @@ LADDER = (
 """From small to large; each is dearer than the one before."""
 
 SETTINGS: dict[str, Any] = {
-    "workers": 2,
+    "workers": "auto",
     "answer.grader": "contains",  # what the figures on the recipe's page were graded by
     "edit.format": "implications",
     "edit.temperature": 0.8,
     "edit.max_new_tokens": 200,
-    "inner.group": 16,
+    "inner.group": 32,
     "inner.lora.rank": 16,
     "inner.lora.alpha": 32,
     "inner.optim.lr": 2e-3,
@@ -116,11 +116,7 @@ def demo_settings(size: Size, *, seed: int = 0, model: str = "smollm2-135m") -> 
 
 
 def _on_gpus() -> dict[str, Any]:
-    """On GPUs one worker each, and as many inner loops together as are worth it."""
+    """On GPUs as many inner loops together as are worth it."""
     import torch
 
-    return (
-        {"workers": torch.cuda.device_count(), "inner.group": "auto"}
-        if torch.cuda.is_available()
-        else {}
-    )
+    return {"inner.group": "auto"} if torch.cuda.is_available() else {}

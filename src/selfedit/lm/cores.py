@@ -47,14 +47,14 @@ def share_out(lm: LanguageModel, loads: Sequence[int], most: int) -> list[list[i
     """
     threads = torch.get_num_threads() if lm.device.type == "cpu" else 1
     for count in range(min(threads, len(loads), most), 1, -1):
-        parts = _balanced(loads, count)
+        parts = balanced(loads, count)
         largest = max(sum(loads[place] for place in part) for part in parts)
         if largest <= IMBALANCE * sum(loads) / count:
             return parts
     return [list(range(len(loads)))]
 
 
-def _balanced(loads: Sequence[int], count: int) -> list[list[int]]:
+def balanced(loads: Sequence[int], count: int) -> list[list[int]]:
     """The largest load first, each to the part that has least (Graham 1969)."""
     parts: list[list[int]] = [[] for _ in range(count)]
     filled = [0] * count

@@ -8,6 +8,7 @@ ours afterwards.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from selfedit.errors import ModelFileError
+from selfedit.errors import ModelFileError, Unavailable
 from selfedit.lm.attention import NAME, Packed
 from selfedit.lm.block import is_known, last_hidden
+from selfedit.lm.memory import memory_bytes
 from selfedit.lm.segments import make_segments
 
 COMPARED = frozenset({"llama", "qwen2", "qwen3", "mistral"})
@@ -47,6 +49,40 @@ def check_weight_types(folder: Path) -> None:
                     raise ModelFileError(
                         what, where=path, fix="use the checkpoint this one was made from"
                     )
+
+
+def check_room(folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+    """Refuse, before anything is read, weights that a GPU's free memory or the machine's whole
+    memory has no room for.
+
+    Raises:
+        Unavailable: says what they take, what there is, and what would fit.
+    """
+    numbers = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dictionary
+                numbers += math.prod(file.get_slice(name).get_shape())
+    total, free = memory_bytes(device)
+    if device.type != "cuda":
+        free = total  # the system makes room: what is free now does not bound it
+    if numbers * dtype.itemsize <= free:
+        return
+    what = (
+        f"the model's {numbers / 1e9:.2f} billion weights take {_gib(numbers * dtype.itemsize)} in"
+        f" {str(dtype).removeprefix('torch.')}, and {_gib(free)} of {_gib(total)} are free on"
+        f" {device}"
+    )
+    half = torch.bfloat16.itemsize
+    narrower = dtype.itemsize > half and numbers * half <= free
+    fits = f"a model of up to {free / half / 1e9:.1f} billion weights fits in bfloat16"
+    raise Unavailable(
+        what, where=folder, fix=f'set dtype = "bfloat16", or {fits}' if narrower else fits
+    )
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 def check_loaded(model: PreTrainedModel, dtype: torch.dtype, folder: Path) -> None:

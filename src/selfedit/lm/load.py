@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from selfedit.errors import ModelFileError, UsageError
+from selfedit.errors import ModelFileError, Unavailable, UsageError
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
@@ -30,6 +30,7 @@ from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
 from selfedit.lm.kinds import (
     check_kind,
     check_loaded,
+    check_room,
     check_tokenizer,
     check_weight_types,
     comparison,
@@ -157,7 +158,7 @@ def load(
         torch.use_deterministic_algorithms(True)
     kind = _dtype(dtype, place)
     folder = model_path(name, on_progress=on_progress, revision=revision)
-    model = _read_model(folder, kind).to(place)  # pyright: ignore[reportArgumentType]
+    model = _read_model(folder, kind, place).to(place)  # pyright: ignore[reportArgumentType]
     model.eval().requires_grad_(False)
     check_kind(model, folder)
     compare = comparison(model, folder)
@@ -253,11 +254,12 @@ def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return DTYPES[dtype]
 
 
-def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     config = read_config(folder)
     check_tables(folder)
     try:
         check_weight_types(folder)
+        check_room(folder, dtype, device)
         with quiet():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -269,7 +271,7 @@ def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except ModelFileError:
+    except (ModelFileError, Unavailable):
         raise
     except Exception as error:  # whatever a folder that nobody vouches for makes transformers raise
         raise _unreadable("The model", folder, error) from error

@@ -44,7 +44,7 @@ def choose_group(session: Session, name: str, jobs: Sequence[AdaptJob]) -> int:
     step = f"group {name}"
     stored = session.run.ledger.step(step)
     if stored is None:
-        workers = session.settings.workers
+        workers = session.engine.workers
         total, free = memory_bytes(session.lm.device)
         stored = {
             "most": most_in_memory(session.lm, jobs, workers, min(SHARE * total, LEFT * free))

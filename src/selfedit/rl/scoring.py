@@ -56,12 +56,15 @@ def run_trials(
         planned, key=lambda trial: (trial.order_seed, -_tokens(jobs[trial.key]), trial.key)
     )
     most = choose_group(session, str(place), [job for job in jobs.values() if job is not None])
-    groups = form_groups(ordered, most, session.settings.workers)
+    groups = form_groups(ordered, most, session.engine.workers)
     total = sum(_tokens(job) for job in jobs.values())
     finished = sum(_tokens(jobs[trial.key]) for trial in planned if trial.key in done)
-    todo = [group for group in groups if group[0].key not in done]
+    # A group is stored whole; after a resume with other workers or another size, new groups hold
+    # some trials that are done.
+    left = [[trial for trial in group if trial.key not in done] for group in groups]
+    todo = [group for group in left if group]
     batches = [_batch(session, group, jobs, needs) for group in todo]
-    idle = Idle(session.settings.workers)
+    idle = Idle(session.engine.workers)
     with session.progress.task(
         f"inner loops ({place})", total=total, unit="tokens", done=finished
     ) as task:
@@ -131,7 +134,7 @@ def _tokens(job: AdaptJob | None) -> int:
 
 def _store(session: Session, group: _Group, waited: float, needs: Sequence[Measure]) -> None:
     """Store all of a finished group in one transaction."""
-    workers, count, result = session.settings.workers, len(group.planned), group.result
+    workers, count, result = session.engine.workers, len(group.planned), group.result
     timings = [
         TimingRow(
             place=group.place, part="adapting", seconds=result.adapting / workers, count=count
@@ -208,7 +211,7 @@ def _answered(
         for question, completion in zip(planned.context.questions, trained.answers, strict=True)
     ]
     count, answering = len(pairs), group.result.answering
-    wall = answering / session.settings.workers
+    wall = answering / session.engine.workers
     timings.append(TimingRow(place=group.place, part="answering", seconds=wall, count=count))
     with timed(timings, group.place, "grading", count):
         grades = session.grader.grade_all([reply_to(context, q, c.text) for context, q, c in pairs])

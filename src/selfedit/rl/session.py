@@ -19,6 +19,8 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.records import Place, TimingRow
 from selfedit.sampling.base import SAMPLERS, Sampler
+from selfedit.sampling.local import LocalSampler
+from selfedit.sampling.shared import SharedSampler
 from selfedit.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -64,7 +66,10 @@ class Session(Generic[T]):
 
     def __post_init__(self) -> None:
         self.engine = self.engine or LocalEngine(self.lm)
-        self.sampler = self.sampler or SAMPLERS.load(self.settings.sampler)(self.lm, self.settings)
+        if self.sampler is None:  # pyright: ignore[reportUnnecessaryComparison]
+            self.sampler = SAMPLERS.load(self.settings.sampler)(self.lm, self.settings)
+            if self.engine.workers > 1 and isinstance(self.sampler, LocalSampler):
+                self.sampler = SharedSampler(self.engine, self.sampler)
         self.weights = self.weights or self.lm.fingerprint
 
     @property

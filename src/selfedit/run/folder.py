@@ -15,6 +15,7 @@ report/            pictures and pages
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ FORMAT = 1
 _READER = BoundedReader(
     "the file", error=RunFolderError, fix="restore it from a copy, or start in a new folder"
 )
+_LOG = logging.getLogger(__name__)
 _MARKER, _LOCK = "run.json", ".lock"
 
 
@@ -123,9 +125,18 @@ class RunFolder:
             )
         resumed = (path / "ledger.sqlite").exists()
         if resumed or (path / "config.toml").exists():
-            check_unchanged(read_settings(path / "config.toml"), settings, path / "config.toml")
+            changed = check_unchanged(
+                read_settings(path / "config.toml"), settings, path / "config.toml"
+            )
         else:
             write_settings(path / "config.toml", settings)
+            changed = []
+        for change in changed:
+            _LOG.warning(
+                "goes on with %s: inner loops that are still to run are grouped anew, and their"
+                " numbers may differ in the last digits",
+                change,
+            )
         Metrics(path / "metrics.jsonl").repair()
         return cls(path, kind, settings, Ledger(path / "ledger.sqlite"), lock=lock, resumed=resumed)
 

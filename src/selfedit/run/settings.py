@@ -27,6 +27,9 @@ _SECRET = re.compile(
 _OF_THE_VOCABULARY = re.compile(r"(^|_)(bos|cls|eos|mask|pad|sep|stop|unk)_token$")
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _FIX = "restore it from a copy, or start in a new folder"
+MAY_CHANGE = frozenset({"workers", "inner.group"})
+"""Where inner loops run and how many train together: a resumed run may have others. What they come
+to depends on it in the last bits only."""
 UNSET = object()
 """Stands for a value that is not there."""
 
@@ -63,15 +66,20 @@ def read_settings(path: Path) -> dict[str, Any]:
     ).toml(path)
 
 
-def check_unchanged(stored: Mapping[str, Any], wished: Mapping[str, Any], where: Path) -> None:
+def check_unchanged(stored: Mapping[str, Any], wished: Mapping[str, Any], where: Path) -> list[str]:
     """Compare two `frozen` settings.
 
+    Returns:
+        What differs of `MAY_CHANGE`, as `described`.
+
     Raises:
-        SettingsChanged: if they differ; names every dotted key with its stored and its given value.
+        SettingsChanged: if others differ; names every dotted key with its stored and its given
+            value.
     """
-    differences = described(stored, wished)
+    found = changes(stored, wished)
+    differences = [_described(change) for change in found if change[0] not in MAY_CHANGE]
     if not differences:
-        return
+        return [_described(change) for change in found]
     lines = "".join(f"\n    {line}" for line in differences)
     raise SettingsChanged(
         f"this run was started with other settings:{lines}",
@@ -82,7 +90,12 @@ def check_unchanged(stored: Mapping[str, Any], wished: Mapping[str, Any], where:
 
 def described(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[str]:
     """What differs, one line a key: ``inner.optim.lr: 0.001 → 0.0005``."""
-    return [f"{key}: {_shown(old)} → {_shown(new)}" for key, old, new in changes(stored, wished)]
+    return [_described(change) for change in changes(stored, wished)]
+
+
+def _described(change: tuple[str, Any, Any]) -> str:
+    key, old, new = change
+    return f"{key}: {_shown(old)} → {_shown(new)}"
 
 
 def changes(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

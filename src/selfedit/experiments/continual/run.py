@@ -59,7 +59,7 @@ def run_continual(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    if settings.workers != 1:
+    if settings.workers not in (1, "auto"):
         fix = "set workers = 1: sequences already train together (continual.together)"
         raise UsageError("continual edits run in this process", where="workers", fix=fix)
     chosen = settings.continual

@@ -85,7 +85,7 @@ def run_own_questions(
         UsageError, DataError: settings or passages that cannot be used.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    if settings.workers != 1:
+    if settings.workers not in (1, "auto"):
         raise UsageError(
             "own questions are measured in this process", where="workers", fix="set workers = 1"
         )
