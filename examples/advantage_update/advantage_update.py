@@ -11,7 +11,7 @@ from typing import Any
 import selfedit as se
 
 
-class AdvantageWeighted:
+class AdvantageWeighted(se.PlainUpdate):
     """Supervised finetuning on each self-edit above the mean of its context's others, with that
     advantage as weight.
 
@@ -27,19 +27,9 @@ class AdvantageWeighted:
         sequences = []
         for edit, advantage in zip(scored.edits, advantages(scored), strict=True):
             if advantage > 0:
-                example = session.task.completion(scored.contexts[edit.context_id], edit.text)
+                example = se.policy_sequence(session, scored.contexts[edit.context_id], edit)
                 sequences.append(replace(example, weight=advantage))
-        if not sequences:
-            return None
-        mstep = self.settings.rl.mstep
-        lora, optim = (
-            se.LoraSpec(**mstep.lora.model_dump()),
-            se.OptimSpec(**mstep.optim.model_dump()),
-        )
-        job = se.AdaptJob(
-            sequences, lora, optim, se.derive(self.settings.seed, "mstep", scored.number)
-        )
-        return se.adapt(session.lm, [job])[0]
+        return se.train_policy(session, scored.number, sequences) if sequences else None
 
 
 def advantages(scored: se.ScoredEdits) -> list[float]:

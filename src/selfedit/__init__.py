@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from selfedit.results.results import Difference, Results, Row
     from selfedit.results.tabular import Column, Table
     from selfedit.rl.evaluate import evaluate
+    from selfedit.rl.policy_tokens import policy_sequence
+    from selfedit.rl.policy_training import train_policy
     from selfedit.rl.rewards.base import PlainReward, Reward, ScoredRound, TrialReward, Value
     from selfedit.rl.session import Session
-    from selfedit.rl.updates.base import ScoredEdits, Update
+    from selfedit.rl.updates.base import PlainUpdate, ScoredEdits, Update
     from selfedit.run.folder import RunFolder
     from selfedit.run.records import Answer, Phase, Place, Trial
     from selfedit.run.seeds import derive
@@ -77,6 +79,7 @@ __all__ = [
     "Phase",
     "Place",
     "PlainReward",
+    "PlainUpdate",
     "Question",
     "Results",
     "Reward",
@@ -113,11 +116,13 @@ __all__ = [
     "load",
     "load_contexts",
     "make_settings",
+    "policy_sequence",
     "read_settings",
     "results_of",
     "run_knowledge",
     "split_contexts",
     "train",
+    "train_policy",
 ]
 
 _MODULES = {
@@ -174,6 +179,8 @@ _MODULES = {
         "Table",
     ),
     "rl.evaluate": ("evaluate",),
+    "rl.policy_tokens": ("policy_sequence",),
+    "rl.policy_training": ("train_policy",),
     "rl.rewards.base": (
         "PlainReward",
         "Reward",
@@ -183,6 +190,7 @@ _MODULES = {
     ),
     "rl.session": ("Session",),
     "rl.updates.base": (
+        "PlainUpdate",
         "ScoredEdits",
         "Update",
     ),

@@ -83,10 +83,24 @@ def test_no_room_outside(small64) -> None:
         adapt(small64, [job(3, 4, outside=first)])
 
 
-def test_modules_below_must_be_above_too(small64) -> None:
-    (first,) = adapt(small64, [job(1, 2)])
-    with pytest.raises(UsageError, match="adapter below"):
-        adapt(small64, [replace(job(3, 4, start=first), lora=LoraSpec(2, 4, ("q_proj",)))])
+@pytest.mark.parametrize("same", [True, False])
+def test_modules_below_need_not_be_above(small64, small_folder, same) -> None:
+    """Loops on a policy adapt what their own settings say, whatever the policy adapts; they are
+    those on merged weights, alone on the policy or beside loops on another one.
+    """
+    few = LoraSpec(2, 4, ("q_proj",), layers=(1,))
+    first, other = adapt(small64, [job(1, 2), job(7, 8)])
+    below = [first, first if same else other]
+    ours, _ = adapt(small64, [replace(job(3, 4, start=start), lora=few) for start in below])
+    merged = load(str(small_folder), device="cpu", dtype="float64")
+    modules = dict(merged.model.named_modules())
+    for name in first.tensors:
+        modules[name].weight.data += first.delta(name)
+    (theirs,) = adapt(merged, [replace(job(3, 4), lora=few)])
+    assert ours.tensors.keys() == theirs.tensors.keys() and len(ours.tensors) == 1
+    assert ours.losses == pytest.approx(theirs.losses, rel=NORMS)
+    for name in ours.tensors:
+        assert difference(ours.delta(name), theirs.delta(name)) < 10 * NORMS
 
 
 def test_a_pupil_comes_nearer_to_its_teacher_and_goes_no_way_from_itself(small64) -> None:

@@ -88,6 +88,14 @@ class RLSettings(Group):
         description="what self-edits are scored by: the passages' questions, or the model's own",
     )
     own: OwnQuestionSettings = OwnQuestionSettings()
+    cut_off: Literal["keep", "drop"] = Field(
+        default="keep",
+        description=(
+            "self-edits that the token limit cut off: keep (they earn and are learned from as all"
+            " others, without an end, which they do not have), or drop (they are tried, and never"
+            " learned from)"
+        ),
+    )
     reward: RewardSettings = RewardSettings()
     update: Annotated[str, AfterValidator(check_name)] = Field(
         default="filtered_sft",

@@ -8,6 +8,7 @@ row of the bank to one that waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from selfedit.inner.outside import Outside
 from selfedit.inner.packed import PackedSteps
 from selfedit.inner.plan import Material, materials, schedule
 from selfedit.inner.static import StaticSteps, can_be_static
-from selfedit.inner.trainer import StepRunner, Training
+from selfedit.inner.trainer import Objective, StepRunner, Training
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.below import frozen_bank
 from selfedit.lm.cores import OnTokens, on_cores, share_out
@@ -55,6 +56,7 @@ def adapt(
     rows: int | None = None,
     on_device: bool = False,
     on_halved: OnHalved | None = None,
+    objective: Objective | None = None,
 ) -> list[Adapter]:
     """Train one adapter a job, in the same passes through the model.
 
@@ -69,6 +71,7 @@ def adapt(
         rows: adapters trained at once; the others wait until one has finished. All, if not given.
         on_device: leave the adapters on the model's device.
         on_halved: told when memory ran out, and how many adapters are trained at once after that.
+        objective: what is minimised instead of the next-token loss.
 
     Raises:
         DataError: a job has no sequence, or one whose tokens carry no loss, or a token outside its
@@ -89,7 +92,7 @@ def adapt(
     rows = len(jobs) if rows is None else max(1, min(rows, len(jobs)))
     while True:
         try:
-            return _train_all(lm, jobs, data, head, rows, on_step, on_device)
+            return _train_all(lm, jobs, data, head, rows, on_step, on_device, objective)
         except torch.OutOfMemoryError:
             if rows == 1:
                 raise
@@ -158,6 +161,7 @@ def _train_all(
     rows: int,
     on_step: OnStep | None,
     on_device: bool,
+    objective: Objective | None,
 ) -> list[Adapter]:
     """The jobs in one bank; on a CPU with several cores, in as many banks as pay."""
     lengths = [[len(material.ids) for material in own] for own in data]
@@ -173,7 +177,7 @@ def _train_all(
     def train(model: LanguageModel, part: Sequence[int], after: OnTokens) -> list[Adapter]:
         chosen, own = [jobs[k] for k in part], [data[k] for k in part]
         held = max(1, rows * len(part) // len(jobs))
-        return _train(model, chosen, own, head, held, after, on_device)
+        return _train(model, chosen, own, head, held, after, on_device, objective)
 
     most = sum(loads) // (MIN_TOKENS * max(job.steps for job in jobs))
     parts = share_out(lm, loads, most)
@@ -194,17 +198,23 @@ def _train(
     rows: int,
     after: OnTokens,
     on_device: bool,
+    objective: Objective | None,
 ) -> list[Adapter]:
     lengths = [[len(material.ids) for material in of_job] for of_job in data]
     tokens = [job.optim.epochs * sum(of_job) for job, of_job in zip(jobs, lengths, strict=True)]
-    static = can_be_static(lm, jobs)
+    static = objective is None and can_be_static(lm, jobs)
     steps = list(schedule(jobs, lengths, rows, aligned=not static))
-    bank = AdapterBank(
-        lm.model, [job.lora for job in jobs], rows=rows, train=True, narrow_gradients=static
-    )
+    # A frozen adapter below may have modules that the new one does not adapt: rows of zeros there.
+    below = [
+        replace(job.lora, targets=job.start.spec.targets, layers=job.start.spec.layers)
+        for job in jobs
+        if job.start is not None
+    ]
+    specs = [*[job.lora for job in jobs], *below]
+    bank = AdapterBank(lm.model, specs, rows=rows, train=True, narrow_gradients=static)
     frozen = frozen_bank(lm.model, bank, [job.start for job in jobs])
     lower, placed = lower_outputs(lm, jobs, data)
-    training = Training(lm, bank, BankAdamW(bank), jobs, placed, lower, head, steps)
+    training = Training(lm, bank, BankAdamW(bank), jobs, placed, lower, head, steps, objective)
     runner: StepRunner = StaticSteps(training) if static else PackedSteps(training)
     fences: dict[int, Outside] = {}
     tensors: dict[int, dict[str, tuple[Tensor, Tensor]]] = {}

@@ -51,11 +51,14 @@ class PackedSteps:
         bank.draw_dropout(owners, len(arrays.ids))
         predicting = self._hidden(arrays).index_select(0, as_tensor(arrays.rows, lm.device))
         weights = as_tensor(arrays.weights, lm.device, torch.promote_types(lm.dtype, torch.float32))
-        loss, losses = head_loss(
-            predicting, training.head, as_tensor(arrays.targets, lm.device), weights
-        )
-        weighted = losses * weights
+        targets = as_tensor(arrays.targets, lm.device)
         sequences = [[training.data[t.job][i].sequence for i in t.sequences] for t in step.turns]
+        if training.objective is None:
+            loss, losses = head_loss(predicting, training.head, targets, weights)
+            weighted = losses * weights
+        else:
+            flat = [sequence for turn in sequences for sequence in turn]
+            loss, weighted = training.objective(predicting, training.head, targets, weights, flat)
         if (taught := lessons(sequences, lm.device, weights.dtype)) is not None:
             divergence, divergences = teacher_loss(
                 predicting[taught.places], training.head, taught.hidden, taught.weights

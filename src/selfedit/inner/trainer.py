@@ -10,12 +10,35 @@ from typing import Protocol
 
 from torch import Tensor
 
-from selfedit.inner.job import AdaptJob
+from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.inner.lower import Lower
 from selfedit.inner.optimiser import BankAdamW
 from selfedit.inner.plan import Material, Step
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel
+
+
+class Objective(Protocol):
+    """Another loss than that of the next token."""
+
+    def __call__(
+        self,
+        hidden: Tensor,
+        head: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        sequences: Sequence[TrainSequence],
+    ) -> tuple[Tensor, Tensor]:
+        """The loss of a step, with gradient, and each predicted token's part of it, ``[N]``.
+
+        Args:
+            hidden: last hidden states before the predicted tokens, ``[N, D]``.
+            head: the output matrix, ``[V, D]``.
+            targets: the predicted tokens, ``[N]``, sequence after sequence.
+            weights: that make the next-token loss a mean over each job's tokens, ``[N]``.
+            sequences: the step's, in order.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,7 @@ class Training:
         lower: outputs of the layers below the lowest adapter, if there are such layers.
         head: the rows of the output matrix that are computed, ``[V or A, D]``.
         steps: the plan.
+        objective: what is minimised; None is the next-token loss.
     """
 
     lm: LanguageModel
@@ -41,6 +65,7 @@ class Training:
     lower: Lower | None
     head: Tensor
     steps: Sequence[Step]
+    objective: Objective | None = None
 
 
 class StepRunner(Protocol):

@@ -2,7 +2,8 @@
 bank its own.
 
 A second bank holds the frozen adapters. Its update is added to every linear module's output, and
-gradients pass through it to what lies below; it has none of its own.
+gradients pass through it to what lies below; it has none of its own. Where all stand on one and the
+same adapter, a policy's say, it is kept once and is one product for all tokens.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from selfedit.errors import UsageError
 from selfedit.lm.bank import AdapterBank, BankSlot, Route
 from selfedit.lm.grouped import FrozenGrouped, Offsets
 from selfedit.lm.lora import Adapter
@@ -60,6 +61,17 @@ class _FrozenProduct(torch.autograd.Function):
         return ctx.segments.unpad(parts), None, None
 
 
+class Common:
+    """One module's frozen adapter that every row stands on, added to its output."""
+
+    def __init__(self, a: Tensor, b: Tensor) -> None:
+        self.a, self.b = a, b  # [r, in], [out, r] with the scale in it
+
+    def __call__(self, packed: Tensor, route: Route) -> Tensor:
+        """Packed inputs ``[T, in]`` to the frozen update ``[T, out]``, whatever the route."""
+        return F.linear(F.linear(packed, self.a), self.b)
+
+
 class FrozenBank:
     """The frozen adapters under a bank's rows."""
 
@@ -77,28 +89,24 @@ class FrozenBank:
 def frozen_bank(
     model: nn.Module, bank: AdapterBank, starts: Sequence[Adapter | None]
 ) -> FrozenBank | None:
-    """Put frozen adapters under a bank's rows; None where no job has one.
+    """Put frozen adapters under a bank's rows; None where no row has one of its own.
 
     Args:
         model: the bank's.
-        bank: the adapters in training.
+        bank: the adapters in training, with a slot for every module that a start adapts.
         starts: of every job that will have a row.
-
-    Raises:
-        UsageError: a start adapts a module that no adapter of the bank does.
     """
     specs = [start.spec for start in starts if start is not None]
     if not specs:
         return None
-    rows = len(bank.specs)
-    frozen = AdapterBank(model, specs * rows, rows=rows)
-    if alone := sorted(set(frozen.slots) - set(bank.slots)):
-        fix = "give the new adapter all modules that the one below it has"
-        raise UsageError(
-            f"the adapter below adapts {alone[0]}, the new one does not",
-            where="lora.targets",
-            fix=fix,
-        )
+    first, rows = starts[0], len(bank.specs)
+    common = first is not None and all(start is first for start in starts)
+    frozen = AdapterBank(model, specs * rows, rows=1 if common else rows)
+    if common and first is not None:
+        frozen.put(0, first)
+        for name, slot in frozen.slots.items():
+            bank.slots[name].below = Common(slot.a[0], first.spec.scale * slot.b[0])
+        return None
     for name, slot in frozen.slots.items():
         bank.slots[name].below = Below(slot)
     return FrozenBank(frozen)

@@ -8,7 +8,7 @@ batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from selfedit.lm.attention import Decode, KeyValueCache, Prefill, packed_attenti
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.rules import Stop, TokenRule
-from selfedit.lm.sampling import next_tokens
+from selfedit.lm.sampling import log_probabilities, next_tokens
 from selfedit.lm.segments import make_segments
 
 PREFILL_TOKENS = 4096
@@ -48,12 +48,23 @@ class Completion:
         finish: "stop" where the model, or the rule it was held to, ended the text, "length" where
             the bound did.
         prompt_tokens: tokens of the prompt.
+        end: the token that ended it; None where no token did.
+        logprobs: of every token of `sampled`, in nats, under the distribution it was drawn from
+            before the nucleus was cut: at the sampling's temperature, over what its rule allowed.
+            Empty where nothing was drawn (temperature 0).
     """
 
     text: str
     ids: tuple[int, ...]
     finish: str
     prompt_tokens: int
+    end: int | None = None
+    logprobs: tuple[float, ...] = field(default=(), compare=False)  # last bits vary with company
+
+    @property
+    def sampled(self) -> tuple[int, ...]:
+        """Every token that was chosen, the ending one included."""
+        return self.ids if self.end is None else (*self.ids, self.end)
 
 
 @dataclass
@@ -66,6 +77,7 @@ class Row:
     uniforms: Tensor
     made: list[int]
     rule: TokenRule | None = None
+    logs: list[float] = field(default_factory=list)
 
 
 def prefill_tokens(device: torch.device) -> int:
@@ -196,8 +208,18 @@ class Decoder:
             for row in self.rows
         ]
         chosen = next_tokens(logits, self.temperature, self.top_p, torch.stack(step))
+        self._note_logs(logits, chosen)
         chosen = chosen if self.alphabet is None else self.alphabet[chosen]
         self._chosen(chosen)
+
+    def _note_logs(self, logits: Tensor, chosen: Tensor) -> None:
+        """Keep how likely the unfinished rows' new tokens were, where they were drawn."""
+        if not self.temperature:
+            return
+        logs = log_probabilities(logits, self.temperature, chosen).tolist()
+        for row, value in zip(self.rows, logs, strict=True):
+            if self.done[row.place] is None:
+                row.logs.append(value)
 
     def _chosen(self, chosen: Tensor) -> None:
         tokens = chosen.tolist()  # the one wait of a step: who has ended?
@@ -234,7 +256,14 @@ class Decoder:
         if ended or whole or len(row.made) == self.limit:
             ids = tuple(row.made[:-1] if ended else row.made)
             finish = "stop" if ended or whole else "length"
-            self.done[row.place] = Completion(self.lm.decode(ids), ids, finish, len(row.prompt))
+            self.done[row.place] = Completion(
+                text=self.lm.decode(ids),
+                ids=ids,
+                finish=finish,
+                prompt_tokens=len(row.prompt),
+                end=token if ended else None,
+                logprobs=tuple(row.logs),
+            )
 
     def _drop(self) -> None:
         """Fill the places of finished rows with the last unfinished ones, so that only those are

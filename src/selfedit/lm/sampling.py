@@ -53,6 +53,20 @@ def next_tokens(logits: Tensor, temperature: float, top_p: float, uniforms: Tens
     return chosen
 
 
+def log_probabilities(logits: Tensor, temperature: float, chosen: Tensor) -> Tensor:
+    """How likely the chosen tokens were at this temperature, in nats, ``[R]``; the nucleus is not
+    cut.
+
+    Args:
+        logits: ``[R, V]``, −inf where a rule forbids a token.
+        temperature: above 0.
+        chosen: token ids, ``[R]``.
+    """
+    logits = logits.float()
+    scaled = (logits - logits.amax(-1, keepdim=True)) / temperature
+    return scaled.gather(1, chosen[:, None]).squeeze(1) - scaled.logsumexp(-1)
+
+
 def _drawn(weights: Tensor, uniforms: Tensor) -> Tensor:
     """The column in which each row's share of its weights falls, ``[R]``; never one of weight 0."""
     total = weights.cumsum(1)

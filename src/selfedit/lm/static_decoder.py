@@ -89,7 +89,8 @@ class StaticDecoder(Decoder):
             self._uniforms[:, self._step] if self.temperature else logits.new_zeros(len(logits))
         )
         chosen = next_tokens(logits, self.temperature, self.top_p, uniforms)
-        chosen = chosen if self.alphabet is None else self.alphabet[chosen]
+        self._note_logs(logits, chosen)
+        chosen if self.alphabet is None else self.alphabet[chosen]
         self._tokens.copy_(chosen)
         self._step += 1
         self._chosen(chosen)

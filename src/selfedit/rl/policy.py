@@ -12,6 +12,7 @@ from selfedit.errors import RunFolderError
 from selfedit.lm.bank import BankLinear
 from selfedit.lm.load import LanguageModel, load_weights
 from selfedit.lm.lora import Adapter
+from selfedit.lm.stack import on_top
 from selfedit.models.quiet import quiet
 from selfedit.rl.session import Session
 from selfedit.storage.files import folder_atomic, hash_folder
@@ -28,7 +29,7 @@ def merge(lm: LanguageModel, adapter: Adapter) -> None:
 
 def keep_policy(session: Session[Any], number: int, adapter: Adapter) -> str:
     """Save what a round made; with ``rl.mstep.merge`` the session's model has its weights from now
-    on.
+    on, else the policy is one adapter more on top of what it was: their ranks add up.
 
     Returns:
         SHA-256 of the policy's folder.
@@ -36,6 +37,8 @@ def keep_policy(session: Session[Any], number: int, adapter: Adapter) -> str:
     merged = session.settings.rl.mstep.merge
     if merged:
         merge(session.lm, adapter)
+    else:
+        adapter = on_top(session.policy, adapter)
     return save_policy(session.lm, adapter, session.run.policy(number), merged=merged)
 
 
@@ -63,7 +66,7 @@ def adopt_policy(
     *,
     in_weights: bool,
 ) -> Adapter | None:
-    """Make a round's policy the current one.
+    """Make a round's policy the current one: what samples, and what inner loops start from.
 
     Args:
         session: the run.
@@ -87,7 +90,9 @@ def adopt_policy(
             what, where=folder, fix="put the folder back from a copy, or start in a new one"
         )
     if not session.settings.rl.mstep.merge:
-        return replace(Adapter.load(folder / "adapter"), base=session.lm.name)
+        policy = replace(Adapter.load(folder / "adapter"), base=session.lm.name)
+        session.adopt(policy, digest)
+        return policy
     if not in_weights:
         load_weights(session.lm, folder / "model")
     session.engine.load_weights(folder / "model")

@@ -99,7 +99,7 @@ def score_round(
             )
     session.stand_on(None)
     scored = ScoredRound(place, chosen, edits, ledger.trials(place))
-    ledger.add_rewards(reward_rows(scored, reward.values(session, scored), rl.reward, alive))
+    ledger.add_rewards(reward_rows(scored, reward.values(session, scored), rl, alive))
 
 
 def learn(session: Session[Any], number: int, chosen: Sequence[Context]) -> Round:

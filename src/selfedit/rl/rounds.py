@@ -7,13 +7,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from selfedit.config import RewardSettings
+from selfedit.config.rl import RLSettings
 from selfedit.rl.racing import raced_rewards
 from selfedit.rl.rewards.base import ScoredRound, Value
 from selfedit.rl.session import Session
 from selfedit.rl.trial import CandidateKey
-from selfedit.run.records import Phase, Place, RewardRow
+from selfedit.run.records import Phase, Place, RewardRow, SelfEditRow
 from selfedit.tasks.task import Context
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """The self-edits of a round that the token limit cut off.
+
+    Attributes:
+        count, kept: how many, and how many of them were learned from.
+        accuracy, others: what they earned, and what all others did; None where there are none.
+    """
+
+    count: int
+    kept: int
+    accuracy: float | None
+    others: float | None
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,7 @@ class Round:
         kept: self-edits that were kept.
         policy: hash of the policy's folder; None if nothing was learned and the policy stayed as it
             was.
+        cut_off: what became of the self-edits that the token limit cut off.
     """
 
     round: int
@@ -41,6 +57,7 @@ class Round:
     best: float | None
     kept: int
     policy: str | None
+    cut_off: CutOff | None = None
 
 
 def rl_place(number: int) -> Place:
@@ -51,31 +68,35 @@ def rl_place(number: int) -> Place:
 def reward_rows(
     scored: ScoredRound,
     values: Mapping[CandidateKey, Value],
-    settings: RewardSettings,
+    rl: RLSettings,
     alive: Mapping[str, Iterable[int]] | None = None,
 ) -> list[RewardRow]:
     """What every candidate of a round earned; with racing only those ``alive`` at its end can be
-    kept.
+    kept, and none that was cut off where these are dropped (its reward is NaN).
     """
     candidates: dict[str, list[int]] = {}
+    dropped: set[CandidateKey] = set()
     for edit in scored.edits:
         candidates.setdefault(edit.context_id, []).append(edit.candidate)
+        if edit.cut_off and rl.cut_off == "drop":
+            dropped.add((edit.context_id, edit.candidate))
     rows = []
     for context in scored.contexts:
         numbers, baseline = candidates[context.id], values[context.id, None].measured
-        worth = [values[context.id, candidate].worth for candidate in numbers]
+        worth = [
+            math.nan if (context.id, number) in dropped else values[context.id, number].worth
+            for number in numbers
+        ]
         stayed = numbers if alive is None else alive[context.id]
-        for candidate, (reward, kept) in zip(
-            numbers, raced_rewards(worth, baseline, settings, stayed), strict=True
-        ):
-            measured = values[context.id, candidate].measured
+        earned = raced_rewards(worth, baseline, rl.reward, stayed)
+        for candidate, (reward, kept) in zip(numbers, earned, strict=True):
             rows.append(
                 RewardRow(
                     place=scored.place,
                     context_id=context.id,
                     candidate=candidate,
-                    reward=reward,
-                    accuracy=measured,
+                    reward=math.nan if (context.id, candidate) in dropped else reward,
+                    accuracy=values[context.id, candidate].measured,
                     baseline=baseline,
                     kept=kept,
                 )
@@ -103,6 +124,7 @@ def finish_round(
         best=_mean([_best(values) for values in by_context.values()]),
         kept=sum(row.kept for row in rewards),
         policy=policy,
+        cut_off=_cut_off(session.run.ledger.self_edits(rl_place(number)), rewards),
     )
     ledger, payload = session.run.ledger, asdict(done)
     # Where the E-step's time went is for people and plots; the results hold no times.
@@ -119,7 +141,25 @@ def finish_round(
 def finished_round(session: Session[Any], number: int) -> Round | None:
     """What a round did, if it is finished."""
     payload = session.run.ledger.step(f"round-{number}")
-    return None if payload is None else Round(**payload)
+    if payload is None:
+        return None
+    cut_off = payload.pop("cut_off", None)
+    return Round(
+        **payload,
+        cut_off=None if cut_off is None else CutOff(**cut_off),
+    )
+
+
+def _cut_off(edits: Sequence[SelfEditRow], rewards: Sequence[RewardRow]) -> CutOff:
+    cut = {(edit.context_id, edit.candidate) for edit in edits if edit.cut_off}
+    inside = [row for row in rewards if (row.context_id, row.candidate) in cut]
+    outside = [row for row in rewards if (row.context_id, row.candidate) not in cut]
+    return CutOff(
+        len(inside),
+        sum(row.kept for row in inside),
+        _mean([row.accuracy for row in inside]),
+        _mean([row.accuracy for row in outside]),
+    )
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -11,7 +11,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.rules import TokenRule
 from selfedit.rl.session import Session, timed
 from selfedit.rl.trial import seed_parts
-from selfedit.run.records import Place, SelfEditRow, TimingRow
+from selfedit.run.records import Place, Sampled, SelfEditRow, TimingRow
 from selfedit.run.seeds import derive
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.task import Context, Note
@@ -167,4 +167,5 @@ def written_row(
         finish=written.finish,
         directives_json=directives_json,
         rejected=rejected,
+        sampled_json=Sampled(written.sampled, written.logprobs).as_json(),
     )

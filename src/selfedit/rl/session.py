@@ -47,7 +47,10 @@ class Session(Generic[T]):
             unless given.
         weights: names the model's present weights: its fingerprint, or the hash of the policy
             merged last.
-        start: a frozen adapter that inner loops start on top of; None is the model itself.
+        policy: the policy's adapter on these weights, where it is kept apart from them
+            (``rl.mstep.merge = false``); its hash is ``policy_name``.
+        start: a frozen adapter that inner loops start on top of; None is the model itself. It is
+            the policy's unless something else is stood on.
     """
 
     run: RunFolder
@@ -60,7 +63,8 @@ class Session(Generic[T]):
     engine: Engine = None  # pyright: ignore[reportAssignmentType] - set below, from the model
     sampler: Sampler = None  # pyright: ignore[reportAssignmentType] - set below, from the settings
     weights: str = ""
-
+    policy: Adapter | None = None
+    policy_name: str = ""
     start: Adapter | None = None
     start_name: str = ""
 
@@ -87,12 +91,21 @@ class Session(Generic[T]):
         return update_of(self.settings)
 
     def stand_on(self, start: Adapter | None, name: str = "") -> None:
-        """Start inner loops, and ask the base, on top of an adapter; ``name`` tells it from others."""
-        self.start, self.start_name = start, name if start is not None else ""
+        """Start inner loops, and ask the base, on top of an adapter; None goes back to the policy.
+
+        ``name`` tells it from others.
+        """
+        self.start = self.policy if start is None else start
+        self.start_name = self.policy_name if start is None else name
+
+    def adopt(self, policy: Adapter | None, name: str = "") -> None:
+        """Go on with the policy that is this adapter on the model's weights, or these alone."""
+        self.policy, self.policy_name = policy, name if policy is not None else ""
+        self.stand_on(None)
 
     @property
     def base(self) -> str:
-        """Names what the base's answers come from: the weights, and the adapter they stand under."""
+        """Names what the base's answers come from: the weights, and the adapter they are under."""
         return f"{self.weights}+{self.start_name}" if self.start is not None else self.weights
 
 

@@ -38,8 +38,8 @@ from selfedit.storage.tables import R, Table
 
 __all__ = ["FORM", "Ledger"]
 
-FORM = 2
-"""The form of the tables. Form 1 kept answers and trainings apart."""
+FORM = 3
+"""The form of the tables. Form 1 kept answers and trainings apart, 2 had no sampled tokens."""
 _ADD_UP = (
     " ON CONFLICT DO UPDATE SET seconds = seconds + excluded.seconds, count = count +"
     " excluded.count"

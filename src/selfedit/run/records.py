@@ -6,11 +6,17 @@ Every record has an address, a `Place`: what the run was doing, by which method,
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from selfedit.errors import RunFolderError
+from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.tables import Flat, Table
+
+_PUT_BACK = "put the ledger back from a copy, or start in a new folder"
+_SAMPLED = BoundedReader("the record of sampled tokens", error=RunFolderError, fix=_PUT_BACK)
 
 Measure = Literal["answers", "likelihoods"]
 """What can be measured of a model: its answers, or how likely it finds the reference answers."""
@@ -70,11 +76,32 @@ class TrialKey(NamedTuple):
     repeat: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A self-edit's tokens as they were sampled, the ending one included where there was one.
+
+    Attributes:
+        ids: the tokens.
+        logprobs: of each when it was sampled, in nats (`selfedit.Completion`), to six places; empty
+            where the sampler gave none.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...] = ()
+
+    def as_json(self) -> str:
+        """For a column of the ledger."""
+        rounded = [round(value, 6) for value in self.logprobs]
+        return json.dumps({"ids": self.ids, "logprobs": rounded}, separators=(",", ":"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfEditRow:
-    """One sampled self-edit. `rejected` says why it cannot be trained on, or is None.
+    """One self-edit. `rejected` says why it cannot be trained on, or is None.
 
-    `seconds` are wall-clock seconds: its share of the batch it was sampled in.
+    `seconds` are wall-clock seconds: its share of the batch it was sampled in. `finish` is
+    ``"length"`` where it was cut off at the token limit. `sampled_json` is its `Sampled`; None for
+    a text from outside.
     """
 
     place: Place
@@ -88,6 +115,29 @@ class SelfEditRow:
     finish: str
     directives_json: str | None = None
     rejected: str | None = None
+    sampled_json: str | None = None
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the token limit ended it, and not its writer."""
+        return self.finish == "length"
+
+    @property
+    def sampled(self) -> Sampled | None:
+        """Its tokens as they were sampled; None for a text from outside.
+
+        Raises:
+            RunFolderError: the ledger's record is damaged.
+        """
+        if self.sampled_json is None:
+            return None
+        where = f"self-edit {self.candidate} of {self.context_id}, {self.place}"
+        record = _SAMPLED.parse_json(self.sampled_json, where)
+        sampled = _SAMPLED.shape(record, Sampled, where)
+        if sampled.logprobs and len(sampled.logprobs) != len(sampled.ids):
+            what = f"{len(sampled.ids)} sampled tokens have {len(sampled.logprobs)} probabilities"
+            raise RunFolderError(what, where=where, fix=_PUT_BACK)
+        return sampled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +243,8 @@ class RewardRow:
     """What a candidate earned: what was measured of it, and of the unadapted model; the reward;
     whether it was kept.
 
-    ``accuracy`` and ``baseline`` are in the unit of the run's reward.
+    ``accuracy`` and ``baseline`` are in the unit of the run's reward. A ``reward`` of NaN is none at
+    all: the self-edit was cut off, and those are dropped.
     """
 
     place: Place

@@ -18,6 +18,7 @@ from selfedit.errors import DataError, RunFolderError, UsageError
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.lora import Adapter
+from selfedit.lm.stack import on_top
 from selfedit.rl.rewards.accuracy import Accuracy
 from selfedit.rl.rewards.base import ScoredRound, Value
 from selfedit.rl.sample import sample
@@ -104,7 +105,8 @@ def learn_earlier(
     Returns:
         The round's passages, the earlier ones' questions after their own.
     """
-    session.stand_on(*_learned(session, number, earlier, policy))
+    learned, name = _learned(session, number, earlier, policy)
+    session.stand_on(on_top(session.policy, learned), f"{session.policy_name}+{name}")
     probe = tuple(replace(q, topic=q.topic or c.title) for c in earlier for q in c.questions)
     return [replace(context, questions=(*context.questions, *probe)) for context in chosen]
 
@@ -112,8 +114,8 @@ def learn_earlier(
 def _learned(
     session: Session, number: int, earlier: Sequence[Context], policy: Adapter | None
 ) -> tuple[Adapter, str]:
-    """One adapter on the earlier passages and a self-edit of each, trained once a round, and its
-    files' hash.
+    """One adapter on the earlier passages and a self-edit of each, trained once a round on top of
+    the policy, and its files' hash.
     """
     ledger, folder, name = (
         session.run.ledger,
@@ -127,7 +129,8 @@ def _learned(
         task = _knowledge(session)
         sequences = [s for c in earlier for s in task.sequences(c, task.parse(edits[c.id]))]
         seed = derive(session.settings.seed, "inner", Phase.RL_EARLIER.value, number)
-        (adapter,) = adapt(session.lm, [AdaptJob(sequences, task.lora, task.optim, seed)])
+        job = AdaptJob(sequences, task.lora, task.optim, seed, start=session.policy)
+        (adapter,) = adapt(session.lm, [job])
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder_atomic(folder) as new:
             adapter.save(new)

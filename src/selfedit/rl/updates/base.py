@@ -44,14 +44,29 @@ class ScoredEdits:
 class Update(Protocol):
     """How the policy learns from a round."""
 
-    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
-        """An adapter on the policy's present weights, to be merged or kept; None where there is
-        nothing to learn.
+    def check(self, session: Session[Any]) -> None:
+        """Refuse what cannot work before the first self-edit is sampled.
 
-        A round's update that is stopped begins anew, so its random numbers come from `derive` and
-        the round alone.
+        Raises:
+            UsageError: says what the task or the settings lack.
         """
         ...
+
+    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
+        """An adapter to be added to the policy as it is; None where there is nothing to learn.
+
+        It is trained on top of the policy (`train_policy` does so): ``session.policy`` is an
+        adapter where ``rl.mstep.merge`` is off. A round's update that is stopped begins anew, so
+        its random numbers come from `derive` and the round alone.
+        """
+        ...
+
+
+class PlainUpdate:
+    """An update that works with every task."""
+
+    def check(self, session: Session[Any]) -> None:
+        """See `Update`; nothing is lacking."""
 
 
 def update_of(settings: Settings) -> Update:

@@ -1,6 +1,12 @@
 """Filtered supervised finetuning: the policy imitates the self-edits that were kept.
 
-The M-step of ReST-EM (Singh et al. 2023, arXiv 2312.06585), as SEAL uses it (arXiv 2506.10943).
+The M-step of ReST-EM (Singh et al. 2023, arXiv 2312.06585), as SEAL uses it (arXiv 2506.10943, eqs.
+3 and 4): with K the kept self-edits and T all of their sampled tokens,
+
+    L(θ) = −(1/T) Σ_{a in K} Σ_t log π_θ(a_t | C, a_<t)
+
+a mean over the tokens of each step's batch, at temperature 1. Under a grammar π is the masked
+policy: only the tokens that were a choice count, with a softmax over what the grammar allows there.
 """
 
 from __future__ import annotations
@@ -8,16 +14,14 @@ from __future__ import annotations
 from typing import Any
 
 from selfedit.config import Settings
-from selfedit.inner.adapt import adapt
-from selfedit.inner.job import AdaptJob, OptimSpec
-from selfedit.lm.lora import Adapter, LoraSpec
+from selfedit.lm.lora import Adapter
+from selfedit.rl.policy_tokens import policy_sequence
+from selfedit.rl.policy_training import MaskedLikelihood, train_policy
 from selfedit.rl.session import Session
-from selfedit.rl.updates.base import ScoredEdits
-from selfedit.run.progress import count_up
-from selfedit.run.seeds import derive
+from selfedit.rl.updates.base import PlainUpdate, ScoredEdits
 
 
-class FilteredSFT:
+class FilteredSFT(PlainUpdate):
     """Next-token loss on every kept self-edit after its prompt, as ``rl.mstep`` says."""
 
     def __init__(self, settings: Settings) -> None:
@@ -25,19 +29,15 @@ class FilteredSFT:
 
     def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
         """See `Update`."""
-        kept = scored.kept
-        if not kept:
-            return None
-        mstep = self.settings.rl.mstep
         sequences = [
-            session.task.completion(scored.contexts[row.context_id], row.text) for row in kept
+            policy_sequence(session, scored.contexts[row.context_id], row) for row in scored.kept
         ]
-        lora, optim = LoraSpec(**mstep.lora.model_dump()), OptimSpec(**mstep.optim.model_dump())
-        job = AdaptJob(sequences, lora, optim, derive(self.settings.seed, "mstep", scored.number))
-        total = optim.epochs * sum(len(s.ids) for s in sequences)
-        name = f"finetuning the policy (round {scored.number})"
-        with session.progress.task(name, total=total, unit="tokens") as task:
-            return adapt(session.lm, [job], count_up(task))[0]
+        if not sequences:
+            return None
+        masked = any(sequence.allowed for sequence in sequences)
+        return train_policy(
+            session, scored.number, sequences, MaskedLikelihood() if masked else None
+        )
 
 
 UPDATE = FilteredSFT

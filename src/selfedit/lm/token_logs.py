@@ -1,0 +1,118 @@
+"""How likely a policy finds each token of given texts: with gradient to learn from, and without to
+compare two policies.
+
+A policy here is what samples: softmax over what the text's rule allows, of logits divided by the
+sampling's temperature. Where a rule allows one token only its log-probability is 0 and has no
+gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from selfedit.lm.loss import chunk_rows
+
+Allowed = NDArray[np.int64] | None
+"""The token ids that a rule allows at one place; None where there is no rule."""
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """Under what a policy chooses at N places.
+
+    Attributes:
+        temperature: that logits are divided by, above 0.
+        allowed: what may be chosen at each place, ``[N]``; nothing where all is allowed everywhere.
+    """
+
+    temperature: float = 1.0
+    allowed: Sequence[Allowed] = ()
+
+    def logs(self, hidden: Tensor, head: Tensor, start: int) -> Tensor:
+        """Log-probabilities of all tokens at places ``start …``, ``[n, V]``; −inf if forbidden.
+
+        ``hidden`` are the last hidden states of these places, ``[n, D]``.
+        """
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        logits = (hidden @ head.T).to(wide).div_(self.temperature)
+        if self.allowed:
+            for logit, ids in zip(logits, self.allowed[start : start + len(hidden)], strict=True):
+                if ids is not None:
+                    chosen = torch.from_numpy(ids).to(logits.device)
+                    kept = logit[chosen]
+                    logit.fill_(-torch.inf)[chosen] = kept
+        return torch.log_softmax(logits, 1)
+
+
+class _TokenLogs(torch.autograd.Function):
+    """log π of each target; its gradient with respect to a hidden state is (e_target − π) W / T."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, choosing: Choosing
+    ) -> Tensor:
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        logs_of = torch.empty(len(hidden), device=hidden.device, dtype=wide)
+        grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        step = chunk_rows(head)
+        for start in range(0, len(hidden), step):
+            rows = slice(start, start + step)
+            logs = choosing.logs(hidden[rows], head, start)  # [n, V]
+            target = targets[rows, None]
+            logs_of[rows] = logs.gather(1, target).squeeze(1)
+            if grad is not None:
+                pull = logs.exp_().neg_().scatter_add_(1, target, torch.ones_like(logs[:, :1]))
+                grad[rows] = (pull.to(head.dtype) @ head) / choosing.temperature
+        ctx.save_for_backward(grad)
+        return logs_of
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad,) = ctx.saved_tensors
+        return grad * grads[0][:, None].to(grad.dtype), None, None, None
+
+
+def token_logs(
+    hidden: Tensor, head: Tensor, targets: Tensor, choosing: Choosing | None = None
+) -> Tensor:
+    """Log-probability of each target, in nats, ``[N]``, with gradient to the hidden states.
+
+    Args:
+        hidden: last hidden states of the places before the targets, ``[N, D]``.
+        head: the output matrix, ``[V, D]``, frozen.
+        targets: the tokens, ``[N]``.
+        choosing: temperature and rules; none if not given.
+    """
+    return _TokenLogs.apply(hidden, head, targets, choosing or Choosing())  # pyright: ignore[reportReturnType]
+
+
+@torch.no_grad()
+def divergences(
+    new: Tensor, old: Tensor, head: Tensor, choosing: Choosing
+) -> tuple[Tensor, Tensor]:
+    """At each place KL(new‖old) of the whole distributions and the new one's entropy, in nats,
+    ``[N]`` each.
+
+    Args:
+        new, old: last hidden states of the two policies at the same places, ``[N, D]``.
+        head: the output matrix of both, ``[V, D]``.
+        choosing: temperature and rules.
+    """
+    wide = torch.promote_types(new.dtype, torch.float32)
+    kl, entropy = (torch.empty(len(new), device=new.device, dtype=wide) for _ in range(2))
+    step = chunk_rows(head)
+    for start in range(0, len(new), step):
+        rows = slice(start, start + step)
+        logs, before = (choosing.logs(states[rows], head, start) for states in (new, old))
+        probs = logs.exp()
+        possible = probs > 0  # 0 · log 0 is 0
+        entropy[rows] = -torch.where(possible, probs * logs, 0.0).sum(1)
+        kl[rows] = torch.where(possible, probs * (logs - before), 0.0).sum(1)
+    return kl.clamp_(min=0.0), entropy
