@@ -32,7 +32,7 @@ from selfedit.config.retention import (
     remedies_name,
 )
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
-from selfedit.config.settings import Settings, make_settings, read_settings
+from selfedit.config.settings import ALSO_CALLED, Prompting, Settings, make_settings, read_settings
 from selfedit.config.tables import (
     CptSettings,
     ExternalSettings,
@@ -43,6 +43,7 @@ from selfedit.config.tables import (
 
 __all__ = [
     "ALL_LINEAR",
+    "ALSO_CALLED",
     "FORMATS",
     "REMEDY_CHOICE",
     "AnswerSettings",
@@ -65,6 +66,7 @@ __all__ = [
     "OracleSettings",
     "OwnQuestionSettings",
     "PrimeSettings",
+    "Prompting",
     "RLSettings",
     "ReplaySettings",
     "RetentionSettings",

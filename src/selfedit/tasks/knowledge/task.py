@@ -127,7 +127,7 @@ class KnowledgeTask:
         return [self._pad(sequence) for sequence in made]
 
     def _text(self, title: str, line: str) -> TrainSequence:
-        ids = (*self.lm.encode(f"{title}\n{line}"), self.lm.end_id)
+        ids = self.lm.document(f"{title}\n{line}")
         return TrainSequence(ids, (False, *[True] * (len(ids) - 1)))
 
     def _pair(self, title: str, question: str, answer: str, on: Loss) -> TrainSequence:
