@@ -30,7 +30,7 @@ from selfedit.tasks.completion import completion
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, Question
-from tiny_llama import made_tokenizer, tiny_llama
+from tiny_llama import byte_tokenizer, made_tokenizer, tiny_llama
 
 TURN = (
     "{% for m in messages %}{{ START + m['role'] + '\n' + m['content'] | trim + END + '\n' }}"
@@ -48,26 +48,7 @@ def turns(start: str, end: str, *, bos: bool = False) -> str:
     )
 
 
-def framed(tokenizer: Tokenizer, single: str) -> None:
-    tokenizer.post_processor = TemplateProcessing(
-        single=single,
-        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("<s>", "</s>")],
-    )
-
-
-def byte_level(
-    special: tuple[str, ...], plain: tuple[str, ...] = (), single: str | None = "<s> $A"
-) -> PreTrainedTokenizerFast:
-    """Llama 3's and Qwen's kind."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
-    tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in plain])
-    if single:
-        framed(tokenizer, single)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+SPECIAL = ("<s>", "</s>")
 
 
 def spaced(kind: str, special: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
@@ -90,14 +71,14 @@ def spaced(kind: str, special: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
     )
     tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
-    framed(tokenizer, "<s> $A")
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
 
 
 def llama3() -> PreTrainedTokenizerFast:
-    tokenizer = byte_level(("<s>", "</s>", "<|head|>", "<|eot|>"))
+    tokenizer = byte_tokenizer((*SPECIAL, "<|head|>", "<|eot|>"), bos="<s>", eos="</s>")
     tokenizer.chat_template = turns("<|head|>", "<|eot|>", bos=True)
     return tokenizer
 
@@ -122,13 +103,13 @@ def gemma() -> PreTrainedTokenizerFast:
 
 def qwen() -> PreTrainedTokenizerFast:
     special = ("<s>", "</s>", "<|im_start|>", "<|im_end|>")
-    tokenizer = byte_level(special, ("<think>", "</think>"), single=None)
+    tokenizer = byte_tokenizer(special, ("<think>", "</think>"), eos="</s>")
     tokenizer.chat_template = turns("<|im_start|>", "<|im_end|>")
     return tokenizer
 
 
 def both_ends() -> PreTrainedTokenizerFast:
-    tokenizer = byte_level(("<s>", "</s>", "<|head|>", "<|eot|>"), single="<s> $A </s>")
+    tokenizer = byte_tokenizer((*SPECIAL, "<|head|>", "<|eot|>"), bos="<s>", eos="</s>", ends=True)
     tokenizer.chat_template = turns("<|head|>", "<|eot|>", bos=True)
     return tokenizer
 
@@ -302,7 +283,7 @@ def test_a_document_closes_no_turn(lm: LanguageModel) -> None:
 
 
 def test_control_tokens_without_the_mark_of_special_ones(tmp_path: Path) -> None:
-    tokenizer = byte_level(("<s>", "</s>"), ("<|im_start|>", "<|im_end|>", "anaconda"), single=None)
+    tokenizer = byte_tokenizer(SPECIAL, ("<|im_start|>", "<|im_end|>", "anaconda"), eos="</s>")
     tokenizer.chat_template = turns("<|im_start|>", "<|im_end|>")
     lm = with_tokenizer(tokenizer, tmp_path / "m")
     start, end, word = map(

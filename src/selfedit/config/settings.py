@@ -102,8 +102,17 @@ def read_settings(
         FormatError: the recipe is missing or not TOML.
         UsageError: an unknown setting or a value out of bounds, each named.
     """
-    values = {} if recipe is None else _RECIPE.toml(Path(recipe))
+    values = {} if recipe is None else read_recipe(recipe)
     return make_settings(values, recipe or "settings", overrides)
+
+
+def read_recipe(recipe: str | Path) -> dict[str, Any]:
+    """What a recipe's file says, unchecked.
+
+    Raises:
+        FormatError: it is missing or not TOML.
+    """
+    return _RECIPE.toml(Path(recipe))
 
 
 def make_settings(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -176,7 +176,7 @@ def _died() -> Unavailable:
     return Unavailable("a worker process died", where="workers", fix=fix)
 
 
-def _worker(link: Connection, model: str, options: dict[str, Any], threads: int) -> None:
+def _worker(link: Connection, model: str, options: Mapping[str, Any], threads: int) -> None:
     """A worker's life: load the model, then do what is sent until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked to stop, and stops us
     import torch

@@ -139,13 +139,16 @@ def _closing_thought(prompt: str, answered: str) -> str:
 
 
 def _rewrites(lm: LanguageModel) -> UsageError:
-    what = "This model's chat template rewrites earlier turns, so a finished chat is not what was asked"
+    what = (
+        "This model's chat template rewrites earlier turns, so a finished chat is not what was"
+        " asked"
+    )
     fix = "pass one turn at a time, or a model with another template"
     return UsageError(what, where=lm.name, fix=fix)
 
 
 def _up_to_its_end(encoding: Encoding, ids: list[int]) -> list[bool]:
-    """Loss on an answer and the control token that ends it, not on what the template writes after."""
+    """Loss on an answer and the control token that ends it, not on what comes after."""
     controls = set(encoding.controls.values())
     end = max((place for place, token in enumerate(ids) if token in controls), default=len(ids) - 1)
     return [place <= end for place in range(len(ids))]
@@ -252,7 +255,7 @@ class _Guard:
 
 
 def _guarded(encoding: Encoding, messages: list[Message]) -> tuple[list[Message], _Guard]:
-    """The messages with a stand-in for every control token's text in them, and what tokenises them."""
+    """The messages with a stand-in for each control token's text, and what tokenises them."""
     control = encoding.pattern
     said = "".join(message["content"] for message in messages)
     unused = (char for char in map(chr, count(0xF0000)) if char not in said)  # a private use plane

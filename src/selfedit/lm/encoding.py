@@ -1,5 +1,5 @@
-"""Texts as token ids, whoever wrote them: the beginning of text where a tokenizer puts one, no added
-space where a text goes on, and no control token read out of what a document says.
+"""Texts as token ids, whoever wrote them: the beginning of text where a tokenizer puts one, no
+added space where a text goes on, and no control token read out of what a document says.
 
 transformers keeps special tokens out of a text with ``split_special_tokens``, but not tokens that
 were added without that mark (Qwen's ``<think>``, ``<|im_end|>`` in some finetuned models), and
@@ -21,6 +21,8 @@ from transformers import PreTrainedTokenizerBase
 _BRACKETED = re.compile(r"[<\[{|].*[>\]}|]")
 _PROBE = "x"
 Encoder = Callable[[str], list[int]]
+Parts = dict[str, Any]
+"""A tokenizer's description, as the `tokenizers` library writes it, or a part of one."""
 
 
 class Encoding:
@@ -69,7 +71,7 @@ class Encoding:
 
     @cached_property
     def begin(self) -> Encoder:
-        """The ids of a plain text, as the tokenizer begins one; nothing in it is a control token."""
+        """The ids of a plain text, as the tokenizer begins one; none is a control token."""
         return self._copied(self._parts()) if self._has_unmarked else self._split
 
     @cached_property
@@ -111,12 +113,12 @@ class Encoding:
             self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
         )
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self) -> Parts:
         """The tokenizer's description; empty for one that is not of the `tokenizers` library."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         return json.loads(backend.to_str()) if isinstance(backend, Tokenizer) else {}
 
-    def _copied(self, parts: dict[str, Any]) -> Encoder:
+    def _copied(self, parts: Parts) -> Encoder:
         """A tokenizer of that description that knows no control token."""
         if not parts:
             return self._split
@@ -124,7 +126,7 @@ class Encoding:
         numbered = (
             vocabulary if isinstance(vocabulary, dict) else {piece for piece, _ in vocabulary}
         )
-        kept: list[dict[str, Any]] = []
+        kept: list[Parts] = []
         for token in parts["added_tokens"]:
             if token["content"] not in self.controls:
                 kept.append(token)
@@ -135,7 +137,7 @@ class Encoding:
         return lambda text: copied.encode(text, add_special_tokens=False).ids if text else []
 
 
-def _without_space(parts: dict[str, Any]) -> dict[str, Any]:
+def _without_space(parts: Parts) -> Parts:
     """A tokenizer's description without what puts a space before a text."""
     changed = dict(parts)
     for name, inner in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
@@ -147,7 +149,7 @@ def _without_space(parts: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _spaceless(steps: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+def _spaceless(steps: Iterable[Parts]) -> Iterable[Parts]:
     for step in steps:
         if step["type"] == "Metaspace":
             yield step | {"prepend_scheme": "never"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from transformers import (
     CONFIG_MAPPING,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -39,11 +40,19 @@ from selfedit.lm.kinds import (
 )
 from selfedit.models import manifest
 from selfedit.models.config import check_tables, read_config
-from selfedit.models.names import model_path
+from selfedit.models.names import model_path, tokenizer_path
 from selfedit.models.quiet import quiet
 from selfedit.models.wheel import Progress
 
-__all__ = ["LanguageModel", "chat_prompt", "chat_turns", "fingerprint", "load", "load_for"]
+__all__ = [
+    "LanguageModel",
+    "chat_prompt",
+    "chat_turns",
+    "fingerprint",
+    "load",
+    "load_for",
+    "load_without_weights",
+]
 
 _OR_PLAIN = "or set prompting = plain"
 DTYPES = {
@@ -131,7 +140,7 @@ class LanguageModel:
         return tuple(self.encoding.more(text))
 
     def document(self, text: str) -> tuple[int, ...]:
-        """Token ids of a whole text: with its beginning where the tokenizer puts one, and its end."""
+        """Token ids of a whole text: its beginning where the tokenizer puts one, and its end."""
         return (*self.bos, *self.encode(text), self.end_id)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -199,23 +208,46 @@ def load(
     install(model)
     install_blocks(model)
     compare()
+    lm = _with_tokenizer(name, folder, model, place, kind, prompting)
+    return replace(lm, fingerprint=fingerprint(folder), known=is_known(model))
+
+
+def _with_tokenizer(
+    name: str,
+    folder: Path,
+    model: PreTrainedModel,
+    device: torch.device,
+    dtype: torch.dtype,
+    prompting: Prompting,
+) -> LanguageModel:
     tokenizer = _read_tokenizer(folder, model.config)
     check_tokenizer(model, tokenizer, folder)
     has_chat = _asks_in_chat(prompting, tokenizer, name)
     eos_ids = _eos_ids(model, tokenizer, folder, has_chat=has_chat)
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
-    return LanguageModel(
-        name,
-        model,
-        tokenizer,
-        place,
-        kind,
-        fingerprint(folder),
-        has_chat,
-        eos_ids,
-        pad_id,
-        is_known(model),
-    )
+    return LanguageModel(name, model, tokenizer, device, dtype, "", has_chat, eos_ids, pad_id)
+
+
+def load_without_weights(name: str, *, prompting: Prompting = "auto") -> LanguageModel:
+    """A model's tokenizer and shape, for what it is asked and trained on: nothing can be computed
+    with it.
+
+    Raises:
+        UsageError, ModelUnavailable, ModelFileError: as `load`.
+    """
+    folder = tokenizer_path(name)
+    config = read_config(folder)
+    check_tables(folder)
+    nowhere = torch.device("meta")
+    try:
+        with quiet(), nowhere:
+            kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
+            model: Any = AutoModelForCausalLM.from_config(kind, trust_remote_code=False)
+            if (folder / "generation_config.json").exists():
+                model.generation_config = GenerationConfig.from_pretrained(folder)
+    except Exception as error:  # whatever a folder that nobody vouches for makes transformers raise
+        raise _unreadable("The model", folder, error) from error
+    return _with_tokenizer(name, folder, model, nowhere, torch.float32, prompting)
 
 
 def load_for(settings: Settings, name: str | None = None) -> LanguageModel:
