@@ -145,3 +145,18 @@ def test_a_recipe_that_is_not_text_or_not_there(tmp_path):
 def test_settings_cannot_be_changed_afterwards():
     with pytest.raises(ValueError, match="frozen"):
         Settings().seed = 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_how_a_model_is_asked_may_be_called_the_models_own(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('model = {name = "m", prompting = "plain"}\n')
+    settings = read_settings(recipe)
+    assert (settings.model, settings.prompting) == ("m", "plain")
+    again = read_settings(recipe, {"model.prompting": "chat", "model": "n"})
+    assert (again.model, again.prompting) == ("n", "chat")
+    assert read_settings(None, {"prompting": "plain"}).prompting == "plain"
+    with pytest.raises(UsageError, match="prompting"):
+        read_settings(None, {"model.prompting": "loud"})
+    recipe.write_text('model = {name = "m", promting = "plain"}\n')
+    with pytest.raises(UsageError, match="model"):
+        read_settings(recipe)

@@ -136,7 +136,7 @@ class NamingTask:
 
     def completion(self, context: se.Context, text: str) -> se.TrainSequence:
         """The policy's own training example: the prompt, and the examples it wrote."""
-        prompt, written = self.prompt(context), (*self.lm.encode(text), self.lm.end_id)
+        prompt, written = self.prompt(context), (*self.lm.encode_more(text), self.lm.end_id)
         return se.TrainSequence(
             (*prompt, *written), (*[False] * len(prompt), *[True] * len(written))
         )
@@ -145,7 +145,7 @@ class NamingTask:
         return f"{context.title}: what is {what} called? Answer with the name alone."
 
     def _text(self, text: str) -> se.TrainSequence:
-        ids = (*self.lm.encode(text), self.lm.end_id)
+        ids = self.lm.document(text)
         return se.TrainSequence(ids, (False, *[True] * (len(ids) - 1)))
 
     def _pair(self, context: se.Context, what: str, name: str) -> se.TrainSequence:

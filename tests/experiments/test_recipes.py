@@ -88,3 +88,10 @@ def test_smoke_recipes_run_on_the_real_model(name: str, tmp_path: Path) -> None:
         assert (
             results["training"]["passage"][0]["losses"][0] < 6
         )  # nats a token: a model that reads English
+
+
+def test_the_papers_recipes_ask_a_base_model_plainly() -> None:
+    papers = [read_settings(path) for path in RECIPES.glob("*-paper.toml")]
+    base = [settings for settings in papers if "qwen" in settings.model.lower()]
+    assert len(base) == 5 and all(settings.prompting == "plain" for settings in base)
+    assert read_settings(RECIPES / "arc-paper.toml").prompting == "auto", "an instruct model"

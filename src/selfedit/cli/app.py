@@ -30,6 +30,7 @@ VERBS = {
         "ARC's tasks: show them, prime a model, filter by what Oracle TTT solves, time the adapter"
         " bank."
     ),
+    "show": "What a recipe asks a model and trains it on, in text and tokens; nothing is run.",
     "adapt": "Documents into an adapter, with what the model recalls before and after.",
     "ask": "Put questions to a model, with or without an adapter.",
     "evaluate": (

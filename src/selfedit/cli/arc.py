@@ -24,8 +24,8 @@ _Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"])]
 _Out = Annotated[Path | None, Parameter(name=["--out", "-o"])]
 
 
-@arc.command
-def show(task: str, /, *, source: str = "arc1:training", picture: Path | None = None) -> None:
+@arc.command(name="show")
+def show_task(task: str, /, *, source: str = "arc1:training", picture: Path | None = None) -> None:
     """Show a task's grids in colour.
 
     Args:

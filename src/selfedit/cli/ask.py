@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -19,6 +19,7 @@ def ask(
     adapter: Path | None = None,
     title: str = "",
     max_new_tokens: int = 64,
+    prompting: Literal["auto", "plain", "chat"] = "auto",
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
@@ -33,6 +34,8 @@ def ask(
             the plain model.
         title: the topic, as the passages were titled in training.
         max_new_tokens: at most this many tokens an answer.
+        prompting: how the model is asked: in its chat template, plainly, or (auto) in its template
+            where it has one; as it was trained.
         json: print questions and answers as JSON.
         quiet: no bar while a model is fetched.
     """
@@ -56,7 +59,7 @@ def ask(
             under = [None if entry is None else library.adapter(entry) for entry in routed]
         elif adapter is not None:
             under = [Adapter.load(adapter)] * len(questions)
-        lm = load(model)
+        lm = load(model, prompting=prompting)
         texts = [
             question_prompt(title, q, lm.has_chat) if title else _bare(q, lm.has_chat)
             for q in questions

@@ -16,7 +16,7 @@ from selfedit.errors import UsageError
 from selfedit.storage.bounded import is_there
 
 
-@with_settings("judge")
+@with_settings("judge", "prompting")
 def evaluate(
     run_or_model: str,
     /,
@@ -118,7 +118,7 @@ def _model(
         from selfedit.tasks.knowledge.task import KnowledgeTask
 
         learned = None if adapter is None else Adapter.load(adapter)
-        task = KnowledgeTask(load(name), settings)
+        task = KnowledgeTask(load(name, prompting=settings.prompting), settings)
         answers = ask_questions(
             task, contexts, judge, learned, progress=progress, interrupt=interrupt
         )

@@ -18,7 +18,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from selfedit.config import Settings
+from selfedit.config import ALSO_CALLED, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SIGNS = {"Ge": "≥", "Gt": ">", "Le": "≤", "Lt": "<"}
@@ -95,7 +95,7 @@ def _option(dotted: str, field: FieldInfo) -> inspect.Parameter:
     kind = Annotated[
         str | None,
         Parameter(
-            name=f"--{dotted}",
+            name=[f"--{name}" for name in (dotted, ALSO_CALLED.get(dotted)) if name],
             help=describe(field),
             group="Settings",
             show_default=False,

@@ -32,7 +32,14 @@ from selfedit.config.retention import (
     remedies_name,
 )
 from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
-from selfedit.config.settings import Settings, make_settings, read_settings
+from selfedit.config.settings import (
+    ALSO_CALLED,
+    Prompting,
+    Settings,
+    make_settings,
+    read_recipe,
+    read_settings,
+)
 from selfedit.config.tables import (
     CptSettings,
     ExternalSettings,
@@ -43,6 +50,7 @@ from selfedit.config.tables import (
 
 __all__ = [
     "ALL_LINEAR",
+    "ALSO_CALLED",
     "FORMATS",
     "REMEDY_CHOICE",
     "AnswerSettings",
@@ -65,6 +73,7 @@ __all__ = [
     "OracleSettings",
     "OwnQuestionSettings",
     "PrimeSettings",
+    "Prompting",
     "RLSettings",
     "ReplaySettings",
     "RetentionSettings",
@@ -75,6 +84,7 @@ __all__ = [
     "TTTDataSettings",
     "make_settings",
     "parse_remedies",
+    "read_recipe",
     "read_settings",
     "remedies_name",
 ]

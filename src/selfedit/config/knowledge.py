@@ -57,6 +57,13 @@ class EditSettings(Group):
     temperature: float = Field(default=1.0, ge=0, le=5)
     top_p: float = Field(default=0.95, gt=0, le=1)
     max_new_tokens: int = Field(default=256, ge=1)
+    reading: Literal["cleaned", "published"] = Field(
+        default="cleaned",
+        description=(
+            "cleaned: numbers and markup taken off, each line once, questions trained as they are"
+            " asked; published: every line as it stands, a question with its answer as one text"
+        ),
+    )
     max_lines: int = Field(default=30, ge=1)
     passage: bool = Field(
         default=True, description="train on the passage itself too, as the last sequence"

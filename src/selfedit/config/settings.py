@@ -7,7 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from selfedit.config.arc import ArcSettings
@@ -23,13 +23,26 @@ from selfedit.config.tables import CptSettings, ExternalSettings, ReplaySettings
 from selfedit.errors import UsageError
 from selfedit.storage.bounded import BoundedReader
 
+ALSO_CALLED = {"prompting": "model.prompting", "model": "model.name"}
+"""Settings of the model stand beside its name, and may be called its own."""
 _RECIPE = BoundedReader("the recipe", fix="see recipes/ for working ones", max_bytes=2**20)
+
+
+Prompting = Literal["auto", "plain", "chat"]
 
 
 class Settings(Group):
     """All settings of a run."""
 
     model: str = "smollm2-135m"
+    prompting: Prompting = Field(
+        default="auto",
+        description=(
+            "how the model is asked: chat (in its tokenizer's template), plain (a base model, which"
+            " goes on with a text), or auto (chat where its tokenizer has a template; base models"
+            " with one, such as Qwen2.5's, want plain); model.prompting is the same"
+        ),
+    )
     device: str = "auto"
     dtype: str = "auto"
     deterministic: bool = Field(
@@ -69,6 +82,17 @@ class Settings(Group):
     retention: RetentionSettings = RetentionSettings()
     continual: ContinualSettings = ContinualSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_model(cls, values: Any) -> Any:
+        """``model = {name = "...", prompting = "plain"}`` sets both."""
+        model = values.get("model") if isinstance(values, Mapping) else None
+        if not isinstance(model, Mapping) or not model.keys() <= {"name", "prompting"}:
+            return values
+        others = {name: value for name, value in values.items() if name != "model"}
+        named = {"model": model["name"]} if "name" in model else {}
+        return named | {name: model[name] for name in ("prompting",) if name in model} | others
+
 
 def read_settings(
     recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None
@@ -79,8 +103,17 @@ def read_settings(
         FormatError: the recipe is missing or not TOML.
         UsageError: an unknown setting or a value out of bounds, each named.
     """
-    values = {} if recipe is None else _RECIPE.toml(Path(recipe))
+    values = {} if recipe is None else read_recipe(recipe)
     return make_settings(values, recipe or "settings", overrides)
+
+
+def read_recipe(recipe: str | Path) -> dict[str, Any]:
+    """What a recipe's file says, unchecked.
+
+    Raises:
+        FormatError: it is missing or not TOML.
+    """
+    return _RECIPE.toml(Path(recipe))
 
 
 def make_settings(
@@ -94,8 +127,9 @@ def make_settings(
         UsageError: an unknown setting or a value out of bounds, each named.
     """
     tree = deepcopy(dict(values))
+    plainly = {other: name for name, other in ALSO_CALLED.items()}
     for dotted, value in (overrides or {}).items():
-        _set(tree, dotted.split("."), value)
+        _set(tree, plainly.get(dotted, dotted).split("."), value)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:

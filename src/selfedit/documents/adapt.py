@@ -20,7 +20,7 @@ from selfedit.grading.grader import get_grader
 from selfedit.grading.stats import mean_se, paired
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, TrainSequence
-from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.load import LanguageModel, load_for
 from selfedit.lm.lora import Adapter
 from selfedit.rl.own_questions import with_own_questions
 from selfedit.rl.sample import sample
@@ -98,12 +98,7 @@ def adapt_documents(
         if (results := run.results()) is not None:
             _saved(run)
             return results
-        lm = lm or load(
-            settings.model,
-            device=settings.device,
-            dtype=settings.dtype,
-            deterministic=settings.deterministic,
-        )
+        lm = lm or load_for(settings)
         grader = get_grader(settings.answer.grader, settings.judge)
         task = KnowledgeTask(lm, settings)
         session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt())

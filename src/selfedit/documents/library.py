@@ -21,7 +21,7 @@ from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
 from selfedit.documents.adapt import PLACE, adapt_documents
 from selfedit.errors import DocumentError, ModelFileError, UsageError
-from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.load import LanguageModel, load_for
 from selfedit.lm.lora import Adapter
 from selfedit.retention.library import WordRouter
 from selfedit.run.folder import RunFolder
@@ -148,12 +148,7 @@ def adapt_library(
             known = by_version.get(document.version)
             if known is None:
                 interrupt.check()
-                lm = lm or load(
-                    settings.model,
-                    device=settings.device,
-                    dtype=settings.dtype,
-                    deterministic=settings.deterministic,
-                )
+                lm = lm or load_for(settings)
                 entries[document.name] = _learn(
                     run.path / document.folder,
                     document,

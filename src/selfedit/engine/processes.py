@@ -12,13 +12,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from selfedit.config import Settings
+from selfedit.config import Prompting, Settings
 from selfedit.engine.base import Done, Engine, OnTokens, Reading, TrialBatch, Writing
 from selfedit.engine.local import LocalEngine
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
@@ -38,13 +38,20 @@ class Processes:
         device: where they load it.
         dtype: in what.
         deterministic: see `selfedit.load`.
+        prompting: see `selfedit.load`: it says which tokens end an answer.
 
     Raises:
         Unavailable: a worker died (out of memory, most likely).
     """
 
     def __init__(
-        self, count: int, model: str, device: str, dtype: str, deterministic: bool = False
+        self,
+        count: int,
+        model: str,
+        device: str,
+        dtype: str,
+        deterministic: bool = False,
+        prompting: Prompting = "auto",
     ) -> None:
         self.workers = count
         threads = max(1, (os.cpu_count() or 1) // count)
@@ -53,7 +60,13 @@ class Processes:
         self._workers: list[Any] = []
         for number in range(count):
             here, there = context.Pipe()
-            arguments = (there, model, _device(device, number), dtype, deterministic, threads)
+            options = {
+                "device": _device(device, number),
+                "dtype": dtype,
+                "deterministic": deterministic,
+                "prompting": prompting,
+            }
+            arguments = (there, model, options, threads)
             worker = context.Process(
                 target=_worker, args=arguments, daemon=True, name=f"selfedit-worker-{number}"
             )
@@ -165,6 +178,7 @@ def engine_for(lm: LanguageModel, settings: Settings, model: str | None = None) 
         settings.device,
         settings.dtype,
         settings.deterministic,
+        settings.prompting,
     )
 
 
@@ -191,9 +205,7 @@ def _died() -> Unavailable:
     return Unavailable("a worker process died", where="workers", fix=fix)
 
 
-def _worker(
-    link: Connection, model: str, device: str, dtype: str, deterministic: bool, threads: int
-) -> None:
+def _worker(link: Connection, model: str, options: Mapping[str, Any], threads: int) -> None:
     """A worker's life: load the model, then do what is sent until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked to stop, and stops us
     import torch
@@ -205,7 +217,7 @@ def _worker(
     torch.set_num_threads(threads)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            lm = load(model, device=device, dtype=dtype, deterministic=deterministic)
+            lm = load(model, **options)
             while True:
                 link.send(_answer(lm, link, *link.recv()))
         except SelfEditError as error:

@@ -13,7 +13,7 @@ from selfedit.config import Settings
 from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import engine_for
 from selfedit.grading.grader import Grader
-from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.load import LanguageModel, load_for
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Published, Reference, Results
 from selfedit.rl.evaluate import no_verdicts, trials_of
@@ -63,9 +63,7 @@ def open_run(
     with RunFolder.open(folder, frozen, kind=kind) as run:
         run.record_environment(environment(dict(hashes)))
         name = settings.model if model is None else model()
-        lm = lm or load(
-            name, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic
-        )
+        lm = lm or load_for(settings, name)
         engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
         try:
             task = make_task(lm, settings)

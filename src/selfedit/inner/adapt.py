@@ -41,10 +41,10 @@ OnHalved = Callable[[int], None]
 
 
 def tokenise(lm: LanguageModel, sequence: str | TrainSequence) -> TrainSequence:
-    """A text as a training sequence: every token carries loss, and an end-of-text token is added."""
+    """A text as a training sequence: every token carries loss, the end of text included."""
     if isinstance(sequence, TrainSequence):
         return sequence
-    ids = (*lm.encode(sequence), lm.end_id)
+    ids = lm.document(sequence)
     return TrainSequence(ids, (False, *[True] * (len(ids) - 1)))
 
 

@@ -3,8 +3,8 @@ assistant says.
 
 A model without a chat template gets the plain texts, one after the other.
 
-What the messages say is never read as special tokens: a document with ``<|im_end|>`` in it cannot
-close its own turn. Only the template writes those.
+What the messages say is never read as control tokens (`selfedit.lm.encoding`): a document with
+``<|im_end|>`` in it cannot close its own turn. Only the template writes those.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
 
 from selfedit.errors import ModelFileError, UsageError
+from selfedit.lm.encoding import Encoding
 from selfedit.lm.template import TODAY, render
 
 if TYPE_CHECKING:
     from selfedit.lm.load import LanguageModel
 
 Message = dict[str, str]
+_THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>\s*$")
 
 
 def chat_prompt(lm: LanguageModel, user: str, system: str | None = None) -> list[int]:
@@ -38,9 +40,8 @@ def chat_prompt(lm: LanguageModel, user: str, system: str | None = None) -> list
         UsageError: the template refuses the messages, for instance a system message.
     """
     if not lm.has_chat:
-        text = user if system is None else f"{system}\n\n{user}"
-        return lm.tokenizer(text, split_special_tokens=True).input_ids
-    messages, guard = _guarded(lm.tokenizer, _messages([(user, None)], system))
+        return [*lm.bos, *lm.encode(user if system is None else f"{system}\n\n{user}")]
+    messages, guard = _guarded(lm.encoding, _messages([(user, None)], system))
     return guard.ids(_render(lm.tokenizer, messages))
 
 
@@ -55,9 +56,8 @@ def user_opening(lm: LanguageModel) -> list[int]:
             "a model without a chat template has no place where a user speaks", where=lm.name
         )
     mark = "\U000f0000"  # of a private use plane: no template has it
-    return _ids(
-        lm.tokenizer, _render(lm.tokenizer, _messages([(mark, None)], None)).partition(mark)[0]
-    )
+    rendered = _render(lm.tokenizer, _messages([(mark, None)], None))
+    return lm.encoding.written(rendered.partition(mark)[0])
 
 
 def chat_turns(
@@ -87,15 +87,14 @@ def chat_turns(
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The special token that a chat template ends the assistant's turn with; None without one."""
+    """The control token that a chat template ends the assistant's turn with; None without one."""
     if tokenizer.chat_template is None:
         return None
-    answer = "ANSWER"
+    answer, encoding = "ANSWER", Encoding(tokenizer)
     text = _render(tokenizer, _messages([("question", answer)], None))
-    special = _special_ids(tokenizer)
-    return next(
-        (token for token in _ids(tokenizer, text.rpartition(answer)[2]) if token in special), None
-    )
+    controls = set(encoding.controls.values())
+    after = encoding.written(text.rpartition(answer)[2])
+    return next((token for token in after if token in controls), None)
 
 
 Piece = tuple[list[int], list[bool]]
@@ -105,51 +104,63 @@ Piece = tuple[list[int], list[bool]]
 def _templated(
     lm: LanguageModel, turns: Sequence[tuple[str, str]], system: str | None
 ) -> list[Piece]:
-    messages, guard = _guarded(lm.tokenizer, _messages(turns, system))
+    messages, guard = _guarded(lm.encoding, _messages(turns, system))
     text = _render(lm.tokenizer, messages)
     pieces: list[Piece] = []
-    done = ""
+    done, ids = "", []
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        asked = _render(lm.tokenizer, messages[:index])
+        prompt = _render(lm.tokenizer, messages[:index])
         answered = _render(lm.tokenizer, messages[: index + 1])
-        if not (
-            asked.startswith(done) and answered.startswith(asked) and text.startswith(answered)
-        ):
-            raise UsageError(
-                "This model's chat template rewrites earlier turns, so a finished chat is not what"
-                " was asked",
-                where=lm.name,
-                fix="pass one turn at a time, or a model with another template",
-            )
-        pieces += [
-            (guard.ids(asked.removeprefix(done)), []),
-            _answer(guard, answered.removeprefix(asked)),
-        ]
-        done = answered
+        if len(turns) == 1:
+            answered = _closing_thought(prompt, answered)
+        elif not text.startswith(answered):
+            raise _rewrites(lm)
+        if not (prompt.startswith(done) and answered.startswith(prompt)):
+            raise _rewrites(lm)
+        opening = guard.ids(prompt.removeprefix(done), done, ids)
+        ids = [*ids, *opening]
+        answer = guard.ids(answered.removeprefix(prompt), prompt, ids)
+        ids, done = [*ids, *answer], answered
+        pieces += [(opening, []), (answer, _up_to_its_end(guard.encoding, answer))]
     return pieces
 
 
-def _answer(guard: _Guard, text: str) -> Piece:
-    ids = guard.ids(text)
-    special = _special_ids(guard.tokenizer)
-    end = max((place for place, token in enumerate(ids) if token in special), default=len(ids) - 1)
-    return ids, [place <= end for place in range(len(ids))]
+def _closing_thought(prompt: str, answered: str) -> str:
+    """Where the prompt opens a thought, the finished turn with that thought closed at once, and the
+    answer after it: what is trained begins as what is asked.
+    """
+    opened = _THOUGHT.search(prompt)
+    if opened is None or answered.startswith(prompt):
+        return answered
+    answer = answered.removeprefix(prompt[: opened.start()])
+    return f"{prompt}\n</{opened[1]}>\n\n{answer.lstrip()}" if answer != answered else answered
+
+
+def _rewrites(lm: LanguageModel) -> UsageError:
+    what = (
+        "This model's chat template rewrites earlier turns, so a finished chat is not what was"
+        " asked"
+    )
+    fix = "pass one turn at a time, or a model with another template"
+    return UsageError(what, where=lm.name, fix=fix)
+
+
+def _up_to_its_end(encoding: Encoding, ids: list[int]) -> list[bool]:
+    """Loss on an answer and the control token that ends it, not on what comes after."""
+    controls = set(encoding.controls.values())
+    end = max((place for place, token in enumerate(ids) if token in controls), default=len(ids) - 1)
+    return [place <= end for place in range(len(ids))]
 
 
 def _plain(lm: LanguageModel, turns: Sequence[tuple[str, str]], system: str | None) -> list[Piece]:
     pieces: list[Piece] = []
     for number, (user, assistant) in enumerate(turns):
-        asked = list(lm.encode(user)) if number else chat_prompt(lm, user, system)
-        answered = [*lm.encode(assistant), _eos(lm)]
+        asked = list(lm.encode_more(user)) if number else chat_prompt(lm, user, system)
+        answered = [*lm.encode_more(assistant), lm.end_id]
         pieces += [(asked, []), (answered, [True] * len(answered))]
     return pieces
-
-
-def _eos(lm: LanguageModel) -> int:
-    eos = lm.tokenizer.eos_token_id
-    return eos if isinstance(eos, int) else min(lm.eos_ids)
 
 
 def _messages(turns: Sequence[tuple[str, str | None]], system: str | None) -> list[Message]:
@@ -203,60 +214,54 @@ def _broken(error: Exception) -> ModelFileError:
 
 @dataclass(frozen=True)
 class _Guard:
-    """Tokenises what a template made of messages whose special tokens' texts were exchanged for
+    """Tokenises what a template made of messages whose control tokens' texts were exchanged for
     stand-ins.
 
     Attributes:
-        tokenizer: the model's.
-        special: matches the text of any special token.
+        encoding: of the model's tokenizer.
         stands_for: each stand-in, one character, and the text it stands for; empty for ordinary
             messages.
     """
 
-    tokenizer: PreTrainedTokenizerBase
-    special: re.Pattern[str]
+    encoding: Encoding
     stands_for: dict[str, str]
 
-    def ids(self, text: str) -> list[int]:
-        """The ids of rendered text: special tokens where the template wrote them, plain ones where
+    def ids(self, text: str, before: str = "", ids_before: Sequence[int] = ()) -> list[int]:
+        """The ids of rendered text: control tokens where the template wrote them, plain ones where
         a message did.
-        """
-        if not any(mark in text for mark in self.stands_for):
-            return _ids(self.tokenizer, text)
-        ids: list[int] = []
-        end = 0
-        for found in self.special.finditer(text):
-            ids += [*self._plain(text[end : found.start()]), *_ids(self.tokenizer, found.group())]
-            end = found.end()
-        return ids + self._plain(text[end:])
 
-    def _plain(self, text: str) -> list[int]:
+        Args:
+            text: rendered.
+            before: what stands before it, already tokenised.
+            ids_before: its ids.
+        """
+        if not before:
+            return self._whole(text)
+        both = self._whole(before + text)
+        if both[: len(ids_before)] == list(ids_before):
+            return both[len(ids_before) :]
+        # The tokenizer would join the text's beginning to what is before it.
+        return self.encoding.filled(text, self._fill, goes_on=True)
+
+    def _whole(self, text: str) -> list[int]:
+        if any(mark in text for mark in self.stands_for):
+            return self.encoding.filled(text, self._fill)
+        return self.encoding.written(text)
+
+    def _fill(self, text: str) -> str:
         for mark, meant in self.stands_for.items():
             text = text.replace(mark, meant)
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        return text
 
 
-def _guarded(
-    tokenizer: PreTrainedTokenizerBase, messages: list[Message]
-) -> tuple[list[Message], _Guard]:
-    """The messages with a stand-in for every special token's text in them, and what tokenises them."""
-    named = {kind.content for kind in tokenizer.added_tokens_decoder.values() if kind.special}
-    texts = sorted({*named, *tokenizer.all_special_tokens} - {""}, key=len, reverse=True)
-    special = re.compile("|".join(map(re.escape, texts)) or "(?!)")
+def _guarded(encoding: Encoding, messages: list[Message]) -> tuple[list[Message], _Guard]:
+    """The messages with a stand-in for each control token's text, and what tokenises them."""
+    control = encoding.pattern
     said = "".join(message["content"] for message in messages)
     unused = (char for char in map(chr, count(0xF0000)) if char not in said)  # a private use plane
-    marks = {text: next(unused) for text in dict.fromkeys(special.findall(said))}
+    marks = {text: next(unused) for text in dict.fromkeys(control.findall(said))}
     guarded = [
-        message | {"content": special.sub(lambda found: marks[found.group()], message["content"])}
+        message | {"content": control.sub(lambda found: marks[found.group()], message["content"])}
         for message in messages
     ]
-    return guarded, _Guard(tokenizer, special, {mark: text for text, mark in marks.items()})
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False).input_ids
-
-
-def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    added = {token for token, kind in tokenizer.added_tokens_decoder.items() if kind.special}
-    return added | set(tokenizer.all_special_ids)
+    return guarded, _Guard(encoding, {mark: text for text, mark in marks.items()})

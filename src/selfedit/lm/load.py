@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,19 @@ from transformers import (
     CONFIG_MAPPING,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from selfedit.config import Prompting, Settings
 from selfedit.errors import ModelFileError, Unavailable, UsageError
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
 from selfedit.lm.block import install_blocks, is_known, last_hidden
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
+from selfedit.lm.encoding import Encoding
 from selfedit.lm.kinds import (
     check_kind,
     check_loaded,
@@ -37,12 +41,21 @@ from selfedit.lm.kinds import (
 )
 from selfedit.models import manifest
 from selfedit.models.config import check_tables, read_config
-from selfedit.models.names import model_path
+from selfedit.models.names import model_path, tokenizer_path
 from selfedit.models.quiet import quiet
 from selfedit.models.wheel import Progress
 
-__all__ = ["LanguageModel", "chat_prompt", "chat_turns", "fingerprint", "load"]
+__all__ = [
+    "LanguageModel",
+    "chat_prompt",
+    "chat_turns",
+    "fingerprint",
+    "load",
+    "load_for",
+    "load_without_weights",
+]
 
+_OR_PLAIN = "or set prompting = plain"
 DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
@@ -63,7 +76,7 @@ class LanguageModel:
         dtype: of its weights.
         fingerprint: SHA-256 over the weight files' SHA-256s: equal weights, equal fingerprint,
             wherever they lie. It knows neither the tokenizer nor the dtype.
-        has_chat: whether its tokenizer has a chat template.
+        has_chat: whether it is asked in its tokenizer's chat template.
         eos_ids: every token that ends an answer.
         pad_id: the token to pad with; always masked.
         known: the decoder is of parts whose arithmetic this library has of its own
@@ -98,11 +111,38 @@ class LanguageModel:
         eos = self.tokenizer.eos_token_id
         return eos if isinstance(eos, int) else min(self.eos_ids)
 
+    @cached_property
+    def encoding(self) -> Encoding:
+        """How texts become token ids."""
+        return Encoding(self.tokenizer)
+
+    @property
+    def bos(self) -> tuple[int, ...]:
+        """What the tokenizer puts before a text: Llama's, Mistral's, Gemma's beginning of text;
+        mostly nothing.
+        """
+        return self.encoding.bos
+
+    @property
+    def text_start(self) -> tuple[int, ...]:
+        """What a model that has read nothing yet goes on from: its beginning of text, else the end
+        of another.
+        """
+        return self.bos or (self.end_id,)
+
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a plain text, no special token added and none recognised in it."""
-        return tuple(
-            self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        )
+        return tuple(self.encoding.begin(text))
+
+    def encode_more(self, text: str) -> tuple[int, ...]:
+        """The same of a text that goes on from another: some tokenizers begin a text with a space
+        of their own.
+        """
+        return tuple(self.encoding.more(text))
+
+    def document(self, text: str) -> tuple[int, ...]:
+        """Token ids of a whole text: its beginning where the tokenizer puts one, and its end."""
+        return (*self.bos, *self.encode(text), self.end_id)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""
@@ -132,6 +172,7 @@ def load(
     revision: str | None = None,
     on_progress: Progress | None = None,
     deterministic: bool = False,
+    prompting: Prompting = "auto",
 ) -> LanguageModel:
     """Load a model, fetching it first where it is not on this machine: only safetensors, and no
     code of the model's.
@@ -146,9 +187,12 @@ def load(
         deterministic: on a CUDA device, let torch use only kernels that give equal bytes each time,
             in this process from here on. Without it the sums of long sequences' gradients may
             differ in their last bits.
+        prompting: ``"chat"`` asks in the tokenizer's chat template, ``"plain"`` never does,
+            ``"auto"`` does where there is one. Base models with a template (Qwen2.5's) want
+            ``"plain"``.
 
     Raises:
-        UsageError: no such alias, device or dtype.
+        UsageError: no such alias, device or dtype, or no template to ask in.
         ModelUnavailable: it could not be fetched.
         ModelFileError: its files are missing, altered, cut short, or pickled.
     """
@@ -165,23 +209,64 @@ def load(
     install(model)
     install_blocks(model)
     compare()
+    lm = _with_tokenizer(name, folder, model, place, kind, prompting)
+    return replace(lm, fingerprint=fingerprint(folder), known=is_known(model))
+
+
+def _with_tokenizer(
+    name: str,
+    folder: Path,
+    model: PreTrainedModel,
+    device: torch.device,
+    dtype: torch.dtype,
+    prompting: Prompting,
+) -> LanguageModel:
     tokenizer = _read_tokenizer(folder, model.config)
     check_tokenizer(model, tokenizer, folder)
-    eos_ids = _eos_ids(model, tokenizer, folder)
+    has_chat = _asks_in_chat(prompting, tokenizer, name)
+    eos_ids = _eos_ids(model, tokenizer, folder, has_chat=has_chat)
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
-    has_chat = tokenizer.chat_template is not None
-    return LanguageModel(
-        name,
-        model,
-        tokenizer,
-        place,
-        kind,
-        fingerprint(folder),
-        has_chat,
-        eos_ids,
-        pad_id,
-        is_known(model),
+    return LanguageModel(name, model, tokenizer, device, dtype, "", has_chat, eos_ids, pad_id)
+
+
+def load_without_weights(name: str, *, prompting: Prompting = "auto") -> LanguageModel:
+    """A model's tokenizer and shape, for what it is asked and trained on: nothing can be computed
+    with it.
+
+    Raises:
+        UsageError, ModelUnavailable, ModelFileError: as `load`.
+    """
+    folder = tokenizer_path(name)
+    config = read_config(folder)
+    check_tables(folder)
+    nowhere = torch.device("meta")
+    try:
+        with quiet(), nowhere:
+            kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
+            model: Any = AutoModelForCausalLM.from_config(kind, trust_remote_code=False)
+            if (folder / "generation_config.json").exists():
+                model.generation_config = GenerationConfig.from_pretrained(folder)
+    except Exception as error:  # whatever a folder that nobody vouches for makes transformers raise
+        raise _unreadable("The model", folder, error) from error
+    return _with_tokenizer(name, folder, model, nowhere, torch.float32, prompting)
+
+
+def load_for(settings: Settings, name: str | None = None) -> LanguageModel:
+    """Load the model of a run, or the one named, as the run's settings say."""
+    return load(
+        settings.model if name is None else name,
+        device=settings.device,
+        dtype=settings.dtype,
+        deterministic=settings.deterministic,
+        prompting=settings.prompting,
     )
+
+
+def _asks_in_chat(prompting: Prompting, tokenizer: PreTrainedTokenizerBase, name: str) -> bool:
+    if prompting == "chat" and tokenizer.chat_template is None:
+        fix = "set prompting = plain, or choose a model with a template"
+        raise UsageError("this model has no chat template to be asked in", where=name, fix=fix)
+    return prompting != "plain" and tokenizer.chat_template is not None
 
 
 def load_weights(lm: LanguageModel, folder: Path) -> None:
@@ -310,17 +395,17 @@ def _unreadable(what: str, folder: Path, error: BaseException) -> ModelFileError
 
 
 def _eos_ids(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, has_chat: bool
 ) -> frozenset[int]:
     named = model.generation_config.eos_token_id if model.generation_config is not None else None
     try:
-        turn = end_of_turn(tokenizer)
+        turn = end_of_turn(tokenizer) if has_chat else None
     except UsageError as error:
         raise ModelFileError(
-            error.what, where=folder, fix="use a model with another chat template"
+            error.what, where=folder, fix=f"use a model with another chat template, {_OR_PLAIN}"
         ) from error
     except ModelFileError as error:
-        raise ModelFileError(error.what, where=folder, fix=error.fix) from error
+        raise ModelFileError(error.what, where=folder, fix=f"{error.fix}, {_OR_PLAIN}") from error
     ids = _ids(named) | _ids(tokenizer.eos_token_id) | _ids(turn)
     if not ids:
         fix = "set eos_token in tokenizer_config.json"

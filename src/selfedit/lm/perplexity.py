@@ -20,8 +20,8 @@ def mean_losses(
     texts: Sequence[str],
     adapter: Adapter | Sequence[Adapter | None] | None = None,
 ) -> list[float]:
-    """For each text the mean loss of its tokens in nats (all but the first), the end of the text
-    included.
+    """For each text the mean loss of its tokens in nats, the end of the text included; all but the
+    first token, where the tokenizer puts no beginning of text before it.
 
     Args:
         lm: the model.
@@ -31,10 +31,12 @@ def mean_losses(
     Raises:
         DataError: a text is empty or longer than the model takes.
     """
-    rows = [(*lm.encode(text), lm.end_id) for text in texts]
+    rows = [lm.document(text) for text in texts]
     for number, row in enumerate(rows):
-        if not 1 < len(row) <= lm.max_tokens:
-            what = f"the text has {len(row) - 1} tokens; the model takes 1 to {lm.max_tokens - 1}"
+        if not len(lm.bos) + 1 < len(row) <= lm.max_tokens:
+            around = len(lm.bos) + 1
+            most = lm.max_tokens - around
+            what = f"the text has {len(row) - around} tokens; the model takes 1 to {most}"
             raise DataError(
                 what, where=f"text {number}", fix="split the text into shorter passages"
             )

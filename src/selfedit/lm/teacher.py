@@ -105,7 +105,7 @@ def teach(
         adapters: the teacher's adapter for each; the plain model if not given.
     """
     before = [()] * len(sequences) if prefixes is None else [tuple(prefix) for prefix in prefixes]
-    rows = [(*prefix, *ids) for prefix, (ids, _) in zip(before, sequences, strict=True)]
+    rows = [_after(lm, prefix, ids) for prefix, (ids, _) in zip(before, sequences, strict=True)]
     taught = []
     for prefix, (_, loss), hidden in zip(
         before, sequences, hidden_states(lm, rows, adapters), strict=True
@@ -113,3 +113,9 @@ def teach(
         places = [len(prefix) + t - 1 for t in range(1, len(loss)) if loss[t]]
         taught.append(Teacher(hidden[places].clone(), weight))
     return taught
+
+
+def _after(lm: LanguageModel, prefix: Sequence[int], ids: Sequence[int]) -> tuple[int, ...]:
+    """A sequence with a text before it; the beginning of text stays the beginning."""
+    start = len(lm.bos) if tuple(ids[: len(lm.bos)]) == lm.bos else 0
+    return (*ids[:start], *prefix, *ids[start:])

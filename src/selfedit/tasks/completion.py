@@ -8,5 +8,5 @@ from selfedit.lm.load import LanguageModel
 
 def completion(lm: LanguageModel, prompt: tuple[int, ...], text: str) -> TrainSequence:
     """A prompt for a self-edit and the self-edit with its end, loss on the latter."""
-    written = (*lm.encode(text), lm.end_id)
+    written = (*lm.encode_more(text), lm.end_id)
     return TrainSequence((*prompt, *written), (*[False] * len(prompt), *[True] * len(written)))

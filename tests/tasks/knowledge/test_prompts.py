@@ -22,7 +22,7 @@ def test_every_format_asks_something_else():
 
 def test_a_base_model_continues_a_cue_and_a_chat_model_does_not():
     assert edit_prompt(CONTEXT, "implications", False).endswith("\n\nImplications:")
-    assert edit_prompt(CONTEXT, "self-qa", False).endswith("\n\nQuestion: ")
+    assert edit_prompt(CONTEXT, "self-qa", False).endswith("\n\nQuestion 1: ")
     assert edit_prompt(CONTEXT, "implications", True).endswith(CONTEXT.text)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from selfedit.config import Settings
 from selfedit.errors import ModelFileError
 from selfedit.inner.adapt import adapt
-from selfedit.lm.load import LanguageModel, load
+from selfedit.lm.load import LanguageModel, load_for
 from selfedit.models.quiet import quiet
 from selfedit.rl.policy import merge
 from selfedit.run.interrupt import Interrupt
@@ -42,15 +42,8 @@ def primed_model(
         progress: where progress goes.
         interrupt: how the user stops it.
     """
-    lm = lm or load(
-        settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        deterministic=settings.deterministic,
-    )
-    job = priming_job(
-        settings.arc.prime, GridTokens.of(lm.tokenizer), alphabet=settings.arc.alphabet
-    )
+    lm = lm or load_for(settings)
+    job = priming_job(settings.arc.prime, GridTokens.of_model(lm), alphabet=settings.arc.alphabet)
     key = fingerprint([lm.fingerprint, str(lm.dtype), job])
     folder = cache_dir() / "primed" / key[:32]
     if not (folder / RECORD).exists():

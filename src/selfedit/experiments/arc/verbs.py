@@ -16,7 +16,7 @@ from selfedit.experiments.arc.filter import solved_by_oracle
 from selfedit.experiments.arc.notes import notes
 from selfedit.experiments.arc.prime import primed_model
 from selfedit.inner.job import AdaptJob
-from selfedit.lm.load import load
+from selfedit.lm.load import load_for
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.seeds import derive
@@ -70,7 +70,7 @@ def time_together(
     model = settings.model
     if settings.arc.prime.tokens:
         model = str(primed_model(settings, progress=progress, interrupt=interrupt))
-    lm = load(model, device=settings.device, dtype=settings.dtype)
+    lm = load_for(settings, model)
     context = read_sets(settings).train[0]
     task = FewShotTask(lm, settings, [context])
     made = _jobs(task, context, settings, jobs)

@@ -41,5 +41,5 @@ def cleaned(text: str) -> str:
 
 
 def _document(lm: LanguageModel, title: str, text: str) -> TrainSequence:
-    ids = (*lm.encode(f"{title}\n{text}")[: lm.max_tokens - 1], lm.end_id)
+    ids = (*lm.document(f"{title}\n{text}")[:-1][: lm.max_tokens - 1], lm.end_id)
     return TrainSequence(ids, (False, *[True] * (len(ids) - 1)))

@@ -40,7 +40,7 @@ def gate(
         apart: the adapter is not merged with the others (a library): earlier edits cannot be harmed
             by it.
     """
-    everyday = [(*lm.encode(text), lm.end_id) for text in gate_texts()]
+    everyday = [lm.document(text) for text in gate_texts()]
     earlier = [] if apart else [s.ids for s in draw(learner.earlier(), settings.probes, seed)]
     rows = [*everyday, *earlier]
     before = _losses(lm, rows, None if apart else learner.merged)

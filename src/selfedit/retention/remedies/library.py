@@ -45,9 +45,8 @@ class AdapterLibrary(Remedy):
             router = WordRouter(texts, library.least)
             return [router.route(query) for query in queries]
         lm = self.task.lm
-        return route_by_likelihood(
-            lm, [(lm.end_id, *lm.encode(s)) for s in queries], adapters, library.margin
-        )
+        prompts = [(*lm.text_start, *lm.encode(query)) for query in queries]
+        return route_by_likelihood(lm, prompts, adapters, library.margin)
 
 
 REMEDY = AdapterLibrary

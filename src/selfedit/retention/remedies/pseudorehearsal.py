@@ -42,7 +42,7 @@ def write_own_texts(
     A model without a chat template writes no conversations.
     """
     chats = settings.texts // 3 if lm.has_chat else 0
-    plain = _sample(lm, [(lm.end_id,)] * (settings.texts - chats), settings.tokens, seed, "text")
+    plain = _sample(lm, [lm.text_start] * (settings.texts - chats), settings.tokens, seed, "text")
     texts: list[OwnText] = [
         ([*completion.ids, *[lm.end_id] * (completion.finish == "stop")], 1) for completion in plain
     ]

@@ -55,14 +55,13 @@ class FewShotTask:
         arc = settings.arc
         self.arc, self.spec = arc, arc.spec
         self.contexts = {context.id: context for context in contexts}
-        self.tokens = GridTokens.of(lm.tokenizer)
+        self.tokens = GridTokens.of_model(lm)
         self.lora = LoraSpec(**settings.inner.lora.model_dump())
         self.optim = replace(
             OptimSpec(**settings.inner.optim.model_dump()), batch_size=arc.spec.batch_size
         )
-        longest = min(
-            arc.data.max_example_tokens or lm.max_tokens, lm.max_tokens
-        )  # the model has no room for more
+        room = lm.max_tokens - len(lm.bos)
+        longest = min(arc.data.max_example_tokens or room, room)
         self.data = arc.data.model_copy(update={"max_example_tokens": longest})
         self.alphabet = self.tokens.ids if arc.alphabet else None
         self.decoding = Decoding(
@@ -142,7 +141,7 @@ class FewShotTask:
 
     def question(self, context: ArcContext, question: Question) -> tuple[int, ...]:
         """One prompt, token by token: grids are never left to the tokenizer."""
-        return tuple(self.tokens.to_ids(symbols_of(question.text)))
+        return self.tokens.text_ids(symbols_of(question.text))
 
     def gold(self, context: ArcContext, question: Question) -> TrainSequence:
         """None: a task's answer is a vote over many prompts.
@@ -167,10 +166,9 @@ class FewShotTask:
 
     def _sequence(self, example: Example, edit: ArcSelfEdit) -> TrainSequence:
         sequence = training_sequence(example.demonstrations, example.query, edit.loss_on)
-        loss = tuple(
-            position >= max(1, sequence.loss_from) for position in range(len(sequence.symbols))
-        )
-        return TrainSequence(tuple(self.tokens.to_ids(sequence.symbols)), loss)
+        ids = self.tokens.text_ids(sequence.symbols)
+        first = max(1, len(self.tokens.bos) + sequence.loss_from)  # nothing predicts the very first
+        return TrainSequence(ids, tuple(position >= first for position in range(len(ids))))
 
 
 def plain(edit: ArcSelfEdit) -> dict[str, object]:

@@ -63,4 +63,4 @@ def _sequence(task: ArcTask, tokens: GridTokens) -> TrainSequence:
         question, answer = [INPUT, *grid_symbols(pair.input), OUTPUT], grid_symbols(pair.output)
         symbols += [*question, *answer]
         loss += [*[False] * len(question), *[number > 0] * len(answer)]
-    return TrainSequence(tuple(tokens.to_ids(symbols)), tuple(loss))
+    return TrainSequence(tokens.text_ids(symbols), (*[False] * len(tokens.bos), *loss))

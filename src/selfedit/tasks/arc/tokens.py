@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from selfedit.tasks.arc.grids import (
     parse_symbols,
 )
 from selfedit.tasks.arc.task import ArcTask, Pair
+
+if TYPE_CHECKING:
+    from selfedit.lm.load import LanguageModel
 
 LossOn = Literal["all", "output"]
 """The tokens that carry loss: every one, or those of the last output grid with its end."""
@@ -44,9 +47,20 @@ class GridTokens:
 
     Attributes:
         ids: the token id of each symbol, in the symbols' order.
+        bos: what the model's tokenizer puts before a text.
     """
 
     ids: tuple[int, ...]
+    bos: tuple[int, ...] = ()
+
+    @classmethod
+    def of_model(cls, lm: LanguageModel) -> GridTokens:
+        """Those of a model, as they stand within a text.
+
+        Raises:
+            FormatError: the vocabulary has no single token for a symbol.
+        """
+        return cls._checked([lm.encode_more(symbol) for symbol in ALPHABET], lm.name, lm.bos)
 
     @classmethod
     def of(cls, tokenizer: Encodes) -> GridTokens:
@@ -56,6 +70,12 @@ class GridTokens:
             FormatError: the vocabulary has no single token for a symbol.
         """
         ids = [tokenizer.encode(character, add_special_tokens=False) for character in ALPHABET]
+        return cls._checked(ids, type(tokenizer).__name__)
+
+    @classmethod
+    def _checked(
+        cls, ids: Sequence[Sequence[int]], where: str, bos: tuple[int, ...] = ()
+    ) -> GridTokens:
         for character, token_ids in zip(ALPHABET, ids, strict=True):
             if len(token_ids) != 1:
                 what = f"this tokenizer writes {character!r} as {len(token_ids)} tokens"
@@ -63,8 +83,8 @@ class GridTokens:
                     "grids need a vocabulary with one token for each digit, newline, '.', 'I'"
                     " and 'O'"
                 )
-                raise FormatError(what, where=type(tokenizer).__name__, fix=fix)
-        return cls(tuple(token_ids[0] for token_ids in ids))
+                raise FormatError(what, where=where, fix=fix)
+        return cls(tuple(token_ids[0] for token_ids in ids), bos)
 
     @cached_property
     def _symbol_of(self) -> dict[int, int]:
@@ -73,6 +93,10 @@ class GridTokens:
     def to_ids(self, symbols: Iterable[int]) -> list[int]:
         """Token ids of symbols, one each."""
         return [self.ids[symbol] for symbol in symbols]
+
+    def text_ids(self, symbols: Iterable[int]) -> tuple[int, ...]:
+        """Token ids of symbols as a text of their own: after the tokenizer's beginning of text."""
+        return (*self.bos, *self.to_ids(symbols))
 
     def to_symbols(self, ids: Iterable[int]) -> list[int]:
         """Symbols of token ids; a token that stands for none becomes −1, which no grid holds."""

@@ -71,14 +71,14 @@ def parse_edit(text: str, settings: EditSettings) -> ParsedEdit:
         dropped["thoughts"] = 1
     rows = [_clean(row) for row in spoken.splitlines()]
     if settings.format == "chain-of-thought":
-        rows = _after_thoughts(rows)
+        rows = after_thoughts(rows)
     found: dict[str, Any] = {}
     rows = [
         row
         for row in rows
         if row and not _directive(_strip_number(row), settings.directives, found, dropped)
     ]
-    rows = _without_filler(rows)
+    rows = without_filler(rows)
     lines, pairs = _pairs([_strip_number(row) for row in rows], dropped)
     kept_pairs = _once(pairs, dropped)
     kept_lines = _once([line for line in lines if _is_text(line, dropped)], dropped)
@@ -111,14 +111,15 @@ def _seen(char: str) -> str:
     return "" if category == "Cf" else " "
 
 
-def _after_thoughts(rows: list[str]) -> list[str]:
+def after_thoughts(rows: list[str]) -> list[str]:
+    """The rows below the one that ends a chain of thought; all of them without one."""
     for place, row in enumerate(rows):
         if _FACTS.match(row):
             return rows[place + 1 :]
     return rows
 
 
-def _without_filler(rows: list[str]) -> list[str]:
+def without_filler(rows: list[str]) -> list[str]:
     """A first line such as "Sure, here is a list" is dropped: the second one starts the numbering."""
     if (
         len(rows) > 1

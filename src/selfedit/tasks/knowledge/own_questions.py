@@ -17,7 +17,7 @@ from selfedit.grading.grader import Grader, Reply
 from selfedit.grading.text import answer_tokens
 from selfedit.lm.chat import chat_prompt
 from selfedit.tasks.knowledge.edits import parse_edit
-from selfedit.tasks.knowledge.prompts import edit_prompt, question_prompt
+from selfedit.tasks.knowledge.prompts import CUES, edit_prompt, question_prompt
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
@@ -73,9 +73,8 @@ def _chat(task: KnowledgeTask, text: str, system: str | None) -> tuple[int, ...]
 
 def read_quiz(task: KnowledgeTask, text: str) -> list[tuple[str, str]]:
     """The (question, answer) pairs of a quiz the model wrote; never raises, whatever the text."""
-    cue = (
-        "" if task.lm.has_chat else "Question: "
-    )  # a base model's text goes on from the prompt's last words
+    # A base model's text goes on from the prompt's last words.
+    cue = "" if task.lm.has_chat else CUES["self-qa"]
     form = task.settings.edit.model_copy(update={"format": "self-qa"})
     return list(parse_edit(cue + text, form).pairs)
 

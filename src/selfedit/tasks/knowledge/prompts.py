@@ -37,15 +37,16 @@ _INSTRUCTIONS: dict[Format, str] = {
     ),
 }
 
-_CUES: dict[Format, str] = {
+CUES: dict[Format, str] = {
     "implications": "Implications:",
     "implications-long": "Implications:",
     "implications-very-long": "Implications:",
     "rewrite": "Rewritten:",
-    "self-qa": "Question: ",
+    "self-qa": "Question 1: ",
     "none": "",
     "chain-of-thought": "Thoughts:",
 }
+"""What a base model goes on from; the published ones (self-qa's ends with a space)."""
 
 
 def edit_prompt(context: Context, format: Format, chat: bool, template: str | None = None) -> str:
@@ -58,10 +59,11 @@ def edit_prompt(context: Context, format: Format, chat: bool, template: str | No
     if template is not None:
         filled = {"{title}": context.title, "{passage}": context.text}
         return re.sub(r"\{title\}|\{passage\}", lambda match: filled[match[0]], template)
-    instruction, cue = _INSTRUCTIONS[format], _CUES[format]
+    instruction, cue = _INSTRUCTIONS[format], CUES[format]
     passage = f"Passage:\n{context.title}\n{context.text}"
-    # A small model keeps to the form it is shown last.
-    parts = [passage, instruction] if format == "self-qa" else [instruction, passage]
+    # A small chat model keeps to the form it is shown last.
+    last = chat and format == "self-qa"
+    parts = [passage, instruction] if last else [instruction, passage]
     head = "\n\n".join(part for part in parts if part)
     return head if chat or not cue else f"{head}\n\n{cue}"
 

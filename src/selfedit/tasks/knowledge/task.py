@@ -16,6 +16,7 @@ from selfedit.lm.lora import LoraSpec
 from selfedit.lm.rules import Decoding
 from selfedit.run.records import Trial
 from selfedit.tasks.completion import completion
+from selfedit.tasks.knowledge.as_written import as_written
 from selfedit.tasks.knowledge.edits import Directives, Loss, ParsedEdit, parse_edit
 from selfedit.tasks.knowledge.prompts import edit_prompt, question_prompt
 from selfedit.tasks.task import Context, Note, Question
@@ -66,7 +67,8 @@ class KnowledgeTask:
 
     def parse(self, text: str) -> ParsedEdit:
         """A self-edit's text as training material."""
-        return parse_edit(text, self.settings.edit)
+        edit = self.settings.edit
+        return as_written(text, edit) if edit.reading == "published" else parse_edit(text, edit)
 
     def note(self, tries: Sequence[ParsedEdit]) -> Note:
         """The directives it gives, and whether there is anything to train on."""
@@ -127,7 +129,7 @@ class KnowledgeTask:
         return [self._pad(sequence) for sequence in made]
 
     def _text(self, title: str, line: str) -> TrainSequence:
-        ids = (*self.lm.encode(f"{title}\n{line}"), self.lm.end_id)
+        ids = self.lm.document(f"{title}\n{line}")
         return TrainSequence(ids, (False, *[True] * (len(ids) - 1)))
 
     def _pair(self, title: str, question: str, answer: str, on: Loss) -> TrainSequence:
