@@ -104,6 +104,7 @@ def adapt_documents(
             dtype=settings.dtype,
             deterministic=settings.deterministic,
         )
+        run.keep_model(settings.model, lm.fingerprint)
         grader = get_grader(settings.answer.grader, settings.judge)
         task = KnowledgeTask(lm, settings)
         session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt())

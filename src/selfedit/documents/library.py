@@ -154,6 +154,7 @@ def adapt_library(
                     dtype=settings.dtype,
                     deterministic=settings.deterministic,
                 )
+                run.keep_model(settings.model, lm.fingerprint)
                 entries[document.name] = _learn(
                     run.path / document.folder,
                     document,

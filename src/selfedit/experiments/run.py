@@ -66,6 +66,7 @@ def open_run(
         lm = lm or load(
             name, device=settings.device, dtype=settings.dtype, deterministic=settings.deterministic
         )
+        run.keep_model(name, lm.fingerprint)
         engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
         try:
             task = make_task(lm, settings)

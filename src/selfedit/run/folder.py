@@ -15,11 +15,12 @@ report/            pictures and pages
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfedit.errors import RunFolderError
+from selfedit.errors import ModelFileError, RunFolderError
 from selfedit.run.ledger import Ledger
 from selfedit.run.metrics import Metrics
 from selfedit.run.settings import check_unchanged, described, frozen, read_settings, write_settings
@@ -33,6 +34,7 @@ from selfedit.storage.files import (
     write_atomic,
 )
 from selfedit.storage.lock import FolderLock
+from selfedit.storage.neutral import in_lines
 
 __all__ = ["FORMAT", "RunFolder", "folder_atomic", "write_atomic"]
 
@@ -43,6 +45,9 @@ _READER = BoundedReader(
     "the file", error=RunFolderError, fix="restore it from a copy, or start in a new folder"
 )
 _MARKER, _LOCK = "run.json", ".lock"
+_MODEL = "model"
+"""The step that holds which weights the run works with."""
+_LOG = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -199,9 +204,30 @@ class RunFolder:
         """What results.json holds; None if the run has none yet."""
         return _read_json(self.path / "results.json")
 
+    def keep_model(self, name: str, fingerprint: str) -> None:
+        """Freeze which weights the run works with; at a resume, refuse others.
+
+        Args:
+            name: what the model was loaded by.
+            fingerprint: of its weights, see `LanguageModel`.
+
+        Raises:
+            ModelFileError: the run was started with other weights.
+        """
+        frozen_model = self.ledger.step(_MODEL)
+        if frozen_model is None:
+            self.ledger.finish_step(_MODEL, {"name": name, "fingerprint": fingerprint})
+        elif frozen_model["fingerprint"] != fingerprint:
+            what = (
+                "the model's weights are not those this run was started with: fingerprint"
+                f" {frozen_model['fingerprint'][:16]}… then, {fingerprint[:16]}… now"
+            )
+            fix = f"put the old weights of {name} back, or start in a new folder"
+            raise ModelFileError(what, where=self.path, fix=fix)
+
     def record_environment(self, environment: Mapping[str, Any]) -> list[str]:
         """Write environment.json at the run's start; at a resume, note under "resumed_in" an
-        environment that differs.
+        environment that differs, and warn: its numbers may differ in their last digits.
 
         Returns:
             What differs from the environment before, as ``packages.torch: "2.13.0" → "2.14.0"``;
@@ -220,6 +246,8 @@ class RunFolder:
         )
         changes = described(last, now)
         if changes:
+            lines = "".join(f"\n    {line}" for line in changes)
+            _LOG.warning("this run goes on in another environment:%s", in_lines(lines))
             write_atomic(path, canonical_json({**stored, "resumed_in": [*later, now]}))
         return changes
 
