@@ -148,6 +148,7 @@ def adapt_library(
             known = by_version.get(document.version)
             if known is None:
                 interrupt.check()
+                run.check_there()
                 lm = lm or load(
                     settings.model,
                     device=settings.device,
@@ -263,6 +264,7 @@ def _entry(document: Document, results: Mapping[str, Any]) -> Entry:
 
 
 def _write(run: RunFolder, entries: Mapping[str, Entry]) -> None:
+    run.check_there()
     state = {
         "form": 1,
         "model": run.settings["model"],
