@@ -13,7 +13,8 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from selfedit.engine.base import Done, Engine, OnTokens, TrialBatch
 from selfedit.engine.local import LocalEngine
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
 from selfedit.lm.load import LanguageModel
+from selfedit.run.interrupt import SIGNALS
 
 POLL_SECONDS = 0.5
 """How often the caller's wish to stop is looked at while the workers work."""
@@ -47,6 +49,7 @@ class Processes:
     ) -> None:
         threads = max(1, (os.cpu_count() or 1) // count)
         context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # it would let signals through again when it starts
         self._links: list[Connection] = []
         self._workers: list[Any] = []
         for number in range(count):
@@ -55,7 +58,8 @@ class Processes:
             worker = context.Process(
                 target=_worker, args=arguments, daemon=True, name=f"selfedit-worker-{number}"
             )
-            worker.start()
+            with _blocked(SIGNALS):
+                worker.start()
             there.close()
             self._links.append(here)
             self._workers.append(worker)
@@ -102,7 +106,7 @@ class Processes:
     def close(self) -> None:
         """Stop the workers at once."""
         for worker in self._workers:
-            worker.terminate()
+            worker.kill()  # they ignore everything else
         for worker in self._workers:
             worker.join()
         for link in self._links:
@@ -149,6 +153,18 @@ def engine_for(lm: LanguageModel, settings: Settings, model: str | None = None) 
     )
 
 
+@contextmanager
+def _blocked(signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """Let signals wait. A process that is started meanwhile is born with them waiting, so that none
+    ends it before it says that it ignores them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
     try:
         check()
@@ -166,7 +182,9 @@ def _worker(
     link: Connection, model: str, device: str, dtype: str, deterministic: bool, threads: int
 ) -> None:
     """A worker's life: load the model, then do what is sent until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked to stop, and stops us
+    for number in SIGNALS:  # the parent is asked to stop, and stops us
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     import torch
 
     from selfedit.lm.load import load

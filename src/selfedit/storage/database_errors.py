@@ -5,12 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from selfedit.errors import RunFolderError, SelfEditError
-from selfedit.storage.files import storage_full
+from selfedit.errors import RunFolderError, SelfEditError, StorageFailed
+from selfedit.storage.files import storage_error, storage_full, try_to_write
 
-# What SQLite says when a write found no room: FULL for ENOSPC, an I/O error for EFBIG and EDQUOT.
-_FULL = {
-    sqlite3.SQLITE_FULL,
+# What SQLite says of any write that failed but for want of room, which is FULL where it is ENOSPC.
+_FAILED_WRITES = {
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_FSYNC,
     sqlite3.SQLITE_IOERR_TRUNCATE,
@@ -27,8 +26,10 @@ def explained(error: sqlite3.Error, path: Path, noun: str) -> SelfEditError:
         noun: what the file is called in messages.
     """
     code = error.sqlite_errorcode
-    if code in _FULL:
+    if code == sqlite3.SQLITE_FULL:
         return storage_full(path)
+    if code in _FAILED_WRITES:
+        return _failed_write(path)
     if code in (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE):
         what = f"a row is in the {noun} already, so nothing of this call was stored ({error})"
         return RunFolderError(
@@ -42,6 +43,19 @@ def explained(error: sqlite3.Error, path: Path, noun: str) -> SelfEditError:
         return damaged(str(error), path, noun)
     fix = "check that the folder is there, can be written, and is not on a network file system"
     return RunFolderError(f"the {noun} cannot be used: {error}", where=path, fix=fix)
+
+
+def _failed_write(path: Path) -> SelfEditError:
+    """SQLite does not say why a write failed: no room within a limit (EFBIG, EDQUOT), or the disk.
+    Another write beside the file shows it.
+    """
+    try:
+        try_to_write(path.parent, beyond=path)
+    except OSError as error:
+        if (explained := storage_error(error, path)) is not None:
+            return explained
+    fix = "look at the system's log, then start the same command again"
+    return StorageFailed("a write to the disk failed", where=path, fix=fix)
 
 
 def damaged(verdict: str, path: Path, noun: str) -> RunFolderError:
