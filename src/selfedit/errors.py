@@ -1,17 +1,18 @@
 """Every error selfedit raises on purpose.
 
-    SelfEditError                     exit code 1, never raised itself
-    ├── UsageError                    2   wrong usage or settings
-    │   └── SettingsChanged           2   a run was resumed with other settings
-    ├── DataError                     3   wrong or missing data
-    │   ├── DocumentError             3   a document cannot be read as text
-    │   ├── FormatError               3   a data file has the wrong form (says file, line, record)
-    │   ├── ModelFileError            3   files of a model or adapter are altered or cut short
-    │   └── RunFolderError            3   not a run's folder, another version's, or in use
-    ├── Unavailable                   4   a dependency, server, registry or memory is not there
-    │   ├── ModelUnavailable          4   a model could not be fetched
-    │   └── StorageFull               4   the disk is full; what was written so far is safe
-    └── Interrupted                   130 stopped by the user; the same command goes on
+    SelfEditError              exit code 1, never raised itself
+    ├── UsageError             2   wrong usage or settings
+    │   └── SettingsChanged    2   a run was resumed with other settings
+    ├── DataError              3   wrong or missing data
+    │   ├── DocumentError      3   a document cannot be read as text
+    │   ├── FormatError        3   a data file has the wrong form; says file, line or record
+    │   ├── ModelFileError     3   a model's or adapter's files are altered, cut short, another kind
+    │   └── RunFolderError     3   not a run's folder, another version's, or open elsewhere
+    ├── Unavailable            4   a dependency, server, registry, memory or disk is not there
+    │   ├── ModelUnavailable   4   a model could not be fetched
+    │   ├── StorageFull        4   the disk is full; what was written so far is safe
+    │   └── StorageFailed      4   the disk reports an error, or is mounted read-only
+    └── Interrupted            130 stopped by the user; the same command goes on
 
 A message has three parts: what was wrong, where, and what to do about it.
 """
@@ -94,6 +95,10 @@ class ModelUnavailable(Unavailable):
 
 class StorageFull(Unavailable):
     """The disk is full; what was written so far is safe."""
+
+
+class StorageFailed(Unavailable):
+    """The disk reports an error, or is mounted read-only; what was written so far is safe."""
 
 
 class Interrupted(SelfEditError):

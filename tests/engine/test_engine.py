@@ -22,6 +22,7 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import LoraSpec
 from selfedit.rl.policy import merge, save_policy
+from selfedit.run.interrupt import SIGNALS
 from selfedit.sampling.local import LocalSampler
 from selfedit.sampling.shared import SharedSampler
 from tiny_run import session_in, tiny_settings
@@ -186,3 +187,18 @@ def test_asked_to_stop_it_finishes_what_is_in_hand(lm: LanguageModel, workers: P
     # after the wish.
     assert len(finished) in (2, 3)
     assert not any(worker.is_alive() for worker in running)
+
+
+def test_signals_to_the_whole_group_leave_the_workers_to_the_run(
+    lm: LanguageModel, tiny_folder: Path
+) -> None:
+    engine = Processes(2, str(tiny_folder), "cpu", "float32")
+    given = works(lm)
+    try:
+        for moment in ("while they start", "while they wait"):
+            for worker in engine._workers:
+                for number in SIGNALS:
+                    os.kill(worker.pid, number)
+            assert len(dict(engine.run(given, lambda _: None, lambda: None))) == 3, moment
+    finally:
+        engine.close()

@@ -1,19 +1,21 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
 from selfedit.errors import Interrupted
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import Ledger
+from selfedit.run.progress import progress_to
 
 
 def send(number=signal.SIGINT):
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_lets_the_step_end(number):
     told, steps = [], []
     with (
@@ -84,3 +86,41 @@ def test_outside_the_main_thread_it_does_nothing():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_a_second_signal_in_a_finaliser_stops_a_moment_later_without_a_traceback(capsys):
+    class Finalised:
+        def __del__(self):
+            send()
+            for _ in range(100):  # Python looks for signals between two of these
+                pass
+
+    with pytest.raises(Interrupted, match="stopped at once"), Interrupt():
+        send()
+        one = Finalised()
+        del one
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            time.sleep(0.001)
+    assert capsys.readouterr().err == ""
+    assert time.monotonic() < deadline
+
+
+def test_nohup_stays_in_force():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            send(signal.SIGHUP)
+            interrupt.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_stream_that_loses_its_reader_is_written_to_no_more():
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        sink = progress_to(stream)
+        with sink.task("one", total=2) as task:
+            os.close(reader)
+            task.advance()
+        stream.write("to nowhere, and Python does not complain when it closes it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import sys
@@ -13,7 +12,7 @@ from cyclopts import App, Parameter
 
 from selfedit._version import __version__
 from selfedit.cli import command
-from selfedit.errors import SelfEditError, StorageFull
+from selfedit.errors import SelfEditError
 
 VERBS = {
     "demo": (
@@ -81,6 +80,16 @@ def main(tokens: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if tokens is None else tokens)
     command.words = words
+    code = _run(words)
+    if tokens is None:
+        from selfedit.run.interrupt import ignore_signals
+
+        ignore_signals()
+    return code
+
+
+def _run(words: list[str]) -> int:
+    """Run one command; its errors become messages."""
     try:
         result = app(words, result_action="return_value")
         sys.stdout.flush()
@@ -96,13 +105,11 @@ def main(tokens: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        from selfedit.storage.files import storage_error
+
+        if (explained := storage_error(error, error.filename)) is None:
             raise
-        return _tell(
-            StorageFull(
-                "no room left on the disk", where=error.filename, fix="free some space, try again"
-            )
-        )
+        return _tell(explained)
 
 
 def _tell(error: SelfEditError) -> int:

@@ -37,5 +37,8 @@ def working(*, quiet: bool = False) -> Iterator[tuple[ProgressSink, Interrupt]]:
 
 def say(text: str) -> None:
     """One message, on stderr: stdout carries results only."""
-    sys.stderr.write(in_lines(text) + "\n")
-    sys.stderr.flush()
+    from selfedit.run.lasting import LastingStream
+
+    stream = LastingStream(sys.stderr)
+    stream.write(in_lines(text) + "\n")
+    stream.flush()

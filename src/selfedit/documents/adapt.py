@@ -99,6 +99,7 @@ def adapt_documents(
             _saved(run)
             return results
         lm = lm or load_for(settings)
+        run.keep_model(settings.model, lm.fingerprint)
         grader = get_grader(settings.answer.grader, settings.judge)
         task = KnowledgeTask(lm, settings)
         session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt())

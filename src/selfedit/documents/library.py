@@ -148,7 +148,9 @@ def adapt_library(
             known = by_version.get(document.version)
             if known is None:
                 interrupt.check()
+                run.check_there()
                 lm = lm or load_for(settings)
+                run.keep_model(settings.model, lm.fingerprint)
                 entries[document.name] = _learn(
                     run.path / document.folder,
                     document,
@@ -257,6 +259,7 @@ def _entry(document: Document, results: Mapping[str, Any]) -> Entry:
 
 
 def _write(run: RunFolder, entries: Mapping[str, Entry]) -> None:
+    run.check_there()
     state = {
         "form": 1,
         "model": run.settings["model"],

@@ -13,7 +13,8 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from selfedit.engine.local import LocalEngine
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
 from selfedit.lm.generate import Completion
 from selfedit.lm.load import LanguageModel
+from selfedit.run.interrupt import SIGNALS
 
 POLL_SECONDS = 0.5
 """How often the caller's wish to stop is looked at while the workers work."""
@@ -56,6 +58,7 @@ class Processes:
         self.workers = count
         threads = max(1, (os.cpu_count() or 1) // count)
         context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # it would let signals through again when it starts
         self._links: list[Connection] = []
         self._workers: list[Any] = []
         for number in range(count):
@@ -70,7 +73,8 @@ class Processes:
             worker = context.Process(
                 target=_worker, args=arguments, daemon=True, name=f"selfedit-worker-{number}"
             )
-            worker.start()
+            with _blocked(SIGNALS):
+                worker.start()
             there.close()
             self._links.append(here)
             self._workers.append(worker)
@@ -133,7 +137,7 @@ class Processes:
     def close(self) -> None:
         """Stop the workers at once."""
         for worker in self._workers:
-            worker.terminate()
+            worker.kill()  # they ignore everything else
         for worker in self._workers:
             worker.join()
         for link in self._links:
@@ -192,6 +196,18 @@ def worker_count(settings: Settings) -> int:
     return torch.cuda.device_count() if on_gpu else 1
 
 
+@contextmanager
+def _blocked(signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """Let signals wait. A process that is started meanwhile is born with them waiting, so that none
+    ends it before it says that it ignores them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
     try:
         check()
@@ -207,7 +223,9 @@ def _died() -> Unavailable:
 
 def _worker(link: Connection, model: str, options: Mapping[str, Any], threads: int) -> None:
     """A worker's life: load the model, then do what is sent until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked to stop, and stops us
+    for number in SIGNALS:  # the parent is asked to stop, and stops us
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     import torch
 
     from selfedit.lm.load import load

@@ -64,6 +64,7 @@ def open_run(
         run.record_environment(environment(dict(hashes)))
         name = settings.model if model is None else model()
         lm = lm or load_for(settings, name)
+        run.keep_model(name, lm.fingerprint)
         engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
         try:
             task = make_task(lm, settings)

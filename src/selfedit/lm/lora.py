@@ -21,6 +21,7 @@ from torch import Tensor
 from selfedit.config import ALL_LINEAR
 from selfedit.errors import ModelFileError, UsageError
 from selfedit.storage.bounded import BoundedReader
+from selfedit.storage.files import storage_errors
 
 _FIX = "give the folder that `selfedit adapt -o` or peft's save_pretrained wrote"
 _CONFIG = BoundedReader("adapter_config.json", error=ModelFileError, fix=_FIX, max_bytes=2**22)
@@ -122,9 +123,18 @@ class Adapter:
         return self.spec.scale * (b @ a)
 
     def save(self, folder: str | Path) -> Path:
-        """Write PEFT's two files into ``folder``; `peft`, vLLM and `Adapter.load` read them."""
+        """Write PEFT's two files into ``folder``; `peft`, vLLM and `Adapter.load` read them.
+
+        Raises:
+            StorageFull, StorageFailed: there is no room, or the disk fails.
+        """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._write(folder)
+        return folder
+
+    def _write(self, folder: Path) -> None:
         state: dict[str, Tensor] = {}
         for module, (a, b) in self.tensors.items():
             state[f"{_PREFIX}{module}.lora_A.weight"] = a.contiguous()
@@ -146,7 +156,6 @@ class Adapter:
         (folder / "adapter_config.json").write_text(
             json.dumps(config, indent=2) + "\n", encoding="utf-8"
         )
-        return folder
 
     @staticmethod
     def load(folder: str | Path) -> Adapter:

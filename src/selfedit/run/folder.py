@@ -20,31 +20,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfedit.errors import RunFolderError
+from selfedit.errors import ModelFileError, RunFolderError
 from selfedit.run.ledger import Ledger
+from selfedit.run.marker import (
+    LOCK,
+    Marker,
+    is_run,
+    read_json,
+    read_marker,
+    refuse_foreign,
+    write_marker,
+)
 from selfedit.run.metrics import Metrics
 from selfedit.run.settings import check_unchanged, described, frozen, read_settings, write_settings
-from selfedit.storage.bounded import BoundedReader, is_there
 from selfedit.storage.files import (
     canonical_json,
     folder_atomic,
-    is_temporary,
     storage_errors,
     sweep,
     write_atomic,
 )
 from selfedit.storage.lock import FolderLock
+from selfedit.storage.neutral import in_lines
 
-__all__ = ["FORMAT", "RunFolder", "folder_atomic", "write_atomic"]
+__all__ = ["RunFolder", "folder_atomic", "write_atomic"]
 
-FORMAT = 1
-"""The form of a run's folder."""
-
-_READER = BoundedReader(
-    "the file", error=RunFolderError, fix="restore it from a copy, or start in a new folder"
-)
+_LEDGER = "ledger.sqlite"
+_MODEL = "model"
+"""The step that holds which weights the run works with."""
 _LOG = logging.getLogger(__name__)
-_MARKER, _LOCK = "run.json", ".lock"
 
 
 class RunFolder:
@@ -94,11 +98,11 @@ class RunFolder:
             UsageError: if a setting cannot be written.
         """
         path, frozen_settings = Path(path), frozen(settings)
-        _refuse_foreign(path, kind)
+        refuse_foreign(path, kind)
         try:
             with storage_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
-                lock = FolderLock(path / _LOCK)
+                lock = FolderLock(path / LOCK)
         except OSError as error:
             what = f"the folder cannot be made or written: {error.strerror}"
             raise RunFolderError(
@@ -114,17 +118,14 @@ class RunFolder:
     def _locked(
         cls, path: Path, settings: dict[str, Any], kind: str, lock: FolderLock
     ) -> RunFolder:
-        _refuse_foreign(path, kind)  # again: another process may have been faster
+        refuse_foreign(path, kind)  # again: another process may have been faster
         sweep(path)
         # The marker comes first and the ledger last, so a start that was killed halfway is
         # recognised and finished.
-        if not (path / _MARKER).exists():
-            write_atomic(
-                path / _MARKER,
-                canonical_json({"program": "selfedit", "kind": kind, "format": FORMAT}),
-            )
-        resumed = (path / "ledger.sqlite").exists()
-        if resumed or (path / "config.toml").exists():
+        if not is_run(path):
+            write_marker(path, Marker(kind))
+        begun, resumed = read_marker(path, kind).ledger, (path / _LEDGER).exists()
+        if begun or resumed or (path / "config.toml").exists():
             changed = check_unchanged(
                 read_settings(path / "config.toml"), settings, path / "config.toml"
             )
@@ -138,7 +139,14 @@ class RunFolder:
                 change,
             )
         Metrics(path / "metrics.jsonl").repair()
-        return cls(path, kind, settings, Ledger(path / "ledger.sqlite"), lock=lock, resumed=resumed)
+        ledger = Ledger(path / _LEDGER, begun=begun)
+        try:
+            if not begun:
+                write_marker(path, Marker(kind, ledger=True))
+        except BaseException:
+            ledger.close()
+            raise
+        return cls(path, kind, settings, ledger, lock=lock, resumed=resumed)
 
     @classmethod
     def read(cls, path: str | Path) -> RunFolder:
@@ -148,8 +156,8 @@ class RunFolder:
             RunFolderError: if this is not a run's folder, or one of another form.
         """
         path = Path(path)
-        kind = _check_marker(path, None)
-        ledger = Ledger(path / "ledger.sqlite", readonly=True)
+        kind = read_marker(path).kind
+        ledger = Ledger(path / _LEDGER, readonly=True, begun=True)
         try:
             return cls(
                 path, kind, read_settings(path / "config.toml"), ledger, lock=None, resumed=True
@@ -172,7 +180,8 @@ class RunFolder:
 
     @property
     def adapters(self) -> Path:
-        """The folder of adapters worth keeping."""
+        """The folder of adapters worth keeping; as `policy`."""
+        self.check_there()
         return self.path / "adapters"
 
     @property
@@ -181,8 +190,23 @@ class RunFolder:
         return self.path / "report"
 
     def policy(self, round: int) -> Path:
-        """The folder of the policy after a round; fill it with `folder_atomic`."""
+        """The folder of the policy after a round; fill it with `folder_atomic`.
+
+        Raises:
+            RunFolderError: the run's folder is gone, and would be made anew.
+        """
+        self.check_there()
         return self.path / "policy" / f"round-{round}"
+
+    def check_there(self) -> None:
+        """See that this is still the folder that was opened, before something is written to it.
+
+        Raises:
+            RunFolderError: it was moved, removed or emptied meanwhile.
+        """
+        if self._lock is not None:
+            self.ledger.check_there()
+            read_marker(self.path, self.kind)
 
     def append_metric(self, metric: Mapping[str, Any], *, once: str | None = None) -> None:
         """Append one JSON line to metrics.jsonl.
@@ -192,6 +216,7 @@ class RunFolder:
             once: a name for this line, stored under "id". A line whose name is there already is not
                 written again, so a step that a crash makes the run repeat leaves one line, not two.
         """
+        self.check_there()
         self._metrics.append(metric, once=once)
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -202,24 +227,46 @@ class RunFolder:
         """Write results.json: sorted keys, ``repr`` floats, null for NaN, so that equal results are
         equal bytes.
         """
+        self.check_there()
         path = self.path / "results.json"
         write_atomic(path, canonical_json(results))
         return path
 
     def results(self) -> Any | None:
         """What results.json holds; None if the run has none yet."""
-        return _read_json(self.path / "results.json")
+        return read_json(self.path / "results.json")
+
+    def keep_model(self, name: str, fingerprint: str) -> None:
+        """Freeze which weights the run works with; at a resume, refuse others.
+
+        Args:
+            name: what the model was loaded by.
+            fingerprint: of its weights, see `LanguageModel`.
+
+        Raises:
+            ModelFileError: the run was started with other weights.
+        """
+        frozen_model = self.ledger.step(_MODEL)
+        if frozen_model is None:
+            self.ledger.finish_step(_MODEL, {"name": name, "fingerprint": fingerprint})
+        elif frozen_model["fingerprint"] != fingerprint:
+            what = (
+                "the model's weights are not those this run was started with: fingerprint"
+                f" {frozen_model['fingerprint'][:16]}… then, {fingerprint[:16]}… now"
+            )
+            fix = f"put the old weights of {name} back, or start in a new folder"
+            raise ModelFileError(what, where=self.path, fix=fix)
 
     def record_environment(self, environment: Mapping[str, Any]) -> list[str]:
         """Write environment.json at the run's start; at a resume, note under "resumed_in" an
-        environment that differs.
+        environment that differs, and warn: its numbers may differ in their last digits.
 
         Returns:
             What differs from the environment before, as ``packages.torch: "2.13.0" → "2.14.0"``;
             empty if nothing does.
         """
         path, now = self.path / "environment.json", json.loads(canonical_json(environment))
-        stored = _read_json(path)
+        stored = read_json(path)
         if stored is None:
             write_atomic(path, canonical_json(now))
             return []
@@ -231,55 +278,7 @@ class RunFolder:
         )
         changes = described(last, now)
         if changes:
+            lines = "".join(f"\n    {line}" for line in changes)
+            _LOG.warning("this run goes on in another environment:%s", in_lines(lines))
             write_atomic(path, canonical_json({**stored, "resumed_in": [*later, now]}))
         return changes
-
-
-def _refuse_foreign(path: Path, kind: str) -> None:
-    """Refuse, before anything is written, a path that holds something other than a run of this
-    kind.
-    """
-    if not path.exists():
-        return
-    if (path / _MARKER).exists():
-        _check_marker(path, kind)
-        return
-    if not path.is_dir():
-        raise RunFolderError(
-            "this is a file, not a run's folder", where=path, fix="give a new or empty folder"
-        )
-    foreign = sorted(
-        entry.name for entry in path.iterdir() if entry.name != _LOCK and not is_temporary(entry)
-    )
-    if foreign:
-        what = f"the folder is not empty and not a run's: it holds {', '.join(foreign[:3])}"
-        raise RunFolderError(
-            what, where=path, fix="give a new or empty folder, or one a run was started in"
-        )
-
-
-def _check_marker(path: Path, kind: str | None) -> str:
-    """The kind of the run in `path`, checked against the one that is asked for."""
-    marker = _read_json(path / _MARKER)
-    if not isinstance(marker, dict) or marker.get("program") != "selfedit":
-        fix = "give the folder a run was started in"
-        raise RunFolderError("this is not a run's folder", where=path, fix=fix)
-    actual, form = marker.get("kind"), marker.get("format")
-    if form != FORMAT:
-        fix = (
-            "use the selfedit that made the run (environment.json names its version), or start in a"
-            " new folder"
-        )
-        raise RunFolderError(
-            f"the run's folder has form {form}, this selfedit reads {FORMAT}", where=path, fix=fix
-        )
-    if kind is not None and actual != kind:
-        fix = "give the folder of a run of this kind, or a new one"
-        raise RunFolderError(
-            f"this is the folder of a run of kind {actual!r}, not {kind!r}", where=path, fix=fix
-        )
-    return str(actual)
-
-
-def _read_json(path: Path) -> Any | None:
-    return _READER.json(path) if is_there(path) else None

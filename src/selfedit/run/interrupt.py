@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -10,11 +11,14 @@ from typing import Any
 
 from selfedit.errors import Interrupted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks a run to stop: Ctrl-C, a service manager or scheduler, a terminal that is closed."""
+_AGAIN_SECONDS = 0.01
 
 
 class Interrupt:
-    """Turns SIGINT and SIGTERM into a flag while it is entered.
+    """Turns SIGINT, SIGTERM and SIGHUP into a flag while it is entered; one that is ignored already
+    (``nohup``) stays so.
 
     ``with Interrupt(resume="selfedit train -o runs/one") as interrupt:`` and, between two steps,
     ``interrupt.check()``. The first signal sets the flag. The second raises KeyboardInterrupt where
@@ -35,6 +39,7 @@ class Interrupt:
         self._resume = resume
         self._notify = notify
         self._before: dict[signal.Signals, Any] = {}
+        self._hook: Callable[..., Any] | None = None
 
     def check(self) -> None:
         """Stop here if that was asked for: call it between steps, when everything finished is
@@ -48,8 +53,10 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._handle)
+            for number in SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
         return self
 
     def __exit__(
@@ -58,10 +65,14 @@ class Interrupt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if signal.SIGALRM in self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             # None stands for a handler that was not set from Python and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before.clear()
+        if self._hook is not None:
+            sys.unraisablehook, self._hook = self._hook, None
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             raise self._interrupted(
                 "stopped at once; the step in hand is lost, everything before it is stored"
@@ -74,8 +85,24 @@ class Interrupt:
         if self._notify is not None:
             self._notify("stopping after this step; once more to stop at once")
 
+    def _unraisable(self, unraisable: Any) -> None:
+        """What Python could not raise, in a finaliser say: a second Ctrl-C there comes again a
+        moment later, when the program stands elsewhere.
+        """
+        if unraisable.exc_type is KeyboardInterrupt:
+            self._before.setdefault(signal.SIGALRM, signal.signal(signal.SIGALRM, self._handle))
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        elif self._hook is not None:
+            self._hook(unraisable)
+
     def _interrupted(self, what: str) -> Interrupted:
         fix = (
             f"to go on: {self._resume}" if self._resume else "start the same command again to go on"
         )
         return Interrupted(what, fix=fix)
+
+
+def ignore_signals() -> None:
+    """Let nothing interrupt a process that is at its end: its exit code and last words stand."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

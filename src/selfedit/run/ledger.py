@@ -39,7 +39,8 @@ from selfedit.storage.tables import R, Table
 __all__ = ["FORM", "Ledger"]
 
 FORM = 3
-"""The form of the tables. Form 1 kept answers and trainings apart, 2 had no sampled tokens."""
+"""The form of the tables. Form 1 kept answers and trainings apart, 2 had neither sampled tokens nor
+hashes."""
 _ADD_UP = (
     " ON CONFLICT DO UPDATE SET seconds = seconds + excluded.seconds, count = count +"
     " excluded.count"
@@ -54,17 +55,29 @@ class Ledger:
         path: the SQLite file; made if it is not there (not with `readonly`).
         readonly: open for reading; works while another process writes.
         timeout: seconds to wait for another process's transaction.
+        begun: the ledger was made before: missing or empty it is an error, and not made anew.
 
     Raises:
-        RunFolderError: if the file is not a ledger, has another version's form, is damaged, or is
-            locked.
+        RunFolderError: if the file is not a ledger, has another version's form, is damaged, lost,
+            or is locked; from the methods that write, if it was moved, removed or emptied
+            meanwhile.
         StorageFull: from here and from every method that writes, if there is no room; nothing of
             the call is stored.
     """
 
-    def __init__(self, path: Path, *, readonly: bool = False, timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, *, readonly: bool = False, timeout: float = 5.0, begun: bool = False
+    ) -> None:
         self.path = path
-        self._db = Database(path, readonly=readonly, timeout=timeout, tables=TABLES, version=FORM)
+        self._db = Database(
+            path,
+            readonly=readonly,
+            timeout=timeout,
+            tables=TABLES,
+            version=FORM,
+            sealed=True,
+            begun=begun,
+        )
 
     def close(self) -> None:
         """Close the file; everything stored is already on the disk."""
@@ -84,6 +97,14 @@ class Ledger:
         joins that one.
         """
         return self._db.transaction()
+
+    def check_there(self) -> None:
+        """See that the file is still the one that was opened.
+
+        Raises:
+            RunFolderError: it was moved, removed, replaced or emptied meanwhile.
+        """
+        self._db.check_there()
 
     def add_self_edits(
         self, rows: Iterable[SelfEditRow], timings: Iterable[TimingRow] = ()
@@ -121,14 +142,16 @@ class Ledger:
 
     def finish_step(self, name: str, payload: Mapping[str, Any]) -> None:
         """Store that a named step is finished, with what it made (a path and its hash, say), as
-        JSON.
+        JSON. From here on a copy of the ledger's file alone holds all that is stored.
 
         Raises:
             RunFolderError: if the step is finished already.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps(dict(payload), sort_keys=True)
-        self._db.insert(STEPS, [StepRow(name=name, payload_json=text, finished_at=now)])
+        with self.transaction():
+            self._db.insert(STEPS, [StepRow(name=name, payload_json=text, finished_at=now)])
+            self._db.checkpoint()
 
     def self_edits(self, place: Place) -> list[SelfEditRow]:
         """A place's self-edits, by context and candidate."""

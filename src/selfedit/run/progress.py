@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID
@@ -21,6 +21,7 @@ from rich.progress import Task as RichTask
 from rich.table import Column
 from rich.text import Text
 
+from selfedit.run.lasting import LastingStream
 from selfedit.storage.neutral import in_line
 
 Clock = Callable[[], float]
@@ -257,10 +258,13 @@ class _RichTask:
 
 
 def progress_to(stream: TextIO, *, quiet: bool = False) -> ProgressSink:
-    """What suits a stream: bars on a terminal, lines elsewhere, nothing if `quiet`."""
+    """What suits a stream: bars on a terminal, lines elsewhere, nothing if `quiet`. A stream that
+    loses its reader is told no more.
+    """
     if quiet:
         return SILENT
-    return RichProgress(stream) if Console(file=stream).is_terminal else PlainProgress(stream)
+    lasting: Any = LastingStream(stream)
+    return RichProgress(lasting) if Console(file=lasting).is_terminal else PlainProgress(lasting)
 
 
 def duration(seconds: float) -> str:

@@ -7,23 +7,15 @@ A run's ledger is one; the kept replies of chat endpoints are another.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from selfedit.errors import RunFolderError, SelfEditError
-from selfedit.storage.files import storage_full
+from selfedit.storage.database_errors import damaged, explained, lost
+from selfedit.storage.seals import CREATE_SEALS, SealBroken, Seals
 from selfedit.storage.tables import R, Table
-
-# What SQLite says when a write found no room: FULL for ENOSPC, an I/O error for EFBIG and EDQUOT.
-_FULL = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR_WRITE,
-    sqlite3.SQLITE_IOERR_FSYNC,
-    sqlite3.SQLITE_IOERR_TRUNCATE,
-    sqlite3.SQLITE_IOERR_SHMSIZE,
-}
 
 
 class Database:
@@ -41,10 +33,13 @@ class Database:
         tables: what it holds.
         version: the form of the tables; kept in ``PRAGMA user_version``.
         noun: what to call it in messages.
+        sealed: every transaction stores a hash of its tables' rows, and they are compared when the
+            file is opened (`selfedit.storage.seals`).
+        begun: the file was made before: missing or empty it is an error, and not made anew.
 
     Raises:
-        RunFolderError: if the file is not a ledger, has another version's form, is damaged, or is
-            locked.
+        RunFolderError: if the file is not a ledger, has another version's form, is damaged, lost,
+            or is locked.
         StorageFull: from here and from every write, if there is no room; nothing of the transaction
             is stored.
     """
@@ -58,20 +53,30 @@ class Database:
         tables: Sequence[Table[Any]],
         version: int = 1,
         noun: str = "ledger",
+        sealed: bool = False,
+        begun: bool = False,
     ) -> None:
-        self.path = path
+        self.path = path.absolute()
         self._tables = tables
         self._version = version
         self._noun = noun
         self._inside = False
         self._failed = False
+        self._checkpoint_due = False
+        self._touched: set[str] = set()
+        self._identity: tuple[int, int] | None = None
+        if begun and not _size(path):
+            # Before SQLite sees it: it would drop the log beside an empty file.
+            raise lost("is missing" if _size(path) is None else "is empty", self.path, noun)
         with self.errors():
             uri = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
             self._db = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
         self._db.text_factory = lambda data: data.decode("utf-8", "surrogatepass")
+        self._seals = Seals(self._db, tables) if sealed else None
         try:
             with self.errors():
                 self._prepare(readonly)
+            self._identity = None if readonly else _identity(self.path)
         except BaseException:
             self._db.close()
             raise
@@ -105,32 +110,60 @@ class Database:
                         "a part of this transaction failed, so none of it is stored",
                         where=self.path,
                     )
+                seals = self._seals.renewed(self._touched) if self._seals else {}
                 self._db.execute("COMMIT")
+                if self._seals:
+                    self._seals.keep(seals)
         except BaseException:
             if self._db.in_transaction:  # some failed transactions SQLite ends itself
                 self._db.execute("ROLLBACK")
             raise
         finally:
             self._inside = False
+            self._touched.clear()
+        if self._checkpoint_due:
+            self._checkpoint_due = False
+            self.fetch("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def checkpoint(self) -> None:
+        """Bring what is stored from the log into the file itself, so that a copy of the file alone
+        holds it: now, or when the transaction is over.
+        """
+        self._checkpoint_due = True
+        with self.transaction():
+            pass
+
+    def check_there(self) -> None:
+        """See that the file is still the one that was opened.
+
+        Raises:
+            RunFolderError: it was moved, removed, replaced or emptied meanwhile.
+        """
+        if self._identity is not None and self._identity != _identity(self.path):
+            raise lost("was moved, removed or emptied while it was in use", self.path, self._noun)
 
     def insert(self, table: Table[R], rows: Iterable[R], conflict: str = "") -> None:
         """Store rows of one table, all or none."""
         with self.transaction():
+            self._touched.add(table.name)
             self._db.executemany(table.insert + conflict, map(table.encode, rows))
-
-    def update(self, statement: str, values: list[Any]) -> int:
-        """Run an UPDATE within a transaction; returns how many rows it changed."""
-        with self.errors():
-            return self._db.execute(statement, values).rowcount
 
     def rows(self, table: Table[R], where: str = "", values: tuple[Any, ...] = ()) -> list[R]:
         """A table's rows, in the order of its key."""
-        return [table.decode(row) for row in self.fetch(table.select + where + table.order, values)]
+        rows = self.fetch(table.select + where + table.order, values)
+        try:
+            return [table.decode(row) for row in rows]
+        except (ValueError, TypeError, KeyError) as error:
+            verdict = f"a row of {table.name} cannot be read: {error}"
+            raise damaged(verdict, self.path, self._noun) from error
 
     def fetch(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """What a SELECT gives."""
-        with self.errors():
-            return self._db.execute(statement, values).fetchall()
+        try:
+            with self.errors():
+                return self._db.execute(statement, values).fetchall()
+        except UnicodeDecodeError as error:
+            raise damaged(str(error), self.path, self._noun) from error
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -142,12 +175,15 @@ class Database:
             # SQLite met.
             if getattr(error, "sqlite_errorcode", None) is None:
                 raise
-            raise _explained(error, self.path, self._noun) from error
+            raise explained(error, self.path, self._noun) from error
 
     def _begin(self) -> None:
         if self._db.in_transaction:  # left by a Ctrl-C that fell between two lines of `transaction`
             self._db.execute("ROLLBACK")
+        self.check_there()
         self._db.execute("BEGIN IMMEDIATE")
+        if self._seals and self._identity is not None:
+            self._checked(self._seals.follow)
 
     def _prepare(self, readonly: bool) -> None:
         """Check that the file is a ledger of this version; make the tables in an empty one."""
@@ -160,18 +196,41 @@ class Database:
                 self._db.execute(f"PRAGMA user_version = {self._version}")
         elif version != self._version:
             raise self._other_version(version)
-        elif not readonly:
+        elif not readonly and self._seals is None:
             with self.transaction():
                 self._make_tables()
         self._db.execute("PRAGMA synchronous = FULL")
-        (verdict,), *_ = self.fetch("PRAGMA quick_check(1)")
+        self._check_content()
+
+    def _check_content(self) -> None:
+        """See that the file holds what was stored in it."""
+        if self._seals is None:
+            (verdict,), *_ = self.fetch("PRAGMA quick_check(1)")
+        else:
+            self._db.execute("BEGIN")  # one state of the file, whatever another process writes
+            self._checked(self._seals.check)
+            (verdict,), *_ = self.fetch("PRAGMA integrity_check(1)")
+            self._db.execute("COMMIT")
         if verdict != "ok":
-            raise _damaged(verdict, self.path, self._noun)
+            raise damaged(verdict, self.path, self._noun)
+
+    def _checked(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except (SealBroken, UnicodeDecodeError) as error:
+            raise damaged(str(error), self.path, self._noun) from error
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            # No such table, no such column: the list of tables itself is damaged.
+            raise damaged(str(error), self.path, self._noun) from error
 
     def _make_tables(self) -> None:
         for table in self._tables:
             for statement in table.create:
                 self._db.execute(statement)
+        if self._seals:
+            self._db.execute(CREATE_SEALS)
 
     def _other_version(self, version: int) -> RunFolderError:
         noun = self._noun
@@ -186,28 +245,14 @@ class Database:
         return RunFolderError(what, where=self.path, fix=fix)
 
 
-def _explained(error: sqlite3.Error, path: Path, noun: str) -> SelfEditError:
-    code = error.sqlite_errorcode
-    if code in _FULL:
-        return storage_full(path)
-    if code in (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE):
-        what = f"a row is in the {noun} already, so nothing of this call was stored ({error})"
-        return RunFolderError(
-            what, where=path, fix=f"ask the {noun} what is done before doing it; this is a bug"
-        )
-    if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return RunFolderError(
-            f"another process holds the {noun}", where=path, fix="end it, then start this one again"
-        )
-    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return _damaged(str(error), path, noun)
-    fix = "check that the folder is there, can be written, and is not on a network file system"
-    return RunFolderError(f"the {noun} cannot be used: {error}", where=path, fix=fix)
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.exists() else None
 
 
-def _damaged(verdict: str, path: Path, noun: str) -> RunFolderError:
-    fix = (
-        f"restore it from a copy, save what is left with `sqlite3 {path.name} .recover`, or start"
-        " in a new folder"
-    )
-    return RunFolderError(f"the {noun} is damaged or not a {noun}: {verdict}", where=path, fix=fix)
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at `path`; None for none and for an empty one."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if status.st_size else None

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,11 +17,25 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from selfedit.errors import StorageFull
+from safetensors import SafetensorError
+
+from selfedit.errors import StorageFailed, StorageFull
 
 # EFBIG is a limit on file size (ulimit -f), EDQUOT a user's quota: to the user all three mean "no
 # room".
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_FAILED = {
+    errno.EIO: (
+        "the disk reports an error (input/output error)",
+        "look at the system's log; go on with a copy of the folder on another disk",
+    ),
+    errno.EROFS: (
+        "the file system is mounted read-only",
+        "mount it writable, or give a folder on another one",
+    ),
+}
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_PROBE = 2**16
 _TEMPORARY = ".selfedit-*.tmp"
 
 
@@ -36,15 +51,57 @@ def storage_full(where: object) -> StorageFull:
     )
 
 
+def storage_error(error: BaseException, where: object) -> StorageFull | StorageFailed | None:
+    """What a failed write means: no room, a disk that fails, one that is mounted read-only; None
+    for everything else.
+    """
+    number = _errno(error)
+    if number in _FULL:
+        return storage_full(where)
+    if number not in _FAILED:
+        return None
+    what, fix = _FAILED[number]
+    return StorageFailed(what, where=where, fix=fix)
+
+
+def _errno(error: BaseException) -> int | None:
+    """The system's number of an error, also of one that came through safetensors."""
+    if isinstance(error, OSError):
+        return error.errno
+    number = _OS_ERROR.search(str(error)) if isinstance(error, SafetensorError) else None
+    return int(number[1]) if number else None
+
+
 @contextmanager
 def storage_errors(where: object) -> Iterator[None]:
-    """Turn an ``OSError`` that means "no room" into `StorageFull`; let every other one pass."""
+    """Turn an error of a write that means "no room" into `StorageFull`, one of the disk itself into
+    `StorageFailed`; let every other one pass.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise storage_full(where) from error
+    except (OSError, SafetensorError) as error:
+        if (explained := storage_error(error, where)) is not None:
+            raise explained from error
         raise
+
+
+def try_to_write(folder: Path, *, beyond: Path) -> None:
+    """Write a file that is a little longer than `beyond`, without filling the disk, and remove it.
+
+    Raises:
+        OSError: why it cannot be written.
+    """
+    length = max(file.stat().st_size for file in beyond.parent.glob(f"{beyond.name}*"))
+    temporary = _temporary(folder / beyond.name)
+    try:
+        with temporary.open("wb") as file:
+            file.seek(length)  # nothing is stored for what is passed over
+            file.write(b"\0" * _PROBE)
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -53,6 +110,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises:
         StorageFull: if there is no room; the old content is untouched and nothing is left behind.
+        StorageFailed: if the disk fails or is mounted read-only; likewise.
     """
     temporary = _temporary(path)
     with storage_errors(path):

@@ -16,6 +16,7 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
+from functools import cache
 from types import NoneType
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -106,12 +107,22 @@ class Column:
 
 
 class Table(Generic[R]):
-    """A table's name, its key, and the statements made from its row's dataclass."""
+    """A table's name, its key, and the statements made from its row's dataclass.
 
-    def __init__(self, row: type[R], name: str, key: tuple[str, ...]) -> None:
+    Args:
+        row: the dataclass.
+        name: the table's.
+        key: the columns that name a row.
+        rewritten: rows are changed in place; the rows of other tables stay as they were stored.
+    """
+
+    def __init__(
+        self, row: type[R], name: str, key: tuple[str, ...], *, rewritten: bool = False
+    ) -> None:
         self.row = row
         self.name = name
         self.key = key
+        self.rewritten = rewritten
         self.columns = columns(row)
         names = ", ".join(column.name for column in self.columns)
         declarations = ", ".join(column.declaration for column in self.columns)
@@ -143,6 +154,7 @@ class Table(Generic[R]):
         return _record(self.row, decoded, ())
 
 
+@cache  # the hints of a dataclass are looked up by name each time: a hundred times a row's own work
 def columns(row: type, path: tuple[str, ...] = ()) -> tuple[Column, ...]:
     """The columns of a row's dataclass, in its order."""
     return tuple(_columns(row, path))
@@ -163,12 +175,19 @@ def _columns(row: type, path: tuple[str, ...]) -> Iterator[Column]:
 
 def _record(row: type[R], values: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> R:
     """A dataclass from its columns' values, the flat ones within it first."""
-    hints, parts = get_type_hints(row), {}
-    for field in fields(row):  # pyright: ignore[reportArgumentType] - a row is a dataclass
-        here = (*path, field.name)
-        flat = _is_flat(hints[field.name])
-        parts[field.name] = _record(hints[field.name], values, here) if flat else values[here]
+    parts = {
+        name: values[*path, name] if flat is None else _record(flat, values, (*path, name))
+        for name, flat in _parts(row)
+    }
     return row(**parts)
+
+
+@cache
+def _parts(row: type) -> tuple[tuple[str, type | None], ...]:
+    """The fields of a row's dataclass, and of those that are flat records of which kind."""
+    hints = get_type_hints(row)
+    names = [field.name for field in fields(row)]
+    return tuple((name, hints[name] if _is_flat(hints[name]) else None) for name in names)
 
 
 def _is_flat(hint: Any) -> bool:
