@@ -210,6 +210,56 @@ def profile(
 
 
 @bench.command
+def adapt(
+    *,
+    model: str = "smollm2-135m",
+    passages: str = "corpus:learn",
+    jobs: int = 8,
+    lines: int = 6,
+    epochs: int = 1,
+    rounds: int = 2,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("runs/bench-adapt"),
+    json: bool = False,
+    quiet: _Quiet = False,
+) -> None:
+    """selfedit.adapt as a plain script calls it, beside a careful PEFT loop: some ten minutes on two
+    idle cores.
+
+    Args:
+        model: a short name or a folder.
+        passages: where the passages are from: corpus:PART, or a file.
+        jobs: inner loops, trained together by one side and one after another by the other.
+        lines: sentences that each trains on, besides its passage.
+        epochs: of each.
+        rounds: times each side is measured, after one that is not counted.
+        out: the folder for the results.
+        json: print the results as JSON.
+        quiet: show no progress.
+    """
+    need_benchmarks()
+    from benchmarks.library_call import bench_adapt
+
+    results = bench_adapt(
+        model,
+        passages,
+        out,
+        count=jobs,
+        lines=lines,
+        epochs=epochs,
+        rounds=rounds,
+        on_part=lambda line: None if json or quiet else say(line),
+    )
+    if json:
+        print_json(results)
+        return
+    write(
+        f"{results['jobs']} inner loops, {results['tokens']} tokens, {results['threads']} threads:"
+        f" together {results['ratio']:.2f} times as fast as a careful PEFT loop;"
+        f" losses differ by at most {results['loss_difference']:.1e}"
+    )
+
+
+@bench.command
 def gpu(
     *,
     random: str = "qwen2.5-7b",
