@@ -77,6 +77,12 @@ class NamingTask:
         self.lora = se.LoraSpec(**settings.inner.lora.model_dump())
         self.optim = se.OptimSpec(**settings.inner.optim.model_dump())
 
+    @staticmethod
+    def load_contexts(source: str) -> list[se.Context]:
+        """The code bases that ``train`` and ``heldout`` name by their numbers, as ``0-5``."""
+        first, last = map(int, source.split("-"))
+        return [code_base(number) for number in range(first, last + 1)]
+
     def prompt(self, context: se.Context) -> tuple[int, ...]:
         """What asks for examples."""
         text = (
@@ -164,7 +170,7 @@ SETTINGS = {
 def main(folder: str, model: str) -> se.Results:
     """Six code bases to learn on, three held out."""
     settings = se.make_settings(SETTINGS | {"model": model})
-    learned_on, held_out = [code_base(n) for n in range(6)], [code_base(n) for n in range(6, 9)]
+    learned_on, held_out = NamingTask.load_contexts("0-5"), NamingTask.load_contexts("6-8")
     return se.train(
         folder,
         settings,

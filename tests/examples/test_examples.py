@@ -79,6 +79,36 @@ def test_the_naming_rules(small_folder: Path, tmp_path: Path) -> None:
         task.fixed("magic", one)
 
 
+def test_the_naming_rules_from_the_recipe(small_folder: Path, tmp_path: Path) -> None:
+    from selfedit.cli import main
+
+    small = {
+        "out": tmp_path / "run",
+        "model": small_folder,
+        "device": "cpu",
+        "heldout": "3-4",
+        "train": "0-1",
+        "edit.max_new_tokens": 8,
+        "answer.max_new_tokens": 4,
+        "inner.lora.rank": 2,
+        "inner.optim.epochs": 1,
+        "rl.contexts": 2,
+        "rl.candidates": 2,
+        "rl.mstep.lora.rank": 2,
+        "eval.methods": "base,rules",
+    }
+    recipe = EXAMPLES / "naming_rules" / "recipe.toml"
+    options = [f"--{name}={value}" for name, value in small.items()]
+    assert main(["train", "--recipe", str(recipe), "--quiet", *options]) == 0
+    results = se.results_of(tmp_path / "run")
+    assert results is not None and results.grader == "exact"
+    assert [(row.method, row.n) for row in results.rows] == [("base", 2), ("rules", 2)]
+    assert set(results.contexts["base"]) == {"base-3", "base-4"}
+    assert (
+        main(["train", "--recipe", str(recipe), "--quiet", *options, "--heldout_contexts=3"]) == 2
+    )
+
+
 def test_the_thrifty_reward(small_folder: Path, tmp_path: Path) -> None:
     from thrifty_reward import PRICE
 

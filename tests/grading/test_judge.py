@@ -12,7 +12,7 @@ from fake_endpoint import FakeEndpoint, every_fault, last_message
 from selfedit.config import JudgeSettings
 from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import Reply, get_grader
-from selfedit.grading.judge import JudgeGrader, read_verdict
+from selfedit.grading.judge import RUBRIC, JudgeGrader, read_verdict
 
 pytest.importorskip("openai")
 
@@ -116,3 +116,14 @@ def test_what_cannot_be_judged(tmp_path: Path) -> None:
         get_grader("judge")
     with FakeEndpoint() as server, pytest.raises(DataError):
         judge(settings(server.url), tmp_path).grade("Capital?", [" "], "Paris")
+
+
+def test_a_rubric_of_ones_own_stands_for_ours(tmp_path: Path) -> None:
+    with FakeEndpoint(lambda _: "yes") as server:
+        for prompt in (None, "Be lenient about spelling."):
+            judge(settings(server.url, prompt=prompt), tmp_path).grade(
+                "Capital?", ["Paris"], "Pariss"
+            )
+        systems = [request.body["messages"][0]["content"] for request in server.asked]
+    assert len(systems) == 2, "verdicts by another rubric are asked for anew"
+    assert systems[0] == RUBRIC and systems[1] == "Be lenient about spelling."

@@ -10,17 +10,18 @@ from cyclopts import Parameter
 from selfedit.cli.command import say, working
 from selfedit.cli.output import percent, print_json, print_table
 from selfedit.cli.setting_options import overrides_from, with_settings
-from selfedit.config import Format
 
 
-@with_settings("seed", "device", "dtype", "edit", "inner", "answer", "judge", but=("edit.format",))
+@with_settings(
+    "seed", "device", "dtype", "task", "edit", "inner", "answer", "judge", but=("edit.format",)
+)
 def adapt(
     model: str,
     documents: Annotated[list[str], Parameter(consume_multiple=True)],
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    format: Format = "implications",
+    format: str = "implications",
     samples: int = 1,
     library: bool = False,
     own_questions: bool = False,
@@ -40,7 +41,9 @@ def adapt(
         model: a short name, a folder, or a hub id.
         documents: text or Markdown files, JSON with questions, or folders of documents.
         out: the adapter's folder.
-        format: what kind of self-edit the model is asked for.
+        format: what kind of self-edit the model is asked for: implications, implications-long,
+            implications-very-long, rewrite, self-qa, none, chain-of-thought, or your own as
+            package.module:Name.
         samples: self-edits a passage; 0 trains on the passages alone.
         library: one adapter a document, for documents that change.
         own_questions: measure passages without questions by questions that the model writes itself.

@@ -115,10 +115,11 @@ def _model(
         from selfedit.grading.stats import mean_se
         from selfedit.lm.load import load
         from selfedit.lm.lora import Adapter
-        from selfedit.tasks.knowledge.task import KnowledgeTask
+        from selfedit.tasks.named import knowledge_task
 
         learned = None if adapter is None else Adapter.load(adapter)
-        task = KnowledgeTask(load(name, prompting=settings.prompting), settings)
+        lm = load(name, prompting=settings.prompting)
+        task = knowledge_task(settings)(lm, settings)
         answers = ask_questions(
             task, contexts, judge, learned, progress=progress, interrupt=interrupt
         )

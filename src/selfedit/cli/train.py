@@ -22,7 +22,7 @@ def train(
     **overrides: Any,
 ) -> None:
     """Run the whole loop: held-out passages before RL, rounds of ReST-EM, held-out passages after
-    it.
+    it; or the same on a task of your own.
 
     The same command again goes on where it stopped. The settings are frozen in the run's folder at
     the first start; going on with others is an error that names them.
@@ -40,9 +40,16 @@ def train(
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
         from selfedit.experiments.knowledge.train import run_knowledge
+        from selfedit.experiments.train import train_named
+        from selfedit.tasks.named import is_knowledge
 
+        is_passages = is_knowledge(settings)  # names that stand for nothing, before any download
         have_model(settings.model, quiet=quiet)
-        results = run_knowledge(folder, settings, progress=progress, interrupt=interrupt)
+        if is_passages:
+            results = run_knowledge(folder, settings, progress=progress, interrupt=interrupt)
+        else:
+            named = train_named(folder, settings, progress=progress, interrupt=interrupt)
+            results = named.as_dict()
     if json:
         print_json(results)
         return

@@ -23,6 +23,7 @@ from selfedit.config.knowledge import (
     DirectiveSettings,
     EditSettings,
     Format,
+    FormatName,
 )
 from selfedit.config.own import OwnQuestionSettings
 from selfedit.config.retention import (
@@ -64,6 +65,7 @@ __all__ = [
     "EvalSettings",
     "ExternalSettings",
     "Format",
+    "FormatName",
     "FullSettings",
     "InnerSettings",
     "JudgeSettings",

@@ -8,9 +8,11 @@ ever a name here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
@@ -37,8 +39,8 @@ class Choice:
     def names(self) -> list[str]:
         """Ours, sorted; no module of them is imported."""
         spec = find_spec(self.package)
-        found = iter_modules(spec.submodule_search_locations if spec else None)
-        return sorted(module.name for module in found if module.name != "base")
+        modules = iter_modules(spec.submodule_search_locations if spec else None)
+        return sorted(module.name for module in modules if module.name != "base")
 
     def load(self, name: str) -> Any:
         """What ``name`` stands for, imported.
@@ -46,26 +48,35 @@ class Choice:
         Raises:
             UsageError: there is no such module or name in it.
         """
-        if _THEIRS.fullmatch(name):
-            return self._load(*name.split(":"))
-        if not _OURS.fullmatch(name) or name not in self.names():
-            fix = f"choose among {', '.join(self.names())}, or name your own as package.module:Name"
-            raise UsageError(f"there is no {name!r}", where=self.setting, fix=fix)
-        return self._load(f"{self.package}.{name}", self.attribute)
+        ours = {known: f"{self.package}.{known}:{self.attribute}" for known in self.names()}
+        return load_named(name, ours, self.setting)
 
-    def _load(self, module: str, attribute: str) -> Any:
-        try:
-            return getattr(import_module(module), attribute)
-        except ImportError as error:
-            fix = "install it, or put its folder into PYTHONPATH"
-            raise UsageError(
-                f"{module} cannot be imported: {error}", where=self.setting, fix=fix
-            ) from error
-        except AttributeError:
-            fix = f"name what {module} defines"
-            raise UsageError(
-                f"{module} has no {attribute!r}", where=self.setting, fix=fix
-            ) from None
+
+def load_named(name: str, ours: Mapping[str, str], setting: str) -> Any:
+    """What a setting's value stands for, imported.
+
+    Args:
+        name: one of ours, or ``package.module:Name``.
+        ours: where ours are, each as ``package.module:Name``.
+        setting: its dotted name, for messages.
+
+    Raises:
+        UsageError: there is no such module or name in it.
+    """
+    reference = ours.get(name, name)
+    if not _THEIRS.fullmatch(reference):
+        fix = f"choose among {', '.join(sorted(ours))}, or name your own as package.module:Name"
+        raise UsageError(f"there is no {name!r}", where=setting, fix=fix)
+    module, attribute = reference.split(":")
+    try:
+        home = import_module(module)
+    except ImportError as error:
+        fix = "install it, or put its folder into PYTHONPATH"
+        raise UsageError(f"{module} cannot be imported: {error}", where=setting, fix=fix) from error
+    if not hasattr(home, attribute):
+        fix = f"name what {module} defines"
+        raise UsageError(f"{module} has no {attribute!r}", where=setting, fix=fix)
+    return getattr(home, attribute)
 
 
 def check_name(name: str) -> str:
@@ -75,3 +86,23 @@ def check_name(name: str) -> str:
     if not (_OURS.fullmatch(name) or _THEIRS.fullmatch(name)):
         raise ValueError(f"{name!r} is neither a name nor package.module:Name")
     return name
+
+
+def check_choice(name: str, ours: tuple[str, ...]) -> str:
+    """The same where ours are known without a look at the files; the message lists them."""
+    if name not in ours and not _THEIRS.fullmatch(name):
+        raise ValueError(f"choose among {', '.join(ours)}, or name your own as package.module:Name")
+    return name
+
+
+def text_or_file(value: str) -> str:
+    """A text, or what the UTF-8 file holds whose path stands after ``@``; else ValueError.
+
+    A run's frozen settings keep the text: they must not change with a file.
+    """
+    if not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the text cannot be read: {error}") from None

@@ -4,11 +4,11 @@ answered.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from selfedit.config.choice import check_choice, check_name, text_or_file
 from selfedit.config.group import Group
 
 Format = Literal[
@@ -21,6 +21,8 @@ Format = Literal[
     "chain-of-thought",
 ]
 FORMATS: tuple[Format, ...] = get_args(Format)
+FormatName = Annotated[str, AfterValidator(lambda name: check_choice(name, FORMATS))]
+"""One of ours, or one's own as ``package.module:Name``."""
 
 
 class DirectiveSettings(Group):
@@ -42,7 +44,13 @@ class DirectiveSettings(Group):
 class EditSettings(Group):
     """How a self-edit is asked for, and how it becomes training sequences."""
 
-    format: Format = "implications"
+    format: FormatName = Field(
+        default="implications",
+        description=(
+            f"what is asked for and how it is read: {', '.join(FORMATS)}, or a format of your own"
+            " as package.module:Name"
+        ),
+    )
     prompt: str | None = Field(
         default=None,
         description=(
@@ -79,12 +87,9 @@ class EditSettings(Group):
     @field_validator("prompt")
     @classmethod
     def _template(cls, prompt: str | None) -> str | None:
-        """The template itself: a run's frozen settings must not change with a file."""
-        if prompt is not None and prompt.startswith("@"):
-            try:
-                prompt = Path(prompt[1:]).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"the template cannot be read: {error}") from None
+        """The template itself, whether it was typed or in a file."""
+        if prompt is not None:
+            prompt = text_or_file(prompt)
         if prompt is not None and "{passage}" not in prompt:
             raise ValueError("the template has no {passage} in it")
         return prompt
@@ -97,4 +102,10 @@ class AnswerSettings(Group):
         default="", description="system message of a chat model; absent: its template's own"
     )
     max_new_tokens: int = Field(default=24, ge=1)
-    grader: str = "concise"
+    grader: Annotated[str, AfterValidator(check_name)] = Field(
+        default="concise",
+        description=(
+            "who says whether an answer is right: concise, contains, exact, f1, calibrated, judge,"
+            " or a grader of your own as package.module:Name"
+        ),
+    )

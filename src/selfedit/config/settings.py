@@ -65,6 +65,13 @@ class Settings(Group):
         ),
     )
     seed: int = Field(default=0, ge=0)
+    task: Annotated[str, AfterValidator(check_name)] = Field(
+        default="knowledge",
+        description=(
+            "what is adapted to: knowledge (passages and their questions), or a task of your own as"
+            " package.module:Name"
+        ),
+    )
     train: str = "corpus:train"
     heldout: str | None = "corpus:heldout"
     heldout_contexts: int | None = Field(default=None, ge=1)

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import OptimSettings
-from selfedit.config.knowledge import Format
+from selfedit.config.knowledge import FormatName
 
 CPT_METHODS = ("base", "passage", "own", "seal", "external", "entigraph", "spa")
 
@@ -30,7 +30,7 @@ class ExternalSettings(Group):
 class SingleSettings(Group):
     """Experiment ``single-passage``."""
 
-    formats: tuple[Format, ...] = Field(
+    formats: tuple[FormatName, ...] = Field(
         default=(), description="formats to sweep over; none: edit.format alone"
     )
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from selfedit.config import Settings
-from selfedit.experiments.run import open_run
-from selfedit.grading.grader import Grader
+from selfedit.grading.grader import Grader, get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Results
 from selfedit.rl.evaluate import context_scores, evaluate, no_verdicts, trials_of
+from selfedit.rl.opening import open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import train as run_rounds
 from selfedit.rl.rounds import Round
@@ -23,6 +23,7 @@ from selfedit.rl.session import Session
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.storage.files import fingerprint
+from selfedit.tasks.named import contexts_of, task_of
 from selfedit.tasks.task import Context, Task
 
 T = TypeVar("T", bound=Task[Any, Any])
@@ -64,7 +65,8 @@ def train(
         UsageError, DataError: settings or contexts that cannot be used; nothing is written.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    plan_rounds(settings, contexts)
+    if settings.rl.rounds:
+        plan_rounds(settings, contexts)
     hashes = {"train": _hash(contexts), "heldout": _hash(heldout)}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     with open_run(folder, settings, hashes, grader, make_task, kind=kind, **told) as session:
@@ -72,6 +74,37 @@ def train(
         results = _results(session, kind, rounds, hashes)
         session.run.write_results(results.as_dict())
     return results
+
+
+def train_named(
+    folder: str | Path,
+    settings: Settings,
+    *,
+    progress: ProgressSink = SILENT,
+    interrupt: Interrupt | None = None,
+    lm: LanguageModel | None = None,
+) -> Results:
+    """A run of the task, on the contexts and with the grader, that its settings name.
+
+    ``task`` is a class of one's own as ``package.module:Name``; ``train`` and ``heldout`` are files
+    of passages with questions, or what the task's own ``load_contexts`` makes of them.
+
+    Raises:
+        As `train`; UsageError too where a name stands for nothing.
+    """
+    contexts, heldout = contexts_of(settings)
+    grader = get_grader(settings.answer.grader, settings.judge)
+    return train(
+        folder,
+        settings,
+        task_of(settings),
+        contexts,
+        heldout,
+        grader,
+        progress=progress,
+        interrupt=interrupt,
+        lm=lm,
+    )
 
 
 def train_and_measure(

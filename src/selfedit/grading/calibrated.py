@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from selfedit.config import JudgeSettings
 from selfedit.errors import FormatError
 from selfedit.grading.concise import AT_ANY_LENGTH, refusal
 from selfedit.grading.features import VERSION, features
@@ -123,6 +124,11 @@ class CalibratedGrader(Grader):
             self.about: dict[str, Any] = dict(data["about"])
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"not a fitted grader: {error!r}", where=where) from error
+
+    @classmethod
+    def from_settings(cls, judge: JudgeSettings) -> CalibratedGrader:
+        """The one that comes with selfedit, whatever the settings say of a judge."""
+        return cls.load()
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> CalibratedGrader:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from selfedit.config import JudgeSettings
+from selfedit.config.choice import load_named
 from selfedit.errors import UsageError
 from selfedit.grading.text import contains_gold, exact_match, token_f1
 
@@ -56,10 +57,15 @@ class Grade:
 @runtime_checkable
 class Grader(Protocol):
     """What can grade. Subclass it and write ``grade``; override ``grade_all`` where a batch is
-    cheaper.
+    cheaper, and ``from_settings`` where it takes more than nothing to make one.
     """
 
     name: str
+
+    @classmethod
+    def from_settings(cls, judge: JudgeSettings) -> Self:
+        """The grader of a run; ``judge`` says whom to ask, for one that asks a model."""
+        return cls()
 
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
         """Grade one answer.
@@ -125,42 +131,27 @@ NO_VERDICT = (
     "see what the grader replied, and start again in a new folder with another answer.grader"
 )
 """What to do where no answer, or too few of them, got a verdict."""
-GRADERS = ("concise", "contains", "exact", "f1", "calibrated", "judge")
-"""Every grader's name."""
+GRADERS = {
+    "concise": "selfedit.grading.concise:ConciseGrader",
+    "contains": "selfedit.grading.grader:ContainsGrader",
+    "exact": "selfedit.grading.grader:ExactGrader",
+    "f1": "selfedit.grading.grader:F1Grader",
+    "calibrated": "selfedit.grading.calibrated:CalibratedGrader",
+    "judge": "selfedit.grading.judge:JudgeGrader",
+}
+"""Every grader's name and where it is; each is imported only when it is asked for."""
 
 
 def get_grader(name: str, judge: JudgeSettings | None = None) -> Grader:
     """The grader of that name.
 
     Args:
-        name: one of `GRADERS`.
+        name: one of `GRADERS`, or one's own as ``package.module:Name``.
         judge: whom ``judge`` asks; the defaults name no model and cannot be asked.
 
     Raises:
         UsageError: there is none of that name (the message lists those there are), or no model to
             judge is named.
     """
-    if name == "concise":
-        from selfedit.grading.concise import ConciseGrader  # imports this module
-
-        return ConciseGrader()
-    if name == "calibrated":
-        from selfedit.grading.calibrated import (
-            CalibratedGrader,
-        )  # reads its data file: only when asked for
-
-        return CalibratedGrader.load()
-    if name == "judge":
-        from selfedit.grading.judge import JudgeGrader  # opens the file of kept replies
-
-        return JudgeGrader(judge or JudgeSettings())
-    graders: dict[str, type[Grader]] = {
-        "contains": ContainsGrader,
-        "exact": ExactGrader,
-        "f1": F1Grader,
-    }
-    if name not in graders:
-        raise UsageError(
-            f"there is no grader named {name!r}", fix=f"choose one of: {', '.join(sorted(GRADERS))}"
-        )
-    return graders[name]()
+    kind: type[Grader] = load_named(name, GRADERS, "answer.grader")
+    return kind.from_settings(judge or JudgeSettings())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from selfedit.config import JudgeSettings
 from selfedit.endpoint import Bill, ChatRequest, EndpointClient, ask
@@ -68,6 +68,11 @@ class JudgeGrader(Grader):
         self.bill = Bill()
         self._client = client
 
+    @classmethod
+    def from_settings(cls, judge: JudgeSettings) -> Self:
+        """The judge that the run's settings name."""
+        return cls(judge)
+
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
         """Grade one answer; the score is the share of yes among the readable votes."""
         return self.grade_all([Reply(question, golds, answer)])[0]
@@ -103,8 +108,9 @@ class JudgeGrader(Grader):
             "temperature": self.settings.temperature,
             "max_tokens": self.settings.max_new_tokens,
         }
+        rubric = self.settings.prompt or RUBRIC
         return [
-            ask(text, system=RUBRIC, sample=vote, **limits) for vote in range(self.settings.votes)
+            ask(text, system=rubric, sample=vote, **limits) for vote in range(self.settings.votes)
         ]
 
     def _decide(self, votes: Sequence[bool | None]) -> Grade:

@@ -14,10 +14,10 @@ from selfedit.errors import DataError, UsageError
 from selfedit.experiments.arc.filter import solved_by_oracle
 from selfedit.experiments.arc.prime import primed_model
 from selfedit.experiments.arc.results import few_shot_results
-from selfedit.experiments.run import open_run
 from selfedit.experiments.train import train_and_measure
 from selfedit.lm.load import LanguageModel
 from selfedit.rl.evaluate import check_methods
+from selfedit.rl.opening import open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.session import Session
 from selfedit.run.interrupt import Interrupt

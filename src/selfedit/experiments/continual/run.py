@@ -29,19 +29,20 @@ from selfedit.errors import UsageError
 from selfedit.experiments.continual.plan import plan_sequences
 from selfedit.experiments.continual.results import continual_results, matrix_csv
 from selfedit.experiments.continual.steps import KIND, Setting, Way, run_group
-from selfedit.experiments.run import open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.perplexity import mean_losses
 from selfedit.retention.general import measured_texts
 from selfedit.retention.remedies.base import OwnText, Remedies
 from selfedit.retention.remedies.pseudorehearsal import write_own_texts
+from selfedit.rl.opening import open_run
 from selfedit.rl.session import Session
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.storage.files import fingerprint, write_atomic
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 
@@ -73,7 +74,9 @@ def run_continual(
         "general": fingerprint(measured_texts()),
     }
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
+    with open_run(
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+    ) as session:
         run = session.run
         setting = Setting(session, plan, probes)
         before = _before(setting)

@@ -22,14 +22,15 @@ from selfedit.errors import DataError, UsageError
 from selfedit.experiments.knowledge.cpt_training import forget, train_into
 from selfedit.experiments.knowledge.external import check_external, write_external
 from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.training_documents import documents_of
 from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa
-from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel, load_weights
 from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import held_out
+from selfedit.rl.opening import open_run
 from selfedit.rl.sample import sample
 from selfedit.rl.session import Session
 from selfedit.rl.trial import right_or_wrong
@@ -41,7 +42,7 @@ from selfedit.run.seeds import derive
 from selfedit.storage.files import hash_folder
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import continued_pretraining
-from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "cpt"
@@ -91,7 +92,9 @@ def run_cpt(
     hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm, "workers": False}
     grader = get_grader(settings.answer.grader, settings.judge)
-    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
+    with open_run(
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+    ) as session:
         for method in settings.cpt.methods:
             _measure(session, method, data)
         results = _results(session, data, hashes)

@@ -10,7 +10,7 @@ from selfedit.experiments.knowledge.writing import write
 from selfedit.rl.session import Session
 from selfedit.run.records import Place, SelfEditRow
 from selfedit.storage.files import fingerprint
-from selfedit.tasks.knowledge.prompts import edit_prompt
+from selfedit.tasks.knowledge.formats import edit_request
 from selfedit.tasks.knowledge.written import read_self_edits
 from selfedit.tasks.task import Context
 
@@ -26,10 +26,7 @@ def write_external(
         return store_written(
             session, place, contexts, read_self_edits(external.file).of(contexts, samples)
         )
-    prompts = {
-        context.id: [edit_prompt(context, edit.format, True, edit.prompt)] * samples
-        for context in contexts
-    }
+    prompts = {context.id: [edit_request(context, edit, True)] * samples for context in contexts}
     return write(session, place, contexts, prompts, external.endpoint)
 
 

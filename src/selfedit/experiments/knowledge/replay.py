@@ -17,17 +17,18 @@ from selfedit.config import Settings
 from selfedit.errors import DataError
 from selfedit.experiments.knowledge.methods import by_seed, measure, measure_written
 from selfedit.experiments.knowledge.shapes import shape_of
-from selfedit.experiments.run import method_results, open_run
+from selfedit.experiments.knowledge.summary import method_results
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.results.results import Difference
 from selfedit.rl.evaluate import context_scores, held_out
+from selfedit.rl.opening import open_run
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.contexts import contexts_from, data_hash
 from selfedit.tasks.knowledge.published import REPLAY, REPLAY_PAIRED
-from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
+from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "replay"
@@ -82,7 +83,9 @@ def run_replay(
     hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     grader = get_grader(settings.answer.grader, settings.judge)
-    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
+    with open_run(
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+    ) as session:
         for row in ROWS:
             if row in texts:
                 measure_written(session, row, contexts, texts[row])

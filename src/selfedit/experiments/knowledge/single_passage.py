@@ -21,8 +21,7 @@ from selfedit.experiments.knowledge.train import run_knowledge
 from selfedit.lm.load import LanguageModel
 from selfedit.results.compare import compare
 from selfedit.results.results import Published, Reference, Results
-from selfedit.run.environment import environment
-from selfedit.run.folder import RunFolder
+from selfedit.rl.opening import open_folder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.published import SOURCE
@@ -63,7 +62,7 @@ def run_single_passage(
             "a format stands there twice", where="single.formats", fix="name each once"
         )
     check_settings(settings)
-    with RunFolder.open(folder, settings.model_dump(mode="json"), kind=KIND) as run:
+    with open_folder(folder, settings.model_dump(mode="json"), {}, kind=KIND) as run:
         parts: dict[str, dict[str, Any]] = {}
         for number, format in enumerate(formats):
             of_format = _settings(settings, format, first=number == 0)
@@ -71,8 +70,6 @@ def run_single_passage(
             parts[format] = run_knowledge(
                 run.path / "formats" / format, of_format, lm=model, **told
             )
-        hashes = next(iter(parts.values()))["data"]
-        run.record_environment(environment(hashes))
         results = _results(settings, parts)
         run.write_results(results)
     return results

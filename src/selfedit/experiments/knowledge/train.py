@@ -21,12 +21,13 @@ from selfedit.experiments.knowledge.methods import (
     pairs_of,
 )
 from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.writing import costs
-from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.rl.evaluate import context_scores, held_out, trials_of
+from selfedit.rl.opening import open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import train
 from selfedit.rl.rounds import Round, rl_place
@@ -38,6 +39,7 @@ from selfedit.tasks.knowledge.canary import answer_words, canary_rows
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import single_passage
 from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "knowledge"
@@ -79,7 +81,9 @@ def run_knowledge(
     if "external" in settings.eval.methods:
         hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
+    with open_run(
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+    ) as session:
         rounds = _work(session, train_on, heldout)
         results = _results(session, rounds, hashes)
         session.run.write_results(results)

@@ -19,10 +19,10 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.rewards.ranking import against_true, compare_choices, row
-from selfedit.experiments.run import open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.results.results import Results, Row
+from selfedit.rl.opening import open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rewards.proxy import Mark, proxy_marks
 from selfedit.rl.rounds import rl_place
@@ -34,7 +34,7 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
-from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "rewards"
@@ -73,7 +73,9 @@ def run_rewards(
     hashes = {"train": data_hash(given)}
     grader = get_grader(settings.answer.grader, settings.judge)
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
+    with open_run(
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+    ) as session:
         edits = _run_loops(session, contexts)
         marks = _marks(session, contexts, edits)
         results = _results(session, edits, marks, hashes).as_dict()

@@ -17,7 +17,6 @@ from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
-from selfedit.experiments.run import open_run
 from selfedit.grading.grader import NO_VERDICT, get_grader
 from selfedit.grading.stats import mean_se, spearman
 from selfedit.lm.load import LanguageModel
@@ -25,6 +24,7 @@ from selfedit.results.compare import compare
 from selfedit.results.results import Results
 from selfedit.results.tabular import Cell, Column, Table
 from selfedit.rl.base_answers import measure_base
+from selfedit.rl.opening import open_run
 from selfedit.rl.own_questions import survivors, with_own_questions
 from selfedit.rl.sample import sample
 from selfedit.rl.scoring import run_trials
@@ -35,7 +35,7 @@ from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
-from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context, split_contexts
 
 KIND = "own-questions-reward"
@@ -105,7 +105,9 @@ def run_own_questions(
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {"train": data_hash(contexts)}
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
+    with open_run(
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+    ) as session:
         asked = with_own_questions(session, chosen)
         usable = [(gold, own) for gold, own in zip(chosen, asked, strict=True) if own.questions]
         if not usable:

@@ -49,16 +49,19 @@ CUES: dict[Format, str] = {
 """What a base model goes on from; the published ones (self-qa's ends with a space)."""
 
 
-def edit_prompt(context: Context, format: Format, chat: bool, template: str | None = None) -> str:
+def fill_template(template: str, context: Context) -> str:
+    """A user's own prompt with ``{title}`` and ``{passage}`` filled in."""
+    filled = {"{title}": context.title, "{passage}": context.text}
+    # One pass: a passage that holds "{title}" keeps it.
+    return re.sub(r"\{title\}|\{passage\}", lambda match: filled[match[0]], template)
+
+
+def edit_prompt(context: Context, format: Format, chat: bool) -> str:
     """What asks for a self-edit of ``context``.
 
     A chat model gets it as the user's message; a base model gets it with a cue at its end, which it
-    continues. A ``template`` of the user's own stands for all of it: ``{title}`` and ``{passage}``
-    are filled in.
+    continues.
     """
-    if template is not None:
-        filled = {"{title}": context.title, "{passage}": context.text}
-        return re.sub(r"\{title\}|\{passage\}", lambda match: filled[match[0]], template)
     instruction, cue = _INSTRUCTIONS[format], CUES[format]
     passage = f"Passage:\n{context.title}\n{context.text}"
     # A small chat model keeps to the form it is shown last.

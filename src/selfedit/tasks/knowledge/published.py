@@ -46,7 +46,9 @@ REPLAY_PAIRED: dict[tuple[str, str], Reference] = {
 def single_passage(format: str) -> dict[str, Reference]:
     """The published numbers of a format, by our methods' names; ``external`` is GPT-4.1."""
     names = ("own", "seal-1", "seal-2")
-    found = {name: _single(value) for name, value in zip(names, BY_FORMAT[format], strict=False)}
+    found = {
+        name: _single(value) for name, value in zip(names, BY_FORMAT.get(format, ()), strict=False)
+    }
     same = {"base": REPLAY["base"], "passage": REPLAY["passage"]}
     return same | found | ({"external": REPLAY["gpt-4.1"]} if format == "implications" else {})
 

@@ -16,9 +16,9 @@ from selfedit.lm.lora import LoraSpec
 from selfedit.lm.rules import Decoding
 from selfedit.run.records import Trial
 from selfedit.tasks.completion import completion
-from selfedit.tasks.knowledge.as_written import as_written
-from selfedit.tasks.knowledge.edits import Directives, Loss, ParsedEdit, parse_edit
-from selfedit.tasks.knowledge.prompts import edit_prompt, question_prompt
+from selfedit.tasks.knowledge.edits import Directives, Loss, ParsedEdit
+from selfedit.tasks.knowledge.formats import edit_request, format_of
+from selfedit.tasks.knowledge.prompts import question_prompt
 from selfedit.tasks.task import Context, Note, Question
 
 
@@ -42,8 +42,8 @@ class KnowledgeTask:
     def prompt(self, context: Context) -> tuple[int, ...]:
         """Token ids that ask the policy for a self-edit of ``context``."""
         edit = self.settings.edit
-        text = edit_prompt(context, edit.format, self.lm.has_chat, edit.prompt)
-        return tuple(chat_prompt(self.lm, text, self._system(self.settings.edit.system)))
+        text = edit_request(context, edit, self.lm.has_chat)
+        return tuple(chat_prompt(self.lm, text, self._system(edit.system)))
 
     def question(self, context: Context, question: Question) -> tuple[int, ...]:
         """Token ids that ask a question with nothing of the passage but its title."""
@@ -67,8 +67,7 @@ class KnowledgeTask:
 
     def parse(self, text: str) -> ParsedEdit:
         """A self-edit's text as training material."""
-        edit = self.settings.edit
-        return as_written(text, edit) if edit.reading == "published" else parse_edit(text, edit)
+        return format_of(self.settings.edit).parse(text)
 
     def note(self, tries: Sequence[ParsedEdit]) -> Note:
         """The directives it gives, and whether there is anything to train on."""

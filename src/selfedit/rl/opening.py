@@ -1,10 +1,10 @@
-"""What every experiment begins and ends with: the run's folder, the model, the engine, and results
-of one shape.
+"""How every run is opened: its folder with the settings frozen in it, then the model, the task and
+the engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,15 +14,11 @@ from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import engine_for
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load_for
-from selfedit.results.compare import compare, on_shared
-from selfedit.results.results import Published, Reference, Results
-from selfedit.rl.evaluate import no_verdicts, trials_of
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
-from selfedit.tasks.knowledge.published import SOURCE
 from selfedit.tasks.task import Task
 
 T = TypeVar("T", bound=Task[Any, Any])
@@ -60,8 +56,7 @@ def open_run(
         workers: whether the experiment has inner loops for worker processes.
     """
     frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
-    with RunFolder.open(folder, frozen, kind=kind) as run:
-        run.record_environment(environment(dict(hashes)))
+    with open_folder(folder, frozen, hashes, kind=kind) as run:
         name = settings.model if model is None else model()
         lm = lm or load_for(settings, name)
         run.keep_model(name, lm.fingerprint)
@@ -75,31 +70,18 @@ def open_run(
             engine.close()
 
 
-def method_results(
-    kind: str,
-    session: Session[Any],
-    scores: Mapping[str, Mapping[str, float]],
-    hashes: Mapping[str, str],
-    *,
-    pairs: Sequence[tuple[str, str]] | None = None,
-    published: Mapping[str, Reference] | None = None,
-    published_pairs: Mapping[tuple[str, str], Reference] | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> Results:
-    """The results of methods measured on held-out passages, and what ``more`` an experiment found.
+@contextmanager
+def open_folder(
+    folder: str | Path, frozen: Mapping[str, Any], hashes: Mapping[str, str], *, kind: str
+) -> Iterator[RunFolder]:
+    """A run's folder with its settings frozen and its environment noted; no model is loaded.
 
-    No times and no dates: equal runs give equal bytes.
+    Args:
+        folder: made if it is not there.
+        frozen: what must be the same when the run is gone on with.
+        hashes: of the data.
+        kind: the run's kind.
     """
-    compared = compare(on_shared(scores), pairs)
-    return Results(
-        experiment=kind,
-        rows=compared.rows,
-        paired=compared.paired,
-        published=Published(SOURCE, published or {}, published_pairs or {}),
-        contexts=scores,
-        model={"name": session.settings.model, "fingerprint": session.lm.fingerprint},
-        grader=session.settings.answer.grader,
-        data=hashes,
-        settings=session.settings.model_dump(mode="json"),
-        more={"no_verdict": no_verdicts(trials_of(session.run.ledger, scores)), **(more or {})},
-    )
+    with RunFolder.open(folder, frozen, kind=kind) as run:
+        run.record_environment(environment(dict(hashes)))
+        yield run
