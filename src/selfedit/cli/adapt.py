@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from selfedit.cli.command import say, working
+from selfedit.cli.command import say, working_with
 from selfedit.cli.output import percent, print_json, print_table
 from selfedit.cli.setting_options import overrides_from, with_settings
+
+if TYPE_CHECKING:
+    from selfedit.config import Settings
+    from selfedit.documents.adapt import AdaptResults
+    from selfedit.documents.recall import Change
+    from selfedit.documents.update import LibraryResults
 
 
 @with_settings(
@@ -57,33 +63,59 @@ def adapt(
     from selfedit.tasks.knowledge.contexts import load_contexts
 
     load_contexts(list(documents))  # before any model is fetched or loaded
-    with working(quiet=quiet) as (progress, interrupt):
-        from selfedit.cli.fetching import have_model
+    learn = _library if library else _adapter
+    learn(out, documents, settings, samples, own_questions, json=json, quiet=quiet)
+
+
+def _adapter(
+    out: Path,
+    documents: list[str],
+    settings: Settings,
+    samples: int,
+    own_questions: bool,
+    *,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """One adapter on all documents."""
+    with working_with(settings.model, quiet=quiet) as options:
         from selfedit.documents.adapt import adapt_documents
 
-        have_model(model, quiet=quiet)
-        from selfedit.documents.library import adapt_library
-
-        make = adapt_library if library else adapt_documents
-        shared: Any = {
-            "samples": samples,
-            "own_questions": own_questions,
-            "progress": progress,
-            "interrupt": interrupt,
-        }
-        results = make(out, documents, settings, **shared)
+        results = adapt_documents(
+            out, documents, settings, samples=samples, own_questions=own_questions, **options
+        )
     if json:
         print_json(results)
         return
-    if library:
-        print_library(results)
-        say(f"library: {out}; ask it: selfedit ask {model} 'YOUR QUESTION' --adapter {out}")
-        return
     print_recall(results)
-    say(f"adapter: {out}; ask it: selfedit ask {model} 'YOUR QUESTION' --adapter {out}")
+    say(f"adapter: {out}; ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
 
 
-def print_library(results: dict[str, Any]) -> None:
+def _library(
+    out: Path,
+    documents: list[str],
+    settings: Settings,
+    samples: int,
+    own_questions: bool,
+    *,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """One adapter a document, where something about it has changed."""
+    with working_with(settings.model, quiet=quiet) as options:
+        from selfedit.documents.update import adapt_library
+
+        results = adapt_library(
+            out, documents, settings, samples=samples, own_questions=own_questions, **options
+        )
+    if json:
+        print_json(results)
+        return
+    print_library(results)
+    say(f"library: {out}; ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
+
+
+def print_library(results: LibraryResults) -> None:
     """Every document with what was done about it, what is recalled of it, and where its questions
     go.
     """
@@ -110,18 +142,22 @@ def print_library(results: dict[str, Any]) -> None:
     )
 
 
-def print_recall(results: dict[str, Any]) -> None:
+def print_recall(results: AdaptResults) -> None:
     """What is recalled before and after, with paired differences over passages."""
     names = {
         "accuracy": "questions answered, %",
         "loss": "loss on the passages, nats a token",
         "general_loss": "loss on unrelated text, nats a token",
     }
-    rows = [_row(names[key], results[key], key == "accuracy") for key in names if key in results]
+    rows = [
+        _row(name, change, key == "accuracy")
+        for key, name in names.items()
+        if (change := results.get(key))
+    ]
     print_table(["recalled", "before", "after", "difference", "se", "n"], rows)
 
 
-def _row(name: str, result: dict[str, Any], share: bool) -> list[str]:
+def _row(name: str, result: Change, share: bool) -> list[str]:
     gap = result["paired"]
     if share:
         cells = [percent(result["before"]["mean"]), percent(result["after"]["mean"])]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from selfedit.cli.command import say, working
+from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, print_table, write
 from selfedit.cli.setting_options import overrides_from, with_settings
 
@@ -70,12 +70,10 @@ def prime(
         raise UsageError(
             "arc.prime.tokens is 0", where="arc.prime", fix="say on how many tokens, 30000 for one"
         )
-    with working(quiet=quiet) as (progress, interrupt):
-        from selfedit.cli.fetching import have_model
+    with working_with(settings.model, quiet=quiet) as options:
         from selfedit.experiments.arc.prime import primed_model, primed_record
 
-        have_model(settings.model, quiet=quiet)
-        folder = primed_model(settings, progress=progress, interrupt=interrupt)
+        folder = primed_model(settings, **options)
     if json:
         print_json({"folder": folder, **primed_record(folder)})
         return
@@ -107,12 +105,10 @@ def filter_tasks(
 
     settings = read_settings(recipe, overrides_from(overrides))
     folder = out or Path("runs") / "arc-filter"
-    with working(quiet=quiet) as (progress, interrupt):
-        from selfedit.cli.fetching import have_model
+    with working_with(settings.model, quiet=quiet) as options:
         from selfedit.experiments.arc.verbs import run_filter
 
-        have_model(settings.model, quiet=quiet)
-        results = run_filter(folder, settings, progress=progress, interrupt=interrupt)
+        results = run_filter(folder, settings, **options)
     if json:
         print_json(results)
         return
@@ -147,12 +143,10 @@ def together(
     from selfedit.config import read_settings
 
     settings = read_settings(recipe, overrides_from(overrides))
-    with working(quiet=quiet) as (progress, interrupt):
-        from selfedit.cli.fetching import have_model
+    with working_with(settings.model, quiet=quiet) as options:
         from selfedit.experiments.arc.verbs import time_together
 
-        have_model(settings.model, quiet=quiet)
-        results = time_together(settings, jobs, progress=progress, interrupt=interrupt)
+        results = time_together(settings, jobs, **options)
     if json:
         print_json(results)
         return

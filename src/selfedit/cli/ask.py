@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from selfedit.cli.command import working
+from selfedit.cli.command import working_with
 from selfedit.cli.output import print_json, write
+
+if TYPE_CHECKING:
+    from selfedit.lm.lora import Adapter
 
 
 def ask(
@@ -39,47 +42,63 @@ def ask(
         json: print questions and answers as JSON.
         quiet: no bar while a model is fetched.
     """
-    with working(quiet=True):
-        from selfedit.cli.fetching import have_model
-
-        have_model(model, quiet=quiet)
-        from selfedit.documents.library import Library, is_library
-        from selfedit.lm.chat import chat_prompt
-        from selfedit.lm.generate import generate
-        from selfedit.lm.load import load
-        from selfedit.lm.lora import Adapter
-        from selfedit.tasks.knowledge.prompts import question_prompt
-
-        under: list[Adapter | None] = [None] * len(questions)
-        documents: list[str | None] | None = None
-        if adapter is not None and is_library(adapter):
-            library = Library(adapter)
-            routed = [library.route(question, title) for question in questions]
-            documents = [None if entry is None else entry.name for entry in routed]
-            under = [None if entry is None else library.adapter(entry) for entry in routed]
-        elif adapter is not None:
-            under = [Adapter.load(adapter)] * len(questions)
-        lm = load(model, prompting=prompting)
-        texts = [
-            question_prompt(title, q, lm.has_chat) if title else _bare(q, lm.has_chat)
-            for q in questions
-        ]
-        prompts = [chat_prompt(lm, text, "" if lm.has_chat else None) for text in texts]
-        answers = generate(lm, prompts, under, max_new_tokens=max_new_tokens)
+    with working_with(model, quiet=quiet):
+        replies = _replies(model, questions, adapter, title, max_new_tokens, prompting)
     if json:
-        replies = [
-            {"question": q, "answer": a.text} for q, a in zip(questions, answers, strict=True)
-        ]
-        if documents is not None:
-            replies = [
-                {**each, "document": name} for each, name in zip(replies, documents, strict=True)
-            ]
         print_json(replies)
         return
-    for question, answer in zip(questions, answers, strict=True):
+    for reply in replies:
         if len(questions) > 1:
-            write(f"> {question}")
-        write(answer.text.strip())
+            write(f"> {reply['question']}")
+        write((reply["answer"] or "").strip())
+
+
+def _replies(
+    model: str,
+    questions: list[str],
+    adapter: Path | None,
+    title: str,
+    max_new_tokens: int,
+    prompting: Literal["auto", "plain", "chat"],
+) -> list[dict[str, str | None]]:
+    """Questions and answers, and with a library the document that each went to."""
+    from selfedit.lm.chat import chat_prompt
+    from selfedit.lm.generate import generate
+    from selfedit.lm.load import load
+    from selfedit.tasks.knowledge.prompts import question_prompt
+
+    under, documents = _route(questions, adapter, title)
+    lm = load(model, prompting=prompting)
+    texts = [
+        question_prompt(title, question, lm.has_chat) if title else _bare(question, lm.has_chat)
+        for question in questions
+    ]
+    prompts = [chat_prompt(lm, text, "" if lm.has_chat else None) for text in texts]
+    answers = generate(lm, prompts, under, max_new_tokens=max_new_tokens)
+    replies: list[dict[str, str | None]] = [
+        {"question": question, "answer": answer.text}
+        for question, answer in zip(questions, answers, strict=True)
+    ]
+    if documents is not None:
+        for reply, document in zip(replies, documents, strict=True):
+            reply["document"] = document
+    return replies
+
+
+def _route(
+    questions: list[str], folder: Path | None, title: str
+) -> tuple[list[Adapter | None], list[str | None] | None]:
+    """The adapter that each question is answered under, and its document where there is a library."""
+    from selfedit.documents.library import Library, is_library
+    from selfedit.lm.lora import Adapter
+
+    if folder is None or not is_library(folder):
+        adapter = None if folder is None else Adapter.load(folder)
+        return [adapter] * len(questions), None
+    library = Library(folder)
+    routed = [library.route(question, title) for question in questions]
+    adapters = [None if entry is None else library.adapter(entry) for entry in routed]
+    return adapters, [None if entry is None else entry.name for entry in routed]
 
 
 def _bare(question: str, chat: bool) -> str:

@@ -3,210 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from selfedit.cli.bench_output import numbers, show
 from selfedit.cli.checkout import need_benchmarks
-from selfedit.cli.command import say, working
-from selfedit.cli.output import print_json, print_table, write
-from selfedit.cli.setting_options import overrides_from, with_settings
+from selfedit.cli.command import say
+from selfedit.cli.output import print_json, write
 
 bench = App(name="bench", help_format="plaintext")
-
-_Numbers = Annotated[str | None, Parameter(metavar="A,B,...")]
-_Out = Annotated[Path | None, Parameter(name=["--out", "-o"])]
-_Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"])]
-
-
-@bench.command
-@with_settings("seed", "device", "dtype", "inner", "edit")
-def inner(
-    *,
-    model: str = "smollm2-135m",
-    self_edits: Path | None = None,
-    passages: str | None = None,
-    out: _Out = None,
-    short: Annotated[bool, Parameter(name="--quick")] = False,
-    k: _Numbers = None,
-    workers: int | None = None,
-    loops: int | None = None,
-    timed_epochs: int | None = None,
-    steps: int | None = None,
-    pad_to: int | None = None,
-    rounds: int | None = None,
-    json: bool = False,
-    quiet: _Quiet = False,
-    **overrides: Any,
-) -> None:
-    """Cost of a self-edit's inner loop: the published recipe, a careful PEFT loop, and K adapters
-    together.
-
-    Every cell is stored as it is measured; the same command again goes on with the next. A folder
-    that holds all of
-    them is not measured again: give another.
-
-    Args:
-        model: a short name, a folder, or a hub id.
-        self_edits: a file of self-edits; without it they are made of the corpus's sentences and
-            facts.
-        passages: their passages with questions, where that file has none.
-        out: where it is stored; runs/bench-inner, or runs/bench-inner-quick.
-        short: a small set of cells, under five minutes on two idle cores.
-        k: adapters trained in one pass, e.g. 1,8,16.
-        workers: processes of one thread each that are measured beside one process with all threads;
-            1 leaves them out.
-        loops: inner loops that each contestant runs.
-        timed_epochs: epochs that are run; the costs are scaled to inner.optim.epochs.
-        steps: timed steps of the published recipe.
-        pad_to: tokens the published recipe pads every sequence to.
-        rounds: times everything is measured; medians are shown.
-        json: print the results as JSON.
-        quiet: no progress.
-    """
-    need_benchmarks()
-    from dataclasses import replace
-
-    from benchmarks.inner import QUICK, InnerSize, bench_inner
-    from selfedit.config import read_settings
-
-    ks = None if k is None else _numbers(k)
-    changed = {
-        "together": ks, "published_together": ks, "workers": workers, "loops": loops, "timed_epochs": timed_epochs,
-        "steps": steps, "pad_to": pad_to, "rounds": rounds,
-    }  # fmt: skip
-    size = replace(QUICK if short else InnerSize(), **_given(changed))
-    settings = read_settings(overrides={"model": model} | overrides_from(overrides))
-    folder = out or Path("runs") / ("bench-inner-quick" if short else "bench-inner")
-    with working(quiet=quiet) as (progress, interrupt):
-        from selfedit.cli.fetching import have_model
-
-        have_model(model, quiet=quiet)
-        results = bench_inner(
-            folder,
-            settings,
-            size,
-            self_edits=self_edits,
-            passages=passages,
-            progress=progress,
-            interrupt=interrupt,
-        )
-    from selfedit.report.bench import draw_inner
-
-    picture = draw_inner(results, folder / "report")
-    _show(results, json=json)
-    if not json:
-        say(f"results: {folder / 'results.json'}; picture: {picture}")
-
-
-@bench.command
-@with_settings("seed", "device", "dtype", "inner")
-def generate(
-    *,
-    model: str = "smollm2-135m",
-    self_edits: Path | None = None,
-    passages: str | None = None,
-    vllm: str | None = None,
-    out: _Out = None,
-    short: Annotated[bool, Parameter(name="--quick")] = False,
-    adapters: _Numbers = None,
-    rows: _Numbers = None,
-    questions: int | None = None,
-    new_tokens: int | None = None,
-    rounds: int | None = None,
-    json: bool = False,
-    quiet: _Quiet = False,
-    **overrides: Any,
-) -> None:
-    """Cost of answering: transformers' generate one adapter at a time, many adapters together, a
-    server.
-
-    Args:
-        model: a short name, a folder, or a hub id.
-        self_edits: a file of self-edits, which names the passages; without it the corpus's.
-        passages: the passages with questions, where that file has none.
-        vllm: address of a server with OpenAI's API that serves the same model, such as
-            http://localhost:8000.
-        out: where it is stored; runs/bench-generate, or runs/bench-generate-quick.
-        short: a small set of cells, under five minutes on two idle cores.
-        adapters: adapters that answer together, e.g. 1,16.
-        rows: prompts decoded at once without an adapter.
-        questions: of each adapter.
-        new_tokens: written after each prompt.
-        rounds: times everything is measured; medians are shown.
-        json: print the results as JSON.
-        quiet: no progress.
-    """
-    need_benchmarks()
-    from dataclasses import replace
-
-    from benchmarks.generate import QUICK, GenerateSize, bench_generate
-    from selfedit.config import read_settings
-
-    changed = {
-        "adapters": None if adapters is None else _numbers(adapters), "rows": None if rows is None else _numbers(rows),
-        "questions": questions, "new_tokens": new_tokens, "rounds": rounds,
-    }  # fmt: skip
-    size = replace(QUICK if short else GenerateSize(), **_given(changed))
-    settings = read_settings(overrides={"model": model} | overrides_from(overrides))
-    folder = out or Path("runs") / ("bench-generate-quick" if short else "bench-generate")
-    with working(quiet=quiet) as (progress, interrupt):
-        from selfedit.cli.fetching import have_model
-
-        have_model(model, quiet=quiet)
-        results = bench_generate(
-            folder, settings, size, self_edits=self_edits, passages=passages, server=vllm,
-            progress=progress, interrupt=interrupt,
-        )  # fmt: skip
-    from selfedit.report.bench import draw_generate
-
-    picture = draw_generate(results, folder / "report")
-    _show(results, json=json)
-    if not json:
-        say(f"results: {folder / 'results.json'}; picture: {picture}")
-
-
-@bench.command
-@with_settings("seed", "device", "dtype", "inner")
-def profile(
-    *,
-    model: str = "smollm2-135m",
-    k: int = 8,
-    adapters: int = 16,
-    rows: int = 64,
-    questions: int = 4,
-    new_tokens: int = 24,
-    json: bool = False,
-    quiet: _Quiet = False,
-    **overrides: Any,
-) -> None:
-    """Where the time of adapting and answering goes: the kinds of operations, and how fast the
-    products run.
-
-    Args:
-        model: a short name, a folder, or a hub id.
-        k: inner loops in one pass, one epoch of each.
-        adapters: that answer together.
-        rows: prompts decoded at once without an adapter.
-        questions: of each adapter.
-        new_tokens: written after each prompt.
-        json: print the results as JSON.
-        quiet: no progress.
-    """
-    need_benchmarks()
-    from benchmarks.profile import bench_profile
-    from selfedit.config import read_settings
-
-    settings = read_settings(overrides={"model": model} | overrides_from(overrides))
-    with working(quiet=quiet) as (progress, _):
-        from selfedit.cli.fetching import have_model
-
-        have_model(model, quiet=quiet)
-        results = bench_profile(
-            settings, together=k, adapters=adapters, rows=rows, questions=questions, new_tokens=new_tokens,
-            progress=progress,
-        )  # fmt: skip
-    _show(results, json=json)
+for _name, _verb in {"inner": "inner_loops", "generate": "answering", "profile": "profile"}.items():
+    bench.command(f"selfedit.cli.bench_model:{_verb}", name=_name)
 
 
 @bench.command
@@ -284,7 +92,7 @@ def gpu(
     results = bench_gpu(
         random, out, device=device, quick=quick, seen=lambda row: None if json else say(row)
     )
-    _show(results, json=json)
+    show(results, json=json)
 
 
 @bench.command
@@ -292,7 +100,7 @@ def arithmetic(
     model: str = "qwen2.5-7b",
     /,
     *,
-    k: _Numbers = "1,2,4,8,16,32,64",
+    k: Annotated[str | None, Parameter(metavar="A,B,...")] = "1,2,4,8,16,32,64",
     tokens: int = 64,
     rank: int = 16,
     width: int = 2,
@@ -318,14 +126,14 @@ def arithmetic(
 
     results = table(
         model,
-        ks=_numbers(k or ""),
+        ks=numbers(k or ""),
         tokens=tokens,
         rank=rank,
         width=width,
         tflops=tflops,
         bandwidth=bandwidth,
     )
-    _show(results, json=json)
+    show(results, json=json)
 
 
 @bench.command
@@ -354,7 +162,7 @@ def racing(
     from benchmarks.racing import bench_racing
 
     results = bench_racing(runs, repeats=repeats, draws=draws, doubt=doubt, seed=seed)
-    _show(results, json=json)
+    show(results, json=json)
 
 
 @bench.command
@@ -379,28 +187,3 @@ def page(
         print_json({"page": page, "filled": filled})
     else:
         write("\n".join(filled))
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    from selfedit.errors import UsageError
-
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"these are not positive whole numbers: {text!r}", fix="such as 1,8,16")
-    return tuple(sorted({int(part) for part in parts}))
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _show(results: dict[str, Any], *, json: bool) -> None:
-    if json:
-        print_json(results)
-        return
-    from selfedit.report.bench_tables import bench_tables
-
-    for title, columns, rows in bench_tables(results):
-        print_table(columns, rows, title=title)
-    for note in results.get("notes", ()):
-        write(f"- {note}")

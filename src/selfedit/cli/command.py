@@ -6,13 +6,21 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from selfedit.storage.neutral import in_lines
 
 if TYPE_CHECKING:
     from selfedit.run.interrupt import Interrupt
     from selfedit.run.progress import ProgressSink
+
+
+class Watching(TypedDict):
+    """How a verb's work is shown and stopped."""
+
+    progress: ProgressSink
+    interrupt: Interrupt
+
 
 words: list[str] = []
 """The words after ``selfedit`` on the command line."""
@@ -33,6 +41,16 @@ def working(*, quiet: bool = False) -> Iterator[tuple[ProgressSink, Interrupt]]:
     keep_memory()
     with Interrupt(resume=resume(), notify=say) as interrupt:
         yield progress_to(sys.stderr, quiet=quiet), interrupt
+
+
+@contextmanager
+def working_with(model: str, *, quiet: bool = False) -> Iterator[Watching]:
+    """The same with a model on this machine, fetched first where it is not; what a run is given."""
+    with working(quiet=quiet) as (progress, interrupt):
+        from selfedit.cli.fetching import have_model
+
+        have_model(model, quiet=quiet)
+        yield {"progress": progress, "interrupt": interrupt}
 
 
 def say(text: str) -> None:

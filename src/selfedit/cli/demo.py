@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from selfedit.cli.command import say, working
+from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, print_results, write
 
 
@@ -43,12 +43,10 @@ def demo(
         f" {size.repeats} inner loops, then {size.heldout} held-out passages; about"
         f" {size.seconds / 60:.0f} minutes on two cores"
     )
-    with working(quiet=quiet) as (progress, interrupt):
-        from selfedit.cli.fetching import have_model
+    with working_with(settings.model, quiet=quiet) as options:
         from selfedit.experiments.knowledge.train import run_knowledge
 
-        have_model(settings.model, quiet=quiet)
-        results = run_knowledge(out, settings, progress=progress, interrupt=interrupt)
+        results = run_knowledge(out, settings, **options)
     from selfedit.report.pictures import draw
 
     pictures = draw(results, out / "report")

@@ -70,10 +70,16 @@ def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: 
         print_json(results)
     elif "rows" in results:
         print_results(results)
+    elif "documents" in results:
+        from selfedit.cli.adapt import print_library
+        from selfedit.documents.update import LibraryResults
+
+        print_library(LibraryResults(**results))
     else:
         from selfedit.cli.adapt import print_recall
+        from selfedit.documents.adapt import AdaptResults
 
-        print_recall(results)
+        print_recall(AdaptResults(**results))
 
 
 def _table(folder: Path, grader: str | None, judge: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from selfedit.cli.command import say, working
+from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, print_results
 from selfedit.cli.setting_options import overrides_from, with_settings
 
@@ -40,11 +40,8 @@ def experiment(
     chosen = find_experiment(name)
     settings = read_settings(recipe, overrides_from(overrides))
     folder = out or Path("runs") / (recipe.stem if recipe else name)
-    with working(quiet=quiet) as (progress, interrupt):
-        from selfedit.cli.fetching import have_model
-
-        have_model(settings.model, quiet=quiet)
-        results = chosen.load()(folder, settings, progress=progress, interrupt=interrupt)
+    with working_with(settings.model, quiet=quiet) as options:
+        results = chosen.load()(folder, settings, **options)
     if json:
         print_json(results)
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from selfedit.cli.command import say, working
+from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, print_results
 from selfedit.cli.setting_options import overrides_from, with_settings
 
@@ -37,19 +37,17 @@ def train(
 
     settings = read_settings(recipe, overrides_from(overrides))
     folder = out or Path("runs") / (recipe.stem if recipe else "train")
-    with working(quiet=quiet) as (progress, interrupt):
-        from selfedit.cli.fetching import have_model
+    from selfedit.tasks.named import is_knowledge
+
+    passages = is_knowledge(settings)  # a task that is not there, before a model is fetched
+    with working_with(settings.model, quiet=quiet) as options:
         from selfedit.experiments.knowledge.train import run_knowledge
         from selfedit.experiments.train import train_named
-        from selfedit.tasks.named import is_knowledge
 
-        is_passages = is_knowledge(settings)  # names that stand for nothing, before any download
-        have_model(settings.model, quiet=quiet)
-        if is_passages:
-            results = run_knowledge(folder, settings, progress=progress, interrupt=interrupt)
+        if passages:
+            results = run_knowledge(folder, settings, **options)
         else:
-            named = train_named(folder, settings, progress=progress, interrupt=interrupt)
-            results = named.as_dict()
+            results = train_named(folder, settings, **options).as_dict()
     if json:
         print_json(results)
         return

@@ -8,42 +8,58 @@ loss of a text that has nothing to do with them (the project's held-out passages
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, Unpack
+
+from typing_extensions import TypedDict
 
 from selfedit.config import Settings
-from selfedit.documents.recall import accuracies, ask_questions, passage_losses
+from selfedit.documents.recall import Change, compared, measured
+from selfedit.documents.training import saved_adapter, train_adapter
 from selfedit.errors import ModelFileError, UsageError
 from selfedit.grading.grader import get_grader
-from selfedit.grading.stats import mean_se, paired
-from selfedit.inner.adapt import adapt
-from selfedit.inner.job import AdaptJob, TrainSequence
-from selfedit.lm.load import LanguageModel, load_for
-from selfedit.lm.lora import Adapter
+from selfedit.rl.opening import RunOptions, open_folder, open_session
 from selfedit.rl.own_questions import with_own_questions
-from selfedit.rl.sample import sample
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
-from selfedit.run.folder import RunFolder
-from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink, count_up
-from selfedit.run.records import Phase, Place
-from selfedit.run.seeds import derive
 from selfedit.storage.bounded import BoundedReader
-from selfedit.storage.files import canonical_json, folder_atomic, hash_file, write_atomic
+from selfedit.storage.files import (
+    JsonObject,
+    canonical_json,
+    write_atomic,
+)
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
-from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "adapt"
-PLACE = Place(Phase.ADAPT)
-GENERAL = "corpus:heldout"
-"""The text whose loss shows damage."""
-_USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
-_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_SETTINGS = ("model", "device", "dtype", "seed", "task", "edit", "inner", "answer")
+
+
+class AdaptResults(TypedDict):
+    """What is written to ``results.json``.
+
+    Keys:
+        experiment: ``adapt``.
+        passages, sequences, tokens: how many there were to learn, and were trained on.
+        accuracy, loss, general_loss: what is recalled, on the passages' questions where there
+            are any, their own tokens, and a text that has nothing to do with them.
+        model, grader, data, settings: where the numbers come from.
+    """
+
+    experiment: str
+    passages: int
+    sequences: int
+    tokens: int
+    accuracy: NotRequired[Change]
+    loss: Change
+    general_loss: Change
+    model: dict[str, str]
+    grader: str
+    data: dict[str, str]
+    settings: JsonObject
 
 
 def adapt_documents(
@@ -53,10 +69,8 @@ def adapt_documents(
     *,
     samples: int = 1,
     own_questions: bool = False,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
-) -> dict[str, Any]:
+    **options: Unpack[RunOptions],
+) -> AdaptResults:
     """Train an adapter on documents, or go on where that stopped; returns what is written to
     ``results.json``.
 
@@ -72,9 +86,7 @@ def adapt_documents(
         samples: self-edits a passage; 0 trains on the passages alone.
         own_questions: passages without questions are measured by questions that the model writes
             itself (``rl.own``).
-        progress: where progress goes.
-        interrupt: how the user stops the run.
-        lm: the model, if it is loaded already.
+        options: see `RunOptions`.
 
     Raises:
         DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see
@@ -84,167 +96,87 @@ def adapt_documents(
         raise UsageError(
             "there is nothing to train on", where=f"samples = {samples}", fix="ask for 1 or more"
         )
+    make_task = knowledge_task(settings)
     contexts = load_contexts(list(documents))
     hashes = {"documents": data_hash(contexts)}
-    used = {
-        name: value for name, value in settings.model_dump(mode="json").items() if name in _USED
-    }
-    extra = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
-    with RunFolder.open(
-        folder, {**used, **extra, "samples": samples, "data": hashes}, kind=KIND
-    ) as run:
-        record = environment(hashes)
-        run.record_environment(record)
-        if (results := run.results()) is not None:
-            _saved(run)
-            return results
-        lm = lm or load_for(settings)
-        run.keep_model(settings.model, lm.fingerprint)
+    frozen = frozen_settings(settings, samples, own_questions) | {"data": hashes}
+    with open_folder(folder, frozen, hashes, kind=KIND) as run:
+        # A finished run costs nothing: its model is not loaded again.
+        if (stored := run.results()) is not None:
+            saved_adapter(run)
+            return stored
         grader = get_grader(settings.answer.grader, settings.judge)
-        task = KnowledgeTask(lm, settings)
-        session = Session(run, lm, task, settings, grader, progress, interrupt or Interrupt())
-        probes = _asked(session, contexts) if own_questions else contexts
-        before = _measured(session, "before", probes, None)
-        adapter = _adapter(session, contexts, samples)
-        after = _measured(session, "after", probes, adapter)
-        results = _results(session, contexts, before, after) | {"data": hashes, "settings": used}
-        about = {
-            "base": {"name": lm.name, "fingerprint": lm.fingerprint},
-            "samples": samples,
-            "settings": used,
-        }
-        write_atomic(run.path / "selfedit.json", canonical_json({**about, "environment": record}))
-        run.write_results(results)
+        with open_session(run, settings, grader, make_task, workers=False, **options) as session:
+            results = _learn(session, contexts, hashes, samples, own_questions)
+            write_atomic(
+                run.path / "selfedit.json", canonical_json(_about(session, samples, hashes))
+            )
+            run.write_results(results)
     return results
 
 
-def _asked(session: Session, contexts: Sequence[Context]) -> list[Context]:
+def frozen_settings(settings: Settings, samples: int, own_questions: bool) -> JsonObject:
+    """The settings that a run on documents depends on; others may change while it is gone on with."""
+    frozen = _used(settings) | {"samples": samples}
+    if own_questions:
+        frozen["own_questions"] = settings.rl.own.model_dump(mode="json")
+    return frozen
+
+
+def _used(settings: Settings) -> JsonObject:
+    return settings.model_dump(mode="json", include=set(_SETTINGS))
+
+
+def _learn(
+    session: Session[KnowledgeTask],
+    contexts: Sequence[Context],
+    hashes: dict[str, str],
+    samples: int,
+    own_questions: bool,
+) -> AdaptResults:
+    """Measure, train, measure again."""
+    probes = _with_questions(session, contexts) if own_questions else contexts
+    before = measured(session, "before", probes, None)
+    adapter = train_adapter(session, contexts, samples)
+    after = measured(session, "after", probes, adapter)
+    training = session.run.ledger.step("adapter") or {}
+    results: AdaptResults = {
+        "experiment": KIND,
+        "passages": len(contexts),
+        "sequences": training["sequences"],
+        "tokens": training["tokens"],
+        "loss": compared(before["loss"], after["loss"]),
+        "general_loss": compared(before["general"], after["general"]),
+        "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
+        "grader": session.settings.answer.grader,
+        "data": hashes,
+        "settings": _used(session.settings),
+    }
+    # Plain documents have no questions, and a judge may come to no verdict at all.
+    if before["accuracy"]:
+        results["accuracy"] = compared(before["accuracy"], after["accuracy"])
+    return results
+
+
+def _about(session: Session[KnowledgeTask], samples: int, hashes: dict[str, str]) -> JsonObject:
+    """What ``selfedit.json`` says beside the adapter."""
+    return {
+        "base": {"name": session.lm.name, "fingerprint": session.lm.fingerprint},
+        "samples": samples,
+        "settings": _used(session.settings),
+        "environment": environment(hashes),
+    }
+
+
+def _with_questions(session: Session[KnowledgeTask], contexts: Sequence[Context]) -> list[Context]:
     """The passages, those without questions with the model's own."""
     without = [context for context in contexts if not context.questions]
     questioned = {context.id: context for context in with_own_questions(session, without)}
     return [questioned.get(context.id, context) for context in contexts]
 
 
-def _measured(
-    session: Session, name: str, contexts: Sequence[Context], adapter: Adapter | None
-) -> dict[str, Any]:
-    """What is recalled now, once: a finished measurement is read from the ledger."""
-    ledger = session.run.ledger
-    if (stored := ledger.step(name)) is not None:
-        return stored
-    session.interrupt.check()
-    say = f"what it recalls {name}"
-    reporting = {"progress": session.progress, "interrupt": session.interrupt}
-    answers = ask_questions(session.task, contexts, session.grader, adapter, name=say, **reporting)
-    payload = {
-        "answers": [asdict(answer) for answer in answers],
-        "accuracy": accuracies(answers),
-        "loss": passage_losses(session.lm, contexts, adapter),
-        "general": passage_losses(session.lm, load_contexts(GENERAL), adapter),
-    }
-    ledger.finish_step(name, payload)
-    return payload
-
-
-def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Adapter:
-    run = session.run
-    if run.ledger.step("adapter") is not None:
-        return _saved(run)
-    edits = _edits(session, contexts, samples)
-    sequences = [
-        s for c in contexts for s in session.task.sequences(c, edits.get(c.id, ParsedEdit((), ())))
-    ]
-    adapter = _train(session, sequences)
-    with folder_atomic(run.adapters / "new") as new:
-        adapter.save(new)
-    for name in (_WEIGHTS, _CONFIG):  # the configuration last: without it a folder is no adapter
-        (run.adapters / "new" / name).replace(run.path / name)
-    (run.adapters / "new").rmdir()
-    run.adapters.rmdir()
-    payload = {
-        "sequences": len(sequences),
-        "tokens": adapter.tokens,
-        "sha256": hash_file(run.path / _WEIGHTS),
-    }
-    run.ledger.finish_step("adapter", payload)
-    return adapter
-
-
-def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[str, ParsedEdit]:
-    """Each passage's self-edits as one: every line and pair once."""
-    if not samples:
-        return {}
-    edits: dict[str, ParsedEdit] = {}
-    for row in sample(session, PLACE, contexts, samples):
-        edit = session.task.parse(row.text)
-        had = edits.get(row.context_id, ParsedEdit((), ()))
-        lines, pairs = (
-            tuple(dict.fromkeys(a + b))
-            for a, b in ((had.lines, edit.lines), (had.pairs, edit.pairs))
-        )
-        edits[row.context_id] = replace(edit, lines=lines, pairs=pairs)
-    return edits
-
-
-def _train(session: Session, sequences: Sequence[TrainSequence]) -> Adapter:
-    task = session.task
-    job = AdaptJob(
-        sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value)
-    )
-    total = task.optim.epochs * sum(len(s.ids) for s in sequences)
-    with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
-        return adapt(session.lm, [job], count_up(counter, session.interrupt.check))[0]
-
-
-def _saved(run: RunFolder) -> Adapter:
-    adapter = Adapter.load(run.path)
-    recorded = (run.ledger.step("adapter") or {}).get("sha256")
-    if hash_file(run.path / _WEIGHTS) != recorded:
-        fix = "start in a new folder"
-        raise ModelFileError(
-            "the adapter is not the one this run trained", where=run.path / _WEIGHTS, fix=fix
-        )
-    return adapter
-
-
-def _results(
-    session: Session,
-    contexts: Sequence[Context],
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-) -> dict[str, Any]:
-    trained = session.run.ledger.step("adapter") or {}
-    measures = {"accuracy": "accuracy", "loss": "loss", "general": "general_loss"}
-    return {
-        "experiment": KIND,
-        "passages": len(contexts),
-        "sequences": trained.get("sequences"),
-        "tokens": trained.get("tokens"),
-        "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
-        "grader": session.settings.answer.grader,
-        **{
-            name: _compared(before[key], after[key])
-            for key, name in measures.items()
-            if before[key]
-        },
-    }
-
-
-def _compared(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, Any]:
-    """Means before and after and the paired difference; n counts passages, those measured both
-    times.
-    """
-    both = [name for name in before if name in after]
-    before, after = {name: before[name] for name in both}, {name: after[name] for name in both}
-    return {
-        "before": mean_se(before.values()).as_dict(),
-        "after": mean_se(after.values()).as_dict(),
-        "paired": paired(after, before).as_dict(),
-    }
-
-
-def read_about(folder: str | Path) -> dict[str, Any]:
+def read_about(folder: str | Path) -> JsonObject:
     """What ``selfedit.json`` says of an adapter's folder; empty for an adapter from elsewhere."""
     path = Path(folder) / "selfedit.json"
     reader = BoundedReader("the adapter's description", error=ModelFileError, fix="remove it")
-    return reader.shape(reader.json(path), dict[str, Any], path) if path.exists() else {}
+    return reader.shape(reader.json(path), JsonObject, path) if path.exists() else {}

@@ -1,64 +1,31 @@
-"""A living set of documents: one adapter a document, and only what has changed is learned again.
+"""A library of documents to ask: one adapter a document, and a router by words.
 
 A library's folder holds ``library.json``, which says which adapter knows what, from which version
 of the document, with what recall, and one folder a document, which is an adapter in PEFT's format
-and the run that made it (`selfedit.documents.adapt`), so every step of every document is resumable
-by itself. Questions are routed to a document's adapter by their words; see
-`selfedit.retention.library` for what the router sees.
+and the run that made it. `selfedit.documents.update` keeps it up to date. Questions are routed to a
+document's adapter by their words; see `selfedit.retention.library` for what the router sees.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, StringConstraints
 
-from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
-from selfedit.documents.adapt import PLACE, adapt_documents
-from selfedit.errors import DocumentError, ModelFileError, UsageError
-from selfedit.lm.load import LanguageModel, load_for
+from selfedit.documents.recall import Change
+from selfedit.documents.training import PLACE
+from selfedit.errors import ModelFileError
 from selfedit.lm.lora import Adapter
 from selfedit.retention.library import WordRouter
 from selfedit.run.folder import RunFolder
-from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
-from selfedit.storage.bounded import BoundedReader, is_there
-from selfedit.storage.files import canonical_json, remove, write_atomic
-from selfedit.storage.neutral import in_line, slug
-from selfedit.tasks.knowledge.contexts import (
-    CORPUS_PREFIX,
-    data_hash,
-    documents_in,
-    is_blank,
-    load_contexts,
-    readable,
-)
-from selfedit.tasks.task import Context
+from selfedit.storage.bounded import BoundedReader
+from selfedit.storage.files import canonical_json, write_atomic
 
-KIND, STATE, TEXTS = "library", "library.json", "passages.json"
-_USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
-
-
-@dataclass(frozen=True)
-class Document:
-    """A document as it is given now: its name in the library, its passages, and the hash of all it
-    says.
-    """
-
-    name: str
-    source: str
-    contexts: tuple[Context, ...]
-    version: str
-
-    @property
-    def folder(self) -> str:
-        """Where its adapter is, within the library."""
-        return f"documents/{slug(Path(self.name).stem, 'passage')}-{self.version[:12]}"
+STATE, TEXTS = "library.json", "passages.json"
 
 
 @dataclass(frozen=True)
@@ -78,7 +45,7 @@ class Entry:
     version: str
     adapter: Annotated[str, StringConstraints(pattern=r"^documents/[a-z0-9-]+$")]
     passages: int
-    recall: dict[str, Any]
+    recall: dict[str, Change]
 
 
 class _State(BaseModel):
@@ -87,7 +54,6 @@ class _State(BaseModel):
     documents: list[Entry]
 
 
-_LOG = logging.getLogger(__name__)
 _STATE = BoundedReader(
     "the library's state",
     error=ModelFileError,
@@ -100,174 +66,6 @@ _WORDS = BoundedReader(
 )
 
 
-def adapt_library(
-    folder: str | Path,
-    sources: Sequence[str | Path],
-    settings: Settings,
-    *,
-    samples: int = 1,
-    own_questions: bool = False,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
-) -> dict[str, Any]:
-    """Bring a library up to date with its documents; returns what is written to ``results.json``.
-
-    New and changed documents are learned, documents that are gone lose their adapter, a document
-    under another name keeps its own, and one that is unchanged costs nothing: the model is not even
-    loaded for it.
-
-    Args:
-        folder: the library's; made if it is not there.
-        sources: every document it should know: files, or folders of documents.
-        settings: as for `adapt_documents`; frozen in the library.
-        samples: self-edits a passage.
-        own_questions: measure documents without questions by the model's own.
-        progress: where progress goes.
-        interrupt: how the user stops the run; the same call goes on where it stopped.
-        lm: the model, if it is loaded already.
-
-    Raises:
-        DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see
-        `selfedit.errors`.
-    """
-    documents = read_documents(sources)
-    used = {
-        name: value for name, value in settings.model_dump(mode="json").items() if name in _USED
-    }
-    extra = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
-    interrupt = interrupt or Interrupt()
-    with RunFolder.open(folder, {**used, **extra, "samples": samples}, kind=KIND) as run:
-        before = {entry.name: entry for entry in read_library(run.path)}
-        by_version = {entry.version: entry for entry in before.values()}
-        entries: dict[str, Entry] = {}
-        done: dict[str, list[str]] = {
-            name: [] for name in ("added", "changed", "moved", "unchanged", "removed")
-        }
-        for document in documents:
-            known = by_version.get(document.version)
-            if known is None:
-                interrupt.check()
-                run.check_there()
-                lm = lm or load_for(settings)
-                run.keep_model(settings.model, lm.fingerprint)
-                entries[document.name] = _learn(
-                    run.path / document.folder,
-                    document,
-                    settings,
-                    samples=samples,
-                    own_questions=own_questions,
-                    progress=progress,
-                    interrupt=interrupt,
-                    lm=lm,
-                )
-                # What is finished is in the library at once, beside what there was before.
-                _write(run, {**before, **entries})
-                done["changed" if document.name in before else "added"].append(document.name)
-            else:
-                entries[document.name] = replace(known, name=document.name)
-                done["unchanged" if document.name in before else "moved"].append(document.name)
-        done["removed"] = _removed(before, documents)
-        _write(run, entries)
-        _sweep(run, entries)
-        results = _results(run, documents, entries, done, settings)
-        run.write_results(results)
-    return results
-
-
-def _learn(folder: Path, document: Document, settings: Settings, **options: Any) -> Entry:
-    """Train a document's adapter, and keep its passages beside it for the router."""
-    folder.parent.mkdir(exist_ok=True)
-    results = adapt_documents(folder, [document.source], settings, **options)
-    texts = [f"{context.title}\n{context.text}" for context in document.contexts]
-    write_atomic(folder / TEXTS, canonical_json(texts))
-    return _entry(document, results)
-
-
-def _removed(before: Mapping[str, Entry], documents: Sequence[Document]) -> list[str]:
-    """Documents that are gone; one that has only another name is not."""
-    names = {document.name for document in documents}
-    versions = {document.version for document in documents}
-    return [
-        name
-        for name, entry in before.items()
-        if name not in names and entry.version not in versions
-    ]
-
-
-def read_documents(sources: Sequence[str | Path]) -> list[Document]:
-    """Every document of the sources with its name: a file's own, or its path within the folder it
-    was found in.
-
-    Raises:
-        UsageError: two documents have one name.
-    """
-    documents: list[Document] = []
-    for source in sources:
-        path = Path(source)
-        if not str(source).startswith(CORPUS_PREFIX) and is_there(path) and path.is_dir():
-            inside = [
-                (readable(each.relative_to(path).as_posix()), str(each)) for each in _filled(path)
-            ]
-        else:
-            inside = [(path.name, str(source))]
-        for name, file in inside:
-            contexts = tuple(load_contexts(file))
-            documents.append(Document(name, file, contexts, data_hash(contexts)))
-    by_name: dict[str, Document] = {}
-    for document in documents:
-        if (other := by_name.setdefault(document.name, document)) is not document:
-            fix = "rename one, or give each once"
-            raise UsageError(
-                f"two documents have one name: {other.source}", where=document.source, fix=fix
-            )
-    return _different(documents)
-
-
-def _filled(folder: Path) -> list[Path]:
-    """The folder's documents; an empty one is named and left out."""
-    documents = documents_in(folder)
-    for path in documents:
-        if is_blank(path):
-            _LOG.warning("left out, it is empty: %s", in_line(path))
-    filled = [path for path in documents if not is_blank(path)]
-    if not filled:
-        raise DocumentError(
-            "every document of the folder is empty", where=folder, fix="put text in them"
-        )
-    return filled
-
-
-def _different(documents: Sequence[Document]) -> list[Document]:
-    """Each text once: a copy (the same licence in two folders) is named and left out."""
-    by_version: dict[str, Document] = {}
-    for document in documents:
-        if (other := by_version.setdefault(document.version, document)) is not document:
-            _LOG.warning(
-                "left out, it says the same as %s: %s",
-                in_line(other.source),
-                in_line(document.source),
-            )
-    return list(by_version.values())
-
-
-def _entry(document: Document, results: Mapping[str, Any]) -> Entry:
-    recall = {
-        name: results[name] for name in ("accuracy", "loss", "general_loss") if name in results
-    }
-    return Entry(document.name, document.version, document.folder, len(document.contexts), recall)
-
-
-def _write(run: RunFolder, entries: Mapping[str, Entry]) -> None:
-    run.check_there()
-    state = {
-        "form": 1,
-        "model": run.settings["model"],
-        "documents": [asdict(e) for _, e in sorted(entries.items())],
-    }
-    write_atomic(run.path / STATE, canonical_json(state))
-
-
 def read_library(folder: str | Path) -> list[Entry]:
     """The documents a library knows, by name; none for a library that has just been begun.
 
@@ -278,12 +76,15 @@ def read_library(folder: str | Path) -> list[Entry]:
     return _STATE.shape(_STATE.json(path), _State, path).documents if path.exists() else []
 
 
-def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
-    """Remove the folders of documents that are gone or have another version by now."""
-    used_folders = {run.path / entry.adapter for entry in entries.values()}
-    for folder in sorted((run.path / "documents").glob("*")):
-        if folder not in used_folders:
-            remove(folder)
+def write_library(run: RunFolder, entries: Mapping[str, Entry]) -> None:
+    """Write ``library.json`` anew."""
+    run.check_there()
+    state = {
+        "form": 1,
+        "model": run.settings["model"],
+        "documents": [asdict(entry) for _, entry in sorted(entries.items())],
+    }
+    write_atomic(run.path / STATE, canonical_json(state))
 
 
 class Library:
@@ -339,31 +140,3 @@ class Library:
 def is_library(folder: str | Path) -> bool:
     """Whether a folder is a library of documents."""
     return (Path(folder) / STATE).exists()
-
-
-def _results(
-    run: RunFolder,
-    documents: Sequence[Document],
-    entries: Mapping[str, Entry],
-    done: Mapping[str, list[str]],
-    settings: Settings,
-) -> dict[str, Any]:
-    """The library as it is now, what was done, and how many of its documents' own questions find
-    their document.
-    """
-    library = Library(run.path, settings.retention.library)
-    routed = {}
-    for document in documents:
-        queries = [(c.title, q.text) for c in document.contexts for q in c.questions]
-        if queries:
-            routes = [library.route(question, title) for title, question in queries]
-            right = sum(entry is not None and entry.name == document.name for entry in routes)
-            routed[document.name] = {"right": right, "questions": len(queries)}
-    return {
-        "experiment": KIND,
-        "documents": [asdict(entry) for _, entry in sorted(entries.items())],
-        "done": dict(done),
-        "routed": routed,
-        "model": {"name": settings.model},
-        "grader": settings.answer.grader,
-    }

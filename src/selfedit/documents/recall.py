@@ -5,22 +5,47 @@ predicted.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from typing_extensions import TypedDict
 
 from selfedit.grading.grader import Grader
-from selfedit.grading.stats import share_right
+from selfedit.grading.stats import EstimateDict, PairedDict, mean_se, paired, share_right
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
+from selfedit.rl.session import Session
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.storage.files import JsonObject
+from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, reply_to
 
+
+class Change(TypedDict):
+    """A measure before and after, and the difference paired over passages."""
+
+    before: EstimateDict
+    after: EstimateDict
+    paired: PairedDict
+
+
+GENERAL = "corpus:heldout"
+"""The text whose loss shows damage."""
 GROUP = 8
 """Passages whose questions are answered together, and between which the user can stop."""
+
+
+class Measured(TypedDict):
+    """What is recalled at one time; accuracies and losses by passage."""
+
+    answers: list[JsonObject]
+    accuracy: dict[str, float]
+    loss: dict[str, float]
+    general: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -96,3 +121,43 @@ def passage_losses(
     """Mean loss of every passage's tokens, in nats, the title before it as in training."""
     losses = mean_losses(lm, [f"{context.title}\n{context.text}" for context in contexts], adapter)
     return {context.id: loss for context, loss in zip(contexts, losses, strict=True)}
+
+
+def measured(
+    session: Session[KnowledgeTask], name: str, contexts: Sequence[Context], adapter: Adapter | None
+) -> Measured:
+    """What is recalled now, once: a finished measurement is read from the ledger."""
+    ledger = session.run.ledger
+    if (stored := ledger.step(name)) is not None:
+        return Measured(**stored)
+    session.interrupt.check()
+    answers = ask_questions(
+        session.task,
+        contexts,
+        session.grader,
+        adapter,
+        name=f"what it recalls {name}",
+        progress=session.progress,
+        interrupt=session.interrupt,
+    )
+    payload: Measured = {
+        "answers": [asdict(answer) for answer in answers],
+        "accuracy": accuracies(answers),
+        "loss": passage_losses(session.lm, contexts, adapter),
+        "general": passage_losses(session.lm, load_contexts(GENERAL), adapter),
+    }
+    ledger.finish_step(name, payload)
+    return payload
+
+
+def compared(before: Mapping[str, float], after: Mapping[str, float]) -> Change:
+    """Means before and after and the paired difference; n counts passages, those measured both
+    times.
+    """
+    both = [name for name in before if name in after]
+    before, after = {name: before[name] for name in both}, {name: after[name] for name in both}
+    return {
+        "before": mean_se(before.values()).as_dict(),
+        "after": mean_se(after.values()).as_dict(),
+        "paired": paired(after, before).as_dict(),
+    }

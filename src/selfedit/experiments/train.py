@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from selfedit.config import Settings
 from selfedit.grading.grader import Grader, get_grader
@@ -15,13 +15,11 @@ from selfedit.lm.load import LanguageModel
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Results
 from selfedit.rl.evaluate import context_scores, evaluate, no_verdicts, trials_of
-from selfedit.rl.opening import open_run
+from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import train as run_rounds
 from selfedit.rl.rounds import Round
 from selfedit.rl.session import Session
-from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.named import contexts_of, task_of
 from selfedit.tasks.task import Context, Task
@@ -40,9 +38,7 @@ def train(
     grader: Grader,
     *,
     kind: str = "train",
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
+    **options: Unpack[RunOptions],
 ) -> Results:
     """Start a run of a task, or go on with it where it stopped; its results are in ``results.json``
     too.
@@ -56,10 +52,7 @@ def train(
         heldout: what is measured.
         grader: says whether an answer is right.
         kind: what the folder's run is called; it is gone on with by the same kind only.
-        progress: where progress goes.
-        interrupt: how the user stops the run.
-        lm: the model, if it is loaded already; its weights are changed by RL with
-            ``rl.mstep.merge``.
+        options: see `RunOptions`.
 
     Raises:
         UsageError, DataError: settings or contexts that cannot be used; nothing is written.
@@ -68,8 +61,7 @@ def train(
     if settings.rl.rounds:
         plan_rounds(settings, contexts)
     hashes = {"train": _hash(contexts), "heldout": _hash(heldout)}
-    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with open_run(folder, settings, hashes, grader, make_task, kind=kind, **told) as session:
+    with open_run(folder, settings, hashes, grader, make_task, kind=kind, **options) as session:
         rounds = train_and_measure(session, contexts, heldout)
         results = _results(session, kind, rounds, hashes)
         session.run.write_results(results.as_dict())
@@ -79,10 +71,7 @@ def train(
 def train_named(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
+    **options: Unpack[RunOptions],
 ) -> Results:
     """A run of the task, on the contexts and with the grader, that its settings name.
 
@@ -101,9 +90,7 @@ def train_named(
         contexts,
         heldout,
         grader,
-        progress=progress,
-        interrupt=interrupt,
-        lm=lm,
+        **options,
     )
 
 

@@ -9,14 +9,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from selfedit.errors import DataError
 
 _Id = TypeVar("_Id", bound=Hashable)
+
+
+class EstimateDict(TypedDict):
+    """An `Estimate` as results.json keeps it."""
+
+    mean: float
+    se: float | None
+    n: int
+
+
+class PairedDict(TypedDict):
+    """A `Paired` as results.json keeps it."""
+
+    difference: float
+    se: float | None
+    n: int
 
 
 @dataclass(frozen=True)
@@ -31,9 +48,9 @@ class Estimate:
     se: float | None
     n: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> EstimateDict:
         """The fields as plain JSON values."""
-        return asdict(self)
+        return {"mean": self.mean, "se": self.se, "n": self.n}
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {'?' if self.se is None else f'{self.se:.3f}'} (n = {self.n})"
@@ -49,9 +66,9 @@ class Paired:
     se: float | None
     n: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> PairedDict:
         """The fields as plain JSON values."""
-        return asdict(self)
+        return {"difference": self.difference, "se": self.se, "n": self.n}
 
     def __str__(self) -> str:
         return (

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from selfedit.config import Settings
 from selfedit.engine.local import LocalEngine
@@ -24,6 +24,21 @@ from selfedit.tasks.task import Task
 T = TypeVar("T", bound=Task[Any, Any])
 
 
+class RunOptions(TypedDict, total=False):
+    """What every run takes besides its folder and settings.
+
+    Keys:
+        progress: where progress goes; nowhere unless given.
+        interrupt: how the user stops the run; the same call goes on where it stopped.
+        lm: the model, if it is loaded already; its weights are changed by RL with
+            ``rl.mstep.merge``.
+    """
+
+    progress: ProgressSink
+    interrupt: Interrupt | None
+    lm: LanguageModel | None
+
+
 @contextmanager
 def open_run(
     folder: str | Path,
@@ -33,11 +48,9 @@ def open_run(
     make_task: Callable[[LanguageModel, Settings], T],
     *,
     kind: str,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
     model: Callable[[], str] | None = None,
     workers: bool = True,
+    **options: Unpack[RunOptions],
 ) -> Iterator[Session[T]]:
     """A session on the run in ``folder``, new or gone on with; its engine is stopped at the end.
 
@@ -48,26 +61,19 @@ def open_run(
         grader: says whether an answer is right.
         make_task: makes the task of a loaded model.
         kind: the run's kind.
-        progress: where progress goes.
-        interrupt: how the user stops the run.
-        lm: the model, if it is loaded already.
         model: gives the name or folder of the model to load, if it is not the settings'; asked once
             the folder is open.
         workers: whether the experiment has inner loops for worker processes.
+        options: see `RunOptions`.
     """
     frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
-    with open_folder(folder, frozen, hashes, kind=kind) as run:
-        name = settings.model if model is None else model()
-        lm = lm or load_for(settings, name)
-        run.keep_model(name, lm.fingerprint)
-        engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
-        try:
-            task = make_task(lm, settings)
-            yield Session(
-                run, lm, task, settings, grader, progress, interrupt or Interrupt(), engine
-            )
-        finally:
-            engine.close()
+    with (
+        open_folder(folder, frozen, hashes, kind=kind) as run,
+        open_session(
+            run, settings, grader, make_task, model, workers=workers, **options
+        ) as session,
+    ):
+        yield session
 
 
 @contextmanager
@@ -85,3 +91,34 @@ def open_folder(
     with RunFolder.open(folder, frozen, kind=kind) as run:
         run.record_environment(environment(dict(hashes)))
         yield run
+
+
+@contextmanager
+def open_session(
+    run: RunFolder,
+    settings: Settings,
+    grader: Grader,
+    make_task: Callable[[LanguageModel, Settings], T],
+    model: Callable[[], str] | None = None,
+    *,
+    workers: bool = True,
+    **options: Unpack[RunOptions],
+) -> Iterator[Session[T]]:
+    """The model, the task and the engine of a run whose folder is open; see `open_run`."""
+    name = settings.model if model is None else model()
+    lm = options.get("lm") or load_for(settings, name)
+    run.keep_model(name, lm.fingerprint)
+    engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
+    try:
+        yield Session(
+            run,
+            lm,
+            make_task(lm, settings),
+            settings,
+            grader,
+            options.get("progress", SILENT),
+            options.get("interrupt") or Interrupt(),
+            engine,
+        )
+    finally:
+        engine.close()

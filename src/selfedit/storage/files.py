@@ -21,6 +21,9 @@ from safetensors import SafetensorError
 
 from selfedit.errors import StorageFailed, StorageFull
 
+JsonObject = dict[str, Any]
+"""An object of a JSON file that programs of others read too: names to plain data."""
+
 # EFBIG is a limit on file size (ulimit -f), EDQUOT a user's quota: to the user all three mean "no
 # room".
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}

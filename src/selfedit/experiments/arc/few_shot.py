@@ -7,7 +7,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
@@ -17,11 +17,10 @@ from selfedit.experiments.arc.results import few_shot_results
 from selfedit.experiments.train import train_and_measure
 from selfedit.lm.load import LanguageModel
 from selfedit.rl.evaluate import check_methods
-from selfedit.rl.opening import open_run
+from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.session import Session
-from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.run.progress import SILENT
 from selfedit.run.seeds import derive
 from selfedit.tasks.arc.answering import GridGrader
 from selfedit.tasks.arc.contexts import FROM_TRAIN, ArcContext, arc_context, read_tasks, tasks_hash
@@ -51,17 +50,14 @@ class ArcSets:
 def run_few_shot(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
+    **options: Unpack[RunOptions],
 ) -> dict[str, Any]:
     """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
 
     Args:
         folder: the run's folder; made if it is not there.
         settings: frozen in the folder at the first start.
-        progress: where progress goes.
-        interrupt: how the user stops the run.
+        options: see `RunOptions`.
 
     Raises:
         UsageError, DataError: settings or tasks that cannot be used; where the filter leaves none,
@@ -71,7 +67,7 @@ def run_few_shot(
     sets = read_sets(settings)
     if settings.rl.rounds and not settings.arc.filter and sets.heldout:
         plan_rounds(settings, sets.train)
-    with open_arc_run(folder, settings, sets, KIND, progress, interrupt) as session:
+    with open_arc_run(folder, settings, sets, KIND, **options) as session:
         session, sets = _filtered(session, sets)
         rounds = train_and_measure(session, sets.train, sets.heldout)
         results = few_shot_results(session, sets.train, sets.heldout, rounds, METHODS)
@@ -109,8 +105,7 @@ def open_arc_run(
     settings: Settings,
     sets: ArcSets,
     kind: str,
-    progress: ProgressSink,
-    interrupt: Interrupt | None,
+    **options: Unpack[RunOptions],
 ) -> AbstractContextManager[ArcSession]:
     """A session on a run over these tasks, with the model primed where that is asked for."""
     hashes = {name: tasks_hash(c.task for c in tasks) for name, tasks in vars(sets).items()}
@@ -119,11 +114,13 @@ def open_arc_run(
         return FewShotTask(lm, settings, [*sets.train, *sets.heldout])
 
     def primed() -> str:
+        progress, interrupt = options.get("progress", SILENT), options.get("interrupt")
         return str(primed_model(settings, progress=progress, interrupt=interrupt))
 
     model = primed if settings.arc.prime.tokens else None
-    told: Any = {"kind": kind, "progress": progress, "interrupt": interrupt, "model": model}
-    return open_run(folder, settings, hashes, GridGrader(), task_of, **told)
+    return open_run(
+        folder, settings, hashes, GridGrader(), task_of, kind=kind, model=model, **options
+    )
 
 
 def _puzzle(task: ArcTask) -> object:

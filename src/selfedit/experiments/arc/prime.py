@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import ModelFileError
 from selfedit.inner.adapt import adapt
+from selfedit.inner.job import AdaptJob
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.models.quiet import quiet
 from selfedit.rl.policy import merge
@@ -15,7 +15,7 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink, count_up
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.cache import cache_dir
-from selfedit.storage.files import canonical_json, fingerprint, folder_atomic
+from selfedit.storage.files import JsonObject, canonical_json, fingerprint, folder_atomic
 from selfedit.tasks.arc.priming import priming_job
 from selfedit.tasks.arc.tokens import GridTokens
 
@@ -53,13 +53,13 @@ def primed_model(
 
 def _prime(
     lm: LanguageModel,
-    job: Any,
+    job: AdaptJob,
     folder: Path,
-    record: dict[str, Any],
+    record: JsonObject,
     progress: ProgressSink,
     interrupt: Interrupt,
 ) -> None:
-    total = sum(len(sequence.ids) for sequence in job.sequences)
+    total = sum(len(sequence.ids) for sequence in job.sequences if not isinstance(sequence, str))
     with progress.task("priming the model", total=total, unit="tokens") as counter:
         (adapter,) = adapt(lm, [job], count_up(counter, interrupt.check))
     merge(lm, adapter)
@@ -71,16 +71,18 @@ def _prime(
         (new / RECORD).write_bytes(canonical_json(record))
 
 
-def _record(settings: Settings, lm: LanguageModel, job: Any) -> dict[str, Any]:
+def _record(settings: Settings, lm: LanguageModel, job: AdaptJob) -> JsonObject:
     return {
         "model": {"name": settings.model, "fingerprint": lm.fingerprint},
         "settings": settings.arc.prime.model_dump(mode="json"),
         "sequences": len(job.sequences),
-        "tokens": sum(len(sequence.ids) for sequence in job.sequences),
+        "tokens": sum(
+            len(sequence.ids) for sequence in job.sequences if not isinstance(sequence, str)
+        ),
         "steps": job.steps,
     }
 
 
-def primed_record(folder: Path) -> dict[str, Any]:
+def primed_record(folder: Path) -> JsonObject:
     """What a primed model's folder says of itself."""
     return BoundedReader("the primed model's record", error=ModelFileError).json(folder / RECORD)

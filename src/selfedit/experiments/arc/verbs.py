@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from selfedit.experiments.arc.notes import notes
 from selfedit.experiments.arc.prime import primed_model
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.load import load_for
+from selfedit.rl.opening import RunOptions
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.seeds import derive
+from selfedit.storage.files import JsonObject
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.few_shot import FewShotTask
 from selfedit.tasks.arc.self_edit import CHOICES, ArcSelfEdit
@@ -28,15 +30,13 @@ from selfedit.tasks.arc.self_edit import CHOICES, ArcSelfEdit
 def run_filter(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-) -> dict[str, Any]:
+    **options: Unpack[RunOptions],
+) -> JsonObject:
     """Which of the settings' tasks Oracle TTT solves; goes on where it stopped, writes and returns
     ``results.json``.
     """
     sets = read_sets(settings)
-    with open_arc_run(folder, settings, sets, "arc-filter", progress, interrupt) as session:
+    with open_arc_run(folder, settings, sets, "arc-filter", **options) as session:
         solved = solved_by_oracle(session, [*sets.train, *sets.heldout])
         results = {
             "experiment": "arc-filter",
@@ -57,7 +57,7 @@ def time_together(
     *,
     progress: ProgressSink = SILENT,
     interrupt: Interrupt | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Train and ask several self-edits of the first training task together, then one at a time.
 
     Raises:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from selfedit.config import (
     REMEDY_CHOICE,
@@ -30,15 +30,12 @@ from selfedit.experiments.continual.plan import plan_sequences
 from selfedit.experiments.continual.results import continual_results, matrix_csv
 from selfedit.experiments.continual.steps import KIND, Setting, Way, run_group
 from selfedit.grading.grader import get_grader
-from selfedit.lm.load import LanguageModel
 from selfedit.lm.perplexity import mean_losses
 from selfedit.retention.general import measured_texts
 from selfedit.retention.remedies.base import OwnText, Remedies
 from selfedit.retention.remedies.pseudorehearsal import write_own_texts
-from selfedit.rl.opening import open_run
+from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.session import Session
-from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.storage.files import fingerprint, write_atomic
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -49,10 +46,7 @@ from selfedit.tasks.task import Context
 def run_continual(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
+    **options: Unpack[RunOptions],
 ) -> dict[str, Any]:
     """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
 
@@ -73,9 +67,8 @@ def run_continual(
         "probes": data_hash(probes),
         "general": fingerprint(measured_texts()),
     }
-    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
         run = session.run
         setting = Setting(session, plan, probes)
@@ -150,9 +143,13 @@ def _before(setting: Setting) -> dict[str, Any]:
     contexts = list(
         {context.id: context for sequence in setting.plan for context in sequence}.values()
     )
-    told = {"progress": session.progress, "interrupt": session.interrupt}
     answers = ask_questions(
-        session.task, [*contexts, *setting.probes], session.grader, name="before any edit", **told
+        session.task,
+        [*contexts, *setting.probes],
+        session.grader,
+        name="before any edit",
+        progress=session.progress,
+        interrupt=session.interrupt,
     )
     payload = {
         "accuracy": accuracies(answers),

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
@@ -26,17 +26,15 @@ from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.training_documents import documents_of
 from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa
 from selfedit.grading.grader import get_grader
-from selfedit.lm.load import LanguageModel, load_weights
+from selfedit.lm.load import load_weights
 from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import held_out
-from selfedit.rl.opening import open_run
+from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.sample import sample
 from selfedit.rl.session import Session
 from selfedit.rl.trial import right_or_wrong
-from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import Ledger
-from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.records import Phase, Place, SelfEditRow
 from selfedit.run.seeds import derive
 from selfedit.storage.files import hash_folder
@@ -62,10 +60,7 @@ class _Data:
 def run_cpt(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
+    **options: Unpack[RunOptions],
 ) -> dict[str, Any]:
     """Start the experiment, or go on with it where it stopped; returns what is written to
     ``results.json``.
@@ -78,10 +73,7 @@ def run_cpt(
         settings: ``cpt``, ``heldout`` (the passages, without ``cpt.sources``), ``edit``,
             ``answer``, ``external``, ``eval.repeats`` (training seeds) and, for adapters, ``inner``
             are used.
-        progress: where progress goes.
-        interrupt: how the user stops the run.
-        lm: the model, if it is loaded already; its weights are those of the untouched model again
-            at the end.
+        options: see `RunOptions`.
 
     Raises:
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
@@ -90,10 +82,16 @@ def run_cpt(
     hashes = {"passages": data_hash(data.contexts), "asked": data_hash(data.asked)}
     hashes |= data.external
     hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
-    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm, "workers": False}
     grader = get_grader(settings.answer.grader, settings.judge)
     with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+        folder,
+        settings,
+        hashes,
+        grader,
+        knowledge_task(settings),
+        kind=KIND,
+        workers=False,
+        **options,
     ) as session:
         for method in settings.cpt.methods:
             _measure(session, method, data)

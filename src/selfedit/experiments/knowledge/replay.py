@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import DataError
@@ -19,12 +19,9 @@ from selfedit.experiments.knowledge.methods import by_seed, measure, measure_wri
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.grading.grader import get_grader
-from selfedit.lm.load import LanguageModel
 from selfedit.results.results import Difference
 from selfedit.rl.evaluate import context_scores, held_out
-from selfedit.rl.opening import open_run
-from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.rl.opening import RunOptions, open_run
 from selfedit.tasks.knowledge.contexts import contexts_from, data_hash
 from selfedit.tasks.knowledge.published import REPLAY, REPLAY_PAIRED
 from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
@@ -58,10 +55,7 @@ _FETCH = (
 def run_replay(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
+    **options: Unpack[RunOptions],
 ) -> dict[str, Any]:
     """Start the experiment, or go on with it where it stopped; returns what is written to
     ``results.json``.
@@ -70,9 +64,7 @@ def run_replay(
         folder: the run's folder; made if it is not there.
         settings: ``replay``, ``inner``, ``edit`` (how lines are read), ``answer``, ``eval.samples``
             (published self-edits used a passage) and ``eval.repeats`` (inner seeds) are used.
-        progress: where progress goes.
-        interrupt: how the user stops the run.
-        lm: the model, if it is loaded already.
+        options: see `RunOptions`.
 
     Raises:
         DataError: the published files are not there or do not fit together; says where to get them.
@@ -81,10 +73,9 @@ def run_replay(
     contexts = _passages(files["no-rl"], settings.replay.passages)
     texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
     hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
-    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     grader = get_grader(settings.answer.grader, settings.judge)
     with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
         for row in ROWS:
             if row in texts:

@@ -12,18 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.methods import check_settings, is_seal
 from selfedit.experiments.knowledge.train import run_knowledge
-from selfedit.lm.load import LanguageModel
 from selfedit.results.compare import compare
 from selfedit.results.results import Published, Reference, Results
-from selfedit.rl.opening import open_folder
-from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.rl.opening import RunOptions, open_folder
 from selfedit.tasks.knowledge.published import SOURCE
 
 KIND = "single-passage"
@@ -33,10 +30,7 @@ Scores = dict[str, Mapping[str, float]]
 def run_single_passage(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
+    **options: Unpack[RunOptions],
 ) -> dict[str, Any]:
     """Start the experiment, or go on with it where it stopped; returns what is written to
     ``results.json``.
@@ -44,32 +38,27 @@ def run_single_passage(
     Args:
         folder: the run's folder; made if it is not there.
         settings: frozen in the folder at the first start; ``single.formats`` makes it a sweep.
-        progress: where progress goes.
-        interrupt: how the user stops the run.
-        lm: the model, if it is loaded already; with RL its weights change, so a sweep then loads
-            its own.
+        options: see `RunOptions`.
 
     Raises:
         UsageError, DataError, SettingsChanged, RunFolderError, StorageFull, Interrupted: see
         `selfedit.errors`.
     """
     formats = settings.single.formats
-    told: Any = {"progress": progress, "interrupt": interrupt}
     if not formats:
-        return run_knowledge(folder, settings, lm=lm, **told)
+        return run_knowledge(folder, settings, **options)
     if len(set(formats)) < len(formats):
         raise UsageError(
             "a format stands there twice", where="single.formats", fix="name each once"
         )
     check_settings(settings)
+    if settings.rl.rounds:
+        options["lm"] = None  # RL changes the weights: each format begins with the model as it was
     with open_folder(folder, settings.model_dump(mode="json"), {}, kind=KIND) as run:
         parts: dict[str, dict[str, Any]] = {}
         for number, format in enumerate(formats):
             of_format = _settings(settings, format, first=number == 0)
-            model = None if settings.rl.rounds else lm
-            parts[format] = run_knowledge(
-                run.path / "formats" / format, of_format, lm=model, **told
-            )
+            parts[format] = run_knowledge(run.path / "formats" / format, of_format, **options)
         results = _results(settings, parts)
         run.write_results(results)
     return results

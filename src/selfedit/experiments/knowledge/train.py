@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
@@ -24,17 +24,14 @@ from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.writing import costs
 from selfedit.grading.grader import get_grader
-from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.rl.evaluate import context_scores, held_out, trials_of
-from selfedit.rl.opening import open_run
+from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import train
 from selfedit.rl.rounds import Round, rl_place
 from selfedit.rl.session import Session
-from selfedit.run.interrupt import Interrupt
 from selfedit.run.ledger import Ledger
-from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.canary import answer_words, canary_rows
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import single_passage
@@ -48,20 +45,14 @@ KIND = "knowledge"
 def run_knowledge(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
+    **options: Unpack[RunOptions],
 ) -> dict[str, Any]:
     """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
 
     Args:
         folder: the run's folder; made if it is not there.
         settings: frozen in the folder at the first start.
-        progress: where progress goes.
-        interrupt: how the user stops the run.
-        lm: the model, if it is loaded already; its weights are changed by RL with
-            ``rl.mstep.merge``.
+        options: see `RunOptions`.
 
     Raises:
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
@@ -80,9 +71,8 @@ def run_knowledge(
     grader = get_grader(settings.answer.grader, settings.judge)
     if "external" in settings.eval.methods:
         hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
-    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
         rounds = _work(session, train_on, heldout)
         results = _results(session, rounds, hashes)

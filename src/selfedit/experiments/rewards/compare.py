@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.rewards.ranking import against_true, compare_choices, row
 from selfedit.grading.grader import get_grader
-from selfedit.lm.load import LanguageModel
 from selfedit.results.results import Results, Row
-from selfedit.rl.opening import open_run
+from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rewards.proxy import Mark, proxy_marks
 from selfedit.rl.rounds import rl_place
@@ -30,8 +29,6 @@ from selfedit.rl.sample import sample
 from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
 from selfedit.rl.trial import CandidateKey, likelihoods, plan_trials, right_or_wrong
-from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.named import knowledge_task
@@ -47,10 +44,7 @@ Table = dict[str, list[float]]
 def run_rewards(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
+    **options: Unpack[RunOptions],
 ) -> dict[str, Any]:
     """Start the experiment, or go on with it where it stopped; returns what is written to
     ``results.json``.
@@ -72,9 +66,8 @@ def run_rewards(
     contexts = plan_rounds(settings, given)[0]
     hashes = {"train": data_hash(given)}
     grader = get_grader(settings.answer.grader, settings.judge)
-    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
         edits = _run_loops(session, contexts)
         marks = _marks(session, contexts, edits)

@@ -13,25 +13,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import NO_VERDICT, get_grader
 from selfedit.grading.stats import mean_se, spearman
-from selfedit.lm.load import LanguageModel
 from selfedit.results.compare import compare
 from selfedit.results.results import Results
 from selfedit.results.tabular import Cell, Column, Table
 from selfedit.rl.base_answers import measure_base
-from selfedit.rl.opening import open_run
+from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.own_questions import survivors, with_own_questions
 from selfedit.rl.sample import sample
 from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
 from selfedit.rl.trial import CandidateKey, PlannedTrial, accuracies, likelihoods, split_questions
-from selfedit.run.interrupt import Interrupt
-from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
@@ -71,10 +68,7 @@ class Measured:
 def run_own_questions(
     folder: str | Path,
     settings: Settings,
-    *,
-    progress: ProgressSink = SILENT,
-    interrupt: Interrupt | None = None,
-    lm: LanguageModel | None = None,
+    **options: Unpack[RunOptions],
 ) -> dict[str, Any]:
     """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
 
@@ -104,9 +98,8 @@ def run_own_questions(
     )
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {"train": data_hash(contexts)}
-    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **told
+        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
         asked = with_own_questions(session, chosen)
         usable = [(gold, own) for gold, own in zip(chosen, asked, strict=True) if own.questions]

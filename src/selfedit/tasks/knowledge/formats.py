@@ -43,7 +43,7 @@ class LineFormat:
 
     def __init__(self, settings: EditSettings) -> None:
         ours: dict[str, Format] = {name: name for name in FORMATS}
-        self.form = ours.get(settings.format, self.like)
+        self.form: Format = ours.get(settings.format, self.like)
         self.settings = settings.model_copy(update={"format": self.form})
 
     def prompt(self, context: Context, chat: bool) -> str:

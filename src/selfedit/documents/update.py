@@ -1,0 +1,182 @@
+"""A living set of documents: one adapter a document, and only what has changed is learned again.
+
+Each document's folder is an `adapt_documents` run of its own, so every step of every document is
+resumable by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Unpack
+
+from typing_extensions import TypedDict
+
+from selfedit.config import Settings
+from selfedit.documents.adapt import AdaptResults, adapt_documents, frozen_settings
+from selfedit.documents.library import TEXTS, Entry, Library, read_library, write_library
+from selfedit.documents.sources import Document, read_documents
+from selfedit.lm.load import load_for
+from selfedit.rl.opening import RunOptions, open_folder
+from selfedit.run.folder import RunFolder
+from selfedit.run.interrupt import Interrupt
+from selfedit.storage.files import JsonObject, canonical_json, remove, write_atomic
+
+KIND = "library"
+
+
+class Routed(TypedDict):
+    """How many of a document's own questions find it."""
+
+    right: int
+    questions: int
+
+
+class LibraryResults(TypedDict):
+    """What is written to a library's ``results.json``."""
+
+    experiment: str
+    documents: list[JsonObject]
+    done: dict[str, list[str]]
+    routed: dict[str, Routed]
+    model: dict[str, str]
+    grader: str
+
+
+@dataclass
+class Update:
+    """What a library comes to know, and what was done with each document's name."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    done: dict[str, list[str]] = field(
+        default_factory=lambda: {
+            kind: [] for kind in ("added", "changed", "moved", "unchanged", "removed")
+        }
+    )
+
+    def add(self, kind: str, entry: Entry) -> None:
+        """Note an entry and what was done for it."""
+        self.entries[entry.name] = entry
+        self.done[kind].append(entry.name)
+
+
+def adapt_library(
+    folder: str | Path,
+    sources: Sequence[str | Path],
+    settings: Settings,
+    *,
+    samples: int = 1,
+    own_questions: bool = False,
+    **options: Unpack[RunOptions],
+) -> LibraryResults:
+    """Bring a library up to date with its documents; returns what is written to ``results.json``.
+
+    New and changed documents are learned, documents that are gone lose their adapter, a document
+    under another name keeps its own, and one that is unchanged costs nothing: the model is not even
+    loaded for it.
+
+    Args:
+        folder: the library's; made if it is not there.
+        sources: every document it should know: files, or folders of documents.
+        settings: as for `adapt_documents`; frozen in the library.
+        samples: self-edits a passage.
+        own_questions: measure documents without questions by the model's own.
+        options: see `RunOptions`.
+
+    Raises:
+        DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see
+        `selfedit.errors`.
+    """
+    documents = read_documents(sources)
+    frozen = frozen_settings(settings, samples, own_questions)
+    options["interrupt"] = interrupt = options.get("interrupt") or Interrupt()
+    with open_folder(folder, frozen, {}, kind=KIND) as run:
+        before = {entry.name: entry for entry in read_library(run.path)}
+        by_version = {entry.version: entry for entry in before.values()}
+        update = Update()
+        for document in documents:
+            if (known := by_version.get(document.version)) is not None:
+                kind = "unchanged" if document.name in before else "moved"
+                update.add(kind, replace(known, name=document.name))
+                continue
+            interrupt.check()
+            run.check_there()
+            options["lm"] = lm = options.get("lm") or load_for(settings)
+            run.keep_model(settings.model, lm.fingerprint)
+            results = adapt_documents(
+                run.path / document.folder,
+                [document.source],
+                settings,
+                samples=samples,
+                own_questions=own_questions,
+                **options,
+            )
+            kind = "changed" if document.name in before else "added"
+            update.add(kind, _learned(run, document, results))
+            # What is finished is in the library at once, beside what there was before.
+            write_library(run, {**before, **update.entries})
+        update.done["removed"] = _removed(before, documents)
+        write_library(run, update.entries)
+        _sweep(run, update.entries)
+        summary = _results(run, documents, update, settings)
+        run.write_results(summary)
+    return summary
+
+
+def _learned(run: RunFolder, document: Document, results: AdaptResults) -> Entry:
+    """The entry of a document that has been learned; its passages are kept beside it, for the
+    router.
+    """
+    texts = [f"{context.title}\n{context.text}" for context in document.contexts]
+    write_atomic(run.path / document.folder / TEXTS, canonical_json(texts))
+    recall = {"loss": results["loss"], "general_loss": results["general_loss"]}
+    if "accuracy" in results:
+        recall["accuracy"] = results["accuracy"]
+    return Entry(document.name, document.version, document.folder, len(document.contexts), recall)
+
+
+def _removed(before: Mapping[str, Entry], documents: Sequence[Document]) -> list[str]:
+    """Documents that are gone; one that has only another name is not."""
+    names = {document.name for document in documents}
+    versions = {document.version for document in documents}
+    return [
+        name
+        for name, entry in before.items()
+        if name not in names and entry.version not in versions
+    ]
+
+
+def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
+    """Remove the folders of documents that are gone or have another version by now."""
+    used_folders = {run.path / entry.adapter for entry in entries.values()}
+    for folder in sorted((run.path / "documents").glob("*")):
+        if folder not in used_folders:
+            remove(folder)
+
+
+def _results(
+    run: RunFolder, documents: Sequence[Document], update: Update, settings: Settings
+) -> LibraryResults:
+    """The library as it is now, what was done, and how many of its documents' own questions find
+    their document.
+    """
+    library = Library(run.path, settings.retention.library)
+    routed: dict[str, Routed] = {}
+    for document in documents:
+        routes = [
+            library.route(question.text, context.title)
+            for context in document.contexts
+            for question in context.questions
+        ]
+        if routes:
+            right = sum(entry is not None and entry.name == document.name for entry in routes)
+            routed[document.name] = {"right": right, "questions": len(routes)}
+    return {
+        "experiment": KIND,
+        "documents": [asdict(entry) for _, entry in sorted(update.entries.items())],
+        "done": update.done,
+        "routed": routed,
+        "model": {"name": settings.model},
+        "grader": settings.answer.grader,
+    }
