@@ -37,12 +37,12 @@ def _print_rich(table: Table) -> None:
     from rich.text import Text
 
     title = Text(in_line(table.title)) if table.title else None
-    drawn = RichTable(title=title, title_justify="left")
+    rich_table = RichTable(title=title, title_justify="left")
     for number, column in enumerate(table.columns):
-        drawn.add_column(Text(in_line(column.name)), justify="right" if number else "left")
+        rich_table.add_column(Text(in_line(column.name)), justify="right" if number else "left")
     for row in table.shown():
-        drawn.add_row(*[Text(in_line(cell)) for cell in row])
-    Console().print(drawn)
+        rich_table.add_row(*[Text(in_line(cell)) for cell in row])
+    Console().print(rich_table)
 
 
 def percent(share: float | None, *, signed: bool = False) -> str:

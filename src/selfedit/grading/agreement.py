@@ -67,41 +67,41 @@ def agreement(
             f"{len(pred)} verdicts cannot be compared with {len(true)} labels",
             fix="give one of each",
         )
-    given = [at for at, verdict in enumerate(pred) if verdict is not None]
-    if not given:
+    graded = [at for at, verdict in enumerate(pred) if verdict is not None]
+    if not graded:
         raise DataError(
             f"there is no verdict to compare with {len(true)} labels",
             fix="give some that can be graded",
         )
-    said, truth = (
-        np.array([bool(pred[at]) for at in given]),
-        np.array([bool(true[at]) for at in given]),
+    verdicts, truth = (
+        np.array([bool(pred[at]) for at in graded]),
+        np.array([bool(true[at]) for at in graded]),
     )
-    keys = given if groups is None else [groups[at] for at in given]
-    place = {key: at for at, key in enumerate(dict.fromkeys(keys))}
-    cluster = np.array([place[key] for key in keys])
-    cells = _cells(said, truth, cluster)  # [groups, 4]
-    same, gap = (said == truth).astype(float), said.astype(float) - truth
+    keys = graded if groups is None else [groups[at] for at in graded]
+    number = {key: at for at, key in enumerate(dict.fromkeys(keys))}
+    cluster = np.array([number[key] for key in keys])
+    cells = _cells(verdicts, truth, cluster)  # [groups, 4]
+    same, gap = (verdicts == truth).astype(float), verdicts.astype(float) - truth
     return Agreement(
         agreement=float(same.mean()),
         kappa=float(_kappa(cells.sum(axis=0))),
         bias=float(gap.mean()),
-        n=len(said),
-        no_verdict=len(pred) - len(given),
-        false_yes=int((said & ~truth).sum()),
-        false_no=int((~said & truth).sum()),
-        groups=len(place),
+        n=len(verdicts),
+        no_verdict=len(pred) - len(graded),
+        false_yes=int((verdicts & ~truth).sum()),
+        false_no=int((~verdicts & truth).sum()),
+        groups=len(number),
         agreement_se=_clustered_se(same, cluster),
         kappa_se=_jackknife_se(cells),
         bias_se=_clustered_se(gap, cluster),
     )
 
 
-def _cells(said: np.ndarray, truth: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+def _cells(verdicts: np.ndarray, truth: np.ndarray, cluster: np.ndarray) -> np.ndarray:
     """How often each group has (no, no), (no, yes), (yes, no), (yes, yes): ``[groups, 4]``."""
     groups = int(cluster.max()) + 1
     return (
-        np.bincount(4 * cluster + 2 * said + truth, minlength=4 * groups)
+        np.bincount(4 * cluster + 2 * verdicts + truth, minlength=4 * groups)
         .reshape(groups, 4)
         .astype(float)
     )
@@ -111,8 +111,8 @@ def _kappa(cells: np.ndarray) -> np.ndarray:
     """Cohen's kappa of counts ``[..., 4]``."""
     part = cells / np.maximum(cells.sum(axis=-1, keepdims=True), 1)
     same = part[..., 0] + part[..., 3]
-    said, truth = part[..., 2] + part[..., 3], part[..., 1] + part[..., 3]
-    chance = said * truth + (1 - said) * (1 - truth)
+    verdicts, truth = part[..., 2] + part[..., 3], part[..., 1] + part[..., 3]
+    chance = verdicts * truth + (1 - verdicts) * (1 - truth)
     return np.where(chance < 1, (same - chance) / np.where(chance < 1, 1 - chance, 1), 1.0)
 
 

@@ -14,18 +14,18 @@ _SOUND = str.maketrans(
 )
 
 
-def share(part: float, whole: float) -> float:
+def share(part: float, total: float) -> float:
     """``part / whole``, 0 where there is no whole."""
-    return part / whole if whole else 0.0
+    return part / total if total else 0.0
 
 
-def overlap(gold: Sequence[str], said: Sequence[str]) -> tuple[float, float, float]:
+def overlap(gold: Sequence[str], answer: Sequence[str]) -> tuple[float, float, float]:
     """Precision, recall and F1 of the words said against the gold words, as multisets."""
-    shared = (Counter(gold) & Counter(said)).total()
+    shared = (Counter(gold) & Counter(answer)).total()
     return (
-        share(shared, len(said)),
+        share(shared, len(answer)),
         share(shared, len(gold)),
-        share(2 * shared, len(gold) + len(said)),
+        share(2 * shared, len(gold) + len(answer)),
     )
 
 
@@ -68,10 +68,10 @@ def dice(a: str, b: str, n: int = 2) -> float:
     return share(2 * (grams_a & grams_b).total(), grams_a.total() + grams_b.total())
 
 
-def grams_found(gold: str, said: str, n: int = 3) -> float:
+def grams_found(gold: str, answer: str, n: int = 3) -> float:
     """The share of the gold text's letter n-grams that occur in the other."""
     grams = _grams(gold, n)
-    return share((grams & _grams(said, n)).total(), grams.total())
+    return share((grams & _grams(answer, n)).total(), grams.total())
 
 
 @lru_cache(maxsize=32768)
@@ -80,37 +80,37 @@ def _grams(text: str, n: int) -> Counter[str]:
     return Counter(text[at : at + n] for at in range(len(text) - n + 1))
 
 
-def nearest(gold: Sequence[str], said: Iterable[str]) -> list[float]:
+def nearest(gold: Sequence[str], answer: Iterable[str]) -> list[float]:
     """For each gold stem the closeness of the nearest stem said."""
-    words = tuple(said)
+    words = tuple(answer)
     return [
         1.0 if stem in words else max((closeness(stem, word) for word in words), default=0.0)
         for stem in gold
     ]
 
 
-def in_order(gold: Sequence[str], said: Sequence[str]) -> int:
+def in_order(gold: Sequence[str], answer: Sequence[str]) -> int:
     """The length of the longest common subsequence."""
-    row = [0] * (len(said) + 1)
+    row = [0] * (len(answer) + 1)
     for word in gold:
         diagonal = 0
-        for at, other in enumerate(said, start=1):
+        for at, other in enumerate(answer, start=1):
             above = row[at]
             row[at] = diagonal + 1 if word == other else max(above, row[at - 1])
             diagonal = above
     return row[-1]
 
 
-def span(gold: frozenset[str], said: Sequence[str]) -> int:
+def span(gold: frozenset[str], answer: Sequence[str]) -> int:
     """The length of the shortest stretch that holds every gold stem said at all; 0 if none is."""
-    places = [(at, stem) for at, stem in enumerate(said) if stem in gold]
+    places = [(at, stem) for at, stem in enumerate(answer) if stem in gold]
     want = len({stem for _, stem in places})
-    best, held, left = len(said) if places else 0, Counter[str](), 0
+    best, counts, left = len(answer) if places else 0, Counter[str](), 0
     for at, stem in places:
-        held[stem] += 1
-        while held[places[left][1]] > 1:
-            held[places[left][1]] -= 1
+        counts[stem] += 1
+        while counts[places[left][1]] > 1:
+            counts[places[left][1]] -= 1
             left += 1
-        if sum(count > 0 for count in held.values()) == want:
+        if sum(count > 0 for count in counts.values()) == want:
             best = min(best, at - places[left][0] + 1)
     return best

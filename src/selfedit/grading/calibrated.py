@@ -41,11 +41,11 @@ class StemCounts:
     questions: int
     counts: Mapping[str, int]
 
-    def rarity(self, stem: str, *, own: bool = False) -> float:
-        """``log((1 + questions) / (1 + count))``; ``own`` leaves out one question that the stem was
+    def rarity(self, stem: str, *, counted: bool = False) -> float:
+        """``log((1 + questions) / (1 + count))``; ``counted`` leaves out one question that the stem was
         counted in.
         """
-        return log((1 + self.questions) / (1 + max(self.counts.get(stem, 0) - own, 0)))
+        return log((1 + self.questions) / (1 + max(self.counts.get(stem, 0) - counted, 0)))
 
 
 class Forest:

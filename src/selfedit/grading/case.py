@@ -22,12 +22,12 @@ class Case:
     Attributes:
         reply: what is graded.
         gold: the gold answer that is stated.
-        said: where.
+        statement: where.
     """
 
     reply: Reply
     gold: str
-    said: Statement
+    statement: Statement
 
     @cached_property
     def asked(self) -> frozenset[str]:
@@ -45,13 +45,15 @@ class Case:
         """Content words of the statement that neither the question nor a gold answer has."""
         known = self.asked | self.wanted
         return [
-            word for word in dict.fromkeys(content_words(self.said.beside)) if word not in known
+            word
+            for word in dict.fromkeys(content_words(self.statement.beside))
+            if word not in known
         ]
 
     @cached_property
     def taken_up(self) -> int:
         """Question words that the statement takes up."""
-        return len(self.asked & set(content_words(self.said.beside)))
+        return len(self.asked & set(content_words(self.statement.beside)))
 
     @cached_property
     def rivals(self) -> Rivals:
@@ -61,8 +63,8 @@ class Case:
         offered = frozenset(content_words(self.gold)) <= frozenset(
             content_words(self.reply.question)
         )
-        asked = frozenset[str]() if offered else self.asked
-        return find_rivals(self.said, asked, asked | self.wanted)
+        ruled_out = frozenset[str]() if offered else self.asked
+        return find_rivals(self.statement, ruled_out, ruled_out | self.wanted)
 
     @cached_property
     def others(self) -> list[str]:
@@ -70,10 +72,10 @@ class Case:
         that say one.
         """
         golds = usable_golds(self.reply.golds)
-        told = [other for other in self.reply.others if normalise(other)]
-        told = [other for other in told if not contains_gold(self.reply.question, [other])]
+        others = [other for other in self.reply.others if normalise(other)]
+        others = [other for other in others if not contains_gold(self.reply.question, [other])]
         return [
             other
-            for other in told
+            for other in others
             if not any(states(other, gold) or states(gold, other) for gold in golds)
         ]

@@ -61,13 +61,17 @@ def _long(case: Case) -> bool:
 
 def _heaped(case: Case) -> bool:
     """Long, and no sentence: words one after another."""
-    return not case.taken_up and _long(case) and not CLAUSE.intersection(words_of(case.said.beside))
+    return (
+        not case.taken_up
+        and _long(case)
+        and not CLAUSE.intersection(words_of(case.statement.beside))
+    )
 
 
 def _second(case: Case) -> bool:
-    if any(stands_alone(other, case.said) for other in case.others):
+    if any(stands_alone(other, case.statement) for other in case.others):
         return True
-    stated = [other for other in case.others if contains_gold(case.said.beside, [other])]
+    stated = [other for other in case.others if contains_gold(case.statement.beside, [other])]
     words = {word for other in stated for word in content_words(other)}
     mostly = len(stated) > 1 and 2 * len(words & set(case.new)) >= len(case.new)
     return bool(stated) and (mostly or not case.taken_up)
@@ -80,13 +84,13 @@ def _listed(case: Case) -> bool:
 
 
 def _denied(case: Case) -> bool:
-    text = " ".join(words_of(" ".join(_clause(case.said.before))))
+    text = " ".join(words_of(" ".join(_clause(case.statement.before))))
     if _DENIALS.search(text):
         return True
     if NEGATIONS.intersection(words_of(case.reply.question)) and case.taken_up:
         return False
     near = _AFFIRMED.sub("", text).split()[-_NEAR:]
-    return bool(NEGATIONS.intersection(near)) or _taken_back(case.said.after)
+    return bool(NEGATIONS.intersection(near)) or _taken_back(case.statement.after)
 
 
 def _clause(words: Sequence[str]) -> Sequence[str]:
@@ -115,18 +119,22 @@ def _taken_back(after: Sequence[str]) -> bool:
 
 
 def _doubted(case: Case) -> bool:
-    said, question = case.said, " ".join(words_of(case.reply.question))
-    near = " ".join(words_of(" ".join([said.lead, *said.before, *said.hit, *said.after[:5]])))
-    asks = "?" in " ".join([*said.hit, *said.after]) and "?" not in case.gold
-    return asks or any(found[0] not in question for found in _DOUBTS.finditer(near))
+    statement, question = case.statement, " ".join(words_of(case.reply.question))
+    near = " ".join(
+        words_of(
+            " ".join([statement.lead, *statement.before, *statement.hit, *statement.after[:5]])
+        )
+    )
+    asks = "?" in " ".join([*statement.hit, *statement.after]) and "?" not in case.gold
+    return asks or any(doubt[0] not in question for doubt in _DOUBTS.finditer(near))
 
 
 def _recited(case: Case) -> bool:
-    said = case.said
+    statement = case.statement
     runs = _runs(words_of(case.reply.passage)) & _runs(words_of(answer_text(case.reply.answer)))
     if not runs:
         return False
-    beyond = runs - _runs(words_of(" ".join([*said.before, *said.hit, *said.after])))
+    beyond = runs - _runs(words_of(" ".join([*statement.before, *statement.hit, *statement.after])))
     return bool(beyond) or 2 * case.taken_up < len(case.asked) or len(case.new) > 2 * FEW
 
 
@@ -155,11 +163,11 @@ def refusal(reply: Reply, rules: Mapping[str, Callable[[Case], bool]] = RULES) -
     Raises:
         DataError: there is no gold answer.
     """
-    found = {gold: find_statement(reply.answer, gold) for gold in usable_golds(reply.golds)}
-    stated = {gold: said for gold, said in found.items() if said is not None}
+    statements = {gold: find_statement(reply.answer, gold) for gold in usable_golds(reply.golds)}
+    stated = {gold: statement for gold, statement in statements.items() if statement is not None}
     reasons = [
-        _reason(Case(reply, gold, said), rules)
-        for gold, said in stated.items()
+        _reason(Case(reply, gold, statement), rules)
+        for gold, statement in stated.items()
         if not _in_another(gold, stated)
     ]
     if not reasons:

@@ -37,37 +37,39 @@ def features(question: str, gold: str, answer: str, rarity: Rarity) -> dict[str,
     Rounded to four decimals, so that the thresholds of a fitted tree are short and mean the same on
     every machine.
     """
-    asked, wanted, body = view(question), view(gold), answer_body(answer)
+    asked_view, gold_view, body = view(question), view(gold), answer_body(answer)
     parts = sentences(body)
-    whole, first = view(body), view(parts[0])
-    best = max(map(view, parts), key=lambda part: overlap(wanted.content, part.content)[1])
+    whole_view, first_view = view(body), view(parts[0])
+    best_view = max(map(view, parts), key=lambda part: overlap(gold_view.content, part.content)[1])
     known: dict[str, dict[str, float]] = {}
     out: dict[str, float] = {}
-    for name, said in (("whole", whole), ("first", first), ("best", best)):
-        if said.raw not in known:  # most replies are one sentence: measured once
-            known[said.raw] = _stretch(asked, wanted, said, rarity)
-        out |= {f"{name}_{key}": value for key, value in known[said.raw].items()}
-    out |= _containment(gold, answer, body, parts) | _form(asked, wanted, whole, answer, body)
+    for name, part_view in (("whole", whole_view), ("first", first_view), ("best", best_view)):
+        if part_view.raw not in known:  # most replies are one sentence: measured once
+            known[part_view.raw] = _stretch(asked_view, gold_view, part_view, rarity)
+        out |= {f"{name}_{key}": value for key, value in known[part_view.raw].items()}
+    out |= _containment(gold, answer, body, parts) | _form(
+        asked_view, gold_view, whole_view, answer, body
+    )
     out["sentences"] = len(parts)
-    out |= _enumeration(wanted, whole) | _question(asked, wanted, rarity)
+    out |= _enumeration(gold_view, whole_view) | _question(asked_view, gold_view, rarity)
     return {name: round(float(value), 4) for name, value in out.items()}
 
 
-def _stretch(asked: View, gold: View, said: View, rarity: Rarity) -> dict[str, float]:
+def _stretch(question: View, gold: View, answer: View, rarity: Rarity) -> dict[str, float]:
     return (
-        _words(gold, said)
-        | _nearness(asked, gold, said, rarity)
-        | _surplus(asked, gold, said, rarity)
-        | _places(asked, gold, said)
-        | _names(asked, gold, said)
-        | _numbers(asked, gold, said)
-        | _contradictions(asked, gold, said)
+        _words(gold, answer)
+        | _nearness(question, gold, answer, rarity)
+        | _surplus(question, gold, answer, rarity)
+        | _places(question, gold, answer)
+        | _names(question, gold, answer)
+        | _numbers(question, gold, answer)
+        | _contradictions(question, gold, answer)
     )
 
 
-def _words(gold: View, said: View) -> dict[str, float]:
-    precision, recall, f1 = overlap(gold.content, said.content)
-    _, token_recall, token_f1 = overlap(gold.tokens, said.tokens)
+def _words(gold: View, answer: View) -> dict[str, float]:
+    precision, recall, f1 = overlap(gold.content, answer.content)
+    _, token_recall, token_f1 = overlap(gold.tokens, answer.tokens)
     pairs = set(pairwise(gold.stems))
     joined = "".join(gold.tokens)
     return {
@@ -76,19 +78,19 @@ def _words(gold: View, said: View) -> dict[str, float]:
         "f1": f1,
         "token_recall": token_recall,
         "token_f1": token_f1,
-        "pairs": share(len(pairs & set(pairwise(said.stems))), len(pairs)) if pairs else -1,
-        "letters": grams_found(" ".join(gold.tokens), " ".join(said.tokens)),
-        "joined": len(joined) > 4 and joined in "".join(said.tokens),
+        "pairs": share(len(pairs & set(pairwise(answer.stems))), len(pairs)) if pairs else -1,
+        "letters": grams_found(" ".join(gold.tokens), " ".join(answer.tokens)),
+        "joined": len(joined) > 4 and joined in "".join(answer.tokens),
     }
 
 
-def _nearness(asked: View, gold: View, said: View, rarity: Rarity) -> dict[str, float]:
+def _nearness(question: View, gold: View, answer: View, rarity: Rarity) -> dict[str, float]:
     """By stem, meaning or spelling: how much of gold is found, and how rare what is missing is."""
-    near = nearest(gold.content, said.stem_set)
+    near = nearest(gold.content, answer.stem_set)
     rows = [(rarity(stem), value, stem) for stem, value in zip(gold.content, near, strict=True)]
     missing = [weight for weight, value, _ in rows if value < _CLOSE]
-    new = [row for row in rows if row[2] not in asked.stem_set]
-    found = [weight for weight, value, _ in new if value >= _CLOSE]
+    new = [row for row in rows if row[2] not in question.stem_set]
+    near_new = [weight for weight, value, _ in new if value >= _CLOSE]
     return {
         "near": share(sum(near), len(near)),
         "near_least": min(near, default=0),
@@ -97,11 +99,11 @@ def _nearness(asked: View, gold: View, said: View, rarity: Rarity) -> dict[str, 
         "missing_rarest": max(missing, default=0),
         "rare_recall": 1 - share(sum(missing), sum(weight for weight, *_ in rows)),
         "new_recall": (
-            share(sum(stem in said.stem_set for *_, stem in new), len(new)) if new else -1
+            share(sum(stem in answer.stem_set for *_, stem in new), len(new)) if new else -1
         ),
         "new_near": share(sum(value for _, value, _ in new), len(new)) if new else -1,
         "new_least": min(value for _, value, _ in new) if new else -1,
-        "new_rare": share(sum(found), sum(weight for weight, *_ in new)) if new else -1,
+        "new_rare": share(sum(near_new), sum(weight for weight, *_ in new)) if new else -1,
         "new_rarest": max(new)[1] if new else -1,
         "head": next((value for _, value, stem in rows if stem == gold.head), 0),
         "first_word": near[0] if near else 0,
@@ -109,56 +111,61 @@ def _nearness(asked: View, gold: View, said: View, rarity: Rarity) -> dict[str, 
     }
 
 
-def _surplus(asked: View, gold: View, said: View, rarity: Rarity) -> dict[str, float]:
+def _surplus(question: View, gold: View, answer: View, rarity: Rarity) -> dict[str, float]:
     """What the reply says beyond question and gold."""
-    told = [stem for stem in said.content if stem not in asked.stem_set]
-    extra = [stem for stem in told if stem not in gold.content_set]
+    outside = [stem for stem in answer.content if stem not in question.stem_set]
+    extra = [stem for stem in outside if stem not in gold.content_set]
     return {
-        "length": len(said.tokens),
+        "length": len(answer.tokens),
         "extra": len(extra),
-        "extra_share": share(len(extra), len(said.content)),
+        "extra_share": share(len(extra), len(answer.content)),
         "extra_rarity": share(sum(map(rarity, extra)), len(extra)),
-        "told_gold": share(len(told) - len(extra), len(told)),
-        "told_near": share(sum(nearest(told, gold.stem_set)), len(told)),
+        "told_gold": share(len(outside) - len(extra), len(outside)),
+        "told_near": share(sum(nearest(outside, gold.stem_set)), len(outside)),
     }
 
 
-def _places(asked: View, gold: View, said: View) -> dict[str, float]:
+def _places(question: View, gold: View, answer: View) -> dict[str, float]:
     """Order, density and position of the gold words."""
-    at = [
-        place
-        for place, stem in enumerate(said.stems)
-        if stem in gold.content_set and stem not in asked.stem_set
+    positions = [
+        position
+        for position, stem in enumerate(answer.stems)
+        if stem in gold.content_set and stem not in question.stem_set
     ]
-    start = at[0] if at else len(said.stems)
+    start = positions[0] if positions else len(answer.stems)
     return {
-        "in_order": share(in_order(gold.stems, said.stems), len(gold.stems)),
-        "span": share(span(gold.content_set, said.stems), len(gold.stems)),
-        "at": start if at else -1,
-        "at_share": share(start, len(said.stems)) if at else -1,
+        "in_order": share(in_order(gold.stems, answer.stems), len(gold.stems)),
+        "span": share(span(gold.content_set, answer.stems), len(gold.stems)),
+        "at": start if positions else -1,
+        "at_share": share(start, len(answer.stems)) if positions else -1,
         "told_before": sum(
-            stem in said.content_set and stem not in asked.stem_set for stem in said.stems[:start]
+            stem in answer.content_set and stem not in question.stem_set
+            for stem in answer.stems[:start]
         ),
     }
 
 
-def _names(asked: View, gold: View, said: View) -> dict[str, float]:
+def _names(question: View, gold: View, answer: View) -> dict[str, float]:
     initials = "".join(token[0] for token in gold.tokens if token not in STOP_WORDS)
     return {
-        "names": share(len(gold.names & said.stem_set), len(gold.names)) if gold.names else -1,
-        "other_names": len(said.names - gold.stem_set - asked.stem_set),
-        "asked_words": share(len(asked.content_set & said.stem_set), len(asked.content_set)),
-        "asked_names": (
-            share(len(asked.names & said.stem_set), len(asked.names)) if asked.names else -1
+        "names": share(len(gold.names & answer.stem_set), len(gold.names)) if gold.names else -1,
+        "other_names": len(answer.names - gold.stem_set - question.stem_set),
+        "asked_words": share(
+            len(question.content_set & answer.stem_set), len(question.content_set)
         ),
-        "surname": _surname(gold, said),
+        "asked_names": (
+            share(len(question.names & answer.stem_set), len(question.names))
+            if question.names
+            else -1
+        ),
+        "surname": _surname(gold, answer),
         "acronym": (
-            (len(initials) > 1 and initials in said.tokens) or _spells(gold.tokens, said.tokens)
+            (len(initials) > 1 and initials in answer.tokens) or _spells(gold.tokens, answer.tokens)
         ),
     }
 
 
-def _surname(gold: View, said: View) -> float:
+def _surname(gold: View, answer: View) -> float:
     """For a gold answer that could be a person's full name: 1 if the last name is said and no other
     first name with it.
 
@@ -171,13 +178,13 @@ def _surname(gold: View, said: View) -> float:
         or gold.stems[0] not in gold.names
     ):
         return -1
-    if gold.stems[-1] not in said.stem_set:
+    if gold.stems[-1] not in answer.stem_set:
         return 0
-    before = said.stems[: said.stems.index(gold.stems[-1])][-1:]
-    return 0.5 if set(before) & said.names - gold.stem_set and len(before[0]) > 1 else 1
+    before = answer.stems[: answer.stems.index(gold.stems[-1])][-1:]
+    return 0.5 if set(before) & answer.names - gold.stem_set and len(before[0]) > 1 else 1
 
 
-def _spells(gold: Sequence[str], said: Sequence[str]) -> bool:
+def _spells(gold: Sequence[str], answer: Sequence[str]) -> bool:
     """Whether words in a row begin with the letters of a one-word gold answer of two to six
     letters.
     """
@@ -185,30 +192,31 @@ def _spells(gold: Sequence[str], said: Sequence[str]) -> bool:
     if not 2 <= size <= 6:
         return False
     return gold[0] in (
-        "".join(token[0] for token in said[at : at + size]) for at in range(len(said) - size + 1)
+        "".join(token[0] for token in answer[at : at + size])
+        for at in range(len(answer) - size + 1)
     )
 
 
-def _numbers(asked: View, gold: View, said: View) -> dict[str, float]:
-    wanted, told, given = gold.numbers, said.numbers, asked.numbers
-    values = set(wanted.values)
+def _numbers(question: View, gold: View, answer: View) -> dict[str, float]:
+    true, stated, known = gold.numbers, answer.numbers, question.numbers
+    values = set(true.values)
     return {
-        "numbers": share(len(values & set(told.values)), len(values)) if values else -1,
-        "other_numbers": len(set(told.values) - values - set(given.values)),
-        "number_gap": nearest_gap(wanted.values, told.values) if values else -1,
-        "periods": periods_met(wanted, told),
-        "other_years": len(told.years - wanted.years - given.years),
-        "months": bool(wanted.months & told.months) - bool(told.months - wanted.months),
-        "units": share(len(wanted.units & told.units), len(wanted.units)) if wanted.units else -1,
+        "numbers": share(len(values & set(stated.values)), len(values)) if values else -1,
+        "other_numbers": len(set(stated.values) - values - set(known.values)),
+        "number_gap": nearest_gap(true.values, stated.values) if values else -1,
+        "periods": periods_met(true, stated),
+        "other_years": len(stated.years - true.years - known.years),
+        "months": bool(true.months & stated.months) - bool(stated.months - true.months),
+        "units": share(len(true.units & stated.units), len(true.units)) if true.units else -1,
     }
 
 
-def _contradictions(asked: View, gold: View, said: View) -> dict[str, float]:
-    negations = sum(token in NEGATIONS for token in said.tokens)
-    unsaid = gold.stem_set - said.stem_set - asked.stem_set
+def _contradictions(question: View, gold: View, answer: View) -> dict[str, float]:
+    negations = sum(token in NEGATIONS for token in answer.tokens)
+    unsaid = gold.stem_set - answer.stem_set - question.stem_set
     return {
         "opposites": sum(
-            (a, b) in OPPOSITES for a in unsaid for b in said.stem_set - gold.stem_set
+            (a, b) in OPPOSITES for a in unsaid for b in answer.stem_set - gold.stem_set
         ),
         "negations": min(negations, 3),
         "negation_differs": (negations > 0) != any(token in NEGATIONS for token in gold.tokens),
@@ -224,44 +232,46 @@ def _containment(gold: str, answer: str, body: str, parts: list[str]) -> dict[st
     }
 
 
-def _form(asked: View, gold: View, said: View, answer: str, body: str) -> dict[str, float]:
+def _form(question: View, gold: View, reply: View, answer: str, body: str) -> dict[str, float]:
     decided = gold.tokens[:1] in (("yes",), ("no",))
     return {
-        "same": said.tokens == gold.tokens,
+        "same": reply.tokens == gold.tokens,
         "run_on": len(answer.strip()) - len(body),
         "cut_off": not _FINISHED.search(answer),
         "asks": body.endswith("?"),
         "repeats_question": share(
-            sum(stem in asked.stem_set for stem in said.stems), len(said.stems)
+            sum(stem in question.stem_set for stem in reply.stems), len(reply.stems)
         ),
         "bullets": len(_BULLET.findall(body)),
-        "or": "or" in said.tokens,
+        "or": "or" in reply.tokens,
         "commas": body.count(","),
-        "yes_no": said.tokens[:1] == gold.tokens[:1] if decided else -1,
+        "yes_no": reply.tokens[:1] == gold.tokens[:1] if decided else -1,
     }
 
 
-def _enumeration(gold: View, said: View) -> dict[str, float]:
+def _enumeration(gold: View, answer: View) -> dict[str, float]:
     """Gold answers that list several things: how much of each is said; of names, whether the
     surname is.
     """
     parts = [view(part) for part in _LISTED.split(gold.raw) if normalise(part)]
-    found = [share(sum(nearest(part.content, said.stem_set)), len(part.content)) for part in parts]
+    shares = [
+        share(sum(nearest(part.content, answer.stem_set)), len(part.content)) for part in parts
+    ]
     surnames = [
-        names[-1] in said.stem_set
+        names[-1] in answer.stem_set
         for part in parts
         if (names := [w for w in part.content if w in part.names])
     ]
     return {
-        "parts_least": min(found, default=0),
-        "parts_mean": share(sum(found), len(found)),
-        "parts_most": max(found, default=0),
+        "parts_least": min(shares, default=0),
+        "parts_mean": share(sum(shares), len(shares)),
+        "parts_most": max(shares, default=0),
         "surnames": share(sum(surnames), len(surnames)) if surnames else -1,
     }
 
 
-def _question(asked: View, gold: View, rarity: Rarity) -> dict[str, float]:
-    text = asked.raw.casefold()
+def _question(question: View, gold: View, rarity: Rarity) -> dict[str, float]:
+    text = question.raw.casefold()
     kind = next((kind for kind in _KINDS if re.search(rf"\b{kind}\b", text)), None)
     asks: dict[str, float] = {f"asks_{each.replace(' ', '_')}": kind == each for each in _KINDS}
     return asks | {
@@ -269,7 +279,7 @@ def _question(asked: View, gold: View, rarity: Rarity) -> dict[str, float]:
         "gold_names": share(len(gold.names), len(gold.content_set)),
         "gold_numbers": len(gold.numbers.values),
         "gold_new": share(
-            sum(stem not in asked.stem_set for stem in gold.content), len(gold.content)
+            sum(stem not in question.stem_set for stem in gold.content), len(gold.content)
         ),
         "gold_rarity": share(sum(map(rarity, gold.content)), len(gold.content)),
         "gold_parts": len(_LISTED.split(gold.raw)),

@@ -107,23 +107,23 @@ def _prepare(
     """Count stems over question groups and measure the features, each label without its own group's
     counts.
     """
-    own: dict[int, set[str]] = {}
+    by_group: dict[int, set[str]] = {}
     for label, group in zip(labels, groups.tolist(), strict=True):
         for text in (label.question, label.gold, label.prediction):
-            own.setdefault(group, set()).update(view(text).stem_set)
-    counted = Counter(stem for stems in own.values() for stem in stems)
+            by_group.setdefault(group, set()).update(view(text).stem_set)
+    counted = Counter(stem for stems in by_group.values() for stem in stems)
     stems = StemCounts(
-        len(own), {stem: count for stem, count in counted.items() if count >= settings.rare}
+        len(by_group), {stem: count for stem, count in counted.items() if count >= settings.rare}
     )
     rows = []
     for label, group in zip(labels, groups.tolist(), strict=True):
-        mine = own[group]
+        mine = by_group[group]
         rows.append(
             features(
                 label.question,
                 label.gold,
                 label.prediction,
-                lambda stem, mine=mine: stems.rarity(stem, own=stem in mine),
+                lambda stem, mine=mine: stems.rarity(stem, counted=stem in mine),
             )
         )
     values = np.array([list(row.values()) for row in rows])

@@ -50,27 +50,32 @@ def grade_file(path: str | Path, grader: Grader, folds: int | None = None) -> di
         raise UsageError(
             what, where="folds", fix="leave it out, or give calibrated 2 or more (0: as it is)"
         )
-    seen = (
+    known = (
         sum(grader.knows(label.question) for label in labels)
         if isinstance(grader, CalibratedGrader)
         else 0
     )
-    how = "as it is"
-    if folds or (folds is None and seen == len(labels)):
+    graded_on = "as it is"
+    if folds or (folds is None and known == len(labels)):
         folds = folds or FOLDS
-        how = f"fitted on the file, {folds} folds without a common question"
+        graded_on = f"fitted on the file, {folds} folds without a common question"
         verdicts: Sequence[bool | None] = unseen_verdicts(
             labels, replace(FitSettings(), folds=folds)
         )
-    elif seen and folds is None and isinstance(grader, CalibratedGrader):
-        how = "on questions it was not fitted on"
+    elif known and folds is None and isinstance(grader, CalibratedGrader):
+        graded_on = "on questions it was not fitted on"
         labels = [label for label in labels if not grader.knows(label.question)]
         verdicts = _verdicts(grader, labels)
     else:
         verdicts = _verdicts(grader, labels)
-    found = agreement(verdicts, [label.correct for label in labels], question_groups(labels))
-    about = {"grader": grader.name, "how": how, "seen": seen, "sha256": hash_file(Path(path))}
-    return found.as_dict() | about | judge_report(grader)
+    agreed = agreement(verdicts, [label.correct for label in labels], question_groups(labels))
+    about = {
+        "grader": grader.name,
+        "how": graded_on,
+        "seen": known,
+        "sha256": hash_file(Path(path)),
+    }
+    return agreed.as_dict() | about | judge_report(grader)
 
 
 def _verdicts(grader: Grader, labels: Sequence[Label]) -> list[bool | None]:
@@ -83,5 +88,5 @@ def judge_report(grader: Grader) -> dict[str, Any]:
     """
     if not isinstance(grader, JudgeGrader):
         return {}
-    asked = {"url": grader.settings.endpoint.url, "model": grader.settings.endpoint.model}
-    return {"judge": {**asked, "unreadable": grader.unreadable, "bill": grader.bill.as_dict()}}
+    endpoint = {"url": grader.settings.endpoint.url, "model": grader.settings.endpoint.model}
+    return {"judge": {**endpoint, "unreadable": grader.unreadable, "bill": grader.bill.as_dict()}}

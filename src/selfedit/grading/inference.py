@@ -163,8 +163,8 @@ def holm(p_values: Mapping[Hashable, float]) -> dict[Hashable, float]:
         raise DataError("a p value is outside 0 to 1", where=bad[0])
     adjusted: dict[Hashable, float] = {}
     reached = 0.0
-    for place, name in enumerate(sorted(p_values, key=lambda key: p_values[key])):
-        reached = max(reached, min(1.0, (len(p_values) - place) * p_values[name]))
+    for position, name in enumerate(sorted(p_values, key=lambda key: p_values[key])):
+        reached = max(reached, min(1.0, (len(p_values) - position) * p_values[name]))
         adjusted[name] = reached
     return {name: adjusted[name] for name in p_values}
 

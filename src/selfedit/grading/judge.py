@@ -88,16 +88,16 @@ class JudgeGrader(Grader):
         requests: list[ChatRequest] = []
         owners: list[int] = []
         for at, reply in enumerate(replies):
-            asked = self._requests(reply)
-            requests += asked
-            owners += [at] * len(asked)
+            own_requests = self._requests(reply)
+            requests += own_requests
+            owners += [at] * len(own_requests)
         with EndpointClient(self.settings.endpoint, bill=self.bill, **self._client) as client:
             answers = client.replies(requests)
-        for at, said in zip(owners, answers, strict=True):
-            verdict = None if said.refused else read_verdict(said.text)
+        for at, answer in zip(owners, answers, strict=True):
+            verdict = None if answer.refused else read_verdict(answer.text)
             self.unreadable += verdict is None
             votes[at].append(verdict)
-        return [self._decide(given) for given in votes]
+        return [self._decide(of_one) for of_one in votes]
 
     def _requests(self, reply: Reply) -> list[ChatRequest]:
         golds = usable_golds(reply.golds)
@@ -139,5 +139,5 @@ def read_verdict(text: str) -> bool | None:
     None.
     """
     bare = without_thoughts(text).strip()
-    found = _FIRST.match(bare) or _LABELLED.search(bare)
-    return None if found is None else found[1].lower() == "yes"
+    verdict = _FIRST.match(bare) or _LABELLED.search(bare)
+    return None if verdict is None else verdict[1].lower() == "yes"

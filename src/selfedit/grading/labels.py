@@ -96,13 +96,13 @@ def _records(text: str, path: Path) -> Iterator[tuple[str, Any]]:
 def _label(row: Any, where: str) -> Label:
     if not isinstance(row, dict):
         raise FormatError("not a labelled reply: not an object", where=where, fix=_FIX)
-    question, gold, said = _field(row, _QUESTION), _field(row, _GOLD), _field(row, _SAID)
+    question, gold, reply = _field(row, _QUESTION), _field(row, _GOLD), _field(row, _SAID)
     if gold is None:
         gold = row.get("answer")
-    elif said is None:
-        said = row.get("answer")
+    elif reply is None:
+        reply = row.get("answer")
     golds: list[Any] = gold if isinstance(gold, list) else [gold]
-    texts = [question, said, *golds]
+    texts = [question, reply, *golds]
     if not golds or not all(isinstance(text, str) for text in texts):
         what = (
             "not a labelled reply: a text is missing or not a string (it has"
@@ -112,7 +112,7 @@ def _label(row: Any, where: str) -> Label:
     golds = [text for text in golds if normalise(text)]
     if not golds:
         raise FormatError("the gold answer is blank", where=where, fix=_FIX)
-    return Label(str(question), golds[0], str(said), _verdict(row, where), tuple(golds[1:]))
+    return Label(str(question), golds[0], str(reply), _verdict(row, where), tuple(golds[1:]))
 
 
 def _field(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
@@ -120,14 +120,14 @@ def _field(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _verdict(row: Mapping[str, Any], where: str) -> float:
-    given = _field(row, _VERDICT)
+    verdict = _field(row, _VERDICT)
     try:
-        if given is None:
+        if verdict is None:
             yes = row["votes_yes"] / row["votes"]
-        elif isinstance(given, str):
-            yes = _WORDS[given.strip().casefold()]
+        elif isinstance(verdict, str):
+            yes = _WORDS[verdict.strip().casefold()]
         else:
-            yes = float(given)
+            yes = float(verdict)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise FormatError(
             f"no verdict that can be read: {error!r}", where=where, fix=_FIX

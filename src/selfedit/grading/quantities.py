@@ -81,14 +81,14 @@ def _period(tokens: Sequence[str], at: int) -> tuple[float, float] | None:
     return value, value
 
 
-def periods_met(gold: Quantities, said: Quantities) -> float:
+def periods_met(gold: Quantities, answer: Quantities) -> float:
     """The share of the gold periods that touch one that was said (``1978`` meets ``1970s``); -1 if
     gold has none.
     """
     if not gold.periods:
         return -1.0
     met = [
-        any(first <= end and start <= last for start, end in said.periods)
+        any(first <= end and start <= last for start, end in answer.periods)
         for first, last in gold.periods
     ]
     return sum(met) / len(met)
@@ -103,10 +103,10 @@ def _value(token: str) -> float | None:
     return float(ordinal[1][:18]) if ordinal else None
 
 
-def nearest_gap(gold: Sequence[float], said: Sequence[float]) -> float:
+def nearest_gap(gold: Sequence[float], answer: Sequence[float]) -> float:
     """The worst, over the gold numbers, of the relative distance to the nearest number said; at
     most 1.
     """
-    if not gold or not said:
+    if not gold or not answer:
         return 0.0 if not gold else 1.0
-    return max(min(min(abs(g - s) / max(abs(g), 1e-9), 1.0) for s in said) for g in gold)
+    return max(min(min(abs(g - s) / max(abs(g), 1e-9), 1.0) for s in answer) for g in gold)

@@ -59,24 +59,26 @@ class _Neighbour:
     far: frozenset[str]
 
 
-def find_rivals(said: Statement, asked: frozenset[str], known: frozenset[str]) -> Rivals:
+def find_rivals(
+    statement: Statement, question_words: frozenset[str], known: frozenset[str]
+) -> Rivals:
     """The items in a row with the gold answer.
 
     Args:
-        said: where the gold answer is stated.
-        asked: content words that no item has, those of the question.
+        statement: where the gold answer is stated.
+        question_words: content words that no item has, those of the question.
         known: content words that are not enough for an item, those of the question and the gold
             answers.
     """
-    gold = said.pieces[said.at]
+    gold = statement.pieces[statement.at]
     lead_in, rest = _split(gold.words)
-    before, after = _neighbours(said)
+    before, after = _neighbours(statement)
     rows = []
     if rest[-1] == GOLD:
-        rows.append(list(_items(after, asked, known, gold)))
+        rows.append(list(_items(after, question_words, known, gold)))
     bare = tuple(word for word in rest if word == GOLD or content_words(word))
     if bare[0] == GOLD:
-        row = list(_items(before, asked, known, gold))
+        row = list(_items(before, question_words, known, gold))
         rows.append(row if bare == (GOLD,) else row[:1])
     choice = any(row and _CHOICES & row[0].near for row in rows)
     beside = [side[0] for side in (before, after) if side]
@@ -87,9 +89,9 @@ def find_rivals(said: Statement, asked: frozenset[str], known: frozenset[str]) -
     )
 
 
-def _neighbours(said: Statement) -> tuple[list[_Neighbour], list[_Neighbour]]:
+def _neighbours(statement: Statement) -> tuple[list[_Neighbour], list[_Neighbour]]:
     """The pieces before the gold answer's and after it, the nearest first."""
-    pieces, at = said.pieces, said.at
+    pieces, at = statement.pieces, statement.at
     joints = [frozenset((piece.joint or "line").split()) for piece in pieces] + [
         frozenset(("line",))
     ]
@@ -113,7 +115,7 @@ def _split(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _items(
-    row: Sequence[_Neighbour], asked: frozenset[str], known: frozenset[str], gold: Piece
+    row: Sequence[_Neighbour], question_words: frozenset[str], known: frozenset[str], gold: Piece
 ) -> Iterator[_Neighbour]:
     """The items of a row, up to the first piece that cannot stand in a list; what is in brackets is
     passed over.
@@ -130,7 +132,9 @@ def _items(
             2 * _LONGEST_ITEM if chosen else _LONGEST_ITEM
         ):
             return
-        if not chosen and (not words or content & asked or not _can_follow(each, words, gold)):
+        if not chosen and (
+            not words or content & question_words or not _can_follow(each, words, gold)
+        ):
             return
         if chosen or content - known:
             yield each
@@ -151,9 +155,9 @@ def _can_follow(each: _Neighbour, words: Sequence[str], gold: Piece) -> bool:
     )
 
 
-def stands_alone(answer: str, said: Statement) -> bool:
+def stands_alone(answer: str, statement: Statement) -> bool:
     """Whether an answer is a piece of what is said by itself, small words before it apart."""
-    for piece in said.pieces:
+    for piece in statement.pieces:
         words = list(piece.words)
         while words and words_of(words[0]) and not content_words(words[0]):
             words = words[1:]

@@ -147,20 +147,20 @@ def find_statement(answer: str, gold: str) -> Statement | None:
         parts, at = [body], 0
     words = _words(parts[at])
     first, last = _span(
-        parts[at], [(found.start(), found.end()) for found in _WORD.finditer(parts[at])], gold
+        parts[at], [(word.start(), word.end()) for word in _WORD.finditer(parts[at])], gold
     )
     hit = words[first:last]
     lead, later = (_words(_lines(rest)) for rest in (parts[:at], parts[at + 1 :]))
     ended = ["\n"] if _SENTENCE_END.search(hit[-1]) else []
     pieces = _pieces([*lead, "\n", *words[:first], GOLD, *ended, *words[last:], "\n", *later])
-    place = next(at for at, piece in enumerate(pieces) if GOLD in piece.words)
+    position = next(at for at, piece in enumerate(pieces) if GOLD in piece.words)
     return Statement(
         _lines(parts[:at]),
         tuple(words[:first]),
         tuple(hit),
         tuple(words[last:]),
         tuple(pieces),
-        place,
+        position,
     )
 
 

@@ -8,7 +8,7 @@ over passages.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -75,6 +75,11 @@ class Paired:
             f"{self.difference:+.3f} ± {'?' if self.se is None else f'{self.se:.3f}'} (n = {self.n}"
             " pairs)"
         )
+
+
+def mean(values: Collection[float]) -> float:
+    """The plain mean, added up in the order of the values: equal runs give equal bits."""
+    return sum(values) / len(values)
 
 
 def mean_se(values: Iterable[float]) -> Estimate:
@@ -147,9 +152,9 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 1; equal values share the mean of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    _, position, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
-    return (last - (count - 1) / 2)[place]
+    return (last - (count - 1) / 2)[position]
 
 
 def _finite(values: Iterable[float]) -> np.ndarray:

@@ -16,10 +16,10 @@ def t_tail(value: float, df: float) -> float:
     """
     if math.isinf(value):
         return 0.0
-    whole = df + value * value
+    total = df + value * value
     if value < 1:  # the share of df would round to 1
-        return 0.5 - 0.5 * _beta_share(value * value / whole, 0.5, df / 2)
-    return 0.5 * _beta_share(df / whole, df / 2, 0.5)
+        return 0.5 - 0.5 * _beta_share(value * value / total, 0.5, df / 2)
+    return 0.5 * _beta_share(df / total, df / 2, 0.5)
 
 
 def t_quantile(share: float, df: float) -> float:

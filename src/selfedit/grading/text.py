@@ -79,15 +79,15 @@ def _signs(text: str) -> str:
     text = "".join(
         _digit(char) for char in text if unicodedata.category(char) != "Cf" and char != "ـ"
     )
-    text = _ACRONYM.sub(lambda found: found[0].replace(".", ""), text)
+    text = _ACRONYM.sub(lambda match: match[0].replace(".", ""), text)
     text = unicodedata.normalize(
         "NFKC", text
     )  # what was taken out may have stood between a letter and its mark
-    text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), _POINT_FIRST.sub("0.", text))
+    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), _POINT_FIRST.sub("0.", text))
     out, at = "", 0
-    for meant in _MEANT.finditer(text):
-        out += _letters(text[at : meant.start()]) + meant[0]
-        at = meant.end()
+    for sign in _MEANT.finditer(text):
+        out += _letters(text[at : sign.start()]) + sign[0]
+        at = sign.end()
     return out + _letters(text[at:])
 
 
@@ -112,8 +112,8 @@ def exact_match(answer: str, golds: Sequence[str]) -> bool:
     Raises:
         DataError: there is no gold answer, or all are blank.
     """
-    said = answer_tokens(answer)
-    return any(said == answer_tokens(gold) for gold in usable_golds(golds))
+    answered = answer_tokens(answer)
+    return any(answered == answer_tokens(gold) for gold in usable_golds(golds))
 
 
 def token_f1(answer: str, golds: Sequence[str]) -> float:
@@ -125,8 +125,8 @@ def token_f1(answer: str, golds: Sequence[str]) -> float:
     Raises:
         DataError: there is no gold answer, or all are blank.
     """
-    said = _f1_tokens(answer)
-    return max(_f1(said, _f1_tokens(gold)) for gold in usable_golds(golds))
+    answered = _f1_tokens(answer)
+    return max(_f1(answered, _f1_tokens(gold)) for gold in usable_golds(golds))
 
 
 def _f1_tokens(text: str) -> list[str]:
@@ -135,9 +135,9 @@ def _f1_tokens(text: str) -> list[str]:
     ]
 
 
-def _f1(said: list[str], gold: list[str]) -> float:
-    shared = (Counter(said) & Counter(gold)).total()
-    return 2 * shared / (len(said) + len(gold)) if shared else 0.0  # = 2PR / (P + R)
+def _f1(answered: list[str], gold: list[str]) -> float:
+    shared = (Counter(answered) & Counter(gold)).total()
+    return 2 * shared / (len(answered) + len(gold)) if shared else 0.0  # = 2PR / (P + R)
 
 
 def contains_gold(answer: str, golds: Sequence[str]) -> bool:
@@ -155,15 +155,17 @@ def contains_gold(answer: str, golds: Sequence[str]) -> bool:
     # Articles are tried both ways: "the Shah" is in "Shah Ali", and "vitamin A" in "vitamin A is",
     # not in "vitamin B".
     for drop in (True, False):
-        said = answer_tokens(answer, drop_articles=drop)
-        if any(_runs_in(answer_tokens(gold, drop_articles=drop), said) for gold in golds):
+        answered = answer_tokens(answer, drop_articles=drop)
+        if any(_runs_in(answer_tokens(gold, drop_articles=drop), answered) for gold in golds):
             return True
     return False
 
 
-def _runs_in(gold: list[str], said: list[str]) -> bool:
-    starts = range(len(said) - len(gold) + 1)
-    return any(all(_same_word(g, said[start + i]) for i, g in enumerate(gold)) for start in starts)
+def _runs_in(gold: list[str], answered: list[str]) -> bool:
+    starts = range(len(answered) - len(gold) + 1)
+    return any(
+        all(_same_word(g, answered[start + i]) for i, g in enumerate(gold)) for start in starts
+    )
 
 
 def _same_word(gold: str, word: str) -> bool:

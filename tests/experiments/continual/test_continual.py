@@ -13,9 +13,9 @@ import pytest
 from selfedit.config import REMEDY_CHOICE, make_settings, read_settings
 from selfedit.errors import DataError, Interrupted, RunFolderError, UsageError
 from selfedit.experiments.continual import run
+from selfedit.experiments.continual.measures import ratio_of_means
 from selfedit.experiments.continual.plan import plan_sequences
 from selfedit.experiments.continual.published import published
-from selfedit.experiments.continual.results import _ratio
 from selfedit.experiments.continual.run import run_continual
 from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
@@ -214,10 +214,14 @@ def test_the_published_matrix_says_what_the_paper_says() -> None:
 
 
 def test_a_ratio_of_means_and_its_error() -> None:
-    assert _ratio([0.5, 0.5], [1.0, 1.0]) == {"mean": 0.5, "se": 0.0, "n": 2}
+    assert ratio_of_means([0.5, 0.5], [1.0, 1.0]) == {"mean": 0.5, "se": 0.0, "n": 2}
     # By hand: ratio 1.5/2; residuals 0.5 − 0.75 and 1 − 0.75; √(0.125 / 1 / 2) over a mean of 1.
-    assert _ratio([0.5, 1.0], [1.0, 1.0]) == {"mean": 0.75, "se": pytest.approx(0.25), "n": 2}
-    assert _ratio([0.0], [0.0])["mean"] is None
+    assert ratio_of_means([0.5, 1.0], [1.0, 1.0]) == {
+        "mean": 0.75,
+        "se": pytest.approx(0.25),
+        "n": 2,
+    }
+    assert ratio_of_means([0.0], [0.0])["mean"] is None
 
 
 @pytest.mark.parametrize(

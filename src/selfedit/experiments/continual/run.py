@@ -26,9 +26,12 @@ from selfedit.config import (
 )
 from selfedit.documents.recall import accuracies, ask_questions
 from selfedit.errors import UsageError
+from selfedit.experiments.continual.layout import matrix_csv
+from selfedit.experiments.continual.measures import StepRecord, Unedited
 from selfedit.experiments.continual.plan import plan_sequences
-from selfedit.experiments.continual.results import continual_results, matrix_csv
-from selfedit.experiments.continual.steps import KIND, Setting, Way, run_group
+from selfedit.experiments.continual.results import continual_results
+from selfedit.experiments.continual.steps import run_group, store_step
+from selfedit.experiments.continual.way import KIND, Setting, Way
 from selfedit.grading.grader import get_grader
 from selfedit.lm.perplexity import mean_losses
 from selfedit.retention.general import measured_texts
@@ -72,19 +75,21 @@ def run_continual(
     ) as session:
         run = session.run
         setting = Setting(session, plan, probes)
-        before = _before(setting)
+        before = _unedited(setting)
         texts = _own_texts(session)
-        ways = [_way(session.task, settings.retention, name, texts) for name in _names(settings)]
+        ways = [
+            _way(session.task, settings.retention, name, texts) for name in _way_names(settings)
+        ]
         after = {way.name: _sequences(setting, way) for way in ways}
         model = {"name": settings.model, "fingerprint": session.lm.fingerprint}
-        found = continual_results(settings, plan, before, after)
-        results = replace(found, model=model, data=hashes).as_dict()
+        numbers = continual_results(settings, plan, before, after)
+        results = replace(numbers, model=model, data=hashes).as_dict()
         write_atomic(run.path / "matrix.csv", matrix_csv(results).encode())
         run.write_results(results)
     return results
 
 
-def _names(settings: Settings) -> tuple[str, ...]:
+def _way_names(settings: Settings) -> tuple[str, ...]:
     return settings.continual.compare or (remedies_name(settings.retention.remedies),)
 
 
@@ -102,7 +107,7 @@ def _own_texts(session: Session) -> list[OwnText]:
     read.
     """
     settings, ledger = session.settings, session.run.ledger
-    used = {remedy for name in _names(settings) for remedy in parse_remedies(name)}
+    used = {remedy for name in _way_names(settings) for remedy in parse_remedies(name)}
     if not any(REMEDY_CHOICE.load(name).wants_own_texts for name in used):
         return []
     if (stored := ledger.step("own texts")) is None:
@@ -114,8 +119,8 @@ def _own_texts(session: Session) -> list[OwnText]:
 
 
 def _probes(settings: Settings, contexts: Sequence[Context]) -> list[Context]:
-    wanted = settings.continual.probes
-    if not wanted:
+    count = settings.continual.probes
+    if not count:
         return []
     if settings.heldout is None:
         fix = "name a file of them, or set continual.probes = 0"
@@ -127,39 +132,36 @@ def _probes(settings: Settings, contexts: Sequence[Context]) -> list[Context]:
     heldout = load_contexts(settings.heldout, require_questions=True)
     texts = {context.text for context in contexts}
     apart = [context for context in heldout if context.text not in texts]
-    if wanted > len(apart):
-        what = f"{wanted} passages that are never edited are asked for, there are {len(apart)}"
+    if count > len(apart):
+        what = f"{count} passages that are never edited are asked for, there are {len(apart)}"
         raise UsageError(
             what, where="continual.probes", fix="lower it, or give other held-out passages"
         )
-    return apart[:wanted]
+    return apart[:count]
 
 
-def _before(setting: Setting) -> dict[str, Any]:
+def _unedited(setting: Setting) -> Unedited:
     """What the unedited model knows: every passage of the plan, the probes, everyday text."""
     session = setting.session
     if (stored := session.run.ledger.step("before")) is not None:
-        return stored
-    contexts = list(
-        {context.id: context for sequence in setting.plan for context in sequence}.values()
-    )
+        return Unedited(**stored)
+    by_id = {context.id: context for sequence in setting.plan for context in sequence}
     answers = ask_questions(
         session.task,
-        [*contexts, *setting.probes],
+        [*by_id.values(), *setting.probes],
         session.grader,
         name="before any edit",
         progress=session.progress,
         interrupt=session.interrupt,
     )
-    payload = {
+    payload: Unedited = {
         "accuracy": accuracies(answers),
         "general": mean_losses(session.lm, measured_texts()),
     }
-    session.run.ledger.finish_step("before", payload)
-    return session.run.ledger.step("before") or {}
+    return Unedited(**store_step(session, "before", payload))
 
 
-def _sequences(setting: Setting, way: Way) -> list[list[dict[str, Any]]]:
+def _sequences(setting: Setting, way: Way) -> list[list[StepRecord]]:
     """Every sequence through all its steps under one set of remedies: what each step measured, by
     sequence.
     """
@@ -169,7 +171,7 @@ def _sequences(setting: Setting, way: Way) -> list[list[dict[str, Any]]]:
         numbers[start : start + chosen.together]
         for start in range(0, len(numbers), chosen.together)
     ]
-    found: list[list[dict[str, Any]]] = []
+    records: list[list[StepRecord]] = []
     total = chosen.sequences * chosen.steps
     done = sum(
         len(group)
@@ -181,5 +183,5 @@ def _sequences(setting: Setting, way: Way) -> list[list[dict[str, Any]]]:
         f"edits ({way.name})", total=total, unit="edits", done=done
     ) as counter:
         for at, group in enumerate(groups):
-            found += run_group(setting, way, at, group, counter)
-    return found
+            records += run_group(setting, way, at, group, counter)
+    return records

@@ -7,8 +7,9 @@ question. It overrides what it needs of `Remedy`; a set of them (`Remedies`) ask
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+
+from typing_extensions import TypedDict
 
 from selfedit.config.retention import REMEDY_CHOICE, RetentionSettings
 from selfedit.inner.job import AdaptJob, TrainSequence
@@ -65,6 +66,13 @@ class EditBatch:
     apart: bool
 
 
+class Gate(TypedDict):
+    """A `Verdict` as the ledger keeps it."""
+
+    factor: float
+    attempts: list[list[float | None]]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether an edit is taken over.
@@ -78,9 +86,9 @@ class Verdict:
     factor: float
     attempts: tuple[tuple[float, float, float | None], ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+    def as_dict(self) -> Gate:
+        """As the ledger keeps it."""
+        return {"factor": self.factor, "attempts": [list(attempt) for attempt in self.attempts]}
 
 
 class Remedy:
