@@ -77,7 +77,7 @@ def test_every_reply_is_obtained_once_whatever_goes_wrong(tmp_path: Path) -> Non
     tokens_in = sum(len(text) for request in REQUESTS for _, text in request.messages)
     tokens_out = sum(len(found[index].text) for index in range(60))
     bill = asking.bill
-    assert (bill.replies, bill.asked, bill.sent) == (60, 60, len(server.asked))
+    assert (bill.replies, bill.fetched, bill.attempts) == (60, 60, len(server.asked))
     assert (bill.tokens_in, bill.tokens_out) == (tokens_in, tokens_out)
     assert bill.cost == bill.spent == pytest.approx((2 * tokens_in + 8 * tokens_out) / 1e6)
     assert all(asked.key == f"Bearer {KEY}" for asked in server.asked)
@@ -146,9 +146,9 @@ def test_killed_in_the_middle_it_asks_only_what_is_missing(tmp_path: Path) -> No
             replies = asking.replies(REQUESTS)
     assert all(reply.text == "yes" for reply in replies)
     assert all(replies[index].cached for index in given)
-    assert asking.bill.asked < 60
+    assert asking.bill.fetched < 60
     again = Counter(last_message(asked.body) for asked in server.answered) - before
-    assert len(again) == asking.bill.asked == 60 - sum(reply.cached for reply in replies)
+    assert len(again) == asking.bill.fetched == 60 - sum(reply.cached for reply in replies)
     assert sum(count > 1 for count in (before + again).values()) <= 4  # those under way at the kill
 
 

@@ -62,7 +62,9 @@ def grade(
     if "judge" in results:
         bill = results["judge"]["bill"]
         spent = "unknown (set the prices)" if bill["spent"] is None else f"{bill['spent']:.4f}"
-        say(f"{bill['asked']} verdicts asked for now, {bill['replies']} in all; spent now: {spent}")
+        say(
+            f"{bill['fetched']} verdicts asked for now, {bill['replies']} in all; spent now: {spent}"
+        )
 
 
 def _number(value: float, error: float | None) -> str:

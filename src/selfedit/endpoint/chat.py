@@ -100,34 +100,34 @@ class Bill:
 
     Attributes:
         replies: given out, each request counted once however often it was in the lists.
-        asked: of them, fetched from the endpoint now.
-        sent: times they were sent, the failed ones too.
+        fetched: of them, fetched from the endpoint now.
+        attempts: times they were sent, the failed ones too.
         refused: replies declined.
         tokens_in, tokens_out: of all replies.
         cost, spent: at the settings' prices, in their currency.
         unpriced: replies whose cost is not known; they are in no sum.
-        seen: keys of the requests counted.
+        counted: keys of the requests counted.
     """
 
     replies: int = 0
-    asked: int = 0
-    sent: int = 0
+    fetched: int = 0
+    attempts: int = 0
     refused: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     cost: float = 0.0
     spent: float = 0.0
     unpriced: int = 0
-    seen: set[str] = field(default_factory=set, repr=False)
+    counted: set[str] = field(default_factory=set, repr=False)
 
     def add(self, key: str, reply: ChatReply) -> None:
         """Count one reply, unless it is counted already."""
-        if key in self.seen:
+        if key in self.counted:
             return
-        self.seen.add(key)
+        self.counted.add(key)
         self.replies += 1
-        self.asked += not reply.cached
-        self.sent += 0 if reply.cached else reply.attempts
+        self.fetched += not reply.cached
+        self.attempts += 0 if reply.cached else reply.attempts
         self.refused += reply.refused
         self.tokens_in += reply.tokens_in or 0
         self.tokens_out += reply.tokens_out or 0
@@ -145,7 +145,7 @@ class Bill:
         sums = {
             name: round(getattr(self, name), 9) if priced else None for name in ("cost", "spent")
         }
-        return {name: value for name, value in (asdict(self) | sums).items() if name != "seen"}
+        return {name: value for name, value in (asdict(self) | sums).items() if name != "counted"}
 
 
 def cost(endpoint: EndpointSettings, tokens_in: int | None, tokens_out: int | None) -> float | None:

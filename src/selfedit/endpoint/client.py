@@ -87,8 +87,8 @@ class EndpointClient:
         self, requests: Sequence[ChatRequest], check: Callable[[], None] = lambda: None
     ) -> list[ChatReply]:
         """Every reply, in the order of the requests; raises as `stream` does."""
-        found = dict(self.stream(requests, check))
-        return [found[index] for index in range(len(requests))]
+        replies = dict(self.stream(requests, check))
+        return [replies[index] for index in range(len(requests))]
 
     def close(self) -> None:
         """Close the file of kept replies."""

@@ -59,11 +59,9 @@ class ReplyStore:
         rows: dict[str, ReplyRow] = {}
         for start in range(0, len(keys), _AT_ONCE):
             part = keys[start : start + _AT_ONCE]
-            where = f" WHERE key IN ({', '.join('CAST(? AS TEXT)' for _ in part)})"
-            rows |= {
-                row.key: row
-                for row in self._db.rows(_REPLIES, where, tuple(key.encode() for key in part))
-            }
+            where = f" WHERE key IN ({', '.join(['CAST(? AS TEXT)'] * len(part))})"
+            kept = self._db.rows(_REPLIES, where, tuple(map(str.encode, part)))
+            rows |= {row.key: row for row in kept}
         return rows
 
     def add(self, rows: Iterable[ReplyRow]) -> None:

@@ -167,7 +167,7 @@ class Transport:
 
     def _judge_status(self, status: int, headers: Mapping[str, str], text: str) -> None:
         """Return for a declined request; else raise what its status means."""
-        said = f"{status}: {text[:300]}"
+        answer = f"{status}: {text[:300]}"
         if status in _DECLINED:
             return
         if status not in _AGAIN and status < 500:
@@ -175,23 +175,23 @@ class Transport:
                 "check the endpoint's url, its model, and the key in the variable that key_env"
                 " names"
             )
-            raise Unavailable(f"the endpoint answers {said}", where=self.endpoint.url, fix=fix)
+            raise Unavailable(f"the endpoint answers {answer}", where=self.endpoint.url, fix=fix)
         if status == 429 and "insufficient_quota" in text:
             raise Unavailable(
-                f"the endpoint answers {said}", where=self.endpoint.url, fix="top up the account"
+                f"the endpoint answers {answer}", where=self.endpoint.url, fix="top up the account"
             )
-        raise _Again(said, retry_after(headers))
+        raise _Again(answer, retry_after(headers))
 
-    def _pause(self, asked: float | None, attempt: int) -> None:
-        if asked is not None and asked > PATIENCE:
-            what = f"the endpoint asks to wait {asked:.0f} seconds"
+    def _pause(self, retry_after: float | None, attempt: int) -> None:
+        if retry_after is not None and retry_after > PATIENCE:
+            what = f"the endpoint asks to wait {retry_after:.0f} seconds"
             raise Unavailable(
                 what,
                 where=self.endpoint.url,
                 fix="start the same command again then: what came is kept",
             )
-        if asked is not None:
-            self._not_before = max(self._not_before, time.monotonic() + asked)
+        if retry_after is not None:
+            self._not_before = max(self._not_before, time.monotonic() + retry_after)
             return
         longest = min(LONGEST_PAUSE, self._first_pause * 2 ** (attempt - 1))
         self.stopping.wait(

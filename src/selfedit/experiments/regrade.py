@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from selfedit.config import Settings, make_settings
@@ -14,12 +15,13 @@ from selfedit.errors import DataError, RunFolderError
 from selfedit.experiments.knowledge import cpt, replay, train
 from selfedit.experiments.knowledge.methods import measured_methods, pairs_of
 from selfedit.grading.grade_file import judge_report
-from selfedit.grading.grader import Reply, get_grader
+from selfedit.grading.grader import get_grader
 from selfedit.results.compare import compare, on_shared, shares_right
 from selfedit.results.results import Results
 from selfedit.rl.evaluate import no_verdicts, trials_of
 from selfedit.run.folder import RunFolder
 from selfedit.run.records import Answer, Trial
+from selfedit.storage.files import JsonObject
 from selfedit.tasks.knowledge.contexts import data_hash
 from selfedit.tasks.task import Context, Question, reply_to
 
@@ -62,7 +64,7 @@ def _asked(run: RunFolder, settings: Settings) -> _Asked:
 
 def run_table(
     run: RunFolder, grader: str | None = None, overrides: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """Rows and paired differences of the methods whose held-out answers are all there.
 
     The ledger is not changed. A judge's verdicts are kept where its replies are, so that a table
@@ -82,25 +84,25 @@ def run_table(
     settings = make_settings(
         {k: v for k, v in run.settings.items() if k != "data"}, run.path, overrides
     )
-    asked = _asked(run, settings)
+    table = _asked(run, settings)
     trials = {
-        method: stored for method, stored in trials_of(run.ledger, asked.methods).items() if stored
+        method: stored for method, stored in trials_of(run.ledger, table.methods).items() if stored
     }
     if not trials:
         raise RunFolderError(
             "no held-out passage is answered yet", where=run.path, fix="let the run go on first"
         )
-    counts = {
-        method: len({trial.context_id for trial in stored}) for method, stored in trials.items()
+    # A method in the middle of its work has fewer passages than the others.
+    counts = {method: _passages(stored) for method, stored in trials.items()}
+    most = max(counts.values())
+    complete = {method: stored for method, stored in trials.items() if counts[method] == most}
+    graded, more = (
+        _stored(complete) if grader is None else _again(run, settings, table, complete, grader)
+    )
+    scores = {
+        method: shares_right(_by_context(complete[method], graded[method])) for method in complete
     }
-    whole = {
-        method: stored
-        for method, stored in trials.items()
-        if counts[method] == max(counts.values())
-    }
-    graded, more = _stored(whole) if grader is None else _again(run, settings, asked, whole, grader)
-    scores = {method: shares_right(_by_context(whole[method], graded[method])) for method in whole}
-    compared = compare(on_shared(scores), asked.pairs(list(scores)))
+    compared = compare(on_shared(scores), table.pairs(list(scores)))
     return Results(
         experiment=run.kind,
         rows=compared.rows,
@@ -111,28 +113,40 @@ def run_table(
     ).as_dict()
 
 
-def _stored(trials: Trials) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:
-    verdicts = {method: [a.correct for a in _answers(stored)] for method, stored in trials.items()}
+def _stored(trials: Trials) -> tuple[dict[str, list[bool | None]], JsonObject]:
+    verdicts = {method: _verdicts(stored) for method, stored in trials.items()}
     return verdicts, {"no_verdict": no_verdicts(trials)}
 
 
 def _again(
-    run: RunFolder, settings: Settings, asked: _Asked, trials: Trials, name: str
-) -> tuple[dict[str, list[bool | None]], dict[str, Any]]:
+    run: RunFolder, settings: Settings, table: _Asked, trials: Trials, name: str
+) -> tuple[dict[str, list[bool | None]], JsonObject]:
     """Grade every answer with another grader, all at once; and what is to be said of it."""
     grader = get_grader(name, settings.judge)
-    questions = _questions(run, settings, asked)
-    replies = {
-        method: [_reply(answer, questions) for answer in _answers(of)]
-        for method, of in trials.items()
-    }
-    every = [reply for of_method in replies.values() for reply in of_method]
-    grades = iter(grader.grade_all(every))
+    questions = _questions(run, settings, table)
+    answers = {method: _answers(stored) for method, stored in trials.items()}
+    replies = [
+        reply_to(*questions[answer.question_id], answer.text)
+        for answer in chain.from_iterable(answers.values())
+    ]
+    # One list of all, so that a judge is asked many things at once; then dealt out again.
+    grades = iter(grader.grade_all(replies))
     verdicts = {
-        method: [next(grades).correct for _ in of_method] for method, of_method in replies.items()
+        method: [grade.correct for grade in islice(grades, len(stored))]
+        for method, stored in answers.items()
     }
-    missing = {method: given.count(None) for method, given in verdicts.items() if None in given}
+    missing = {
+        method: correct.count(None) for method, correct in verdicts.items() if None in correct
+    }
     return verdicts, {"no_verdict": missing} | judge_report(grader)
+
+
+def _passages(trials: Sequence[Trial]) -> int:
+    return len({trial.context_id for trial in trials})
+
+
+def _verdicts(trials: Sequence[Trial]) -> list[bool | None]:
+    return [answer.correct for answer in _answers(trials)]
 
 
 def _answers(trials: Sequence[Trial]) -> list[Answer]:
@@ -140,21 +154,17 @@ def _answers(trials: Sequence[Trial]) -> list[Answer]:
 
 
 def _questions(
-    run: RunFolder, settings: Settings, asked: _Asked
+    run: RunFolder, settings: Settings, table: _Asked
 ) -> dict[str, tuple[Context, Question]]:
-    contexts = asked.contexts(settings)
-    if data_hash(contexts) != run.settings["data"][asked.hash_of]:
+    contexts = table.contexts(settings)
+    if data_hash(contexts) != run.settings["data"][table.hash_of]:
         fix = "put the file back that the run was started with"
         raise DataError(
-            "the passages asked about have changed since the run", where=asked.source, fix=fix
+            "the passages asked about have changed since the run", where=table.source, fix=fix
         )
     return {
         question.id: (context, question) for context in contexts for question in context.questions
     }
-
-
-def _reply(answer: Answer, questions: Mapping[str, tuple[Context, Question]]) -> Reply:
-    return reply_to(*questions[answer.question_id], answer.text)
 
 
 def _by_context(

@@ -137,12 +137,11 @@ def _results(
 
 def _hash(contexts: Sequence[Context]) -> str:
     """Of all that a context says and asks."""
-    return fingerprint(
-        [
-            [c.id, c.title, c.text, [[q.id, q.text, *q.answers] for q in c.questions]]
-            for c in contexts
-        ]
-    )
+    parts: list[object] = []
+    for context in contexts:
+        questions = [[one.id, one.text, *one.answers] for one in context.questions]
+        parts.append([context.id, context.title, context.text, questions])
+    return fingerprint(parts)
 
 
 def results_of(folder: str | Path) -> Results | None:

@@ -83,10 +83,13 @@ def _grams(text: str, n: int) -> Counter[str]:
 def nearest(gold: Sequence[str], answer: Iterable[str]) -> list[float]:
     """For each gold stem the closeness of the nearest stem said."""
     words = tuple(answer)
-    return [
-        1.0 if stem in words else max((closeness(stem, word) for word in words), default=0.0)
-        for stem in gold
-    ]
+    return [_nearest_word(stem, words) for stem in gold]
+
+
+def _nearest_word(stem: str, words: Sequence[str]) -> float:
+    if stem in words:
+        return 1.0
+    return max((closeness(stem, word) for word in words), default=0.0)
 
 
 def in_order(gold: Sequence[str], answer: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ def _cross_validate(
     ]
     pooled = agreement(verdict.tolist(), rows.correct.tolist(), rows.group.tolist())
     folds = {
-        name: mean_se(getattr(part, name) for part in parts).as_dict()
+        name: mean_se(map(attrgetter(name), parts)).as_dict()
         for name in ("agreement", "kappa", "bias")
     }
     threshold = round(1 / (1 + float(np.exp(-_cut(odds, rows.correct)))), 6)

@@ -79,7 +79,8 @@ def grade_file(path: str | Path, grader: Grader, folds: int | None = None) -> di
 
 
 def _verdicts(grader: Grader, labels: Sequence[Label]) -> list[bool | None]:
-    return [grade.correct for grade in grader.grade_all([label.reply for label in labels])]
+    grades = grader.grade_all([label.reply for label in labels])
+    return [grade.correct for grade in grades]
 
 
 def judge_report(grader: Grader) -> dict[str, Any]:

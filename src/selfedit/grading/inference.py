@@ -187,7 +187,9 @@ def _as_array(table: Mapping[Hashable, Mapping[Hashable, float]]) -> np.ndarray:
         raise DataError(
             "the policies were not measured on the same passages", where=list(table), fix=fix
         )
-    values = np.array([[row[passage] for passage in passages] for row in rows], dtype=np.float64)
+    values = np.empty((len(rows), len(passages)), dtype=np.float64)  # [policies, passages]
+    for number, row in enumerate(rows):
+        values[number] = [row[passage] for passage in passages]
     if not np.isfinite(values).all():
         raise DataError("a difference is not a finite number")
     return values

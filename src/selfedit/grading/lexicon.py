@@ -84,9 +84,7 @@ def _sections() -> dict[str, list[str]]:
 
 _SECTIONS = _sections()
 _PAIRS = [
-    [stem(word) for word in pair.split()]
-    for line in _SECTIONS["opposites"]
-    for pair in line.split("|")
+    tuple(map(stem, pair.split())) for line in _SECTIONS["opposites"] for pair in line.split("|")
 ]
 OPPOSITES = frozenset((a, b) for a, b in _PAIRS) | frozenset((b, a) for a, b in _PAIRS)
 """Pairs of stems that exclude each other, both ways round."""

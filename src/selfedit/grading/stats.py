@@ -82,6 +82,11 @@ def mean(values: Collection[float]) -> float:
     return sum(values) / len(values)
 
 
+def means(table: Mapping[_Id, Collection[float]]) -> dict[_Id, float]:
+    """The `mean` of each of several lists of values."""
+    return {name: mean(values) for name, values in table.items()}
+
+
 def mean_se(values: Iterable[float]) -> Estimate:
     """The mean and its standard error, the sample standard deviation (n - 1) over the root of n.
 

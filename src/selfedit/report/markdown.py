@@ -72,9 +72,9 @@ def _about(results: Results) -> str:
         f"run seed{'s' if len(runs) > 1 else ''} {', '.join(map(str, runs))}",
     ]
     counted = results.title or "n counts passages, the standard error is over passages"
-    said = f"{', '.join(about)}. {in_markdown(counted)}."
+    sentence = f"{', '.join(about)}. {in_markdown(counted)}."
     beside = results.published.rows or results.published.more
-    return f"{said} Published: {in_markdown(results.published.source)}." if beside else said
+    return f"{sentence} Published: {in_markdown(results.published.source)}." if beside else sentence
 
 
 def _learned_on(results: Results) -> str:

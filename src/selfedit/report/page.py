@@ -121,36 +121,33 @@ def _seconds(of_phase: Mapping[str, float], parts: Sequence[str]) -> list[str]:
 
 def _self_edits(run: RunFolder) -> list[str]:
     """The first candidate of a few passages, one column a policy, from before RL to the last round."""
-    found: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {}
-    for place in run.ledger.places():
-        for row in run.ledger.self_edits(place):
+    by_context: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {}
+    for at in run.ledger.places():
+        for row in run.ledger.self_edits(at):
             if row.candidate == 0:
-                found.setdefault(row.context_id, []).append((_column(place), row))
-    most = sorted(found, key=lambda context: -len(found[context]))[:EXAMPLES]
-    columns = {
-        c: [(name, row) for (_, name), row in sorted(found[c], key=lambda each: each[0])]
-        for c in most
-    }
-    return [
-        "<h2>Self-edits</h2>" if most else "",
-        *[_side_by_side(context, columns[context]) for context in most],
-    ]
+                by_context.setdefault(row.context_id, []).append((_column(at), row))
+    most = sorted(by_context, key=lambda context: -len(by_context[context]))[:EXAMPLES]
+    parts = ["<h2>Self-edits</h2>" if most else ""]
+    for context in most:
+        ordered = sorted(by_context[context], key=lambda column: column[0])
+        parts.append(_side_by_side(context, [(name, row) for (_, name), row in ordered]))
+    return parts
 
 
-def _stage(place: Place) -> str:
+def _stage(at: Place) -> str:
     """What a run did at a place, for people."""
-    if place.phase is Phase.RL:
-        return f"E-step of round {place.round}"
-    return f"held-out: {place.method}" if place.phase is Phase.EVAL else str(place)
+    if at.phase is Phase.RL:
+        return f"E-step of round {at.round}"
+    return f"held-out: {at.method}" if at.phase is Phase.EVAL else str(at)
 
 
-def _column(place: Place) -> tuple[int, str]:
+def _column(at: Place) -> tuple[int, str]:
     """Where a policy's column stands, and its name: before RL, after each round, then what others
     wrote.
     """
-    if place.phase is Phase.RL:
-        return place.round or 0, f"round {place.round}"
-    method = place.method or str(place.phase)
+    if at.phase is Phase.RL:
+        return at.round or 0, f"round {at.round}"
+    method = at.method or str(at.phase)
     seal, _, round = method.partition("-")
     if method == "own":
         return 0, "before RL"

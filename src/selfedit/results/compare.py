@@ -119,7 +119,8 @@ def pool(runs: Sequence[Scores]) -> Comparison:
     Raises:
         UsageError: the runs have no method in common, or not the same contexts.
     """
-    methods = [method for method in runs[0] if all(method in run for run in runs)]
+    shared = set(runs[0]).intersection(*runs)
+    methods = [method for method in runs[0] if method in shared]  # in the first run's order
     if not methods:
         raise UsageError("the runs have no method in common")
     means: dict[str, dict[str, float]] = {}
@@ -127,12 +128,15 @@ def pool(runs: Sequence[Scores]) -> Comparison:
         if any(run[method].keys() != runs[0][method].keys() for run in runs):
             fix = "pool runs with the same held-out passages"
             raise UsageError("the runs were measured on different passages", where=method, fix=fix)
-        means[method] = {
-            name: sum(run[method][name] for run in runs) / len(runs) for name in runs[0][method]
-        }
+        columns = [run[method] for run in runs]
+        means[method] = {name: _mean_of(columns, name) for name in runs[0][method]}
     pooled = compare(means)
     gaps: list[Difference] = []
     for gap in pooled.paired:
         by_run = tuple(paired(run[gap.a], run[gap.b]).difference for run in runs)
         gaps.append(replace(gap, by_run=by_run, se_runs=mean_se(by_run).se))
     return Comparison(pooled.rows, tuple(gaps))
+
+
+def _mean_of(columns: Sequence[Mapping[str, float]], name: str) -> float:
+    return sum(column[name] for column in columns) / len(columns)

@@ -23,9 +23,15 @@ def main_tables(results: Results, title: str = "") -> list[Table]:
 
 def more_tables(results: Results) -> list[Table]:
     """All other tables that the results hold something for, in order."""
-    made = [_training(results), _tasks(results), *results.tables, _canary(results), _words(results)]
-    made += [_order(results), _shapes(results)]
-    return [table for table in made if table is not None and table.rows]
+    tables = [
+        _training(results),
+        _tasks(results),
+        *results.tables,
+        _canary(results),
+        _words(results),
+    ]
+    tables += [_order(results), _shapes(results)]
+    return [table for table in tables if table is not None and table.rows]
 
 
 def _rows(results: Results, title: str) -> Table:

@@ -87,10 +87,7 @@ class Table:
         stored: dict[str, Any] = {
             "title": self.title,
             "columns": [{"name": column.name, "form": column.form} for column in self.columns],
-            "rows": [
-                [list(cell) if isinstance(cell, tuple) else cell for cell in row]
-                for row in self.rows
-            ],
+            "rows": [list(map(_stored_cell, row)) for row in self.rows],
         }
         return stored | ({"row_forms": list(self.row_forms)} if self.row_forms else {})
 
@@ -144,3 +141,8 @@ def _cell(stored: object) -> Cell:
     if stored is None or isinstance(stored, str | int | float):
         return stored
     raise TypeError(f"{stored!r} is no cell")
+
+
+def _stored_cell(cell: Cell) -> object:
+    """JSON has no tuples: a value with its error is a list there."""
+    return list(cell) if isinstance(cell, tuple) else cell

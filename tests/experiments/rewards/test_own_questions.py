@@ -15,7 +15,8 @@ from selfedit.errors import DataError, Interrupted, UsageError
 from selfedit.experiments.knowledge import train
 from selfedit.experiments.knowledge.train import run_knowledge
 from selfedit.experiments.rewards import own_questions
-from selfedit.experiments.rewards.own_questions import choices, rank_agreement, run_own_questions
+from selfedit.experiments.rewards.agreement import choices, rank_agreement
+from selfedit.experiments.rewards.own_questions import run_own_questions
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import load
 from selfedit.rl import own_questions as stage

@@ -4,6 +4,7 @@ it; Oracle TTT.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,8 +86,8 @@ def read_sets(settings: Settings) -> ArcSets:
     arc, seed = settings.arc, derive(settings.seed, "views")
     train_on = read_tasks(arc.train, arc.train_ids, arc)
     heldout = read_tasks(arc.heldout, arc.heldout_ids, arc) if arc.heldout != FROM_TRAIN else []
-    shown = {_puzzle(task) for task in train_on}
-    if shared := [task.id for task in heldout if _puzzle(task) in shown]:
+    known = {_puzzle(task) for task in train_on}
+    if shared := [task.id for task in heldout if _puzzle(task) in known]:
         fix = (
             "held-out tasks must not be trained on: name others, or set arc.heldout ="
             f" {FROM_TRAIN!r}"
@@ -94,10 +95,11 @@ def read_sets(settings: Settings) -> ArcSets:
         raise UsageError(
             f"{len(shared)} tasks are both trained on and held out", where=shared[0], fix=fix
         )
-    made = [
-        [arc_context(task, seed, arc.answer) for task in tasks] for tasks in (train_on, heldout)
-    ]
-    return ArcSets(*made)
+    return ArcSets(_contexts(train_on, settings, seed), _contexts(heldout, settings, seed))
+
+
+def _contexts(tasks: Sequence[ArcTask], settings: Settings, seed: int) -> list[ArcContext]:
+    return [arc_context(task, seed, settings.arc.answer) for task in tasks]
 
 
 def open_arc_run(
@@ -108,7 +110,10 @@ def open_arc_run(
     **options: Unpack[RunOptions],
 ) -> AbstractContextManager[ArcSession]:
     """A session on a run over these tasks, with the model primed where that is asked for."""
-    hashes = {name: tasks_hash(c.task for c in tasks) for name, tasks in vars(sets).items()}
+    hashes = {
+        "train": tasks_hash([context.task for context in sets.train]),
+        "heldout": tasks_hash([context.task for context in sets.heldout]),
+    }
 
     def task_of(lm: LanguageModel, settings: Settings) -> FewShotTask:
         return FewShotTask(lm, settings, [*sets.train, *sets.heldout])
@@ -136,7 +141,8 @@ def _filtered(session: ArcSession, sets: ArcSets) -> tuple[ArcSession, ArcSets]:
     if settings.arc.filter:
         solved = solved_by_oracle(session, [*sets.train, *sets.heldout])
         sets = ArcSets(
-            *([c for c in tasks if solved[c.id]] for tasks in (sets.train, sets.heldout))
+            [context for context in sets.train if solved[context.id]],
+            [context for context in sets.heldout if solved[context.id]],
         )
     if settings.arc.heldout == FROM_TRAIN:
         count = min(settings.arc.heldout_tasks, len(sets.train) // 2)

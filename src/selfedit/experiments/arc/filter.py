@@ -46,7 +46,7 @@ def filter_record(ledger: Ledger, task: FewShotTask) -> dict[str, bool]:
     """What the filter found, from the ledger: each task, solved or not; empty where nothing was
     filtered.
     """
-    found: dict[str, bool] = {}
+    solved: dict[str, bool] = {}
     for (context, _, _), marks in marks_of(ledger.trials(PLACE), task).items():
-        found[context] = found.get(context, False) or any(mark == 1 for mark in marks)
-    return found
+        solved[context] = solved.get(context, False) or any(mark == 1 for mark in marks)
+    return solved

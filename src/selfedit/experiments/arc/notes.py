@@ -13,8 +13,8 @@ PAPER_ANSWER = {"orders": 2, "per_view": None, "attempts": 2}
 
 def notes(settings: Settings, filtered: Mapping[str, bool]) -> list[str]:
     """The sentences under the run's table."""
-    said = [_filter(filtered), *_departures(settings)]
-    return [sentence for sentence in said if sentence]
+    sentences = [_filter(filtered), *_departures(settings)]
+    return [sentence for sentence in sentences if sentence]
 
 
 def _filter(filtered: Mapping[str, bool]) -> str:
@@ -29,40 +29,42 @@ def _filter(filtered: Mapping[str, bool]) -> str:
 
 def _departures(settings: Settings) -> list[str]:
     arc = settings.arc
-    said = []
+    sentences = []
     if arc.prime.tokens:
         tokens = arc.prime.tokens
-        said.append(
+        sentences.append(
             f"Departure: every row is of a model primed on {tokens} tokens of tasks made from"
             " rules."
         )
     if arc.alphabet:
-        said.append("Departure: loss and answers are restricted to the 14 grid tokens.")
+        sentences.append("Departure: loss and answers are restricted to the 14 grid tokens.")
     if not arc.constrained:
-        said.append(f"Self-edits were sampled freely, at most {arc.tries} tries each.")
+        sentences.append(f"Self-edits were sampled freely, at most {arc.tries} tries each.")
     else:
-        said.append("Self-edits were sampled under their grammar.")
+        sentences.append("Self-edits were sampled under their grammar.")
     if arc.spec.learning_rates or arc.spec.epochs:
-        said.append(f"Departure: self-edits choose among {_choices(arc)}.")
+        sentences.append(f"Departure: self-edits choose among {_choices(arc)}.")
     if arc.reward == "cells":
-        said.append(
+        sentences.append(
             "Departure: the reward is the share of right cells (a graded partial score), not"
             " solved."
         )
     if arc.oracle != OracleSettings():
         oracle = arc.oracle
-        how = f"loss on {oracle.loss_on}, {oracle.learning_rate:g} × {oracle.epochs} epochs"
-        said.append(f"Departure: Oracle TTT is {'+'.join(oracle.families) or 'no tools'}, {how}.")
+        training = f"loss on {oracle.loss_on}, {oracle.learning_rate:g} × {oracle.epochs} epochs"
+        sentences.append(
+            f"Departure: Oracle TTT is {'+'.join(oracle.families) or 'no tools'}, {training}."
+        )
     if arc.data != TTTDataSettings():
-        said.append(
+        sentences.append(
             "Departure: test-time training's data are capped otherwise than published"
             " (settings.arc.data)."
         )
     if changed := [
         name for name, value in PAPER_ANSWER.items() if getattr(arc.answer, name) != value
     ]:
-        said.append(f"Departure: answering differs from the paper in {', '.join(changed)}.")
-    return said
+        sentences.append(f"Departure: answering differs from the paper in {', '.join(changed)}.")
+    return sentences
 
 
 def _choices(arc: ArcSettings) -> str:

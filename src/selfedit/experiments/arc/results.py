@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 from selfedit.experiments.arc.filter import filter_record
@@ -77,14 +78,14 @@ def _policies(ledger: Ledger, task: FewShotTask, rounds: int) -> list[dict[str, 
     places = [(f"round {n}", rl_place(n)) for n in range(1, rounds + 1)]
     places += [("held-out, before RL", held_out("own")), ("held-out, after RL", held_out("seal"))]
     return [
-        _policy(name, rows, ledger, place, task)
-        for name, place in places
-        if (rows := ledger.self_edits(place))
+        _policy(name, rows, ledger, at, task)
+        for name, at in places
+        if (rows := ledger.self_edits(at))
     ]
 
 
 def _policy(
-    name: str, rows: Sequence[SelfEditRow], ledger: Ledger, place: Place, task: FewShotTask
+    name: str, rows: Sequence[SelfEditRow], ledger: Ledger, at: Place, task: FewShotTask
 ) -> dict[str, Any]:
     """What a policy writes: how often valid, and how often it asks for what, as shares of the valid
     ones.
@@ -95,14 +96,12 @@ def _policy(
     for note in noted:
         refused.update(note.get("refused", {}))
     share = max(1, len(edits))
-    asked = {
-        f"{family} on": sum(family in e["families"] for e in edits)
-        for family in task.toolbox.families
-    }
-    asked |= {"loss on outputs only": sum(e["loss_on"] == "output" for e in edits)}
-    asked |= _counts("learning rate", [e["learning_rate"] for e in edits])
-    asked |= _counts("epochs", [e["epochs"] for e in edits])
-    untrained = sum(t.training is not None and t.training.steps == 0 for t in ledger.trials(place))
+    chosen = Counter(chain.from_iterable(set(edit["families"]) for edit in edits))
+    choices = {f"{family} on": chosen[family] for family in task.toolbox.families}
+    choices |= {"loss on outputs only": sum(e["loss_on"] == "output" for e in edits)}
+    choices |= _counts("learning rate", [e["learning_rate"] for e in edits])
+    choices |= _counts("epochs", [e["epochs"] for e in edits])
+    untrained = sum(t.training is not None and t.training.steps == 0 for t in ledger.trials(at))
     return {
         "policy": name,
         "n": len(rows),
@@ -111,7 +110,7 @@ def _policy(
         "tries": sum(note.get("tries", 1) for note in noted) / len(rows),
         "refused": dict(sorted(refused.items())),
         "untrained_loops": untrained,
-        "asked": {key: value / share for key, value in asked.items()},
+        "asked": {key: value / share for key, value in choices.items()},
     }
 
 
@@ -160,11 +159,11 @@ def _side_by_side(ledger: Ledger) -> Table:
 
 
 def _short(row: SelfEditRow) -> str:
-    asked = json.loads(row.directives_json or "{}").get("self_edit")
-    if asked is None:
+    edit = json.loads(row.directives_json or "{}").get("self_edit")
+    if edit is None:
         return f"refused: {(row.rejected or '')[:60]}"
-    families = "+".join(asked["families"]) or "no tools"
-    return f"{families}, loss on {asked['loss_on']}, {asked['learning_rate']:g} × {asked['epochs']}"
+    families = "+".join(edit["families"]) or "no tools"
+    return f"{families}, loss on {edit['loss_on']}, {edit['learning_rate']:g} × {edit['epochs']}"
 
 
 def _signal_table(ledger: Ledger, task: FewShotTask, rounds: Sequence[Round]) -> list[Table]:

@@ -41,7 +41,7 @@ def run_filter(
         results = {
             "experiment": "arc-filter",
             "filter": solved,
-            "kept": [name for name, found in solved.items() if found],
+            "kept": [name for name, by_oracle in solved.items() if by_oracle],
             "repeats": settings.arc.filter_repeats,
             "notes": notes(settings, solved),
             "model": {"name": settings.model, "fingerprint": session.lm.fingerprint},
@@ -73,17 +73,19 @@ def time_together(
     lm = load_for(settings, model)
     context = read_sets(settings).train[0]
     task = FewShotTask(lm, settings, [context])
-    made = _jobs(task, context, settings, jobs)
-    asked = tuple(task.question(context, question) for question in context.questions)
+    loops = _jobs(task, context, settings, jobs)
+    prompts = tuple(task.question(context, question) for question in context.questions)
 
-    def run(some: list[AdaptJob]) -> Done:
+    def run(batch: list[AdaptJob]) -> Done:
         return run_batch(
-            lm, TrialBatch(tuple(some), (asked,) * len(some), **vars(task.decoding)), lambda _: None
+            lm,
+            TrialBatch(tuple(batch), (prompts,) * len(batch), **vars(task.decoding)),
+            lambda _: None,
         )
 
-    run(made[:1])  # the first pass of a process pays for memory it then keeps
-    one_by_one = [run([job]) for job in made]
-    together = run(made)
+    run(loops[:1])  # the first pass of a process pays for memory it then keeps
+    one_by_one = [run([job]) for job in loops]
+    together = run(loops)
     pairs = [
         (a.ids, b.ids)
         for alone, loop in zip(one_by_one, together.loops, strict=True)
@@ -112,17 +114,17 @@ def _jobs(task: FewShotTask, context: ArcContext, settings: Settings, count: int
     rng = np.random.default_rng(settings.seed)
     rates = task.spec.learning_rates or CHOICES.learning_rates or ()
     epochs = task.spec.epochs or CHOICES.epochs or ()
-    made: list[AdaptJob] = []
+    jobs: list[AdaptJob] = []
     for _ in range(100 * count):
         families = tuple(family for family in task.toolbox.families if rng.random() < 0.5)
         loss = "all" if rng.random() < 0.5 else "output"
         edit = ArcSelfEdit(families, loss, float(rng.choice(rates)), int(rng.choice(epochs)))
         order = derive(settings.seed, "order", "together")
         job = task.inner_loop(
-            context, edit, derive(settings.seed, "inner", "together", len(made)), order
+            context, edit, derive(settings.seed, "inner", "together", len(jobs)), order
         )
-        made += [job] if job is not None else []
-        if len(made) == count:
-            return made
+        jobs += [job] if job is not None else []
+        if len(jobs) == count:
+            return jobs
     fix = "take a task of two demonstrations or more, and a step budget that leaves room"
     raise UsageError("this task's self-edits train on nothing", where=context.id, fix=fix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NotRequired
 
 from typing_extensions import TypedDict
@@ -149,8 +150,8 @@ def way_record(sequences: Sequences) -> WayRecord:
     just, final = sequences.just_edited(), sequences.final()
     estimates = [list(map(mean_se, row)) for row in sequences.matrix()]
     record: WayRecord = {
-        "matrix": [[cell.mean for cell in row] for row in estimates],
-        "matrix_se": [[cell.se for cell in row] for row in estimates],
+        "matrix": [list(map(attrgetter("mean"), row)) for row in estimates],
+        "matrix_se": [list(map(attrgetter("se"), row)) for row in estimates],
         "just_edited": mean_se(just.values()).as_dict(),
         "final": mean_se(final.values()).as_dict(),
         "kept": ratio_of_means(list(final.values()), list(just.values())),

@@ -46,12 +46,11 @@ def continual_results(
         DataError: no sequence has all verdicts.
     """
     planned = [[context.id for context in sequence] for sequence in plan]
-    counted = [
-        number
-        for number, passages in enumerate(planned)
-        if all(name in before["accuracy"] for name in passages)
-        and all(_has_verdicts(passages, steps[number]) for steps in after.values())
-    ]
+    counted: list[int] = []
+    for number, passages in enumerate(planned):
+        known = all(name in before["accuracy"] for name in passages)
+        if known and all(_has_verdicts(passages, steps[number]) for steps in after.values()):
+            counted.append(number)
     if not counted:
         raise DataError(
             "no sequence has a verdict on all of its passages",
@@ -59,10 +58,9 @@ def continual_results(
             fix=NO_VERDICT,
         )
     ids = [planned[number] for number in counted]
-    ways = {
-        name: Sequences(ids, before, [steps[number] for number in counted])
-        for name, steps in after.items()
-    }
+    ways: dict[str, Sequences] = {}
+    for name, steps in after.items():
+        ways[name] = Sequences(ids, before, [steps[number] for number in counted])
     records = {name: way_record(way) for name, way in ways.items()}
     first = next(iter(records.values()))
     return Results(

@@ -111,8 +111,8 @@ def _write(
     """One self-edit of each sequence's next passage, written by the model as it is by then; stored
     once.
     """
-    session, place = setting.session, way.place(step)
-    rows = {row.candidate: row for row in session.run.ledger.self_edits(place)}
+    session, at = setting.session, way.place(step)
+    rows = {row.candidate: row for row in session.run.ledger.self_edits(at)}
     if any(number not in rows for number in group):
         prompts = [session.task.prompt(context) for context in contexts]
         # The same seed whatever the remedies: where the model is the same, so is what it writes.
@@ -127,7 +127,7 @@ def _write(
         for pair, prompt, seed, completion in zip(pairs, prompts, seeds, completions, strict=True):
             empty = session.task.parse(completion.text).empty
             problem = "nothing in it to train on" if empty else None
-            fresh.append(written_row(place, *pair, prompt, seed, completion, problem))
+            fresh.append(written_row(at, *pair, prompt, seed, completion, problem))
         session.run.ledger.add_self_edits(fresh)
         rows |= {row.candidate: row for row in fresh}
     return [session.task.parse(rows[number].text) for number in group]

@@ -13,7 +13,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -26,6 +26,7 @@ from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.training_documents import documents_of
 from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa
 from selfedit.grading.grader import get_grader
+from selfedit.grading.stats import mean, means
 from selfedit.lm.load import load_weights
 from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
@@ -37,7 +38,7 @@ from selfedit.rl.trial import right_or_wrong
 from selfedit.run.ledger import Ledger
 from selfedit.run.records import Phase, Place, SelfEditRow
 from selfedit.run.seeds import derive
-from selfedit.storage.files import hash_folder
+from selfedit.storage.files import JsonObject, hash_folder
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import continued_pretraining
 from selfedit.tasks.named import knowledge_task
@@ -53,7 +54,7 @@ class _Data:
     """
 
     contexts: list[Context]
-    asked: list[Context]
+    questioned: list[Context]
     external: dict[str, str]
 
 
@@ -79,7 +80,7 @@ def run_cpt(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
     """
     data = _data(settings)
-    hashes = {"passages": data_hash(data.contexts), "asked": data_hash(data.asked)}
+    hashes = {"passages": data_hash(data.contexts), "asked": data_hash(data.questioned)}
     hashes |= data.external
     hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
     grader = get_grader(settings.answer.grader, settings.judge)
@@ -156,9 +157,13 @@ def _asked(contexts: Sequence[Context], count: int | None, seed: int) -> list[Co
     if count > len(every):
         what = f"{count} questions asked for, the passages have {len(every)}"
         raise DataError(what, where="cpt.questions", fix="lower it, or leave it out to ask all")
-    drawn = set(random.Random(derive(seed, "questions")).sample(every, count))
-    cut = [replace(c, questions=tuple(q for q in c.questions if q.id in drawn)) for c in contexts]
-    return [context for context in cut if context.questions]
+    chosen = set(random.Random(derive(seed, "questions")).sample(every, count))
+    cut: list[Context] = []
+    for context in contexts:
+        questions = tuple(question for question in context.questions if question.id in chosen)
+        if questions:
+            cut.append(replace(context, questions=questions))
+    return cut
 
 
 def _measure(session: Session, method: str, data: _Data) -> None:
@@ -166,7 +171,7 @@ def _measure(session: Session, method: str, data: _Data) -> None:
     afterwards.
     """
     if method == "base":
-        return measure_base(session, held_out("base"), data.asked)
+        return measure_base(session, held_out("base"), data.questioned)
     for repeat in range(session.settings.eval.repeats):
         name = f"{method}-{repeat}"
         if session.run.ledger.step(f"answered:{name}") is not None:
@@ -178,7 +183,7 @@ def _measure(session: Session, method: str, data: _Data) -> None:
             # Other weights, and so another name: what the untouched model answered says nothing
             # about them.
             trained = replace(session, weights=f"{session.weights}+{name}")
-            measure_base(trained, held_out(method), data.asked, repeat=repeat)
+            measure_base(trained, held_out(method), data.questioned, repeat=repeat)
         finally:
             load_weights(session.lm, model_path(session.settings.model))
         session.run.ledger.finish_step(f"answered:{name}", {})
@@ -219,30 +224,32 @@ def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[s
     settings, ledger = session.settings, session.run.ledger
     methods = list(settings.cpt.methods)
     grades = {method: _grades(ledger, method) for method in methods}
-    scores = {m: {c: sum(of) / len(of) for c, of in found.items()} for m, found in grades.items()}
+    scores = {method: means(by_context) for method, by_context in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
-    found = method_results(
+    table = method_results(
         KIND, session, scores, hashes, pairs=pairs_of(methods), published=published
     )
-    every = {
-        method: [right for of in found.values() for right in of] for method, found in grades.items()
+    # Continued pretraining learns all passages at once, so its questions count one by one too.
+    by_question = {
+        method: mean(list(chain.from_iterable(by_context.values())))
+        for method, by_context in grades.items()
     }
     texts = {m: ledger.self_edits(_written_at(m)) for m in methods}
     more = {
         "passages": len(data.contexts),
-        "questions": sum(len(context.questions) for context in data.asked),
+        "questions": sum(len(context.questions) for context in data.questioned),
         "costs": costs(ledger),
-        "by_question": {method: sum(of) / len(of) for method, of in every.items()},
+        "by_question": by_question,
         "training": {
-            m: [_training(ledger, m, r) for r in range(settings.eval.repeats)]
-            for m in methods
-            if m != "base"
+            method: _trainings(ledger, method, settings.eval.repeats)
+            for method in methods
+            if method != "base"
         },
         "self_edits": [
             {"policy": m, **shape_of(rows, session.task)} for m, rows in texts.items() if rows
         ],
     }
-    return replace(found, more={**found.more, **more}).as_dict()
+    return replace(table, more={**table.more, **more}).as_dict()
 
 
 def _written_at(method: str) -> Place:
@@ -259,7 +266,11 @@ def _grades(ledger: Ledger, method: str) -> dict[str, list[float]]:
     return grades
 
 
-def _training(ledger: Ledger, method: str, repeat: int) -> dict[str, Any]:
+def _trainings(ledger: Ledger, method: str, repeats: int) -> list[JsonObject]:
+    return [_training(ledger, method, repeat) for repeat in range(repeats)]
+
+
+def _training(ledger: Ledger, method: str, repeat: int) -> JsonObject:
     done = ledger.step(f"trained:{method}-{repeat}") or {}
     return done | {"steps": len(done["losses"])}
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.external import store_written, write_external
+from selfedit.grading.stats import mean, means
 from selfedit.lm.lora import Adapter
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import METHODS as LOOP_METHODS
@@ -87,18 +88,18 @@ def measure(
         policy: the policy's adapter, for ``seal``, if it is not in the weights.
         name: the row's name (``seal-2``), if it is not the method's.
     """
-    place = held_out(name or method)
+    at = held_out(name or method)
     if method == "context":
-        shown = ShownTask(session.lm, session.settings)
-        return measure_base(replace(session, task=shown), place, contexts)
+        in_prompt = ShownTask(session.lm, session.settings)
+        return measure_base(replace(session, task=in_prompt), at, contexts)
     samples = session.settings.eval.samples
     if method == "external":
-        rows = write_external(session, place, contexts, samples)
+        rows = write_external(session, at, contexts, samples)
     elif name is None or name == method:
         return evaluate(session, method, contexts, policy)
     else:
-        rows = sample(session, place, contexts, samples, policy)
-    return run_edits(session, place, _edits_of(session, rows, contexts))
+        rows = sample(session, at, contexts, samples, policy)
+    return run_edits(session, at, _edits_of(session, rows, contexts))
 
 
 def measure_written(
@@ -107,9 +108,9 @@ def measure_written(
     """Train on self-edits that somebody else wrote, as on the model's own; ``texts`` has each
     context's by its id.
     """
-    place = held_out(name)
-    rows = store_written(session, place, contexts, texts)
-    run_edits(session, place, _edits_of(session, rows, contexts))
+    at = held_out(name)
+    rows = store_written(session, at, contexts, texts)
+    run_edits(session, at, _edits_of(session, rows, contexts))
 
 
 def _edits_of(session: Session, rows: Sequence[SelfEditRow], contexts: Sequence[Context]):
@@ -124,11 +125,11 @@ def pairs_of(methods: Sequence[str]) -> list[tuple[str, str]]:
     rows = list(methods)
     pairs = list(pairwise(rows))
     seal = [method for method in rows if is_seal(method)]
-    wanted = [("own", seal[-1]), ("external", seal[-1]), ("context", seal[-1])] if seal else []
-    wanted += [("passage", method) for method in ("own", "external")]
+    distant = [("own", seal[-1]), ("external", seal[-1]), ("context", seal[-1])] if seal else []
+    distant += [("passage", method) for method in ("own", "external")]
     known = {frozenset(pair) for pair in pairs}
     return pairs + [
-        (b, a) for b, a in wanted if b in rows and a in rows and frozenset((b, a)) not in known
+        (b, a) for b, a in distant if b in rows and a in rows and frozenset((b, a)) not in known
     ]
 
 
@@ -140,7 +141,4 @@ def by_seed(ledger: Ledger, method: str) -> list[float]:
     for trial in ledger.trials(held_out(method)):
         if marks := right_or_wrong(trial):
             grades.setdefault(trial.repeat, {}).setdefault(trial.context_id, []).extend(marks)
-    means = [
-        [sum(of) / len(of) for of in contexts.values()] for _, contexts in sorted(grades.items())
-    ]
-    return [sum(values) / len(values) for values in means]
+    return [mean(means(contexts).values()) for _, contexts in sorted(grades.items())]

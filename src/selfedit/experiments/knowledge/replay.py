@@ -84,18 +84,18 @@ def run_replay(
                 measure(session, row, contexts)
         ledger = session.run.ledger
         scores = {row: context_scores(ledger, row) for row in ROWS}
-        held: Any = {"pairs": PAIRS, "published": REPLAY, "published_pairs": REPLAY_PAIRED}
+        compared: Any = {"pairs": PAIRS, "published": REPLAY, "published_pairs": REPLAY_PAIRED}
         edits = {row: ledger.self_edits(held_out(row)) for row in WRITERS}
-        found = method_results(KIND, session, scores, hashes, **held)
+        numbers = method_results(KIND, session, scores, hashes, **compared)
         more = {
-            **found.more,
+            **numbers.more,
             "by_seed": {row: by_seed(ledger, row) for row in ROWS},
-            "order": [_step(gap) for gap in found.paired[: len(ROWS) - 1]],
+            "order": [_step(gap) for gap in numbers.paired[: len(ROWS) - 1]],
             "self_edits": [
                 {"policy": row, **shape_of(texts, session.task)} for row, texts in edits.items()
             ],
         }
-        results = replace(found, more=more).as_dict()
+        results = replace(numbers, more=more).as_dict()
         session.run.write_results(results)
     return results
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from selfedit.grading.stats import mean
 from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.shape import compression_ratio, shape
@@ -18,24 +19,24 @@ def shape_of(rows: Sequence[SelfEditRow], task: Any) -> dict[str, Any]:
     much they repeat one another (Shaib et al. 2024, arXiv 2403.00553, measure the diversity of a
     set of texts so).
     """
-    read: Callable[[str], ParsedEdit] = task.parse
-    edits = [read(row.text) for row in rows]
+    parse: Callable[[str], ParsedEdit] = task.parse
+    edits = [parse(row.text) for row in rows]
     shapes = [shape(row.text, edit) for row, edit in zip(rows, edits, strict=True)]
     return {
         "n": len(rows),
-        "tokens": _mean(row.tokens for row in rows),
-        "facts": _mean(s.lines for s in shapes),
-        "pairs": _mean(len(edit.pairs) for edit in edits),
-        "single_fact": _mean(s.single_fact for s in shapes),
-        "diversity": _mean(s.diversity for s in shapes),
-        "compression": _mean(s.compression for s in shapes),
+        "tokens": mean_known(row.tokens for row in rows),
+        "facts": mean_known(s.lines for s in shapes),
+        "pairs": mean_known(len(edit.pairs) for edit in edits),
+        "single_fact": mean_known(s.single_fact for s in shapes),
+        "diversity": mean_known(s.diversity for s in shapes),
+        "compression": mean_known(s.compression for s in shapes),
         "compression_all": compression_ratio("\n".join(row.text for row in rows)),
-        "cut_off": _mean(row.finish == "length" for row in rows),
-        "rejected": _mean(row.rejected is not None for row in rows),
+        "cut_off": mean_known(row.finish == "length" for row in rows),
+        "rejected": mean_known(row.rejected is not None for row in rows),
     }
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean_known(values: Iterable[float | None]) -> float | None:
     """The mean of what is there; None where nothing is."""
-    there = [value for value in values if value is not None]
-    return sum(there) / len(there) if there else None
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None

@@ -82,9 +82,9 @@ def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict
     published: dict[str, Reference] = {}
     for format, part in parts.items():
         for method, scores in part["contexts"].items():
-            own = method == "own" or is_seal(method)
-            name = f"{method}:{format}" if own else method
-            (by_format[format] if own else shared)[name] = scores
+            by_format_only = method == "own" or is_seal(method)
+            name = f"{method}:{format}" if by_format_only else method
+            (by_format[format] if by_format_only else shared)[name] = scores
             seeds[name] = part["by_seed"][method]
             if reference := part["published"]["rows"].get(method):
                 published[name] = Reference(**reference)

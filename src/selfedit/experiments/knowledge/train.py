@@ -150,5 +150,5 @@ def self_edit_shapes(
     """
     places = [(f"round {n}", rl_place(n)) for n in range(1, rounds + 1)]
     places += [(f"held-out, {method}", held_out(method)) for method in methods]
-    shapes = [(name, ledger.self_edits(place)) for name, place in places]
+    shapes = [(name, ledger.self_edits(at)) for name, at in places]
     return [{"policy": name, **shape_of(rows, task)} for name, rows in shapes if rows]

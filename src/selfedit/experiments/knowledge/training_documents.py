@@ -22,22 +22,21 @@ def documents_of(
     """
     titles = {context.id: context.title for context in contexts}
     texts = [(titles[row.context_id], cleaned(row.text)) for row in rows]
-    made = [
-        _document(session.lm, title, text)
-        for title, text in texts
-        if any(c.isalnum() for c in text)
+    documents = [
+        _document(session.lm, title, text) for title, text in texts if any(map(str.isalnum, text))
     ]
     if session.settings.edit.passage:
-        made += [_document(session.lm, context.title, context.text) for context in contexts]
-    return made
+        documents += [_document(session.lm, context.title, context.text) for context in contexts]
+    return documents
 
 
 def cleaned(text: str) -> str:
     """A model's text without control characters and halves of characters; its lines stay."""
-    lines = (
-        "".join(c for c in line if unicodedata.category(c)[0] != "C") for line in text.splitlines()
-    )
-    return "\n".join(line.rstrip() for line in lines).strip()
+    return "\n".join(_printable(line).rstrip() for line in text.splitlines()).strip()
+
+
+def _printable(line: str) -> str:
+    return "".join(char for char in line if unicodedata.category(char)[0] != "C")
 
 
 def _document(lm: LanguageModel, title: str, text: str) -> TrainSequence:

@@ -38,9 +38,9 @@ def write_entigraph(session: Session, contexts: Sequence[Context]) -> list[SelfE
     """EntiGraph: first the entities of every passage, then a text for each pair and triple drawn of
     them.
     """
-    asked = {context.id: [entigraph.entities_prompt(context)] for context in contexts}
+    prompts = {context.id: [entigraph.entities_prompt(context)] for context in contexts}
     endpoint = _writer(session)
-    listed = write(session, Place(Phase.WRITE, "entities"), contexts, asked, endpoint)
+    listed = write(session, Place(Phase.WRITE, "entities"), contexts, prompts, endpoint)
     entities = {row.context_id: entigraph.read_entities(row.text) for row in listed}
     cpt, seed = session.settings.cpt, session.settings.seed
     relations = {
@@ -128,25 +128,25 @@ def _write_group(
     prompts: Prompts,
     endpoint: EndpointSettings | None,
 ) -> list[SelfEditRow]:
-    wanted = [(context, number) for context in group for number in range(len(prompts[context.id]))]
-    texts = [prompts[context.id][number] for context, number in wanted]
+    parts = [(context, number) for context in group for number in range(len(prompts[context.id]))]
+    texts = [prompts[context.id][number] for context, number in parts]
     named = f"{place.phase}:{place.method}"  # as seeds have always spelt it
     seeds = [
         derive(session.settings.seed, "write", named, context.id, number)
-        for context, number in wanted
+        for context, number in parts
     ]
     timings: list[TimingRow] = []
     bill: Bill | None = None
-    with timed(timings, place, "sampling", len(wanted)):
+    with timed(timings, place, "sampling", len(parts)):
         if endpoint is None:
             written = _own(session, texts, seeds)
         else:
-            written, bill = _asked(
-                session, endpoint, texts, seeds, [number for _, number in wanted]
-            )
-    seconds = timings[0].seconds / len(wanted)
-    made = zip(wanted, texts, seeds, written, strict=True)
-    rows = [_row(place, c, number, text, seed, seconds, of) for (c, number), text, seed, of in made]
+            written, bill = _asked(session, endpoint, texts, seeds, [number for _, number in parts])
+    seconds = timings[0].seconds / len(parts)
+    rows = [
+        _row(place, *part, prompt, seed, seconds, text)
+        for part, prompt, seed, text in zip(parts, texts, seeds, written, strict=True)
+    ]
     with session.run.ledger.transaction():
         session.run.ledger.add_self_edits(rows, timings)
         if bill is not None:
@@ -185,8 +185,12 @@ def _asked(
     with EndpointClient(endpoint) as client:
         replies = client.replies(requests, session.interrupt.check)
         bill = client.bill
-    said = [(reply, reply.tokens_out or len(session.lm.encode(reply.text))) for reply in replies]
-    return [_Written("" if r.refused else r.text, count, r.finish) for r, count in said], bill
+    written: list[_Written] = []
+    for reply in replies:
+        # Not every endpoint says how many tokens it wrote.
+        tokens = reply.tokens_out or len(session.lm.encode(reply.text))
+        written.append(_Written("" if reply.refused else reply.text, tokens, reply.finish))
+    return written, bill
 
 
 def costs(ledger: Ledger) -> dict[str, Any] | None:
@@ -196,14 +200,14 @@ def costs(ledger: Ledger) -> dict[str, Any] | None:
     Only what does not depend on how often the run was stopped: a reply kept from before has its
     price too.
     """
-    found: dict[str, dict[str, Any]] = {}
+    by_phase: dict[str, dict[str, Any]] = {}
     for step in ledger.steps():
         if step.name.startswith("bill "):
             bill = json.loads(step.payload_json)
-            sums = found.setdefault(bill["for"], dict.fromkeys(_BILLED, 0))
+            sums = by_phase.setdefault(bill["for"], dict.fromkeys(_BILLED, 0))
             for name in _BILLED:
                 sums[name] = None if None in (sums[name], bill[name]) else sums[name] + bill[name]
-    return found or None
+    return by_phase or None
 
 
 def _row(

@@ -20,6 +20,7 @@ from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.rewards.ranking import against_true, compare_choices, row
 from selfedit.grading.grader import get_grader
+from selfedit.grading.stats import mean
 from selfedit.results.results import Results, Row
 from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
@@ -37,7 +38,7 @@ from selfedit.tasks.task import Context
 KIND = "rewards"
 PLACE = rl_place(1)
 
-Table = dict[str, list[float]]
+RewardTable = dict[str, list[float]]
 """A reward of every self-edit: for each context, by candidate."""
 
 
@@ -62,9 +63,9 @@ def run_rewards(
         raise UsageError(
             what, where="rl.candidates", fix="a ranking needs two self-edits or more, and a round"
         )
-    given = load_contexts(settings.train, require_questions=True)
-    contexts = plan_rounds(settings, given)[0]
-    hashes = {"train": data_hash(given)}
+    labelled = load_contexts(settings.train, require_questions=True)
+    contexts = plan_rounds(settings, labelled)[0]
+    hashes = {"train": data_hash(labelled)}
     grader = get_grader(settings.answer.grader, settings.judge)
     with open_run(
         folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
@@ -101,11 +102,11 @@ def _results(
 ) -> Results:
     settings, count = session.settings, len(edits)
     by_repeat = _accuracies(session)
-    true = {context: [sum(of) / len(of) for of in table] for context, table in by_repeat.items()}
+    true = {context: list(map(mean, repeats)) for context, repeats in by_repeat.items()}
     seconds = _seconds(session)
     loops = count * settings.rl.repeats
     adapting = seconds["adapting"] / loops
-    tables: dict[str, tuple[Table, float]] = {
+    tables: dict[str, tuple[RewardTable, float]] = {
         "accuracy": (
             true,
             settings.rl.repeats * (adapting + (seconds["answering"] + seconds["grading"]) / loops),
@@ -157,7 +158,7 @@ def _accuracies(session: Session) -> dict[str, list[list[float]]]:
         marks = right_or_wrong(trial)
         if marks and trial.candidate is not None:
             repeats = by_context.setdefault(trial.context_id, {}).setdefault(trial.candidate, [])
-            repeats.append(sum(marks) / len(marks))
+            repeats.append(mean(marks))
         else:
             unreadable.add(trial.context_id)
     return {
@@ -167,26 +168,26 @@ def _accuracies(session: Session) -> dict[str, list[list[float]]]:
     }
 
 
-def _table(values: Mapping[CandidateKey, float], edits: Sequence[SelfEditRow]) -> Table:
-    found: Table = defaultdict(list)
+def _table(values: Mapping[CandidateKey, float], edits: Sequence[SelfEditRow]) -> RewardTable:
+    table: RewardTable = defaultdict(list)
     for edit in edits:
-        found[edit.context_id].append(values[edit.context_id, edit.candidate])
-    return dict(found)
+        table[edit.context_id].append(values[edit.context_id, edit.candidate])
+    return dict(table)
 
 
 def _one_repeat(by_repeat: Mapping[str, list[list[float]]], cost: float) -> Row:
     """The first repeat of the true reward against the mean of the others."""
-    first = {context: [of[0] for of in table] for context, table in by_repeat.items()}
-    others = {
-        context: [sum(of[1:]) / len(of[1:]) for of in table] for context, table in by_repeat.items()
-    }
+    first, others = {}, {}
+    for context, candidates in by_repeat.items():
+        first[context] = [repeats[0] for repeats in candidates]
+        others[context] = [mean(repeats[1:]) for repeats in candidates]
     return row("accuracy of one repeat, against the others", first, others, cost)
 
 
 def _seconds(session: Session) -> dict[str, float]:
     """Seconds of every part, over all sessions."""
-    found: dict[str, float] = defaultdict(float)
+    seconds: dict[str, float] = defaultdict(float)
     for timing in session.run.ledger.timings():
         if timing.place == PLACE:
-            found[timing.part] += timing.seconds
-    return found
+            seconds[timing.part] += timing.seconds
+    return seconds

@@ -17,11 +17,16 @@ from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
+from selfedit.experiments.rewards.agreement import (
+    Scores,
+    agreement_table,
+    choices,
+    rank_agreement,
+    survivor_table,
+)
 from selfedit.grading.grader import NO_VERDICT, get_grader
-from selfedit.grading.stats import mean_se, spearman
 from selfedit.results.compare import compare
 from selfedit.results.results import Results
-from selfedit.results.tabular import Cell, Column, Table
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.own_questions import survivors, with_own_questions
@@ -37,8 +42,8 @@ from selfedit.tasks.task import Context, split_contexts
 
 KIND = "own-questions-reward"
 PLACE = Place(Phase.OWN_QUESTIONS_REWARD)
-Scores = Mapping[str, Sequence[float]]
-"""For each passage a mark of each of its self-edits."""
+
+
 PAIRS = (
     ("base", "random"),
     ("random", "own-chosen"),
@@ -55,13 +60,13 @@ class Measured:
 
     Attributes:
         base: the unadapted model's accuracy on gold questions.
-        gold, own: of each self-edit, the accuracy on gold questions and on own ones.
+        gold, by_own: of each self-edit, the accuracy on gold questions and on own ones.
         likelihood: of each self-edit, the mean log-likelihood of the own answers.
     """
 
     base: Mapping[str, float]
     gold: Scores
-    own: Scores
+    by_own: Scores
     likelihood: Scores
 
 
@@ -101,8 +106,12 @@ def run_own_questions(
     with open_run(
         folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
-        asked = with_own_questions(session, chosen)
-        usable = [(gold, own) for gold, own in zip(chosen, asked, strict=True) if own.questions]
+        quizzed = with_own_questions(session, chosen)
+        usable = [
+            (gold, with_own)
+            for gold, with_own in zip(chosen, quizzed, strict=True)
+            if with_own.questions
+        ]
         if not usable:
             fix = "raise rl.own.quizzes or rl.own.known, or lower rl.own.agree"
             raise DataError(
@@ -126,7 +135,9 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> Mea
         DataError: none is left.
     """
     rl, seed = session.settings.rl, session.settings.seed
-    both = [replace(gold, questions=(*gold.questions, *own.questions)) for gold, own in usable]
+    both = [
+        replace(gold, questions=(*gold.questions, *with_own.questions)) for gold, with_own in usable
+    ]
     measure_base(session, PLACE, both)
     edits = sample(session, PLACE, both, rl.candidates)
     by_id = {context.id: context for context in both}
@@ -145,15 +156,15 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> Mea
     run_trials(session, PLACE, planned, ("answers", "likelihoods"))
     trials = session.run.ledger.trials(PLACE)
     on_gold, _ = split_questions(trials, [gold for gold, _ in usable])
-    on_own, _ = split_questions(trials, [own for _, own in usable])
-    by_gold, by_own, read = accuracies(on_gold), accuracies(on_own), likelihoods(on_own)
+    on_own, _ = split_questions(trials, [with_own for _, with_own in usable])
+    by_gold, by_own, by_likelihood = accuracies(on_gold), accuracies(on_own), likelihoods(on_own)
     models = [None, *range(rl.candidates)]
+
+    def has_verdicts(name: str) -> bool:
+        return not any(math.isnan(by_gold[name, c] + by_own[name, c]) for c in models)
+
     # A passage needs a verdict on every self-edit, from both kinds of questions.
-    ranked = [
-        name
-        for name in by_id
-        if not any(math.isnan(by_gold[name, c] + by_own[name, c]) for c in models)
-    ]
+    ranked = list(filter(has_verdicts, by_id))
     if not ranked:
         raise DataError(
             "no passage has a verdict on all of its self-edits",
@@ -161,36 +172,41 @@ def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> Mea
             fix=NO_VERDICT,
         )
     base = {name: by_gold[name, None] for name in ranked}
-    by_edit = [_by_edit(values, ranked, rl.candidates) for values in (by_gold, by_own, read)]
+    by_edit = [
+        _by_edit(values, ranked, rl.candidates) for values in (by_gold, by_own, by_likelihood)
+    ]
     return Measured(base, *by_edit)
 
 
 def _by_edit(values: Mapping[CandidateKey, float], names: Sequence[str], candidates: int) -> Scores:
-    return {name: [values[name, candidate] for candidate in range(candidates)] for name in names}
+    table: dict[str, list[float]] = {}
+    for name in names:
+        table[name] = [values[name, candidate] for candidate in range(candidates)]
+    return table
 
 
 def _results(
     session: Session, chosen: Sequence[Context], measured: Measured, hashes: Mapping[str, str]
 ) -> Results:
-    base, gold_edits, own_edits, read = (
+    base, gold_edits, own_edits, by_likelihood = (
         measured.base,
         measured.gold,
-        measured.own,
+        measured.by_own,
         measured.likelihood,
     )
     scores = {
         "base": base,
-        **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": read}),
+        **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": by_likelihood}),
     }
     agreement = rank_agreement(gold_edits, own_edits)
-    by_likelihood = rank_agreement(gold_edits, read)
+    likelihood_agreement = rank_agreement(gold_edits, by_likelihood)
     written = survivors(session, chosen)
     compared = compare(scores, PAIRS)
     by_passage = {
         name: {
             "gold": gold_edits[name],
             "own": own_edits[name],
-            "own_likelihood": read[name],
+            "own_likelihood": by_likelihood[name],
             "base": base[name],
         }
         for name in gold_edits
@@ -201,9 +217,9 @@ def _results(
         rows=compared.rows,
         paired=compared.paired,
         tables=[
-            _agreement_table("Right answers to own questions as a reward", agreement),
-            _agreement_table("Likelihood of own answers as a reward", by_likelihood),
-            _survivor_table(written),
+            agreement_table("Right answers to own questions as a reward", agreement),
+            agreement_table("Likelihood of own answers as a reward", likelihood_agreement),
+            survivor_table(written),
         ],
         contexts=by_passage,
         model={"name": session.settings.model, "fingerprint": session.lm.fingerprint},
@@ -213,82 +229,8 @@ def _results(
         more={
             "inner_seeds": session.settings.rl.repeats,
             "agreement": agreement,
-            "agreement_likelihood": by_likelihood,
+            "agreement_likelihood": likelihood_agreement,
             "survivors": written,
             "without_verdict": len(chosen) - written["passages_without"] - len(base),
         },
     )
-
-
-def choices(gold: Scores, choosers: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
-    """Gold accuracy of a random self-edit, of the one each chooser ranks first, and of the best;
-    ties share.
-    """
-    chosen = {
-        name: {context: _of_leaders(marks[context], values) for context, values in gold.items()}
-        for name, marks in choosers.items()
-    }
-    mean = {context: sum(values) / len(values) for context, values in gold.items()}
-    return {
-        "random": mean,
-        **chosen,
-        "gold-chosen": {context: max(values) for context, values in gold.items()},
-    }
-
-
-def _of_leaders(chooser: Sequence[float], values: Sequence[float]) -> float:
-    best = max(chooser)
-    leaders = [value for mark, value in zip(chooser, values, strict=True) if mark == best]
-    return sum(leaders) / len(leaders)
-
-
-def rank_agreement(gold: Scores, own: Scores) -> dict[str, Any]:
-    """Spearman's correlation and top-1 agreement of two rewards, mean and standard error over
-    passages.
-
-    A passage where one reward is the same for every self-edit has no ranking: it is counted, not
-    averaged. Top-1 is the chance that a self-edit own questions rank first is one that gold
-    questions rank first, ``chance`` what a random choice would reach.
-    """
-    ranks = {name: spearman(own[name], values) for name, values in gold.items()}
-    ranked = [value for value in ranks.values() if value is not None]
-    differing = [name for name, values in gold.items() if len(set(values)) > 1]
-    best = {name: [float(v == max(gold[name])) for v in gold[name]] for name in differing}
-    top = [_of_leaders(own[name], best[name]) for name in differing]
-    return {
-        "spearman": mean_se(ranked).as_dict() if ranked else None,
-        "without_ranking": len(ranks) - len(ranked),
-        "top1": mean_se(top).as_dict() if top else None,
-        "chance": mean_se([sum(b) / len(b) for b in best.values()]).as_dict() if best else None,
-        "without_best": len(gold) - len(differing),
-    }
-
-
-def _agreement_table(what: str, found: Mapping[str, Any]) -> Table:
-    names = {
-        "spearman": "rank agreement (Spearman)",
-        "top1": "first choice is a best one",
-        "chance": "the same by chance",
-    }
-    rows: list[list[Cell]] = []
-    for key, name in names.items():
-        value = found[key]
-        rows.append(
-            [name, None, None, 0]
-            if value is None
-            else [name, value["mean"], value["se"], value["n"]]
-        )
-    missing = (
-        f"{found['without_ranking']} passages have no ranking, {found['without_best']} no best"
-        " self-edit"
-    )
-    return Table.make(
-        f"{what} ({missing})", ["", Column("mean", "number2"), Column("se", "number2"), "n"], rows
-    )
-
-
-def _survivor_table(found: Mapping[str, Any]) -> Table:
-    rows: list[list[Cell]] = [["written", found["written"]], ["kept", found["kept"]]]
-    rows += [[f"rejected: {reason}", count] for reason, count in found["rejected"].items()]
-    rows.append(["passages without any", found["passages_without"]])
-    return Table.make(f"Own questions of {found['passages']} passages", ["questions", "n"], rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from selfedit.grading.stats import Estimate, mean_se, spearman
+from selfedit.grading.stats import Estimate, mean, mean_se, spearman
 from selfedit.results.compare import difference
 from selfedit.results.results import Difference, Row
 from selfedit.results.tabular import Cell, Column, Table
@@ -30,11 +30,10 @@ def row(name: str, reward: Rewards, true: Rewards, seconds: float) -> Row:
     decided = [context for context in readable if len(set(true[context])) > 1]
     chosen = [_chosen(reward[context], true[context]) for context in readable]
     correlations = [spearman(reward[context], true[context]) for context in decided]
-    ranks = _mean(
-        [0.0 if value is None else value for value in correlations]
-    )  # a constant reward ranks nothing
-    agreed = _mean([_agrees(reward[context], true[context]) for context in decided])
-    earned = _mean(chosen)
+    # A constant reward ranks nothing: its correlation is not known, and counts as none.
+    ranks = estimate_of([0.0 if value is None else value for value in correlations])
+    agreed = estimate_of([_agrees(reward[context], true[context]) for context in decided])
+    earned = estimate_of(chosen)
     return Row(
         name,
         earned.mean if earned else None,
@@ -61,7 +60,7 @@ def compare_choices(rewards: Mapping[str, Rewards], true: Rewards) -> list[Diffe
         readable = [c for c in true if c in reward and not any(map(math.isnan, reward[c]))]
         if readable:
             chosen = {context: _chosen(reward[context], true[context]) for context in readable}
-            at_random = {context: sum(true[context]) / len(true[context]) for context in readable}
+            at_random = {context: mean(true[context]) for context in readable}
             differences.append(difference({name: chosen, "random": at_random}, "random", name))
     return differences
 
@@ -101,5 +100,6 @@ def _agrees(reward: Sequence[float], true: Sequence[float]) -> float:
     return len(set(leaders) & set(_leaders(true))) / len(leaders)
 
 
-def _mean(values: Sequence[float]) -> Estimate | None:
+def estimate_of(values: Sequence[float]) -> Estimate | None:
+    """Their mean with its standard error; None for no values."""
     return mean_se(values) if values else None

@@ -156,7 +156,7 @@ class Remedies:
         """The inner loop of each edit; teachers of all edits are read together."""
         jobs = [self.task.job(e.context, e.edit, e.seed, e.order_seed) for e in edits]
         starts = [self.start(edit.learner) for edit in edits]
-        new = [[s for s in job.sequences if isinstance(s, TrainSequence)] for job in jobs]
+        new = [_tokenised(job) for job in jobs]
         batch = EditBatch(edits, starts, new, [[] for _ in edits], self.apart)
         for remedy in self.chosen:
             remedy.change(batch)
@@ -182,3 +182,7 @@ class Remedies:
         routed = (remedy.answering(learner, questions) for remedy in self.chosen)
         merged: Routed = ([learner.merged] * len(questions), [None] * len(questions))
         return next((answer for answer in routed if answer is not None), merged)
+
+
+def _tokenised(job: AdaptJob) -> list[TrainSequence]:
+    return [sequence for sequence in job.sequences if isinstance(sequence, TrainSequence)]

@@ -29,8 +29,8 @@ class KLToBefore(Remedy):
         for number, edit in enumerate(batch.edits):
             if not batch.apart and not batch.mixed[number]:
                 earlier = rehearsable(edit, self.settings.replay.size)
-                drawn = draw(earlier, kl.prompts, derive(edit.seed, "replay"))
-                batch.mixed[number] = [replace(sequence, weight=0.0) for sequence in drawn]
+                prompts = draw(earlier, kl.prompts, derive(edit.seed, "replay"))
+                batch.mixed[number] = [replace(sequence, weight=0.0) for sequence in prompts]
         batch.new = self._taught(batch.new, batch.starts, kl.weight)
         batch.mixed = self._taught(batch.mixed, batch.starts, kl.weight)
 

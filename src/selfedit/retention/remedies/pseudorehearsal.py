@@ -110,10 +110,8 @@ class Pseudorehearsal(Remedy):
     def change(self, batch: EditBatch) -> None:
         """See `Remedy`."""
         for number, edit in enumerate(batch.edits):
-            wanted = math.ceil(self.settings.pseudorehearsal.share * len(batch.new[number]))
-            batch.mixed[number] += draw(
-                self.rehearsed, wanted, derive(edit.seed, "pseudorehearsal")
-            )
+            count = math.ceil(self.settings.pseudorehearsal.share * len(batch.new[number]))
+            batch.mixed[number] += draw(self.rehearsed, count, derive(edit.seed, "pseudorehearsal"))
 
 
 REMEDY = Pseudorehearsal

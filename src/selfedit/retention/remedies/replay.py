@@ -54,9 +54,9 @@ class Replay(Remedy):
         """See `Remedy`."""
         settings = self.settings.replay
         for number, edit in enumerate(batch.edits):
-            wanted = math.ceil(settings.share * len(batch.new[number]))
+            count = math.ceil(settings.share * len(batch.new[number]))
             batch.mixed[number] += draw(
-                rehearsable(edit, settings.size), wanted, derive(edit.seed, "replay")
+                rehearsable(edit, settings.size), count, derive(edit.seed, "replay")
             )
 
 
