@@ -26,6 +26,10 @@ def test_every_one_of_ours_can_be_loaded_by_its_name(choice: Choice) -> None:
         assert callable(choice.load(name))
 
 
+def test_what_they_share_is_none_of_them() -> None:
+    assert SAMPLERS.names() == ["local"]
+
+
 def test_the_defaults_are_among_them() -> None:
     settings = make_settings({})
     assert settings.rl.reward.signal in REWARDS.names()

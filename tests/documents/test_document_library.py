@@ -11,10 +11,10 @@ import pytest
 
 from selfedit.cli import main
 from selfedit.config import read_settings
-from selfedit.documents import adapt, update
+from selfedit.documents import adapt, upkeep
 from selfedit.documents.library import Library, read_library
 from selfedit.documents.sources import read_documents
-from selfedit.documents.update import adapt_library
+from selfedit.documents.upkeep import adapt_library
 from selfedit.errors import Interrupted, ModelFileError, SettingsChanged, UsageError
 from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
@@ -64,7 +64,7 @@ def learned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(Path(documents[0]).name)
         return real(folder, documents, *rest, **named)
 
-    monkeypatch.setattr(update, "adapt_documents", counted)
+    monkeypatch.setattr(upkeep, "adapt_documents", counted)
     return names
 
 

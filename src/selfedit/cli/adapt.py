@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from selfedit.config import Settings
     from selfedit.documents.adapt import AdaptResults
     from selfedit.documents.recall import Change
-    from selfedit.documents.update import LibraryResults
+    from selfedit.documents.upkeep import LibraryResults
 
 
 @with_settings(
@@ -63,11 +63,11 @@ def adapt(
     from selfedit.tasks.knowledge.contexts import load_contexts
 
     load_contexts(list(documents))  # before any model is fetched or loaded
-    learn = _library if library else _adapter
+    learn = _library if library else _one_adapter
     learn(out, documents, settings, samples, own_questions, json=json, quiet=quiet)
 
 
-def _adapter(
+def _one_adapter(
     out: Path,
     documents: list[str],
     settings: Settings,
@@ -103,7 +103,7 @@ def _library(
 ) -> None:
     """One adapter a document, where something about it has changed."""
     with working_with(settings.model, quiet=quiet) as options:
-        from selfedit.documents.update import adapt_library
+        from selfedit.documents.upkeep import adapt_library
 
         results = adapt_library(
             out, documents, settings, samples=samples, own_questions=own_questions, **options
@@ -150,14 +150,14 @@ def print_recall(results: AdaptResults) -> None:
         "general_loss": "loss on unrelated text, nats a token",
     }
     rows = [
-        _row(name, change, key == "accuracy")
+        _recall_row(name, change, key == "accuracy")
         for key, name in names.items()
         if (change := results.get(key))
     ]
     print_table(["recalled", "before", "after", "difference", "se", "n"], rows)
 
 
-def _row(name: str, result: Change, share: bool) -> list[str]:
+def _recall_row(name: str, result: Change, share: bool) -> list[str]:
     gap = result["paired"]
     if share:
         cells = [percent(result["before"]["mean"]), percent(result["after"]["mean"])]

@@ -70,7 +70,9 @@ def _replies(
     under, documents = _route(questions, adapter, title)
     lm = load(model, prompting=prompting)
     texts = [
-        question_prompt(title, question, lm.has_chat) if title else _bare(question, lm.has_chat)
+        question_prompt(title, question, lm.has_chat)
+        if title
+        else _bare_question(question, lm.has_chat)
         for question in questions
     ]
     prompts = [chat_prompt(lm, text, "" if lm.has_chat else None) for text in texts]
@@ -88,7 +90,7 @@ def _replies(
 def _route(
     questions: list[str], folder: Path | None, title: str
 ) -> tuple[list[Adapter | None], list[str | None] | None]:
-    """The adapter that each question is answered under, and its document where there is a library."""
+    """The adapter of each question, and its document where there is a library."""
     from selfedit.documents.library import Library, is_library
     from selfedit.lm.lora import Adapter
 
@@ -101,7 +103,7 @@ def _route(
     return adapters, [None if entry is None else entry.name for entry in routed]
 
 
-def _bare(question: str, chat: bool) -> str:
+def _bare_question(question: str, chat: bool) -> str:
     """A question without a topic, asked the way `question_prompt` asks one with it."""
     if chat:
         return f"{question}\nAnswer directly and concisely."

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from selfedit.cli.bench_output import numbers, show
+from selfedit.cli.bench_output import numbers, show_bench
 from selfedit.cli.checkout import need_benchmarks
 from selfedit.cli.command import say
 from selfedit.cli.output import print_json, write
@@ -92,7 +92,7 @@ def gpu(
     results = bench_gpu(
         random, out, device=device, quick=quick, seen=lambda row: None if json else say(row)
     )
-    show(results, json=json)
+    show_bench(results, json=json)
 
 
 @bench.command
@@ -133,7 +133,7 @@ def arithmetic(
         tflops=tflops,
         bandwidth=bandwidth,
     )
-    show(results, json=json)
+    show_bench(results, json=json)
 
 
 @bench.command
@@ -162,7 +162,7 @@ def racing(
     from benchmarks.racing import bench_racing
 
     results = bench_racing(runs, repeats=repeats, draws=draws, doubt=doubt, seed=seed)
-    show(results, json=json)
+    show_bench(results, json=json)
 
 
 @bench.command

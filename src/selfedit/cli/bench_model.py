@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from selfedit.cli.bench_output import numbers, show
+from selfedit.cli.bench_output import numbers, show_bench
 from selfedit.cli.checkout import need_benchmarks
 from selfedit.cli.command import say, working_with
 from selfedit.cli.setting_options import overrides_from, with_settings
 
 _Numbers = Annotated[str | None, Parameter(metavar="A,B,...")]
-_Out = Annotated[Path | None, Parameter(name=["--out", "-o"])]
-_Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"])]
+_OutFolder = Annotated[Path | None, Parameter(name=["--out", "-o"])]
+_NoProgress = Annotated[bool, Parameter(name=["--quiet", "-q"])]
 
 
 @Parameter(name="*")
@@ -86,11 +86,11 @@ def inner_loops(
     model: str = "smollm2-135m",
     self_edits: Path | None = None,
     passages: str | None = None,
-    out: _Out = None,
+    out: _OutFolder = None,
     short: Annotated[bool, Parameter(name="--quick")] = False,
     measured: InnerOptions = InnerOptions(),
     json: bool = False,
-    quiet: _Quiet = False,
+    quiet: _NoProgress = False,
     **overrides: Any,
 ) -> None:
     """Cost of a self-edit's inner loop: the published recipe, a careful PEFT loop, and K adapters
@@ -124,7 +124,7 @@ def inner_loops(
     from selfedit.report.bench import draw_inner
 
     picture = draw_inner(results, folder / "report")
-    show(results, json=json)
+    show_bench(results, json=json)
     if not json:
         say(f"results: {folder / 'results.json'}; picture: {picture}")
 
@@ -136,11 +136,11 @@ def answering(
     self_edits: Path | None = None,
     passages: str | None = None,
     vllm: str | None = None,
-    out: _Out = None,
+    out: _OutFolder = None,
     short: Annotated[bool, Parameter(name="--quick")] = False,
     measured: GenerateOptions = GenerateOptions(),
     json: bool = False,
-    quiet: _Quiet = False,
+    quiet: _NoProgress = False,
     **overrides: Any,
 ) -> None:
     """Cost of answering: transformers' generate one adapter at a time, many adapters together, a
@@ -171,7 +171,7 @@ def answering(
     from selfedit.report.bench import draw_generate
 
     picture = draw_generate(results, folder / "report")
-    show(results, json=json)
+    show_bench(results, json=json)
     if not json:
         say(f"results: {folder / 'results.json'}; picture: {picture}")
 
@@ -186,7 +186,7 @@ def profile(
     questions: int = 4,
     new_tokens: int = 24,
     json: bool = False,
-    quiet: _Quiet = False,
+    quiet: _NoProgress = False,
     **overrides: Any,
 ) -> None:
     """Where the time of adapting and answering goes: the kinds of operations, and how fast the
@@ -217,4 +217,4 @@ def profile(
             new_tokens=new_tokens,
             progress=options["progress"],
         )
-    show(results, json=json)
+    show_bench(results, json=json)

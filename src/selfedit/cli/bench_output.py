@@ -24,7 +24,7 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def show(results: JsonObject, *, json: bool) -> None:
+def show_bench(results: JsonObject, *, json: bool) -> None:
     """A benchmark's tables and notes, or all of it as JSON."""
     if json:
         print_json(results)

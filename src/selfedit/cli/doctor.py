@@ -53,12 +53,12 @@ def _checks() -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     yield from map(_package, NEEDED)
-    yield _threads()
-    yield _memory()
+    yield _check_threads()
+    yield _check_memory()
     cache = cache_dir()
     yield _writable(cache)
     yield _disk(cache)
-    yield from _model()
+    yield from _check_model()
 
 
 def _package(name: str) -> Check:
@@ -68,7 +68,7 @@ def _package(name: str) -> Check:
         return Check(name, False, "not installed", f"pip install {name}")
 
 
-def _threads() -> Check:
+def _check_threads() -> Check:
     try:
         import torch
     except ImportError as error:
@@ -83,7 +83,7 @@ def _threads() -> Check:
     )
 
 
-def _memory() -> Check:
+def _check_memory() -> Check:
     import psutil
 
     free = psutil.virtual_memory().available / 1e9
@@ -110,7 +110,7 @@ def _disk(cache: Path) -> Check:
     )
 
 
-def _model() -> Iterator[Check]:
+def _check_model() -> Iterator[Check]:
     from selfedit.errors import ModelUnavailable
     from selfedit.models.names import verify
 

@@ -43,7 +43,7 @@ def evaluate(
     """
     judge = overrides_from(overrides)
     if is_there(Path(run_or_model) / "run.json") and data is None:
-        _runs([Path(run_or_model), *more], grader, judge, json)
+        _evaluate_runs([Path(run_or_model), *more], grader, judge, json)
         return
     if more:
         what = f"only runs can be put together, and {run_or_model} is none"
@@ -55,11 +55,13 @@ def evaluate(
         raise UsageError(
             "this is not a run's folder, and a model needs questions", where=run_or_model, fix=fix
         )
-    _model(run_or_model, data, adapter, grader, judge, json, quiet)
+    _evaluate_model(run_or_model, data, adapter, grader, judge, json, quiet)
 
 
-def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: bool) -> None:
-    tables = [(str(folder), _table(folder, grader, judge)) for folder in folders]
+def _evaluate_runs(
+    folders: list[Path], grader: str | None, judge: dict[str, Any], json: bool
+) -> None:
+    tables = [(str(folder), _run_results(folder, grader, judge)) for folder in folders]
     results = tables[0][1]
     if len(tables) > 1:
         from selfedit.results.compare import pool_results
@@ -72,7 +74,7 @@ def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: 
         print_results(results)
     elif "documents" in results:
         from selfedit.cli.adapt import print_library
-        from selfedit.documents.update import LibraryResults
+        from selfedit.documents.upkeep import LibraryResults
 
         print_library(LibraryResults(**results))
     else:
@@ -82,7 +84,7 @@ def _runs(folders: list[Path], grader: str | None, judge: dict[str, Any], json: 
         print_recall(AdaptResults(**results))
 
 
-def _table(folder: Path, grader: str | None, judge: dict[str, Any]) -> dict[str, Any]:
+def _run_results(folder: Path, grader: str | None, judge: dict[str, Any]) -> dict[str, Any]:
     from selfedit.run.folder import RunFolder
 
     with RunFolder.read(folder) as run:
@@ -96,7 +98,7 @@ def _table(folder: Path, grader: str | None, judge: dict[str, Any]) -> dict[str,
         return run_table(run, grader, judge)
 
 
-def _model(
+def _evaluate_model(
     name: str,
     data: str,
     adapter: Path | None,

@@ -32,19 +32,19 @@ def have_model(name: str, *, quiet: bool = False, force: bool = False) -> Path:
 
 @contextmanager
 def fetch_bar(name: str, *, quiet: bool = False) -> Iterator[OnBytes | None]:
-    """Bytes on stderr: a bar on a terminal, a line at each quarter elsewhere, nothing if `quiet`."""
+    """Bytes on stderr: a bar on a terminal, a line at each quarter elsewhere; or nothing."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
-        with _bar(name) as on_bytes:
+        with _terminal_bar(name) as on_bytes:
             yield on_bytes
     else:
         say(f"fetching {name}")
-        yield _lines(name)
+        yield _quarter_lines(name)
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[OnBytes]:
+def _terminal_bar(name: str) -> Iterator[OnBytes]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -70,7 +70,7 @@ def _bar(name: str) -> Iterator[OnBytes]:
         yield on_bytes
 
 
-def _lines(name: str) -> OnBytes:
+def _quarter_lines(name: str) -> OnBytes:
     reported = 0
 
     def on_bytes(done: int, total: int) -> None:

@@ -63,7 +63,8 @@ def grade(
         bill = results["judge"]["bill"]
         spent = "unknown (set the prices)" if bill["spent"] is None else f"{bill['spent']:.4f}"
         say(
-            f"{bill['fetched']} verdicts asked for now, {bill['replies']} in all; spent now: {spent}"
+            f"{bill['fetched']} verdicts asked for now, {bill['replies']} in all;"
+            f" spent now: {spent}"
         )
 
 

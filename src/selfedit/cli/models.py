@@ -30,7 +30,7 @@ def models(
         quiet: no bar.
     """
     if action == "list":
-        _list(json)
+        _list_models(json)
         return
     if name is None:
         raise UsageError(
@@ -46,7 +46,7 @@ def models(
         write(folder)
 
 
-def _list(json: bool) -> None:
+def _list_models(json: bool) -> None:
     from selfedit.models.names import list_models
 
     infos = list_models()

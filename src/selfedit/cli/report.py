@@ -61,7 +61,7 @@ def _markdown(runs: list[Path], into: Path | None, block: str) -> None:
     from selfedit.report.markdown import markdown, rewrite
     from selfedit.results.compare import pool_results
 
-    results = [(str(run), _results(run)) for run in runs]
+    results = [(str(run), _results_of_runs(run)) for run in runs]
     text = markdown(results[0][1] if len(runs) == 1 else pool_results(results))
     if into is None:
         sys.stdout.write(text)
@@ -70,7 +70,7 @@ def _markdown(runs: list[Path], into: Path | None, block: str) -> None:
     say(f"the block {block!r} of {into} holds the tables of {', '.join(map(str, runs))}")
 
 
-def _results(run: Path) -> Results:
+def _results_of_runs(run: Path) -> Results:
     from selfedit.errors import RunFolderError
     from selfedit.results.results import Results
     from selfedit.run.folder import RunFolder

@@ -80,10 +80,10 @@ def overrides_from(options: dict[str, str | None]) -> dict[str, Any]:
     values = {
         name.replace("__", "."): value for name, value in options.items() if value is not None
     }
-    return {dotted: _value(text, kinds[dotted].annotation) for dotted, text in values.items()}
+    return {dotted: _parsed(text, kinds[dotted].annotation) for dotted, text in values.items()}
 
 
-def _value(text: str, annotation: Any) -> Any:
+def _parsed(text: str, annotation: Any) -> Any:
     if text.lower() == "none" and type(None) in get_args(annotation):
         return None
     if _is_tuple(annotation):
@@ -119,7 +119,7 @@ def describe(field: FieldInfo) -> str:
         for mark in field.metadata
         if type(mark).__name__ in _SIGNS
     ]
-    choices = _choices(field.annotation)
+    choices = _choices_of(field.annotation)
     default = (
         ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
     )
@@ -132,7 +132,7 @@ def describe(field: FieldInfo) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _choices(annotation: Any) -> list[str]:
+def _choices_of(annotation: Any) -> list[str]:
     if get_origin(annotation) is Literal:
         return [str(choice) for choice in get_args(annotation)]
     return ["true", "false"] if annotation is bool else []

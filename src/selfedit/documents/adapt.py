@@ -24,11 +24,7 @@ from selfedit.rl.own_questions import with_own_questions
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.storage.bounded import BoundedReader
-from selfedit.storage.files import (
-    JsonObject,
-    canonical_json,
-    write_atomic,
-)
+from selfedit.storage.files import JsonObject, canonical_json, write_atomic
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.named import knowledge_task
@@ -109,14 +105,15 @@ def adapt_documents(
         with open_session(run, settings, grader, make_task, workers=False, **options) as session:
             results = _learn(session, contexts, hashes, samples, own_questions)
             write_atomic(
-                run.path / "selfedit.json", canonical_json(_about(session, samples, hashes))
+                run.path / "selfedit.json",
+                canonical_json(_adapter_record(session, samples, hashes)),
             )
             run.write_results(results)
     return results
 
 
 def frozen_settings(settings: Settings, samples: int, own_questions: bool) -> JsonObject:
-    """The settings that a run on documents depends on; others may change while it is gone on with."""
+    """The settings that a run on documents depends on; others may change at a resume."""
     frozen = _used(settings) | {"samples": samples}
     if own_questions:
         frozen["own_questions"] = settings.rl.own.model_dump(mode="json")
@@ -158,7 +155,9 @@ def _learn(
     return results
 
 
-def _about(session: Session[KnowledgeTask], samples: int, hashes: dict[str, str]) -> JsonObject:
+def _adapter_record(
+    session: Session[KnowledgeTask], samples: int, hashes: dict[str, str]
+) -> JsonObject:
     """What ``selfedit.json`` says beside the adapter."""
     return {
         "base": {"name": session.lm.name, "fingerprint": session.lm.fingerprint},

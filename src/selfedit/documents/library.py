@@ -2,7 +2,7 @@
 
 A library's folder holds ``library.json``, which says which adapter knows what, from which version
 of the document, with what recall, and one folder a document, which is an adapter in PEFT's format
-and the run that made it. `selfedit.documents.update` keeps it up to date. Questions are routed to a
+and the run that made it. `selfedit.documents.upkeep` keeps it up to date. Questions are routed to a
 document's adapter by their words; see `selfedit.retention.library` for what the router sees.
 """
 
@@ -59,7 +59,7 @@ _STATE = BoundedReader(
     error=ModelFileError,
     fix="remove it: the next `selfedit adapt --library` makes it anew from the documents",
 )
-_WORDS = BoundedReader(
+_PASSAGES = BoundedReader(
     "what a document says",
     error=ModelFileError,
     fix="bring the library up to date: the same `selfedit adapt --library` again",
@@ -111,7 +111,7 @@ class Library:
         self._adapters: dict[int, Adapter] = {}
 
     def route(self, question: str, title: str = "") -> Entry | None:
-        """The document a question goes to, from its words and its topic line alone; None for none."""
+        """The document a question goes to, by its words and its topic line; None for none."""
         index = self._router.route(
             f"{title}\n{question}" if title and self.settings.title else question
         )
@@ -130,11 +130,11 @@ class Library:
         """
         path = self.folder / entry.adapter
         try:
-            words = _WORDS.shape(_WORDS.json(path / TEXTS), list[str], path / TEXTS)
+            words = _PASSAGES.shape(_PASSAGES.json(path / TEXTS), list[str], path / TEXTS)
             with RunFolder.read(path) as run:
                 return "\n".join([*words, *[row.text for row in run.ledger.self_edits(PLACE)]])
         except OSError as error:
-            raise _WORDS.refused(str(error), path) from error
+            raise _PASSAGES.refused(str(error), path) from error
 
 
 def is_library(folder: str | Path) -> bool:

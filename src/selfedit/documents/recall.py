@@ -39,7 +39,7 @@ GROUP = 8
 """Passages whose questions are answered together, and between which the user can stop."""
 
 
-class Measured(TypedDict):
+class RecallRecord(TypedDict):
     """What is recalled at one time; accuracies and losses by passage."""
 
     answers: list[JsonObject]
@@ -81,13 +81,13 @@ def ask_questions(
         for start in range(0, len(questioned), GROUP):
             if interrupt is not None:
                 interrupt.check()
-            group = _answer(task, questioned[start : start + GROUP], grader, adapter)
+            group = _answer_group(task, questioned[start : start + GROUP], grader, adapter)
             counter.advance(len(group))
             answers += group
     return answers
 
 
-def _answer(
+def _answer_group(
     task: KnowledgeTask, contexts: Sequence[Context], grader: Grader, adapter: Adapter | None
 ) -> list[Answered]:
     pairs = [(context, question) for context in contexts for question in context.questions]
@@ -125,11 +125,11 @@ def passage_losses(
 
 def measured(
     session: Session[KnowledgeTask], name: str, contexts: Sequence[Context], adapter: Adapter | None
-) -> Measured:
+) -> RecallRecord:
     """What is recalled now, once: a finished measurement is read from the ledger."""
     ledger = session.run.ledger
     if (stored := ledger.step(name)) is not None:
-        return Measured(**stored)
+        return RecallRecord(**stored)
     session.interrupt.check()
     answers = ask_questions(
         session.task,
@@ -140,7 +140,7 @@ def measured(
         progress=session.progress,
         interrupt=session.interrupt,
     )
-    payload: Measured = {
+    payload: RecallRecord = {
         "answers": [asdict(answer) for answer in answers],
         "accuracy": accuracies(answers),
         "loss": passage_losses(session.lm, contexts, adapter),

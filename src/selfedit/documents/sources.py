@@ -70,11 +70,11 @@ def _files(source: str | Path) -> Iterator[tuple[str, str]]:
     if str(source).startswith(CORPUS_PREFIX) or not is_there(path) or not path.is_dir():
         yield path.name, str(source)
         return
-    for document in _filled(path):
+    for document in _filled_documents(path):
         yield readable(document.relative_to(path).as_posix()), str(document)
 
 
-def _filled(folder: Path) -> list[Path]:
+def _filled_documents(folder: Path) -> list[Path]:
     """The folder's documents; an empty one is named and left out."""
     documents = documents_in(folder)
     for path in documents:

@@ -35,13 +35,13 @@ def train_adapter(
     run = session.run
     if run.ledger.step("adapter") is not None:
         return saved_adapter(run)
-    edits = _edits(session, contexts, samples)
+    edits = _merged_edits(session, contexts, samples)
     sequences: list[TrainSequence] = []
     for context in contexts:
         # No self-edit at all (samples = 0) still leaves the passage itself.
         edit = edits.get(context.id, ParsedEdit((), ()))
         sequences += session.task.sequences(context, edit)
-    adapter = _train(session, sequences)
+    adapter = _train_sequences(session, sequences)
     with folder_atomic(run.adapters / "new") as new:
         adapter.save(new)
     for name in (_WEIGHTS, _CONFIG):  # the configuration last: without it a folder is no adapter
@@ -57,7 +57,7 @@ def train_adapter(
     return adapter
 
 
-def _edits(
+def _merged_edits(
     session: Session[KnowledgeTask], contexts: Sequence[Context], samples: int
 ) -> dict[str, ParsedEdit]:
     """Each passage's self-edits as one: every line and pair once."""
@@ -73,7 +73,9 @@ def _edits(
     return edits
 
 
-def _train(session: Session[KnowledgeTask], sequences: Sequence[TrainSequence]) -> Adapter:
+def _train_sequences(
+    session: Session[KnowledgeTask], sequences: Sequence[TrainSequence]
+) -> Adapter:
     task = session.task
     job = AdaptJob(
         sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value)

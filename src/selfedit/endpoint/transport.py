@@ -34,7 +34,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 PATIENCE = 900.0
 """Seconds an endpoint may ask us to wait; beyond it the run is better started again later."""
 _REAL_KEY = 12
-"""Letters from which on a key is one, not a placeholder like EMPTY that may well stand in a reply."""
+"""Letters from which on a key is one, not a placeholder (EMPTY) that may stand in a reply."""
 MAX_BYTES = 2**23
 """Of one reply, unpacked."""
 WHOLE = 10

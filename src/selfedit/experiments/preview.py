@@ -98,8 +98,8 @@ def show_arc(lm: LanguageModel, settings: Settings) -> list[TokenView]:
     views = [_view(lm, "asks for a self-edit", task.prompt(context))]
     views += _arc_training(task, context, edit)
     views.append(_view(lm, "asks a question", task.question(context, context.questions[0])))
-    made = task.completion(context, edit.to_json(task.toolbox))
-    views.append(_training_view(lm, "the update trains on", made))
+    written = task.completion(context, edit.to_json(task.toolbox))
+    views.append(_training_view(lm, "the update trains on", written))
     return views
 
 

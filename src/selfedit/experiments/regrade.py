@@ -48,17 +48,21 @@ class _Asked:
     source: object
 
 
-def _asked(run: RunFolder, settings: Settings) -> _Asked:
+def _table_of(run: RunFolder, settings: Settings) -> _Asked:
     if run.kind == train.KIND:
         methods = measured_methods(settings)
-        return _Asked(methods, pairs_of, train.asked_of, "heldout", settings.heldout)
+        return _Asked(methods, pairs_of, train.heldout_contexts, "heldout", settings.heldout)
     if run.kind == replay.KIND:
         return _Asked(
-            replay.ROWS, replay.pairs_of, replay.asked_of, "heldout", settings.replay.folder
+            replay.ROWS,
+            replay.replay_pairs,
+            replay.replay_contexts,
+            "heldout",
+            settings.replay.folder,
         )
     if run.kind == cpt.KIND:
         source = ", ".join(settings.cpt.sources) or settings.heldout
-        return _Asked(settings.cpt.methods, cpt.pairs_of, cpt.asked_of, "asked", source)
+        return _Asked(settings.cpt.methods, cpt.cpt_pairs, cpt.cpt_contexts, "asked", source)
     raise RunFolderError(f"a run of kind {run.kind!r} has no such table", where=run.path)
 
 
@@ -84,7 +88,7 @@ def run_table(
     settings = make_settings(
         {k: v for k, v in run.settings.items() if k != "data"}, run.path, overrides
     )
-    table = _asked(run, settings)
+    table = _table_of(run, settings)
     trials = {
         method: stored for method, stored in trials_of(run.ledger, table.methods).items() if stored
     }
@@ -93,11 +97,13 @@ def run_table(
             "no held-out passage is answered yet", where=run.path, fix="let the run go on first"
         )
     # A method in the middle of its work has fewer passages than the others.
-    counts = {method: _passages(stored) for method, stored in trials.items()}
+    counts = {method: _passage_count(stored) for method, stored in trials.items()}
     most = max(counts.values())
     complete = {method: stored for method, stored in trials.items() if counts[method] == most}
     graded, more = (
-        _stored(complete) if grader is None else _again(run, settings, table, complete, grader)
+        _stored_grades(complete)
+        if grader is None
+        else _again(run, settings, table, complete, grader)
     )
     scores = {
         method: shares_right(_by_context(complete[method], graded[method])) for method in complete
@@ -113,8 +119,8 @@ def run_table(
     ).as_dict()
 
 
-def _stored(trials: Trials) -> tuple[dict[str, list[bool | None]], JsonObject]:
-    verdicts = {method: _verdicts(stored) for method, stored in trials.items()}
+def _stored_grades(trials: Trials) -> tuple[dict[str, list[bool | None]], JsonObject]:
+    verdicts = {method: _stored_verdicts(stored) for method, stored in trials.items()}
     return verdicts, {"no_verdict": no_verdicts(trials)}
 
 
@@ -124,7 +130,7 @@ def _again(
     """Grade every answer with another grader, all at once; and what is to be said of it."""
     grader = get_grader(name, settings.judge)
     questions = _questions(run, settings, table)
-    answers = {method: _answers(stored) for method, stored in trials.items()}
+    answers = {method: _stored_answers(stored) for method, stored in trials.items()}
     replies = [
         reply_to(*questions[answer.question_id], answer.text)
         for answer in chain.from_iterable(answers.values())
@@ -141,15 +147,15 @@ def _again(
     return verdicts, {"no_verdict": missing} | judge_report(grader)
 
 
-def _passages(trials: Sequence[Trial]) -> int:
+def _passage_count(trials: Sequence[Trial]) -> int:
     return len({trial.context_id for trial in trials})
 
 
-def _verdicts(trials: Sequence[Trial]) -> list[bool | None]:
-    return [answer.correct for answer in _answers(trials)]
+def _stored_verdicts(trials: Sequence[Trial]) -> list[bool | None]:
+    return [answer.correct for answer in _stored_answers(trials)]
 
 
-def _answers(trials: Sequence[Trial]) -> list[Answer]:
+def _stored_answers(trials: Sequence[Trial]) -> list[Answer]:
     return [answer for trial in trials for answer in trial.answers]
 
 

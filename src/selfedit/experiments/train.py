@@ -63,7 +63,7 @@ def train(
     hashes = {"train": _hash(contexts), "heldout": _hash(heldout)}
     with open_run(folder, settings, hashes, grader, make_task, kind=kind, **options) as session:
         rounds = train_and_measure(session, contexts, heldout)
-        results = _results(session, kind, rounds, hashes)
+        results = _task_results(session, kind, rounds, hashes)
         session.run.write_results(results.as_dict())
     return results
 
@@ -112,7 +112,7 @@ def train_and_measure(
     return rounds
 
 
-def _results(
+def _task_results(
     session: Session[Any], kind: str, rounds: Sequence[Round], hashes: dict[str, str]
 ) -> Results:
     settings, ledger = session.settings, session.run.ledger

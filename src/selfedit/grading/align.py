@@ -92,7 +92,7 @@ def _nearest_word(stem: str, words: Sequence[str]) -> float:
     return max((closeness(stem, word) for word in words), default=0.0)
 
 
-def in_order(gold: Sequence[str], answer: Sequence[str]) -> int:
+def words_in_order(gold: Sequence[str], answer: Sequence[str]) -> int:
     """The length of the longest common subsequence."""
     row = [0] * (len(answer) + 1)
     for word in gold:

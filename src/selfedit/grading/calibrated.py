@@ -36,14 +36,14 @@ _ROWS = 256  # replies scored at a time: [256, trees] stays in the cache
 
 @dataclass(frozen=True)
 class StemCounts:
-    """How many of ``questions`` questions have the stem in an answer; stems left out count as none."""
+    """How many of ``questions`` questions have a stem in an answer; none where it is left out."""
 
     questions: int
     counts: Mapping[str, int]
 
     def rarity(self, stem: str, *, counted: bool = False) -> float:
-        """``log((1 + questions) / (1 + count))``; ``counted`` leaves out one question that the stem was
-        counted in.
+        """``log((1 + questions) / (1 + count))``; ``counted`` leaves out one question that the stem
+        was counted in.
         """
         return log((1 + self.questions) / (1 + max(self.counts.get(stem, 0) - counted, 0)))
 
@@ -137,7 +137,7 @@ class CalibratedGrader(Grader):
         Raises:
             FormatError: the file is not a fitted grader of this version.
         """
-        return _shipped() if path is None else cls(_read(Path(path)), where=path)
+        return _shipped() if path is None else cls(_read_forest(Path(path)), where=path)
 
     def knows(self, question: str) -> bool:
         """Whether it was fitted on labels of this question: how well it does there says nothing
@@ -213,7 +213,7 @@ def _shipped() -> CalibratedGrader:
     return CalibratedGrader(json.loads(data.read_text(encoding="utf-8")), where="calibrated.json")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_forest(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -34,7 +34,7 @@ from selfedit.grading.statement import answer_text, content_words, find_statemen
 from selfedit.grading.text import contains_gold, usable_golds
 
 FEW = 5
-"""New content words that a statement may have, and as many more for each question word that it takes up."""
+"""New content words a statement may have, and as many for each question word it takes up."""
 FEW_ALONE = 4
 """New content words that a statement may have that takes up no word of the question."""
 RECITED = 14
@@ -131,14 +131,18 @@ def _doubted(case: Case) -> bool:
 
 def _recited(case: Case) -> bool:
     statement = case.statement
-    runs = _runs(words_of(case.reply.passage)) & _runs(words_of(answer_text(case.reply.answer)))
+    runs = _word_runs(words_of(case.reply.passage)) & _word_runs(
+        words_of(answer_text(case.reply.answer))
+    )
     if not runs:
         return False
-    beyond = runs - _runs(words_of(" ".join([*statement.before, *statement.hit, *statement.after])))
+    beyond = runs - _word_runs(
+        words_of(" ".join([*statement.before, *statement.hit, *statement.after]))
+    )
     return bool(beyond) or 2 * case.taken_up < len(case.asked) or len(case.new) > 2 * FEW
 
 
-def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
+def _word_runs(words: Sequence[str]) -> set[tuple[str, ...]]:
     return {tuple(words[at : at + RECITED]) for at in range(len(words) - RECITED + 1)}
 
 

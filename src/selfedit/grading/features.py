@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from selfedit.grading.align import grams_found, in_order, nearest, overlap, share, span
+from selfedit.grading.align import grams_found, nearest, overlap, share, span, words_in_order
 from selfedit.grading.lexicon import NEGATIONS, OPPOSITES, STOP_WORDS
 from selfedit.grading.quantities import nearest_gap, periods_met
 from selfedit.grading.text import contains_gold, normalise
@@ -57,7 +57,7 @@ def features(question: str, gold: str, answer: str, rarity: Rarity) -> dict[str,
 
 def _stretch(question: View, gold: View, answer: View, rarity: Rarity) -> dict[str, float]:
     return (
-        _words(gold, answer)
+        _word_features(gold, answer)
         | _nearness(question, gold, answer, rarity)
         | _surplus(question, gold, answer, rarity)
         | _places(question, gold, answer)
@@ -67,7 +67,7 @@ def _stretch(question: View, gold: View, answer: View, rarity: Rarity) -> dict[s
     )
 
 
-def _words(gold: View, answer: View) -> dict[str, float]:
+def _word_features(gold: View, answer: View) -> dict[str, float]:
     precision, recall, f1 = overlap(gold.content, answer.content)
     _, token_recall, token_f1 = overlap(gold.tokens, answer.tokens)
     pairs = set(pairwise(gold.stems))
@@ -134,7 +134,7 @@ def _places(question: View, gold: View, answer: View) -> dict[str, float]:
     ]
     start = positions[0] if positions else len(answer.stems)
     return {
-        "in_order": share(in_order(gold.stems, answer.stems), len(gold.stems)),
+        "in_order": share(words_in_order(gold.stems, answer.stems), len(gold.stems)),
         "span": share(span(gold.content_set, answer.stems), len(gold.stems)),
         "at": start if positions else -1,
         "at_share": share(start, len(answer.stems)) if positions else -1,

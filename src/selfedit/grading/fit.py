@@ -197,7 +197,7 @@ def _tree(nodes: np.ndarray, at: int, scale: float) -> Any:
 def _cross_validate(
     labels: Sequence[Label], rows: _Rows, settings: FitSettings
 ) -> tuple[float, dict[str, Any]]:
-    """The threshold that leaves no bias on unseen questions, and the figures of `unseen_verdicts`."""
+    """The threshold without bias on unseen questions, and the figures of `unseen_verdicts`."""
     odds, fold = _unseen_odds(labels, rows, settings)
     verdict = _cut_elsewhere(odds, rows.correct, fold)
     parts = [
@@ -210,7 +210,7 @@ def _cross_validate(
         for name in ("agreement", "kappa", "bias")
     }
     threshold = round(1 / (1 + float(np.exp(-_cut(odds, rows.correct)))), 6)
-    return threshold, {"over_folds": _short(folds), "pooled": _short(pooled.as_dict())}
+    return threshold, {"over_folds": _rounded(folds), "pooled": _rounded(pooled.as_dict())}
 
 
 def unseen_verdicts(labels: Sequence[Label], settings: FitSettings | None = None) -> list[bool]:
@@ -272,10 +272,10 @@ def _cut(odds: np.ndarray, correct: np.ndarray) -> float:
     return float(np.clip(np.quantile(odds, 1 - correct.mean(), method="higher"), -10, 10))
 
 
-def _short(figures: dict[str, Any]) -> dict[str, Any]:
+def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
     return {
         name: (
-            _short(value)
+            _rounded(value)
             if isinstance(value, dict)
             else round(value, 5)
             if isinstance(value, float)

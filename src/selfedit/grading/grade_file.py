@@ -65,9 +65,9 @@ def grade_file(path: str | Path, grader: Grader, folds: int | None = None) -> di
     elif known and folds is None and isinstance(grader, CalibratedGrader):
         graded_on = "on questions it was not fitted on"
         labels = [label for label in labels if not grader.knows(label.question)]
-        verdicts = _verdicts(grader, labels)
+        verdicts = _graded_labels(grader, labels)
     else:
-        verdicts = _verdicts(grader, labels)
+        verdicts = _graded_labels(grader, labels)
     agreed = agreement(verdicts, [label.correct for label in labels], question_groups(labels))
     about = {
         "grader": grader.name,
@@ -78,7 +78,7 @@ def grade_file(path: str | Path, grader: Grader, folds: int | None = None) -> di
     return agreed.as_dict() | about | judge_report(grader)
 
 
-def _verdicts(grader: Grader, labels: Sequence[Label]) -> list[bool | None]:
+def _graded_labels(grader: Grader, labels: Sequence[Label]) -> list[bool | None]:
     grades = grader.grade_all([label.reply for label in labels])
     return [grade.correct for grade in grades]
 

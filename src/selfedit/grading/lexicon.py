@@ -97,7 +97,7 @@ for _at, _line in enumerate(_SECTIONS["alike"] + _SECTIONS["places"]):
 
 @lru_cache(maxsize=65536)
 def alike(a: str, b: str) -> bool:
-    """Whether two stems are the same or stand in one group of near synonyms (``flee``, ``escape``)."""
+    """Whether two stems are the same or in one group of near synonyms (``flee``, ``escape``)."""
     return a == b or not _GROUPS.get(a, _NONE).isdisjoint(_GROUPS.get(b, _NONE))
 
 

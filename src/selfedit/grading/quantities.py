@@ -58,7 +58,7 @@ def quantities(tokens: Sequence[str]) -> Quantities:
     """Read the numbers out of normalised tokens."""
     values: list[float] = []
     for at, token in enumerate(tokens):
-        value = _value(token)
+        value = _number_value(token)
         if value is not None:
             values.append(value * _SCALES.get(tokens[at + 1] if at + 1 < len(tokens) else "", 1.0))
     years = frozenset(value for value in values if 1000 <= value <= 2099 and value == int(value))
@@ -69,7 +69,7 @@ def quantities(tokens: Sequence[str]) -> Quantities:
 
 
 def _period(tokens: Sequence[str], at: int) -> tuple[float, float] | None:
-    value = _value(tokens[at])
+    value = _number_value(tokens[at])
     if value is None or value != int(value):
         return None
     if "century" in tokens[at + 1 : at + 3] or "centuries" in tokens[at + 1 : at + 3]:
@@ -94,7 +94,7 @@ def periods_met(gold: Quantities, answer: Quantities) -> float:
     return sum(met) / len(met)
 
 
-def _value(token: str) -> float | None:
+def _number_value(token: str) -> float | None:
     if token in _ORDINALS or token in _MULTIPLES:
         return _ORDINALS.get(token, _MULTIPLES.get(token))
     if _NUMBER.fullmatch(token):

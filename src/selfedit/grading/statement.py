@@ -79,7 +79,7 @@ GOLD = ""
 @lru_cache(maxsize=16384)
 def content_words(text: str) -> tuple[str, ...]:
     """The content words without English endings, in order."""
-    return tuple(_bare(token) for token in words_of(text) if token not in STOP_WORDS)
+    return tuple(_bare_words(token) for token in words_of(text) if token not in STOP_WORDS)
 
 
 def words_of(text: str) -> list[str]:
@@ -89,11 +89,11 @@ def words_of(text: str) -> list[str]:
 
 def _telling(text: str) -> tuple[str, ...]:
     """The content words, or all words where there are no others."""
-    return content_words(text) or tuple(map(_bare, words_of(text)))
+    return content_words(text) or tuple(map(_bare_words, words_of(text)))
 
 
 @lru_cache(maxsize=65536)
-def _bare(word: str) -> str:
+def _bare_words(word: str) -> str:
     """A word without the endings of plural, past, participle and adverb: ``stages`` and ``staged``
     -> ``stag``.
     """
@@ -145,17 +145,17 @@ def find_statement(answer: str, gold: str) -> Statement | None:
     at = next((at for at, part in enumerate(parts) if states(part, gold)), None)
     if at is None:  # it is stated across the end of a sentence
         parts, at = [body], 0
-    words = _words(parts[at])
+    words = _piece_words(parts[at])
     first, last = _span(
         parts[at], [(word.start(), word.end()) for word in _WORD.finditer(parts[at])], gold
     )
     hit = words[first:last]
-    lead, later = (_words(_lines(rest)) for rest in (parts[:at], parts[at + 1 :]))
+    lead, later = (_piece_words(_answer_lines(rest)) for rest in (parts[:at], parts[at + 1 :]))
     ended = ["\n"] if _SENTENCE_END.search(hit[-1]) else []
     pieces = _pieces([*lead, "\n", *words[:first], GOLD, *ended, *words[last:], "\n", *later])
     position = next(at for at, piece in enumerate(pieces) if GOLD in piece.words)
     return Statement(
-        _lines(parts[:at]),
+        _answer_lines(parts[:at]),
         tuple(words[:first]),
         tuple(hit),
         tuple(words[last:]),
@@ -164,11 +164,11 @@ def find_statement(answer: str, gold: str) -> Statement | None:
     )
 
 
-def _lines(parts: Iterable[str]) -> str:
+def _answer_lines(parts: Iterable[str]) -> str:
     return "\n".join(part.strip() for part in parts)
 
 
-def _words(text: str) -> list[str]:
+def _piece_words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 

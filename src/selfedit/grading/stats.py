@@ -109,7 +109,7 @@ def clustered(values_by_cluster: Mapping[_Id, Sequence[float]]) -> Estimate:
     Raises:
         DataError: there are no clusters, or one is empty.
     """
-    means = [mean_se(_filled(name, values)).mean for name, values in values_by_cluster.items()]
+    means = [mean_se(_not_empty(name, values)).mean for name, values in values_by_cluster.items()]
     return mean_se(means)
 
 
@@ -174,7 +174,7 @@ def _finite(values: Iterable[float]) -> np.ndarray:
     return array
 
 
-def _filled(name: object, values: Sequence[float]) -> Sequence[float]:
+def _not_empty(name: object, values: Sequence[float]) -> Sequence[float]:
     if not len(values):
         raise DataError(
             "a cluster has no values", where=name, fix="leave out passages without questions"

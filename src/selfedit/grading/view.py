@@ -110,7 +110,7 @@ def _head(tokens: tuple[str, ...]) -> str:
 
 
 def answer_body(answer: str) -> str:
-    """The answer without a leading ``Answer:`` and without what a model rambles on with after it."""
+    """The answer without a leading ``Answer:`` and without what a model rambles on with."""
     bare = _LEAD.sub("", answer).strip()
     return _RUN_ON.split(bare, maxsplit=1)[0].strip() or bare
 

@@ -31,7 +31,7 @@ def task_pictures(run: RunFolder) -> list[Path]:
     settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
     trials = next((stored for m in METHODS if (stored := run.ledger.trials(held_out(m)))), [])
     first = {trial.context_id: trial for trial in reversed(trials)}
-    tasks = {task.id: task for task in _tasks(settings.arc)}
+    tasks = {task.id: task for task in _shown_tasks(settings.arc)}
     seed = derive(settings.seed, "views")
     written = []
     for name in sorted(first)[:MOST]:
@@ -47,7 +47,7 @@ def task_pictures(run: RunFolder) -> list[Path]:
     return written
 
 
-def _tasks(settings: ArcSettings) -> list[ArcTask]:
+def _shown_tasks(settings: ArcSettings) -> list[ArcTask]:
     train = read_tasks(settings.train, settings.train_ids, settings)
     if settings.heldout == FROM_TRAIN:
         return train

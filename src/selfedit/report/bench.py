@@ -27,7 +27,7 @@ def draw_inner(results: Mapping[str, Any], folder: Path) -> Path:
             ]
             if line:
                 name = (
-                    f"together, {_adapter(lora, results)}, {workers}"
+                    f"together, {_adapter_name(lora, results)}, {workers}"
                     f" process{'es' if workers > 1 else ''}"
                 )
                 axes.plot(
@@ -36,7 +36,7 @@ def draw_inner(results: Mapping[str, Any], folder: Path) -> Path:
     for row in rows:
         if row["contestant"] != "together":
             style = "--" if row["contestant"] == "careful" else ":"
-            name = f"{row['contestant']}, {_adapter(row['lora'], results)}"
+            name = f"{row['contestant']}, {_adapter_name(row['lora'], results)}"
             axes.axhline(
                 row["seconds"],
                 linestyle=style,
@@ -65,7 +65,7 @@ def draw_generate(results: Mapping[str, Any], folder: Path) -> Path:
     return save(figure, folder / "tokens-per-second.png")
 
 
-def _adapter(lora: str, results: Mapping[str, Any]) -> str:
+def _adapter_name(lora: str, results: Mapping[str, Any]) -> str:
     if lora == "published":
         return "rank 32 on q, v"
     spec = results["settings"]["inner"]["lora"]

@@ -27,7 +27,7 @@ def gpu_tables(rows: Sequence[Row]) -> list[GpuTable]:
     )
     tables = [
         GpuTable(
-            title, TRAINING, [_training(row) for row in rows if "seconds_per_self_edit" in row]
+            title, TRAINING, [_gpu_training(row) for row in rows if "seconds_per_self_edit" in row]
         )
     ]
     if answers := [row for row in rows if row["part"].startswith("answering")]:
@@ -38,12 +38,12 @@ def gpu_tables(rows: Sequence[Row]) -> list[GpuTable]:
     if profiles := [row for row in rows if row["part"].startswith("profile")]:
         columns = ("part", "device busy %", "kernels", "launches", "waits", "copies to the host")
         tables.append(
-            GpuTable("A step, under the profiler", columns, [_profile(row) for row in profiles])
+            GpuTable("A step, under the profiler", columns, [_gpu_profile(row) for row in profiles])
         )
     return tables
 
 
-def _training(row: Row) -> list[str]:
+def _gpu_training(row: Row) -> list[str]:
     jobs = f"{row['jobs']} / {row['rows']}" if "jobs" in row else "1 / 1"
     step = row.get("ms_per_step", 1e3 * row.get("step_seconds", 0.0))
     mfu, peak, tokens = row.get("mfu"), row.get("peak_gb"), row.get("tokens_per_second")
@@ -59,7 +59,7 @@ def _training(row: Row) -> list[str]:
     ]
 
 
-def _profile(row: Row) -> list[str]:
+def _gpu_profile(row: Row) -> list[str]:
     step = row["per_step"]
     counts = (step[kind] for kind in ("kernels", "launches", "waits", "copies to host"))
     return [row["part"], f"{100 * row['busy_share']:.0f}", *(f"{count:.1f}" for count in counts)]

@@ -17,7 +17,7 @@ from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import write_atomic
 from selfedit.storage.neutral import in_markdown
 
-_PLACE = re.compile(
+_MARKED = re.compile(
     r"(?P<start><!-- bench (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
 
@@ -39,8 +39,8 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
         text = page.read_text("utf-8")
     except OSError as error:
         raise DataError(f"the page cannot be read: {error.strerror}", where=page) from error
-    results_by_name = dict(_read(path) for path in results)
-    places = [match["name"] for match in _PLACE.finditer(text)]
+    results_by_name = dict(_read_results(path) for path in results)
+    places = [match["name"] for match in _MARKED.finditer(text)]
     if missing := sorted(results_by_name.keys() - set(places)):
         fix = f"add the lines <!-- bench {missing[0]} --> and <!-- end -->"
         raise DataError(
@@ -55,19 +55,19 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
             else match[0]
         )
 
-    write_atomic(page, _PLACE.sub(filled, text).encode())
+    write_atomic(page, _MARKED.sub(filled, text).encode())
     return [name for name in places if name in results_by_name]
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """A benchmark's tables and notes as Markdown."""
-    parts = [_table(table) for table in bench_tables(results)]
+    parts = [_table_lines(table) for table in bench_tables(results)]
     if notes := results.get("notes"):
         parts.append("".join(f"- {in_markdown(note, starts_line=True)}\n" for note in notes))
     return "\n" + "\n".join(parts) + "\n"
 
 
-def _table(table: BenchTable) -> str:
+def _table_lines(table: BenchTable) -> str:
     lines = [f"{in_markdown(table.title, starts_line=True)}:\n"] if table.title else []
     lines.append(_line(table.columns))
     lines.append("|---|" + "---:|" * (len(table.columns) - 1))
@@ -79,7 +79,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(in_markdown(cell) for cell in cells)} |"
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
+def _read_results(path: Path) -> tuple[str, dict[str, Any]]:
     file = path / "results.json" if path.is_dir() else path
     results = BoundedReader("the benchmark's result", fix="let the benchmark finish first").json(
         file

@@ -31,7 +31,7 @@ def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
         "generate": _generate,
         "arithmetic": _arithmetic,
         "racing": _racing,
-        "profile": _profile,
+        "profile": _profile_table,
         "gpu": _gpu,
     }
     tables = makers[results["benchmark"]](results)
@@ -48,7 +48,7 @@ def _gpu(results: Mapping[str, Any]) -> list[BenchTable]:
     return [BenchTable(*table) for table in gpu_tables(results["rows"])]
 
 
-def _profile(results: Mapping[str, Any]) -> list[BenchTable]:
+def _profile_table(results: Mapping[str, Any]) -> list[BenchTable]:
     tables = []
     for work in results["rows"]:
         rows = [
@@ -66,7 +66,7 @@ def _profile(results: Mapping[str, Any]) -> list[BenchTable]:
         title = f"{work['work']}: {work['seconds']:.2f} s"
         tables.append(BenchTable(title, ["kind", "s", "share %", "of rate %"], rows))
     if memory := results.get("memory"):
-        tables.append(_memory("MB an adapter, of its tensors", memory))
+        tables.append(_memory_table("MB an adapter, of its tensors", memory))
     return tables
 
 
@@ -111,11 +111,11 @@ def _inner(results: Mapping[str, Any]) -> list[BenchTable]:
         BenchTable("", ["final losses against (b)", "largest relative difference"], losses),
     ]
     if memory := results["memory"]:
-        tables.append(_memory("MB an adapter, of the process", memory))
+        tables.append(_memory_table("MB an adapter, of the process", memory))
     return tables
 
 
-def _memory(what: str, memory: Mapping[str, Any]) -> BenchTable:
+def _memory_table(what: str, memory: Mapping[str, Any]) -> BenchTable:
     cells = [
         f"{memory[key] / 2**20:.1f}" for key in ("per_adapter", "states", "extra", "activations")
     ]

@@ -38,7 +38,7 @@ def markdown(results: Results) -> str:
             "there is no table of methods in these results", where=results.experiment, fix=fix
         )
     tables = [as_markdown(table) for table in [*main_tables(results), *more_tables(results)]]
-    parts = [_about(results), *tables, _learned_on(results), _notes(results)]
+    parts = [_about_line(results), *tables, _learned_on(results), _notes(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -61,7 +61,7 @@ def rewrite(page: Path, name: str, text: str) -> None:
     write_atomic(page, block.sub(lambda match: f"{match[1]}\n{text}\n{match[2]}", before).encode())
 
 
-def _about(results: Results) -> str:
+def _about_line(results: Results) -> str:
     settings = results.settings
     seeds = results.more.get("inner_seeds") or settings.get("eval", {}).get("repeats", 1)
     runs = results.seeds or [settings.get("seed", "?")]

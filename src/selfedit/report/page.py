@@ -94,9 +94,9 @@ def _times(timings: Iterable[TimingRow]) -> list[str]:
         for part in parts:
             totals[part] += of_phase.get(part, 0.0)
     total = sum(totals.values()) or 1.0
-    rows = [[name, *_seconds(of_phase, parts)] for name, of_phase in seconds.items()]
+    rows = [[name, *_seconds_row(of_phase, parts)] for name, of_phase in seconds.items()]
     rows += [
-        ["all", *_seconds(totals, parts)],
+        ["all", *_seconds_row(totals, parts)],
         ["all, %", *(f"{100 * totals[part] / total:.0f}" for part in parts), "100"],
         ["how many", *(str(counts[part]) for part in parts), ""],
     ]
@@ -115,22 +115,22 @@ def _times(timings: Iterable[TimingRow]) -> list[str]:
     ]
 
 
-def _seconds(of_phase: Mapping[str, float], parts: Sequence[str]) -> list[str]:
+def _seconds_row(of_phase: Mapping[str, float], parts: Sequence[str]) -> list[str]:
     return [*(f"{of_phase.get(part, 0.0):.1f}" for part in parts), f"{sum(of_phase.values()):.1f}"]
 
 
 def _self_edits(run: RunFolder) -> list[str]:
-    """The first candidate of a few passages, one column a policy, from before RL to the last round."""
+    """The first candidate of a few passages, one column a policy, in the order of the rounds."""
     by_context: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {}
     for at in run.ledger.places():
         for row in run.ledger.self_edits(at):
             if row.candidate == 0:
-                by_context.setdefault(row.context_id, []).append((_column(at), row))
+                by_context.setdefault(row.context_id, []).append((_policy_column(at), row))
     most = sorted(by_context, key=lambda context: -len(by_context[context]))[:EXAMPLES]
     parts = ["<h2>Self-edits</h2>" if most else ""]
     for context in most:
         ordered = sorted(by_context[context], key=lambda column: column[0])
-        parts.append(_side_by_side(context, [(name, row) for (_, name), row in ordered]))
+        parts.append(_edits_side_by_side(context, [(name, row) for (_, name), row in ordered]))
     return parts
 
 
@@ -141,7 +141,7 @@ def _stage(at: Place) -> str:
     return f"held-out: {at.method}" if at.phase is Phase.EVAL else str(at)
 
 
-def _column(at: Place) -> tuple[int, str]:
+def _policy_column(at: Place) -> tuple[int, str]:
     """Where a policy's column stands, and its name: before RL, after each round, then what others
     wrote.
     """
@@ -156,7 +156,7 @@ def _column(at: Place) -> tuple[int, str]:
     return 1000, method
 
 
-def _side_by_side(context: str, edits: Sequence[tuple[str, SelfEditRow]]) -> str:
+def _edits_side_by_side(context: str, edits: Sequence[tuple[str, SelfEditRow]]) -> str:
     columns = "".join(
         f"<figure><figcaption>{in_html(name)}, {row.tokens}"
         f" tokens</figcaption><pre>{in_html(row.text)}</pre></figure>"

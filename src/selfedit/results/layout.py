@@ -17,24 +17,24 @@ _ABSENT: tuple[Cell, Cell, Cell] = ("", "", "")
 
 def main_tables(results: Results, title: str = "") -> list[Table]:
     """The rows, and what was compared; published numbers in columns beside ours."""
-    tables = [_rows(results, title)]
+    tables = [_main_rows(results, title)]
     return tables + ([_paired(results)] if results.paired else [])
 
 
 def more_tables(results: Results) -> list[Table]:
     """All other tables that the results hold something for, in order."""
     tables = [
-        _training(results),
-        _tasks(results),
+        _training_table(results),
+        _task_table(results),
         *results.tables,
         _canary(results),
-        _words(results),
+        _words_table(results),
     ]
     tables += [_order(results), _shapes(results)]
     return [table for table in tables if table is not None and table.rows]
 
 
-def _rows(results: Results, title: str) -> Table:
+def _main_rows(results: Results, title: str) -> Table:
     theirs = results.published.rows
     trials = bool(results.rows) and all("trials" in row.more for row in results.rows)
     columns = ["method", Column("accuracy %", "percent"), Column("se", "percent"), "n"]
@@ -43,7 +43,7 @@ def _rows(results: Results, title: str) -> Table:
     rows: list[list[Cell]] = []
     for row in results.rows:
         cells: list[Cell] = [method_name(results.names, row.method), row.accuracy, row.se, row.n]
-        cells += _beside(theirs.get(row.method)) if theirs else ()
+        cells += _beside_published(theirs.get(row.method)) if theirs else ()
         cells += [row.more["trials"]] if trials else []
         rows.append(cells)
     return Table.make(title, columns, rows)
@@ -59,7 +59,7 @@ def _paired(results: Results) -> Table:
     rows: list[list[Cell]] = []
     for gap in results.paired:
         cells: list[Cell] = [f"{gap.a} − {gap.b}", gap.difference, gap.se, gap.n]
-        cells += _beside(theirs.get((gap.b, gap.a))) if theirs else ()
+        cells += _beside_published(theirs.get((gap.b, gap.a))) if theirs else ()
         cells += [_each_run(gap), gap.se_runs] if results.runs else []
         rows.append(cells)
     return Table.make("", columns, rows)
@@ -69,13 +69,13 @@ def _each_run(gap: Difference) -> str:
     return ", ".join(show_cell(one, "points") for one in gap.by_run)
 
 
-def _beside(reference: Reference | None) -> Sequence[Cell]:
+def _beside_published(reference: Reference | None) -> Sequence[Cell]:
     if reference is None:
         return _ABSENT
     return reference.value, "" if reference.se is None else reference.se, reference.n
 
 
-def _training(results: Results) -> Table | None:
+def _training_table(results: Results) -> Table | None:
     """The trainings of whole models, by method."""
     trainings: dict[str, list[dict[str, Any]]] = results.more.get("training", {})
     rows: list[list[Cell]] = []
@@ -95,7 +95,7 @@ def _training(results: Results) -> Table | None:
     return Table.make("", ["trained on", "documents", "steps", "tokens", *losses], rows)
 
 
-def _tasks(results: Results) -> Table | None:
+def _task_table(results: Results) -> Table | None:
     """Each held-out task with the share of its trials that solved it."""
     if "tasks" not in results.more:
         return None
@@ -126,7 +126,7 @@ def _canary(results: Results) -> Table:
     return Table.make("What a constant answer scores", columns, rows)
 
 
-def _words(results: Results) -> Table:
+def _words_table(results: Results) -> Table:
     """How long each method's answers are."""
     rows: list[list[Cell]] = [
         [method, words] for method, words in results.more.get("answer_words", {}).items()

@@ -1,4 +1,4 @@
-"""A table of numbers: how a number is shown is said by its column or row, never by what is stored."""
+"""A table of numbers: its columns or rows say how numbers are shown, never what is stored."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import torch
 from selfedit.config import CptSettings, make_settings
 from selfedit.errors import DataError, Interrupted, UsageError
 from selfedit.experiments.knowledge import cpt_training
-from selfedit.experiments.knowledge.cpt import asked_of, run_cpt
+from selfedit.experiments.knowledge.cpt import cpt_contexts, run_cpt
 from selfedit.experiments.knowledge.training_documents import cleaned
 from selfedit.experiments.regrade import run_table
 from selfedit.grading.grader import Grade, Grader
@@ -142,7 +142,7 @@ def test_answers_without_a_verdict_are_counted_over_all_seeds(
     changed["cpt"] |= {"update": "lora", "methods": ["base", "passage"]}
     changed["eval"] |= {"repeats": 2}
     twice = make_settings(changed)
-    question = asked_of(twice)[0].questions[0].text
+    question = cpt_contexts(twice)[0].questions[0].text
     monkeypatch.setattr(
         "selfedit.experiments.knowledge.cpt.get_grader", lambda *_: MuteGrader(question)
     )

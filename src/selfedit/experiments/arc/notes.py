@@ -43,7 +43,7 @@ def _departures(settings: Settings) -> list[str]:
     else:
         sentences.append("Self-edits were sampled under their grammar.")
     if arc.spec.learning_rates or arc.spec.epochs:
-        sentences.append(f"Departure: self-edits choose among {_choices(arc)}.")
+        sentences.append(f"Departure: self-edits choose among {_spec_choices(arc)}.")
     if arc.reward == "cells":
         sentences.append(
             "Departure: the reward is the share of right cells (a graded partial score), not"
@@ -67,7 +67,7 @@ def _departures(settings: Settings) -> list[str]:
     return sentences
 
 
-def _choices(arc: ArcSettings) -> str:
+def _spec_choices(arc: ArcSettings) -> str:
     rates, epochs = arc.spec.learning_rates, arc.spec.epochs
     parts = [f"the rates {', '.join(f'{rate:g}' for rate in rates)}"] if rates else []
     parts += [f"{', '.join(map(str, epochs))} epochs"] if epochs else []

@@ -47,7 +47,9 @@ def primed_model(
     key = fingerprint([lm.fingerprint, str(lm.dtype), job])
     folder = cache_dir() / "primed" / key[:32]
     if not (folder / RECORD).exists():
-        _prime(lm, job, folder, _record(settings, lm, job), progress, interrupt or Interrupt())
+        _prime(
+            lm, job, folder, _prime_record(settings, lm, job), progress, interrupt or Interrupt()
+        )
     return folder
 
 
@@ -71,7 +73,7 @@ def _prime(
         (new / RECORD).write_bytes(canonical_json(record))
 
 
-def _record(settings: Settings, lm: LanguageModel, job: AdaptJob) -> JsonObject:
+def _prime_record(settings: Settings, lm: LanguageModel, job: AdaptJob) -> JsonObject:
     return {
         "model": {"name": settings.model, "fingerprint": lm.fingerprint},
         "settings": settings.arc.prime.model_dump(mode="json"),

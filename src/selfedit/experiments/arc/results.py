@@ -56,7 +56,7 @@ def few_shot_results(
         paired=compared.paired,
         tables=[
             _what_changed(policies),
-            _side_by_side(ledger),
+            _before_and_after(ledger),
             *_signal_table(ledger, task, rounds),
         ],
         notes=notes(settings, filter_record(ledger, task)),
@@ -142,7 +142,7 @@ def _what_changed(policies: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def _side_by_side(ledger: Ledger) -> Table:
+def _before_and_after(ledger: Ledger) -> Table:
     """The first self-edit of a few tasks before and after RL."""
     before = {
         row.context_id: row for row in ledger.self_edits(held_out("own")) if row.candidate == 0
@@ -151,14 +151,14 @@ def _side_by_side(ledger: Ledger) -> Table:
         row.context_id: row for row in ledger.self_edits(held_out("seal")) if row.candidate == 0
     }
     rows = [
-        [name, _short(before[name]), _short(after[name])]
+        [name, _one_line(before[name]), _one_line(after[name])]
         for name in list(before)[:SHOWN]
         if name in after
     ]
     return Table.make("Self-edits of held-out tasks", ["task", "before RL", "after RL"], rows)
 
 
-def _short(row: SelfEditRow) -> str:
+def _one_line(row: SelfEditRow) -> str:
     edit = json.loads(row.directives_json or "{}").get("self_edit")
     if edit is None:
         return f"refused: {(row.rejected or '')[:60]}"

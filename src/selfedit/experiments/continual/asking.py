@@ -16,7 +16,7 @@ from selfedit.retention.learner import Learner
 from selfedit.tasks.task import Context, Question, reply_to
 
 
-class Answered(TypedDict):
+class QuizRecord(TypedDict):
     """What one sequence answered after a step; see `StepRecord`."""
 
     accuracy: dict[str, float]
@@ -36,13 +36,13 @@ class _Quiz:
 
 def ask_group(
     setting: Setting, way: Way, group: Sequence[int], step: int, learners: Sequence[Learner]
-) -> list[Answered]:
+) -> list[QuizRecord]:
     """For each sequence its answers to the passages so far and to the probes: accuracies, and where
     they went.
     """
     session = setting.session
     quizzes = [
-        _quiz(setting, way, number, step, learner)
+        _quiz_of(setting, way, number, step, learner)
         for number, learner in zip(group, learners, strict=True)
     ]
     prompts: list[tuple[int, ...]] = []
@@ -52,14 +52,14 @@ def ask_group(
         adapters += quiz.adapters
     limit = session.settings.answer.max_new_tokens
     completions = iter(generate(session.lm, prompts, adapters, max_new_tokens=limit))
-    answered: list[Answered] = []
+    answered: list[QuizRecord] = []
     for quiz in quizzes:
         answers = [next(completions).text for _ in quiz.pairs]
-        answered.append(_graded(setting, way, quiz, answers))
+        answered.append(_grade_quiz(setting, way, quiz, answers))
     return answered
 
 
-def _quiz(setting: Setting, way: Way, number: int, step: int, learner: Learner) -> _Quiz:
+def _quiz_of(setting: Setting, way: Way, number: int, step: int, learner: Learner) -> _Quiz:
     edited = setting.plan[number][:step]
     pairs = [
         (context, question)
@@ -71,7 +71,7 @@ def _quiz(setting: Setting, way: Way, number: int, step: int, learner: Learner) 
     return _Quiz([context.id for context in edited], pairs, adapters, routes)
 
 
-def _graded(setting: Setting, way: Way, quiz: _Quiz, answers: Sequence[str]) -> Answered:
+def _grade_quiz(setting: Setting, way: Way, quiz: _Quiz, answers: Sequence[str]) -> QuizRecord:
     replies = [reply_to(*pair, text) for pair, text in zip(quiz.pairs, answers, strict=True)]
     verdicts: dict[str, list[bool | None]] = {}
     grades = setting.session.grader.grade_all(replies)

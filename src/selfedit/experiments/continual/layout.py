@@ -14,7 +14,7 @@ from selfedit.storage.neutral import in_csv
 
 
 def matrix_csv(results: JsonObject) -> str:
-    """Every cell of every matrix as a line: way, edits so far, passage, accuracy, standard error."""
+    """Every cell of every matrix as a line: way, edits, passage, accuracy, standard error."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["way", "edits", "passage", "accuracy", "se", "n"])

@@ -11,7 +11,7 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from selfedit.grading.stats import EstimateDict, mean, mean_se
-from selfedit.retention.remedies.base import Gate
+from selfedit.retention.remedies.base import GateRecord
 
 
 class StepRecord(TypedDict):
@@ -32,7 +32,7 @@ class StepRecord(TypedDict):
     passage: str
     adapter: str
     tokens: int
-    gate: Gate
+    gate: GateRecord
     accuracy: dict[str, float]
     answers: list[list[str]]
     routed_right: float | None

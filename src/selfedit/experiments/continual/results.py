@@ -66,7 +66,7 @@ def continual_results(
     return Results(
         experiment="continual",
         title=f"After {settings.continual.steps} edits one after the other (n counts sequences)",
-        rows=_rows(ways, records),
+        rows=_way_rows(ways, records),
         paired=_differences(ways),
         tables=way_tables(records),
         published=Published(SOURCE, more=published()),
@@ -93,7 +93,7 @@ def _has_verdicts(passages: Sequence[str], steps: Sequence[StepRecord]) -> bool:
     )
 
 
-def _rows(ways: Mapping[str, Sequences], records: Mapping[str, WayRecord]) -> list[Row]:
+def _way_rows(ways: Mapping[str, Sequences], records: Mapping[str, WayRecord]) -> list[Row]:
     estimate = mean_se(next(iter(ways.values())).unedited().values())
     rows = [Row(UNEDITED, estimate.mean, estimate.se, estimate.n)]
     for name, way in ways.items():

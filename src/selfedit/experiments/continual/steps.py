@@ -48,7 +48,7 @@ def run_group(
     for step, payload in enumerate(stored, start=1):
         if payload is None:
             session.interrupt.check()
-            measured = _step(setting, way, group, step, learners)
+            measured = _edit_step(setting, way, group, step, learners)
             payload = store_step(session, way.step_name(at, step), measured)
             counter.advance(len(group))
         elif not finished:
@@ -67,7 +67,7 @@ def store_step(session: Session, name: str, payload: Mapping[str, object]) -> Js
     return session.run.ledger.step(name) or {}
 
 
-def _step(
+def _edit_step(
     setting: Setting, way: Way, group: Sequence[int], step: int, learners: Sequence[Learner]
 ) -> dict[str, StepRecord]:
     """One edit of every sequence of the group, and all that is measured after it."""

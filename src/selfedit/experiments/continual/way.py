@@ -1,4 +1,4 @@
-"""What the steps of continual edits share: the plan, a set of remedies, and where adapters are kept."""
+"""What the steps of continual edits share: plan, remedies, and where adapters are kept."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Way:
     remedies: Remedies
 
     def place(self, step: int) -> Place:
-        """Where a step's self-edits are in the ledger; a candidate is the number of its sequence."""
+        """Where a step's self-edits are in the ledger; a candidate is a sequence's number."""
         return Place(Phase.CONTINUAL, self.name, step)
 
     def step_name(self, group: int, step: int) -> str:

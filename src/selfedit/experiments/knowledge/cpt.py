@@ -95,18 +95,18 @@ def run_cpt(
         **options,
     ) as session:
         for method in settings.cpt.methods:
-            _measure(session, method, data)
-        results = _results(session, data, hashes)
+            _measure_method(session, method, data)
+        results = _cpt_results(session, data, hashes)
         session.run.write_results(results)
     return results
 
 
-def asked_of(settings: Settings) -> list[Context]:
+def cpt_contexts(settings: Settings) -> list[Context]:
     """The passages that a run with these settings asks about, with the questions drawn."""
-    return _asked(_passages(settings), settings.cpt.questions, settings.seed)
+    return _questioned(_cpt_passages(settings), settings.cpt.questions, settings.seed)
 
 
-def _passages(settings: Settings) -> list[Context]:
+def _cpt_passages(settings: Settings) -> list[Context]:
     cpt = settings.cpt
     sources = list(cpt.sources) or [settings.heldout or ""]
     if not sources[0]:
@@ -121,7 +121,7 @@ def _passages(settings: Settings) -> list[Context]:
 
 
 def _data(settings: Settings) -> _Data:
-    cpt, contexts = settings.cpt, _passages(settings)
+    cpt, contexts = settings.cpt, _cpt_passages(settings)
     if "seal" in cpt.methods and cpt.policy is None:
         fix = (
             "set cpt.policy to the model folder of a round, runs/NAME/policy/round-2/model, or"
@@ -144,10 +144,10 @@ def _data(settings: Settings) -> _Data:
     if cpt.writer == "endpoint" and settings.external.endpoint.model is None:
         fix = 'set external.endpoint.model, or cpt.writer = "own"'
         raise UsageError("there is no endpoint to write with", where="cpt.writer", fix=fix)
-    return _Data(contexts, _asked(contexts, cpt.questions, settings.seed), hashes)
+    return _Data(contexts, _questioned(contexts, cpt.questions, settings.seed), hashes)
 
 
-def _asked(contexts: Sequence[Context], count: int | None, seed: int) -> list[Context]:
+def _questioned(contexts: Sequence[Context], count: int | None, seed: int) -> list[Context]:
     """The contexts with the questions that are asked of them: all, or so many drawn from all of
     them at random.
     """
@@ -166,7 +166,7 @@ def _asked(contexts: Sequence[Context], count: int | None, seed: int) -> list[Co
     return cut
 
 
-def _measure(session: Session, method: str, data: _Data) -> None:
+def _measure_method(session: Session, method: str, data: _Data) -> None:
     """Write, train and answer, for each training seed; the model has its untouched weights again
     afterwards.
     """
@@ -220,14 +220,14 @@ def _written_by_policy(
         load_weights(session.lm, model_path(session.settings.model))
 
 
-def _results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[str, Any]:
+def _cpt_results(session: Session, data: _Data, hashes: Mapping[str, str]) -> dict[str, Any]:
     settings, ledger = session.settings, session.run.ledger
     methods = list(settings.cpt.methods)
     grades = {method: _grades(ledger, method) for method in methods}
     scores = {method: means(by_context) for method, by_context in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
     table = method_results(
-        KIND, session, scores, hashes, pairs=pairs_of(methods), published=published
+        KIND, session, scores, hashes, pairs=cpt_pairs(methods), published=published
     )
     # Continued pretraining learns all passages at once, so its questions count one by one too.
     by_question = {
@@ -267,16 +267,16 @@ def _grades(ledger: Ledger, method: str) -> dict[str, list[float]]:
 
 
 def _trainings(ledger: Ledger, method: str, repeats: int) -> list[JsonObject]:
-    return [_training(ledger, method, repeat) for repeat in range(repeats)]
+    return [_training_record(ledger, method, repeat) for repeat in range(repeats)]
 
 
-def _training(ledger: Ledger, method: str, repeat: int) -> JsonObject:
+def _training_record(ledger: Ledger, method: str, repeat: int) -> JsonObject:
     done = ledger.step(f"trained:{method}-{repeat}") or {}
     return done | {"steps": len(done["losses"])}
 
 
-def pairs_of(methods: Sequence[str]) -> list[tuple[str, str]]:
-    """What is compared, the earlier row first: neighbours, and every method with the passage alone."""
+def cpt_pairs(methods: Sequence[str]) -> list[tuple[str, str]]:
+    """What is compared, the earlier row first: neighbours, and each with the passage alone."""
     pairs = list(pairwise(methods))
     more = (
         [("passage", m) for m in methods if m not in ("base", "passage")]

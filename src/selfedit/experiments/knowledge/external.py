@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from selfedit.config import Settings
 from selfedit.errors import UsageError
-from selfedit.experiments.knowledge.writing import write
+from selfedit.experiments.knowledge.writing import write_texts
 from selfedit.rl.session import Session
 from selfedit.run.records import Place, SelfEditRow
 from selfedit.storage.files import fingerprint
@@ -27,7 +27,7 @@ def write_external(
             session, place, contexts, read_self_edits(external.file).of(contexts, samples)
         )
     prompts = {context.id: [edit_request(context, edit, True)] * samples for context in contexts}
-    return write(session, place, contexts, prompts, external.endpoint)
+    return write_texts(session, place, contexts, prompts, external.endpoint)
 
 
 def check_external(
@@ -60,7 +60,7 @@ def store_written(
     ledger = session.run.ledger
     have = {(row.context_id, row.candidate) for row in ledger.self_edits(place)}
     rows = [
-        _row(session, place, context, candidate, text)
+        _external_row(session, place, context, candidate, text)
         for context in contexts
         for candidate, text in enumerate(texts[context.id])
         if (context.id, candidate) not in have
@@ -70,7 +70,7 @@ def store_written(
     return ledger.self_edits(place)
 
 
-def _row(
+def _external_row(
     session: Session, place: Place, context: Context, candidate: int, text: str
 ) -> SelfEditRow:
     return SelfEditRow(

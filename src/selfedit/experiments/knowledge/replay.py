@@ -42,7 +42,7 @@ PAIRS = (
     ("gpt-4.1", "round-2"),
     ("passage", "round-2"),
 )
-"""Neighbours in the published order, and the differences the paper speaks of; the earlier row first."""
+"""Neighbours in the published order, and the paper's own differences; the earlier row first."""
 
 _FETCH = (
     "get the evaluation files of SEAL's repository (github.com/Continual-Intelligence/SEAL,"
@@ -69,8 +69,8 @@ def run_replay(
     Raises:
         DataError: the published files are not there or do not fit together; says where to get them.
     """
-    files = {row: _read(settings, name) for row, name in WRITERS.items()}
-    contexts = _passages(files["no-rl"], settings.replay.passages)
+    files = {row: _read_writer(settings, name) for row, name in WRITERS.items()}
+    contexts = _published_passages(files["no-rl"], settings.replay.passages)
     texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
     hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
     grader = get_grader(settings.answer.grader, settings.judge)
@@ -90,7 +90,7 @@ def run_replay(
         more = {
             **numbers.more,
             "by_seed": {row: by_seed(ledger, row) for row in ROWS},
-            "order": [_step(gap) for gap in numbers.paired[: len(ROWS) - 1]],
+            "order": [_order_step(gap) for gap in numbers.paired[: len(ROWS) - 1]],
             "self_edits": [
                 {"policy": row, **shape_of(texts, session.task)} for row, texts in edits.items()
             ],
@@ -100,22 +100,22 @@ def run_replay(
     return results
 
 
-def pairs_of(methods: Collection[str]) -> list[tuple[str, str]]:
+def replay_pairs(methods: Collection[str]) -> list[tuple[str, str]]:
     """What is compared of these rows, the earlier first."""
     return [(b, a) for b, a in PAIRS if b in methods and a in methods]
 
 
-def asked_of(settings: Settings) -> list[Context]:
+def replay_contexts(settings: Settings) -> list[Context]:
     """The passages that a run with these settings asks about."""
-    return _passages(_read(settings, WRITERS["no-rl"]), settings.replay.passages)
+    return _published_passages(_read_writer(settings, WRITERS["no-rl"]), settings.replay.passages)
 
 
-def _read(settings: Settings, name: str) -> SelfEditFile:
+def _read_writer(settings: Settings, name: str) -> SelfEditFile:
     path = Path(settings.replay.folder) / getattr(settings.replay, name)
     return read_self_edits(path, fix=_FETCH)
 
 
-def _passages(file: SelfEditFile, most: int | None) -> list[Context]:
+def _published_passages(file: SelfEditFile, most: int | None) -> list[Context]:
     """The first passages of the published files, with their questions."""
     contexts = contexts_from(file.records, file.path, require_questions=True)
     if most is not None and most > len(contexts):
@@ -124,7 +124,7 @@ def _passages(file: SelfEditFile, most: int | None) -> list[Context]:
     return contexts[:most]
 
 
-def _step(gap: Difference) -> dict[str, Any]:
+def _order_step(gap: Difference) -> dict[str, Any]:
     """One step of the published order: whether it holds here, and at how many standard errors."""
     z = gap.difference / gap.se if gap.se else None
     return {"from": gap.b, "to": gap.a, "holds": gap.difference > 0, "z": z}

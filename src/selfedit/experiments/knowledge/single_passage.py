@@ -59,7 +59,7 @@ def run_single_passage(
         for number, format in enumerate(formats):
             of_format = _settings(settings, format, first=number == 0)
             parts[format] = run_knowledge(run.path / "formats" / format, of_format, **options)
-        results = _results(settings, parts)
+        results = _all_formats(settings, parts)
         run.write_results(results)
     return results
 
@@ -74,7 +74,7 @@ def _settings(settings: Settings, format: str, *, first: bool) -> Settings:
     return Settings.model_validate(changed)
 
 
-def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _all_formats(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The rows of all formats as one table: what they share first, then format by format."""
     shared: Scores = {}
     by_format: dict[str, Scores] = {format: {} for format in parts}
@@ -95,7 +95,7 @@ def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict
         rows |= of_format
     rows |= {name: scores for name, scores in shared.items() if name not in rows}
     first = next(iter(parts.values()))
-    compared = compare(rows, _pairs(shared, by_format))
+    compared = compare(rows, _format_pairs(shared, by_format))
     more = {
         "by_seed": seeds,
         "costs": {format: part["costs"] for format, part in parts.items() if part["costs"]},
@@ -121,7 +121,7 @@ def _results(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> dict
     ).as_dict()
 
 
-def _pairs(shared: Scores, by_format: Mapping[str, Scores]) -> list[tuple[str, str]]:
+def _format_pairs(shared: Scores, by_format: Mapping[str, Scores]) -> list[tuple[str, str]]:
     """Each format's rows with the passage alone, with their neighbours, and the last with the
     first.
     """

@@ -75,12 +75,12 @@ def run_knowledge(
         folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
         rounds = _work(session, train_on, heldout)
-        results = _results(session, rounds, hashes)
+        results = _knowledge_results(session, rounds, hashes)
         session.run.write_results(results)
     return results
 
 
-def asked_of(settings: Settings) -> list[Context]:
+def heldout_contexts(settings: Settings) -> list[Context]:
     """The held-out passages that a run with these settings asks about."""
     if settings.heldout is None:
         return []
@@ -96,7 +96,7 @@ def asked_of(settings: Settings) -> list[Context]:
 
 
 def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
-    heldout = asked_of(settings)
+    heldout = heldout_contexts(settings)
     texts = {context.text for context in train_on}
     if shared := [context.id for context in heldout if context.text in texts]:
         fix = "held-out passages must not be trained on: give other files"
@@ -124,7 +124,9 @@ def _work(session: Session, train_on: Sequence[Context], heldout: Sequence[Conte
     return train(session, train_on, after)[0]
 
 
-def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) -> dict[str, Any]:
+def _knowledge_results(
+    session: Session, rounds: Sequence[Round], hashes: dict[str, str]
+) -> dict[str, Any]:
     settings, ledger = session.settings, session.run.ledger
     measured = measured_methods(settings) if settings.heldout else []
     scores = {method: context_scores(ledger, method) for method in measured}
@@ -133,7 +135,7 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
         "costs": costs(ledger),
         "rounds": [asdict(r) for r in rounds],
         "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
-        "canary": canary_rows(asked_of(settings), session.grader),
+        "canary": canary_rows(heldout_contexts(settings), session.grader),
         "answer_words": answer_words(trials_of(ledger, measured)),
     }
     published = single_passage(settings.edit.format)

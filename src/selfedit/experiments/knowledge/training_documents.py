@@ -32,10 +32,10 @@ def documents_of(
 
 def cleaned(text: str) -> str:
     """A model's text without control characters and halves of characters; its lines stay."""
-    return "\n".join(_printable(line).rstrip() for line in text.splitlines()).strip()
+    return "\n".join(_without_controls(line).rstrip() for line in text.splitlines()).strip()
 
 
-def _printable(line: str) -> str:
+def _without_controls(line: str) -> str:
     return "".join(char for char in line if unicodedata.category(char)[0] != "C")
 
 

@@ -40,7 +40,7 @@ def write_entigraph(session: Session, contexts: Sequence[Context]) -> list[SelfE
     """
     prompts = {context.id: [entigraph.entities_prompt(context)] for context in contexts}
     endpoint = _writer(session)
-    listed = write(session, Place(Phase.WRITE, "entities"), contexts, prompts, endpoint)
+    listed = write_texts(session, Place(Phase.WRITE, "entities"), contexts, prompts, endpoint)
     entities = {row.context_id: entigraph.read_entities(row.text) for row in listed}
     cpt, seed = session.settings.cpt, session.settings.seed
     relations = {
@@ -49,13 +49,13 @@ def write_entigraph(session: Session, contexts: Sequence[Context]) -> list[SelfE
         )
         for c in contexts
     }
-    return write(session, Place(Phase.WRITE, "entigraph"), contexts, relations, endpoint)
+    return write_texts(session, Place(Phase.WRITE, "entigraph"), contexts, relations, endpoint)
 
 
 def write_spa(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow]:
     """SPA: the seven prompts about every passage."""
     rounds = session.settings.cpt.spa_rounds
-    return write(
+    return write_texts(
         session,
         Place(Phase.WRITE, "spa"),
         contexts,
@@ -68,7 +68,7 @@ def _writer(session: Session) -> EndpointSettings | None:
     return session.settings.external.endpoint if session.settings.cpt.writer == "endpoint" else None
 
 
-def write(
+def write_texts(
     session: Session,
     place: Place,
     contexts: Sequence[Context],
@@ -98,7 +98,7 @@ def write(
             if all(context.id in have for context in group):
                 continue
             session.interrupt.check()
-            rows = _write_group(session, place, group, prompts, endpoint)
+            rows = _write_text_group(session, place, group, prompts, endpoint)
             task.advance(len(rows))
     return ledger.self_edits(place)
 
@@ -121,7 +121,7 @@ def _groups(contexts: Sequence[Context], prompts: Prompts) -> list[list[Context]
     return groups
 
 
-def _write_group(
+def _write_text_group(
     session: Session,
     place: Place,
     group: Sequence[Context],
@@ -141,10 +141,12 @@ def _write_group(
         if endpoint is None:
             written = _own(session, texts, seeds)
         else:
-            written, bill = _asked(session, endpoint, texts, seeds, [number for _, number in parts])
+            written, bill = _ask_endpoint(
+                session, endpoint, texts, seeds, [number for _, number in parts]
+            )
     seconds = timings[0].seconds / len(parts)
     rows = [
-        _row(place, *part, prompt, seed, seconds, text)
+        _written_row(place, *part, prompt, seed, seconds, text)
         for part, prompt, seed, text in zip(parts, texts, seeds, written, strict=True)
     ]
     with session.run.ledger.transaction():
@@ -162,7 +164,7 @@ def _own(session: Session, texts: Sequence[str], seeds: Sequence[int]) -> list[_
     return [_Written(one.text, len(one.ids), one.finish) for one in done]
 
 
-def _asked(
+def _ask_endpoint(
     session: Session,
     endpoint: EndpointSettings,
     texts: Sequence[str],
@@ -210,7 +212,7 @@ def costs(ledger: Ledger) -> dict[str, Any] | None:
     return by_phase or None
 
 
-def _row(
+def _written_row(
     place: Place,
     context: Context,
     number: int,

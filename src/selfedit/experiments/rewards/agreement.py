@@ -56,7 +56,7 @@ def rank_agreement(gold: Scores, by_own: Scores) -> RankAgreement:
     ranks = {name: spearman(by_own[name], values) for name, values in gold.items()}
     ranked = [value for value in ranks.values() if value is not None]
     differing = [name for name, values in gold.items() if len(set(values)) > 1]
-    best = {name: _best(gold[name]) for name in differing}
+    best = {name: _best_marks(gold[name]) for name in differing}
     top = [_mean_of_leaders(by_own[name], best[name]) for name in differing]
     return {
         "spearman": mean_se(ranked).as_dict() if ranked else None,
@@ -67,7 +67,7 @@ def rank_agreement(gold: Scores, by_own: Scores) -> RankAgreement:
     }
 
 
-def _best(values: Sequence[float]) -> list[float]:
+def _best_marks(values: Sequence[float]) -> list[float]:
     """1 for each of the best, 0 for the others."""
     highest = max(values)
     return [float(value == highest) for value in values]
@@ -89,8 +89,8 @@ def agreement_table(what: str, agreement: RankAgreement) -> Table:
             else [name, value["mean"], value["se"], value["n"]]
         )
     missing = (
-        f"{agreement['without_ranking']} passages have no ranking, {agreement['without_best']} no best"
-        " self-edit"
+        f"{agreement['without_ranking']} passages have no ranking,"
+        f" {agreement['without_best']} no best self-edit"
     )
     return Table.make(
         f"{what} ({missing})", ["", Column("mean", "number2"), Column("se", "number2"), "n"], rows

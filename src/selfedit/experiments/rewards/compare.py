@@ -71,8 +71,8 @@ def run_rewards(
         folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
         edits = _run_loops(session, contexts)
-        marks = _marks(session, contexts, edits)
-        results = _results(session, edits, marks, hashes).as_dict()
+        marks = _judge_marks(session, contexts, edits)
+        results = _reward_results(session, edits, marks, hashes).as_dict()
         session.run.write_results(results)
     return results
 
@@ -85,7 +85,7 @@ def _run_loops(session: Session, contexts: Sequence[Context]) -> list[SelfEditRo
     return edits
 
 
-def _marks(
+def _judge_marks(
     session: Session, contexts: Sequence[Context], edits: Sequence[SelfEditRow]
 ) -> list[Mark]:
     from selfedit.endpoint import EndpointClient
@@ -97,13 +97,13 @@ def _marks(
         return proxy_marks(client, judge, contexts, edits, session.interrupt.check)
 
 
-def _results(
+def _reward_results(
     session: Session, edits: Sequence[SelfEditRow], marks: Sequence[Mark], hashes: Mapping[str, str]
 ) -> Results:
     settings, count = session.settings, len(edits)
     by_repeat = _accuracies(session)
     true = {context: list(map(mean, repeats)) for context, repeats in by_repeat.items()}
-    seconds = _seconds(session)
+    seconds = _seconds_by_part(session)
     loops = count * settings.rl.repeats
     adapting = seconds["adapting"] / loops
     tables: dict[str, tuple[RewardTable, float]] = {
@@ -111,9 +111,9 @@ def _results(
             true,
             settings.rl.repeats * (adapting + (seconds["answering"] + seconds["grading"]) / loops),
         ),
-        "loglik": (_table(likelihoods(session.run.ledger.trials(PLACE)), edits), 0.0),
+        "loglik": (_reward_table(likelihoods(session.run.ledger.trials(PLACE)), edits), 0.0),
         "length": (
-            _table({(e.context_id, e.candidate): float(e.tokens) for e in edits}, edits),
+            _reward_table({(e.context_id, e.candidate): float(e.tokens) for e in edits}, edits),
             0.0,
         ),
     }
@@ -125,7 +125,7 @@ def _results(
         proxy: dict[CandidateKey, float] = {
             (e.context_id, e.candidate): mark.share for e, mark in zip(edits, marks, strict=True)
         }
-        tables["proxy"] = (_table(proxy, edits), sum(mark.seconds for mark in marks) / count)
+        tables["proxy"] = (_reward_table(proxy, edits), sum(mark.seconds for mark in marks) / count)
     rows = [row(name, table, true, cost) for name, (table, cost) in tables.items()]
     if settings.rl.repeats > 1:
         rows.append(_one_repeat(by_repeat, (rows[0].more["seconds"] or 0.0) / settings.rl.repeats))
@@ -168,7 +168,9 @@ def _accuracies(session: Session) -> dict[str, list[list[float]]]:
     }
 
 
-def _table(values: Mapping[CandidateKey, float], edits: Sequence[SelfEditRow]) -> RewardTable:
+def _reward_table(
+    values: Mapping[CandidateKey, float], edits: Sequence[SelfEditRow]
+) -> RewardTable:
     table: RewardTable = defaultdict(list)
     for edit in edits:
         table[edit.context_id].append(values[edit.context_id, edit.candidate])
@@ -184,7 +186,7 @@ def _one_repeat(by_repeat: Mapping[str, list[list[float]]], cost: float) -> Row:
     return row("accuracy of one repeat, against the others", first, others, cost)
 
 
-def _seconds(session: Session) -> dict[str, float]:
+def _seconds_by_part(session: Session) -> dict[str, float]:
     """Seconds of every part, over all sessions."""
     seconds: dict[str, float] = defaultdict(float)
     for timing in session.run.ledger.timings():

@@ -119,12 +119,14 @@ def run_own_questions(
                 where=f"{len(chosen)} passages",
                 fix=fix,
             )
-        results = _results(session, chosen, _measure(session, usable), hashes).as_dict()
+        results = _ranking_results(
+            session, chosen, _measure_passages(session, usable), hashes
+        ).as_dict()
         session.run.write_results(results)
     return results
 
 
-def _measure(session: Session, usable: Sequence[tuple[Context, Context]]) -> Measured:
+def _measure_passages(session: Session, usable: Sequence[tuple[Context, Context]]) -> Measured:
     """Train on every self-edit and ask both kinds of questions.
 
     Returns:
@@ -185,7 +187,7 @@ def _by_edit(values: Mapping[CandidateKey, float], names: Sequence[str], candida
     return table
 
 
-def _results(
+def _ranking_results(
     session: Session, chosen: Sequence[Context], measured: Measured, hashes: Mapping[str, str]
 ) -> Results:
     base, gold_edits, own_edits, by_likelihood = (

@@ -40,7 +40,7 @@ class NewEdit:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a remedy is made with: the task, all remedies' settings, what the unedited model wrote."""
+    """What a remedy is made with: the task, all settings, what the unedited model wrote."""
 
     task: KnowledgeTask
     settings: RetentionSettings
@@ -66,7 +66,7 @@ class EditBatch:
     apart: bool
 
 
-class Gate(TypedDict):
+class GateRecord(TypedDict):
     """A `Verdict` as the ledger keeps it."""
 
     factor: float
@@ -86,7 +86,7 @@ class Verdict:
     factor: float
     attempts: tuple[tuple[float, float, float | None], ...]
 
-    def as_dict(self) -> Gate:
+    def as_dict(self) -> GateRecord:
         """As the ledger keeps it."""
         return {"factor": self.factor, "attempts": [list(attempt) for attempt in self.attempts]}
 

@@ -14,7 +14,7 @@ from selfedit.tasks.task import Context
 
 
 class SelfDistillation(Remedy):
-    """The self-edit's sequences have the teacher; the passage itself, which stands last, has not."""
+    """The self-edit's sequences have the teacher; the passage itself, the last one, has not."""
 
     turn = 30
 

@@ -46,7 +46,7 @@ def rehearsable(edit: NewEdit, size: int) -> list[TrainSequence]:
 
 
 class Replay(Remedy):
-    """Earlier sequences with their own loss, ``retention.replay.share`` of them for each new one."""
+    """Earlier sequences with their loss, ``retention.replay.share`` of them for each new one."""
 
     turn = 10
 

@@ -68,7 +68,7 @@ def format_of(settings: EditSettings) -> EditFormat:
 
 
 def edit_request(context: Context, settings: EditSettings, chat: bool) -> str:
-    """The text that asks for a self-edit: the user's template if there is one, else the format's."""
+    """What asks for a self-edit: the user's template if there is one, else the format's."""
     if settings.prompt is not None:
         return fill_template(settings.prompt, context)
     return format_of(settings).prompt(context, chat)

@@ -45,7 +45,7 @@ class LibraryResults(TypedDict):
 
 
 @dataclass
-class Update:
+class LibraryUpdate:
     """What a library comes to know, and what was done with each document's name."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def adapt_library(
     with open_folder(folder, frozen, {}, kind=KIND) as run:
         before = {entry.name: entry for entry in read_library(run.path)}
         by_version = {entry.version: entry for entry in before.values()}
-        update = Update()
+        update = LibraryUpdate()
         for document in documents:
             if (known := by_version.get(document.version)) is not None:
                 kind = "unchanged" if document.name in before else "moved"
@@ -113,18 +113,25 @@ def adapt_library(
                 **options,
             )
             kind = "changed" if document.name in before else "added"
-            update.add(kind, _learned(run, document, results))
+            update.add(kind, _new_entry(run, document, results))
             # What is finished is in the library at once, beside what there was before.
             write_library(run, {**before, **update.entries})
         update.done["removed"] = _removed(before, documents)
-        write_library(run, update.entries)
-        _sweep(run, update.entries)
-        summary = _results(run, documents, update, settings)
-        run.write_results(summary)
-    return summary
+        return _finish(run, documents, update, settings)
 
 
-def _learned(run: RunFolder, document: Document, results: AdaptResults) -> Entry:
+def _finish(
+    run: RunFolder, documents: Sequence[Document], update: LibraryUpdate, settings: Settings
+) -> LibraryResults:
+    """Write what the library knows now; only then may a folder that nothing names go."""
+    write_library(run, update.entries)
+    _sweep(run, update.entries)
+    results = _library_results(run, documents, update, settings)
+    run.write_results(results)
+    return results
+
+
+def _new_entry(run: RunFolder, document: Document, results: AdaptResults) -> Entry:
     """The entry of a document that has been learned; its passages are kept beside it, for the
     router.
     """
@@ -155,8 +162,8 @@ def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
             remove(folder)
 
 
-def _results(
-    run: RunFolder, documents: Sequence[Document], update: Update, settings: Settings
+def _library_results(
+    run: RunFolder, documents: Sequence[Document], update: LibraryUpdate, settings: Settings
 ) -> LibraryResults:
     """The library as it is now, what was done, and how many of its documents' own questions find
     their document.
