@@ -17,8 +17,8 @@ for _name, _verb in {"inner": "inner_loops", "generate": "answering", "profile":
     bench.command(f"selfedit.cli.bench_model:{_verb}", name=_name)
 
 
-@bench.command
-def adapt(
+@bench.command(name="adapt")
+def library_call(
     *,
     model: str = "smollm2-135m",
     passages: str = "corpus:learn",
@@ -28,10 +28,10 @@ def adapt(
     rounds: int = 2,
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("runs/bench-adapt"),
     json: bool = False,
-    quiet: _Quiet = False,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """selfedit.adapt as a plain script calls it, beside a careful PEFT loop: some ten minutes on two
-    idle cores.
+    """selfedit.adapt as a plain script calls it, beside a careful PEFT loop: some ten minutes on
+    two idle cores.
 
     Args:
         model: a short name or a folder.
