@@ -9,7 +9,7 @@ import pytest
 
 from selfedit.config import read_settings
 from selfedit.documents.adapt import adapt_documents
-from selfedit.documents.library import adapt_library
+from selfedit.documents.upkeep import adapt_library
 from selfedit.errors import Interrupted, ModelFileError
 from selfedit.experiments.train import train
 from selfedit.lm.load import load

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfedit.grading.align import closeness, in_order, span
+from selfedit.grading.align import closeness, span, words_in_order
 from selfedit.grading.features import features
 from selfedit.grading.lexicon import stem
 from selfedit.grading.quantities import periods_met, quantities
@@ -54,7 +54,7 @@ def test_what_follows_the_answer_is_cut_off() -> None:
 
 
 def test_order_and_span() -> None:
-    assert in_order(list("abcd"), list("xaybdc")) == 3
+    assert words_in_order(list("abcd"), list("xaybdc")) == 3
     assert span(frozenset("ab"), list("axxbxa")) == 3  # b x a
     assert span(frozenset("z"), list("ab")) == 0
 
