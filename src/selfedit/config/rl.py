@@ -59,8 +59,12 @@ class MStepSettings(Group):
 
     lora: LoraSettings = LoraSettings(rank=64, alpha=128)
     optim: OptimSettings = OptimSettings(lr=3e-4, epochs=2, batch_size=10)
-    merge: bool = Field(
-        default=True, description="merge into the weights, else keep the policy as an adapter"
+    merge: bool | Literal["auto"] = Field(
+        default="auto",
+        description=(
+            "merge into the weights, else keep the policy as an adapter; auto merges into weights of"
+            " float32, where nothing of a small update is rounded away"
+        ),
     )
 
 
