@@ -11,6 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 MINUTES ?= 20
 INPUTS ?= 1000000
+TEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 OUT ?= runs/demo
 
 .PHONY: demo test test-fast lint format setup dev fuzz cases
@@ -21,11 +22,11 @@ demo: .venv/.installed
 
 test: lint
 	@echo "== tests"
-	$(BIN)/pytest
+	$(TEST)
 
 # Without the real model, without servers and whole runs: what to run between two edits.
 test-fast: .venv/.installed-dev
-	$(BIN)/pytest -m "not model and not slow and not server"
+	$(TEST) -m "not model and not slow and not server"
 
 # Only where there is a CUDA device: the kernels and graphs themselves.
 test-gpu: .venv/.installed-dev
