@@ -9,7 +9,7 @@ one. One process writes: `RunFolder` holds the lock. A ledger belongs to the thr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ _ADD_UP = (
     " ON CONFLICT DO UPDATE SET seconds = seconds + excluded.seconds, count = count +"
     " excluded.count"
 )
+_KEYS_AT_ONCE = 500
 _IN_PLACE = " WHERE phase = CAST(?1 AS TEXT) AND method = CAST(?2 AS TEXT) AND round IS ?3"
 
 
@@ -179,9 +180,14 @@ class Ledger:
         found = self._db.fetch(f"{union} ORDER BY phase, method, round")
         return [Place(Phase(phase), method, round) for phase, method, round in found]
 
-    def known(self, weights: str) -> dict[str, KnownAnswer]:
-        """What the model with these weights has answered already, by what it was asked."""
-        rows = self._db.rows(KNOWN, " WHERE weights = CAST(? AS TEXT)", (_bytes(weights),))
+    def known(self, weights: str, asked: Sequence[str]) -> dict[str, KnownAnswer]:
+        """What the model with these weights has answered already of what it is asked now, by that."""
+        rows: list[KnownAnswer] = []
+        for start in range(0, len(asked), _KEYS_AT_ONCE):
+            keys = [_bytes(key) for key in asked[start : start + _KEYS_AT_ONCE]]
+            listed = ", ".join(["CAST(? AS TEXT)"] * len(keys))
+            where = f" WHERE weights = CAST(? AS TEXT) AND asked IN ({listed})"
+            rows += self._db.rows(KNOWN, where, (_bytes(weights), *keys))
         return {row.asked: row for row in rows}
 
     def timings(self) -> list[TimingRow]:
