@@ -19,6 +19,7 @@ from selfedit.errors import ModelFileError, UsageError
 from selfedit.grading.grader import get_grader
 from selfedit.grading.stats import mean_se, paired
 from selfedit.inner.adapt import adapt
+from selfedit.inner.checkpoint import Checkpoint
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.lm.lora import Adapter
@@ -32,7 +33,14 @@ from selfedit.run.progress import SILENT, ProgressSink, count_up
 from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.storage.bounded import BoundedReader
-from selfedit.storage.files import canonical_json, folder_atomic, hash_file, write_atomic
+from selfedit.storage.files import (
+    canonical_json,
+    fingerprint,
+    folder_atomic,
+    hash_file,
+    remove,
+    write_atomic,
+)
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -43,6 +51,8 @@ PLACE = Place(Phase.ADAPT)
 GENERAL = "corpus:heldout"
 """The text whose loss shows damage."""
 _USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
+_CHECKPOINT = "training.safetensors"
+"""The training's state while it is under way."""
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -61,8 +71,8 @@ def adapt_documents(
     ``results.json``.
 
     The folder becomes the adapter's (PEFT's two files, and ``selfedit.json`` with where it comes
-    from) and the run's. Sampled self-edits and finished measurements are kept; a training that is
-    stopped begins anew.
+    from) and the run's. Sampled self-edits and finished measurements are kept, and the training's state
+    every minute and where it is stopped.
 
     Args:
         folder: made if it is not there.
@@ -149,6 +159,7 @@ def _measured(
 def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Adapter:
     run = session.run
     if run.ledger.step("adapter") is not None:
+        remove(run.path / _CHECKPOINT)
         return _saved(run)
     edits = _edits(session, contexts, samples)
     sequences = [
@@ -167,6 +178,7 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
         "sha256": hash_file(run.path / _WEIGHTS),
     }
     run.ledger.finish_step("adapter", payload)
+    remove(run.path / _CHECKPOINT)
     return adapter
 
 
@@ -192,8 +204,11 @@ def _train(session: Session, sequences: Sequence[TrainSequence]) -> Adapter:
         sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value)
     )
     total = task.optim.epochs * sum(len(s.ids) for s in sequences)
+    key = fingerprint([session.lm.fingerprint, str(session.lm.dtype), job])
+    checkpoint = Checkpoint(session.run.path / _CHECKPOINT, key)
     with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
-        return adapt(session.lm, [job], count_up(counter, session.interrupt.check))[0]
+        on_step = count_up(counter, session.interrupt.check)
+        return adapt(session.lm, [job], on_step, checkpoint=checkpoint)[0]
 
 
 def _saved(run: RunFolder) -> Adapter:
