@@ -156,7 +156,7 @@ def test_questions_go_to_the_document_whose_words_they_share(
     for question, name in asked.items():
         entry = library.route(question)
         assert entry is not None and entry.name == name
-        assert library.adapter(entry).spec.rank == 2
+        assert library.adapter(entry, lm).spec.rank == 2
     assert library.route("What is a good way to cook rice?") is None
     entry = library.route("What is it?", title="Old Tam")
     assert entry is not None and entry.name == "deep/bell.md"

@@ -41,6 +41,7 @@ from selfedit.storage.files import (
     remove,
     write_atomic,
 )
+from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -263,3 +264,18 @@ def read_about(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "selfedit.json"
     reader = BoundedReader("the adapter's description", error=ModelFileError, fix="remove it")
     return reader.shape(reader.json(path), dict[str, Any], path) if path.exists() else {}
+
+
+def load_adapter(folder: str | Path, lm: LanguageModel) -> Adapter:
+    """An adapter for a model.
+
+    Raises:
+        ModelFileError: it cannot be read, or says that it was trained on other weights.
+    """
+    adapter, about = Adapter.load(folder), read_about(folder).get("base")
+    base = about if isinstance(about, dict) else {}
+    if base.get("fingerprint", lm.fingerprint) != lm.fingerprint:
+        what = f"the adapter was trained on other weights than those of {lm.name}"
+        fix = f"give the model it was trained on ({in_line(base.get('name'), 200)})"
+        raise ModelFileError(what, where=folder, fix=fix)
+    return adapter

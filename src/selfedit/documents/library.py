@@ -19,7 +19,7 @@ from pydantic import BaseModel, StringConstraints
 
 from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
-from selfedit.documents.adapt import PLACE, adapt_documents
+from selfedit.documents.adapt import PLACE, adapt_documents, load_adapter
 from selfedit.errors import DocumentError, ModelFileError, UsageError
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.lm.lora import Adapter
@@ -351,11 +351,15 @@ class Library:
         )
         return None if index is None else self.entries[index]
 
-    def adapter(self, entry: Entry) -> Adapter:
-        """A document's adapter, loaded once."""
+    def adapter(self, entry: Entry, lm: LanguageModel) -> Adapter:
+        """A document's adapter for a model, loaded once.
+
+        Raises:
+            ModelFileError: it was trained on other weights.
+        """
         index = self.entries.index(entry)
         if index not in self._adapters:
-            self._adapters[index] = Adapter.load(self.folder / entry.adapter)
+            self._adapters[index] = load_adapter(self.folder / entry.adapter, lm)
         return self._adapters[index]
 
     def _text(self, entry: Entry) -> str:
