@@ -154,7 +154,8 @@ def _measured(
         "general": passage_losses(session.lm, load_contexts(GENERAL), adapter),
     }
     ledger.finish_step(name, payload)
-    return payload
+    # As a resumed run has it, in the ledger's order: sums over it have the same last bits.
+    return ledger.step(name) or {}
 
 
 def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Adapter:
@@ -180,7 +181,8 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
     }
     run.ledger.finish_step("adapter", payload)
     remove(run.path / _CHECKPOINT)
-    return adapter
+    # As a resumed run has it: the same numbers laid out otherwise give sums other last bits.
+    return _saved(run)
 
 
 def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[str, ParsedEdit]:
