@@ -32,6 +32,7 @@ from selfedit.run.records import (
     TimingRow,
     Trial,
     TrialKey,
+    Verdicts,
 )
 from selfedit.storage.database import Database
 from selfedit.storage.tables import R, Table
@@ -47,6 +48,12 @@ _ADD_UP = (
 )
 _KEYS_AT_ONCE = 500
 _IN_PLACE = " WHERE phase = CAST(?1 AS TEXT) AND method = CAST(?2 AS TEXT) AND round IS ?3"
+_VERDICTS = (
+    "SELECT context_id, repeat, total(correct = 1), count(correct), total(correct IS NULL AND"
+    " grader IS NOT NULL) FROM (SELECT context_id, repeat, answer.value ->> 'correct' AS correct,"
+    f" answer.value ->> 'grader' AS grader FROM trials, json_each(answers) AS answer{_IN_PLACE})"
+    " GROUP BY context_id, repeat ORDER BY context_id, repeat"
+)
 
 
 class Ledger:
@@ -161,6 +168,17 @@ class Ledger:
     def trials(self, place: Place) -> list[Trial]:
         """A place's trials, by context, candidate (the unadapted model's first) and repeat."""
         return self._placed(TRIALS, place)
+
+    def verdicts(self, place: Place) -> list[Verdicts]:
+        """How a place's answers were graded, by context and repeat; contexts without answers are
+        left out. Counted within the database: no answer is read into memory.
+        """
+        return [
+            Verdicts(context_id, repeat, int(right), judged, int(undecided))
+            for context_id, repeat, right, judged, undecided in self._db.fetch(
+                _VERDICTS, _values(place)
+            )
+        ]
 
     def rewards(self, place: Place) -> list[RewardRow]:
         """A place's rewards, by context and candidate."""
