@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from selfedit.cli.command import working
 from selfedit.cli.output import print_json, write
+
+if TYPE_CHECKING:
+    from selfedit.lm.lora import Adapter
 
 
 def ask(
@@ -43,23 +46,23 @@ def ask(
         from selfedit.cli.fetching import have_model
 
         have_model(model, quiet=quiet)
+        from selfedit.documents.adapt import load_adapter
         from selfedit.documents.library import Library, is_library
         from selfedit.lm.chat import chat_prompt
         from selfedit.lm.generate import generate
         from selfedit.lm.load import load
-        from selfedit.lm.lora import Adapter
         from selfedit.tasks.knowledge.prompts import question_prompt
 
+        lm = load(model, prompting=prompting)
         under: list[Adapter | None] = [None] * len(questions)
         documents: list[str | None] | None = None
         if adapter is not None and is_library(adapter):
             library = Library(adapter)
             routed = [library.route(question, title) for question in questions]
             documents = [None if entry is None else entry.name for entry in routed]
-            under = [None if entry is None else library.adapter(entry) for entry in routed]
+            under = [None if entry is None else library.adapter(entry, lm) for entry in routed]
         elif adapter is not None:
-            under = [Adapter.load(adapter)] * len(questions)
-        lm = load(model, prompting=prompting)
+            under = [load_adapter(adapter, lm)] * len(questions)
         texts = [
             question_prompt(title, q, lm.has_chat) if title else _bare(q, lm.has_chat)
             for q in questions

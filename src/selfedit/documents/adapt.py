@@ -19,6 +19,7 @@ from selfedit.errors import ModelFileError, UsageError
 from selfedit.grading.grader import get_grader
 from selfedit.grading.stats import mean_se, paired
 from selfedit.inner.adapt import adapt
+from selfedit.inner.checkpoint import Checkpoint
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.lm.lora import Adapter
@@ -32,7 +33,15 @@ from selfedit.run.progress import SILENT, ProgressSink, count_up
 from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.storage.bounded import BoundedReader
-from selfedit.storage.files import canonical_json, folder_atomic, hash_file, write_atomic
+from selfedit.storage.files import (
+    canonical_json,
+    fingerprint,
+    folder_atomic,
+    hash_file,
+    remove,
+    write_atomic,
+)
+from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -43,6 +52,8 @@ PLACE = Place(Phase.ADAPT)
 GENERAL = "corpus:heldout"
 """The text whose loss shows damage."""
 _USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
+_CHECKPOINT = "training.safetensors"
+"""The training's state while it is under way."""
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -61,8 +72,8 @@ def adapt_documents(
     ``results.json``.
 
     The folder becomes the adapter's (PEFT's two files, and ``selfedit.json`` with where it comes
-    from) and the run's. Sampled self-edits and finished measurements are kept; a training that is
-    stopped begins anew.
+    from) and the run's. Sampled self-edits and finished measurements are kept, and the training's state
+    every minute and where it is stopped.
 
     Args:
         folder: made if it is not there.
@@ -143,12 +154,14 @@ def _measured(
         "general": passage_losses(session.lm, load_contexts(GENERAL), adapter),
     }
     ledger.finish_step(name, payload)
-    return payload
+    # As a resumed run has it, in the ledger's order: sums over it have the same last bits.
+    return ledger.step(name) or {}
 
 
 def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Adapter:
     run = session.run
     if run.ledger.step("adapter") is not None:
+        remove(run.path / _CHECKPOINT)
         return _saved(run)
     edits = _edits(session, contexts, samples)
     sequences = [
@@ -167,7 +180,9 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
         "sha256": hash_file(run.path / _WEIGHTS),
     }
     run.ledger.finish_step("adapter", payload)
-    return adapter
+    remove(run.path / _CHECKPOINT)
+    # As a resumed run has it: the same numbers laid out otherwise give sums other last bits.
+    return _saved(run)
 
 
 def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[str, ParsedEdit]:
@@ -192,8 +207,11 @@ def _train(session: Session, sequences: Sequence[TrainSequence]) -> Adapter:
         sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value)
     )
     total = task.optim.epochs * sum(len(s.ids) for s in sequences)
+    key = fingerprint([session.lm.fingerprint, str(session.lm.dtype), job])
+    checkpoint = Checkpoint(session.run.path / _CHECKPOINT, key)
     with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
-        return adapt(session.lm, [job], count_up(counter, session.interrupt.check))[0]
+        on_step = count_up(counter, session.interrupt.check)
+        return adapt(session.lm, [job], on_step, checkpoint=checkpoint)[0]
 
 
 def _saved(run: RunFolder) -> Adapter:
@@ -248,3 +266,18 @@ def read_about(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "selfedit.json"
     reader = BoundedReader("the adapter's description", error=ModelFileError, fix="remove it")
     return reader.shape(reader.json(path), dict[str, Any], path) if path.exists() else {}
+
+
+def load_adapter(folder: str | Path, lm: LanguageModel) -> Adapter:
+    """An adapter for a model.
+
+    Raises:
+        ModelFileError: it cannot be read, or says that it was trained on other weights.
+    """
+    adapter, about = Adapter.load(folder), read_about(folder).get("base")
+    base = about if isinstance(about, dict) else {}
+    if base.get("fingerprint", lm.fingerprint) != lm.fingerprint:
+        what = f"the adapter was trained on other weights than those of {lm.name}"
+        fix = f"give the model it was trained on ({in_line(base.get('name'), 200)})"
+        raise ModelFileError(what, where=folder, fix=fix)
+    return adapter

@@ -19,7 +19,7 @@ from pydantic import BaseModel, StringConstraints
 
 from selfedit.config import Settings
 from selfedit.config.retention import LibrarySettings
-from selfedit.documents.adapt import PLACE, adapt_documents
+from selfedit.documents.adapt import PLACE, adapt_documents, load_adapter
 from selfedit.errors import DocumentError, ModelFileError, UsageError
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.lm.lora import Adapter
@@ -41,6 +41,9 @@ from selfedit.tasks.knowledge.contexts import (
 from selfedit.tasks.task import Context
 
 KIND, STATE, TEXTS = "library", "library.json", "passages.json"
+_UPDATE = "update"
+_WRITTEN_EVERY = 32
+"""The library's state is rewritten when more than this part of it is new."""
 _USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
 
 
@@ -138,41 +141,75 @@ def adapt_library(
     extra = {"own_questions": settings.rl.own.model_dump(mode="json")} if own_questions else {}
     interrupt = interrupt or Interrupt()
     with RunFolder.open(folder, {**used, **extra, "samples": samples}, kind=KIND) as run:
-        before = {entry.name: entry for entry in read_library(run.path)}
-        by_version = {entry.version: entry for entry in before.values()}
+        before = _begun(run)
+        by_version = {entry.version: entry for entry in read_library(run.path)}
         entries: dict[str, Entry] = {}
-        done: dict[str, list[str]] = {
-            name: [] for name in ("added", "changed", "moved", "unchanged", "removed")
-        }
+        unwritten = 0
         for document in documents:
             known = by_version.get(document.version)
-            if known is None:
-                interrupt.check()
-                run.check_there()
-                lm = lm or load_for(settings)
-                run.keep_model(settings.model, lm.fingerprint)
-                entries[document.name] = _learn(
-                    run.path / document.folder,
-                    document,
-                    settings,
-                    samples=samples,
-                    own_questions=own_questions,
-                    progress=progress,
-                    interrupt=interrupt,
-                    lm=lm,
-                )
-                # What is finished is in the library at once, beside what there was before.
-                _write(run, {**before, **entries})
-                done["changed" if document.name in before else "added"].append(document.name)
-            else:
+            if known is not None:
                 entries[document.name] = replace(known, name=document.name)
-                done["unchanged" if document.name in before else "moved"].append(document.name)
-        done["removed"] = _removed(before, documents)
+                continue
+            interrupt.check()
+            run.check_there()
+            lm = lm or load_for(settings)
+            run.keep_model(settings.model, lm.fingerprint)
+            entries[document.name] = _learn(
+                run.path / document.folder,
+                document,
+                settings,
+                samples=samples,
+                own_questions=own_questions,
+                progress=progress,
+                interrupt=interrupt,
+                lm=lm,
+            )
+            # What is finished is in the library at once, beside what there was before; in a large
+            # one not each time, for all of it is written. What a kill loses of it is in the
+            # documents' own folders.
+            unwritten += 1
+            if unwritten > len(entries) // _WRITTEN_EVERY:
+                _write(run, {entry.name: entry for entry in by_version.values()} | entries)
+                unwritten = 0
+        done = _done(before, documents)
         _write(run, entries)
         _sweep(run, entries)
         results = _results(run, documents, entries, done, settings)
         run.write_results(results)
+        run.ledger.finish_step(f"{_UPDATE} {_updates(run)} done", {})
     return results
+
+
+def _updates(run: RunFolder) -> int:
+    """How many times the library was brought up to date to the end."""
+    names = [step.name for step in run.ledger.steps()]
+    return sum(name.startswith(_UPDATE) and name.endswith("done") for name in names)
+
+
+def _begun(run: RunFolder) -> dict[str, str]:
+    """The versions of the documents that the library knew before this update, which may have been
+    begun by a process that was stopped.
+    """
+    name = f"{_UPDATE} {_updates(run)} begun"
+    if run.ledger.step(name) is None:
+        versions = {entry.name: entry.version for entry in read_library(run.path)}
+        run.ledger.finish_step(name, {"versions": versions})
+    return (run.ledger.step(name) or {})["versions"]
+
+
+def _done(before: Mapping[str, str], documents: Sequence[Document]) -> dict[str, list[str]]:
+    """What an update does to each document, by the versions there were before it."""
+    done: dict[str, list[str]] = {
+        name: [] for name in ("added", "changed", "moved", "unchanged", "removed")
+    }
+    known_versions = set(before.values())
+    for document in documents:
+        if document.version in known_versions:
+            done["unchanged" if document.name in before else "moved"].append(document.name)
+        else:
+            done["changed" if document.name in before else "added"].append(document.name)
+    done["removed"] = _removed(before, documents)
+    return done
 
 
 def _learn(folder: Path, document: Document, settings: Settings, **options: Any) -> Entry:
@@ -184,14 +221,12 @@ def _learn(folder: Path, document: Document, settings: Settings, **options: Any)
     return _entry(document, results)
 
 
-def _removed(before: Mapping[str, Entry], documents: Sequence[Document]) -> list[str]:
+def _removed(before: Mapping[str, str], documents: Sequence[Document]) -> list[str]:
     """Documents that are gone; one that has only another name is not."""
     names = {document.name for document in documents}
     versions = {document.version for document in documents}
     return [
-        name
-        for name, entry in before.items()
-        if name not in names and entry.version not in versions
+        name for name, version in before.items() if name not in names and version not in versions
     ]
 
 
@@ -316,11 +351,15 @@ class Library:
         )
         return None if index is None else self.entries[index]
 
-    def adapter(self, entry: Entry) -> Adapter:
-        """A document's adapter, loaded once."""
+    def adapter(self, entry: Entry, lm: LanguageModel) -> Adapter:
+        """A document's adapter for a model, loaded once.
+
+        Raises:
+            ModelFileError: it was trained on other weights.
+        """
         index = self.entries.index(entry)
         if index not in self._adapters:
-            self._adapters[index] = Adapter.load(self.folder / entry.adapter)
+            self._adapters[index] = load_adapter(self.folder / entry.adapter, lm)
         return self._adapters[index]
 
     def _text(self, entry: Entry) -> str:

@@ -16,7 +16,7 @@ from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Published, Reference, Results
-from selfedit.rl.evaluate import no_verdicts, trials_of
+from selfedit.rl.evaluate import undecided
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
@@ -101,5 +101,5 @@ def method_results(
         grader=session.settings.answer.grader,
         data=hashes,
         settings=session.settings.model_dump(mode="json"),
-        more={"no_verdict": no_verdicts(trials_of(session.run.ledger, scores)), **(more or {})},
+        more={"no_verdict": undecided(session.run.ledger, scores), **(more or {})},
     )

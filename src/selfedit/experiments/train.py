@@ -15,7 +15,7 @@ from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Results
-from selfedit.rl.evaluate import context_scores, evaluate, no_verdicts, trials_of
+from selfedit.rl.evaluate import context_scores, evaluate, undecided
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import train as run_rounds
 from selfedit.rl.rounds import Round
@@ -109,7 +109,7 @@ def _results(
         data=hashes,
         settings=settings.model_dump(mode="json"),
         more={
-            "no_verdict": no_verdicts(trials_of(ledger, methods)),
+            "no_verdict": undecided(ledger, methods),
             "rounds": [asdict(done) for done in rounds],
         },
     )

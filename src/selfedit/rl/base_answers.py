@@ -91,7 +91,7 @@ def _answers(
         (session.task.question(context, question), question, context) for context, question in pairs
     ]
     keys = [question_key(session, *each) for each in asked]
-    known = session.run.ledger.known(session.base)
+    known = session.run.ledger.known(session.base, keys)
     missing = [number for number, key in enumerate(keys) if key not in known]
     new: dict[str, KnownAnswer] = {}
     if missing:

@@ -95,6 +95,18 @@ class Sampled:
         return json.dumps({"ids": self.ids, "logprobs": rounded}, separators=(",", ":"))
 
 
+class Verdicts(NamedTuple):
+    """How a context's answers with one repeat's seeds were graded: how many were right, how many
+    have a verdict at all, how many were graded without one.
+    """
+
+    context_id: str
+    repeat: int
+    right: int
+    judged: int
+    undecided: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfEditRow:
     """One self-edit. `rejected` says why it cannot be trained on, or is None.
