@@ -67,16 +67,26 @@ def run_few_shot(
         UsageError, DataError: settings or tasks that cannot be used; where the filter leaves none,
         after it. SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    check_methods(settings.eval.methods, METHODS)
-    sets = read_sets(settings)
-    if settings.rl.rounds and not settings.arc.filter and sets.heldout:
-        plan_rounds(settings, sets.train)
+    sets = few_shot_data(settings)
     with open_arc_run(folder, settings, sets, KIND, progress, interrupt) as session:
         session, sets = _filtered(session, sets)
         rounds = train_and_measure(session, sets.train, sets.heldout)
         results = few_shot_results(session, sets.train, sets.heldout, rounds, METHODS)
         session.run.write_results(results)
     return results
+
+
+def few_shot_data(settings: Settings) -> ArcSets:
+    """The tasks of a run, once its methods and rounds are known to be possible.
+
+    Raises:
+        UsageError, DataError, FormatError: settings or tasks that cannot be used.
+    """
+    check_methods(settings.eval.methods, METHODS)
+    sets = read_sets(settings)
+    if settings.rl.rounds and not settings.arc.filter and sets.heldout:
+        plan_rounds(settings, sets.train)
+    return sets
 
 
 def read_sets(settings: Settings) -> ArcSets:

@@ -59,13 +59,7 @@ def run_continual(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    if settings.workers not in (1, "auto"):
-        fix = "set workers = 1: sequences already train together (continual.together)"
-        raise UsageError("continual edits run in this process", where="workers", fix=fix)
-    chosen = settings.continual
-    contexts = load_contexts(settings.train, require_questions=True)
-    probes = _probes(settings, contexts)
-    plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
+    contexts, probes, plan = continual_data(settings)
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {
         "train": data_hash(contexts),
@@ -86,6 +80,23 @@ def run_continual(
         write_atomic(run.path / "matrix.csv", matrix_csv(results).encode())
         run.write_results(results)
     return results
+
+
+def continual_data(
+    settings: Settings,
+) -> tuple[list[Context], list[Context], list[list[Context]]]:
+    """All passages, those that are never edited, and the passages of each sequence.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+    """
+    if settings.workers not in (1, "auto"):
+        fix = "set workers = 1: sequences already train together (continual.together)"
+        raise UsageError("continual edits run in this process", where="workers", fix=fix)
+    chosen = settings.continual
+    contexts = load_contexts(settings.train, require_questions=True)
+    plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
+    return contexts, _probes(settings, contexts), plan
 
 
 def _names(settings: Settings) -> tuple[str, ...]:
