@@ -99,7 +99,6 @@ def test_the_verb(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "squad_val.json" in capsys.readouterr().out
     settings = make_settings({"heldout": str(into / "squad_val.json")})
     assert len(asked_of(settings)) == 8
-    assert main(["data", "seal", str(tmp_path / "data")]) in (0, 3)
 
 
 def test_the_papers_200_passages_are_the_first_of_a_shuffle() -> None:
