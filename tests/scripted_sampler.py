@@ -32,7 +32,14 @@ class ScriptedSampler(LocalSampler):
         texts = [USABLE if number % 2 == 0 else UNUSABLE for number in range(len(prompts))]
         written = super().generate(prompts, *values, **{**named, "max_new_tokens": 1})
         return [
-            replace(one, text=text, ids=self.lm.encode(text), finish="stop")
+            replace(
+                one,
+                text=text,
+                ids=self.lm.encode(text),
+                finish="stop",
+                end=self.lm.end_id,
+                logprobs=(),
+            )
             for one, text in zip(written, texts, strict=True)
         ]
 

@@ -61,6 +61,14 @@ class SelfEditSpec(Group):
         description="a self-edit that needs more optimiser steps counts as no training",
     )
 
+    tools: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "tools that set the kind of update, which a self-edit then chooses too: rank, targets,"
+            " layers, optimiser, your own, or all"
+        ),
+    )
+
     @model_validator(mode="after")
     def _ordered(self) -> SelfEditSpec:
         if self.learning_rate_min > self.learning_rate_max:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from selfedit.experiments.knowledge.methods import (
     measured_methods,
     pairs_of,
 )
-from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.knowledge.shapes import asked_table, shape_of
 from selfedit.experiments.knowledge.writing import costs
 from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
@@ -156,9 +156,11 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
         "answer_words": answer_words(trials_of(ledger, measured)),
     }
     published = single_passage(settings.edit.format)
-    return method_results(
+    found = method_results(
         KIND, session, scores, hashes, pairs=pairs_of(measured), published=published, more=more
-    ).as_dict()
+    )
+    asked = asked_table(more["self_edits"])
+    return replace(found, tables=[asked] if asked.rows else []).as_dict()
 
 
 def self_edit_shapes(
