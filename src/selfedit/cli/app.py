@@ -41,6 +41,7 @@ VERBS = {
         "What it costs, side by side with others: inner, generate, profile, arithmetic, racing."
     ),
     "report": "Pictures and a page of a run.",
+    "data": "The paper's data files: look through them, link them where its recipes expect them.",
     "models": "The models with short names: list them, fetch one, print its folder.",
     "doctor": "Is everything here that selfedit needs?",
 }
@@ -59,7 +60,7 @@ app = App(
     default_parameter=Parameter(negative="", show_default=lambda value: value or None),
     suppress_keyboard_interrupt=False,
 )
-GROUPS = ("arc", "bench")
+GROUPS = ("arc", "bench", "data")
 """Verbs with verbs of their own: apps, which say themselves how their help looks."""
 
 for _verb, _line in VERBS.items():

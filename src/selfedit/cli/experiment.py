@@ -23,7 +23,7 @@ def experiment(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Run an experiment: single-passage, replay, cpt, few-shot, continual, own-questions, rewards.
+    """Run an experiment: single-passage, replay, cpt, crossed, few-shot, continual, own-questions, rewards.
 
     The same command again goes on where it stopped.
 
@@ -43,6 +43,7 @@ def experiment(
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
 
+        chosen.check_data(settings)
         have_model(settings.model, quiet=quiet)
         results = chosen.load()(folder, settings, progress=progress, interrupt=interrupt)
     if json:

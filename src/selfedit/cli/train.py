@@ -39,8 +39,9 @@ def train(
     folder = out or Path("runs") / (recipe.stem if recipe else "train")
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
-        from selfedit.experiments.knowledge.train import run_knowledge
+        from selfedit.experiments.knowledge.train import knowledge_data, run_knowledge
 
+        knowledge_data(settings)
         have_model(settings.model, quiet=quiet)
         results = run_knowledge(folder, settings, progress=progress, interrupt=interrupt)
     if json:

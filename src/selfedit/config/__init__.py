@@ -42,6 +42,7 @@ from selfedit.config.settings import (
 )
 from selfedit.config.tables import (
     CptSettings,
+    CrossedSettings,
     ExternalSettings,
     FullSettings,
     ReplaySettings,
@@ -58,6 +59,7 @@ __all__ = [
     "ArcSettings",
     "ContinualSettings",
     "CptSettings",
+    "CrossedSettings",
     "DirectiveSettings",
     "EditSettings",
     "EndpointSettings",

@@ -43,7 +43,8 @@ from selfedit.storage.files import (
 )
 from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
-from selfedit.tasks.knowledge.edits import ParsedEdit
+from selfedit.tasks.knowledge.directives import as_asked, combined
+from selfedit.tasks.knowledge.edits import Directives, ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
 
@@ -78,8 +79,9 @@ def adapt_documents(
     Args:
         folder: made if it is not there.
         documents: text, Markdown or JSON files, or folders of documents.
-        settings: ``edit``, ``inner``, ``answer`` and the model are used; directives of self-edits
-            cannot set the rate or epochs here, since one adapter is trained on all of them.
+        settings: ``edit``, ``inner``, ``answer`` and the model are used; of what self-edits ask of
+            their training one adapter gets what they ask for together
+            (`selfedit.tasks.knowledge.directives.combined`).
         samples: self-edits a passage; 0 trains on the passages alone.
         own_questions: passages without questions are measured by questions that the model writes
             itself (``rl.own``).
@@ -163,11 +165,11 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
     if run.ledger.step("adapter") is not None:
         remove(run.path / _CHECKPOINT)
         return _saved(run)
-    edits = _edits(session, contexts, samples)
+    edits, asked = _edits(session, contexts, samples)
     sequences = [
         s for c in contexts for s in session.task.sequences(c, edits.get(c.id, ParsedEdit((), ())))
     ]
-    adapter = _train(session, sequences)
+    adapter = _train(session, sequences, asked)
     with folder_atomic(run.adapters / "new") as new:
         adapter.save(new)
     for name in (_WEIGHTS, _CONFIG):  # the configuration last: without it a folder is no adapter
@@ -179,17 +181,21 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
         "tokens": adapter.tokens,
         "sha256": hash_file(run.path / _WEIGHTS),
     }
+    payload |= {"directives": as_asked(asked)} if as_asked(asked) else {}
     run.ledger.finish_step("adapter", payload)
     remove(run.path / _CHECKPOINT)
     # As a resumed run has it: the same numbers laid out otherwise give sums other last bits.
     return _saved(run)
 
 
-def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[str, ParsedEdit]:
-    """Each passage's self-edits as one: every line and pair once."""
+def _edits(
+    session: Session, contexts: Sequence[Context], samples: int
+) -> tuple[dict[str, ParsedEdit], Directives]:
+    """Each passage's self-edits as one: every line and pair once; and what all ask of the training."""
     if not samples:
-        return {}
+        return {}, Directives()
     edits: dict[str, ParsedEdit] = {}
+    asked: list[Directives] = []
     for row in sample(session, PLACE, contexts, samples):
         edit = session.task.parse(row.text)
         had = edits.get(row.context_id, ParsedEdit((), ()))
@@ -197,16 +203,17 @@ def _edits(session: Session, contexts: Sequence[Context], samples: int) -> dict[
             tuple(dict.fromkeys(a + b))
             for a, b in ((had.lines, edit.lines), (had.pairs, edit.pairs))
         )
+        asked.append(edit.directives)
         edits[row.context_id] = replace(edit, lines=lines, pairs=pairs)
-    return edits
+    together = combined(asked)
+    return {name: replace(e, directives=together) for name, e in edits.items()}, together
 
 
-def _train(session: Session, sequences: Sequence[TrainSequence]) -> Adapter:
-    task = session.task
-    job = AdaptJob(
-        sequences, task.lora, task.optim, derive(session.settings.seed, "inner", PLACE.phase.value)
-    )
-    total = task.optim.epochs * sum(len(s.ids) for s in sequences)
+def _train(session: Session, sequences: Sequence[TrainSequence], asked: Directives) -> Adapter:
+    training = session.task.training(asked)
+    seed = derive(session.settings.seed, "inner", PLACE.phase.value)
+    job = AdaptJob(sequences, training.lora, training.optim, seed)
+    total = training.optim.epochs * sum(len(s.ids) for s in sequences)
     key = fingerprint([session.lm.fingerprint, str(session.lm.dtype), job])
     checkpoint = Checkpoint(session.run.path / _CHECKPOINT, key)
     with session.progress.task("training the adapter", total=total, unit="tokens") as counter:

@@ -6,8 +6,8 @@ questions of all passages so far are asked, the adapter is merged, the next one 
 Many sequences run together: merging is adding low-rank updates (`selfedit.lm.stack`), so all of
 them share one frozen base and one batch.
 
-Beside it, what was damaged: the accuracy on passages that are never edited, and the loss on
-everyday text, before the first edit and after each.
+Beside it, what was damaged: the accuracy on everyday facts that the unedited model knows, which no
+edit is about, and the loss on everyday text, before the first edit and after each.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from selfedit.experiments.run import open_run
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.perplexity import mean_losses
+from selfedit.retention.facts import everyday_facts
 from selfedit.retention.general import measured_texts
 from selfedit.retention.remedies.base import OwnText, Remedies
 from selfedit.retention.remedies.pseudorehearsal import write_own_texts
@@ -59,13 +60,7 @@ def run_continual(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    if settings.workers not in (1, "auto"):
-        fix = "set workers = 1: sequences already train together (continual.together)"
-        raise UsageError("continual edits run in this process", where="workers", fix=fix)
-    chosen = settings.continual
-    contexts = load_contexts(settings.train, require_questions=True)
-    probes = _probes(settings, contexts)
-    plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
+    contexts, probes, plan = continual_data(settings)
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {
         "train": data_hash(contexts),
@@ -75,6 +70,8 @@ def run_continual(
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         run = session.run
+        if settings.continual.facts:
+            probes = _known(session, probes)
         setting = Setting(session, plan, probes)
         before = _before(setting)
         texts = _own_texts(session)
@@ -86,6 +83,24 @@ def run_continual(
         write_atomic(run.path / "matrix.csv", matrix_csv(results).encode())
         run.write_results(results)
     return results
+
+
+def continual_data(
+    settings: Settings,
+) -> tuple[list[Context], list[Context], list[list[Context]]]:
+    """All passages, those that are never edited, and the passages of each sequence.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+    """
+    if settings.workers not in (1, "auto"):
+        fix = "set workers = 1: sequences already train together (continual.together)"
+        raise UsageError("continual edits run in this process", where="workers", fix=fix)
+    chosen = settings.continual
+    contexts = load_contexts(settings.train, require_questions=True)
+    plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
+    facts = settings.continual.facts
+    return contexts, everyday_facts() if facts else _probes(settings, contexts), plan
 
 
 def _names(settings: Settings) -> tuple[str, ...]:
@@ -137,6 +152,29 @@ def _probes(settings: Settings, contexts: Sequence[Context]) -> list[Context]:
             what, where="continual.probes", fix="lower it, or give other held-out passages"
         )
     return apart[:wanted]
+
+
+def _known(session: Session, facts: Sequence[Context]) -> list[Context]:
+    """The facts that the unedited model answers right, found by asking it once: what it does not
+    know cannot be damaged.
+    """
+    ledger = session.run.ledger
+    if (stored := ledger.step("known facts")) is None:
+        answers = ask_questions(
+            session.task,
+            facts,
+            session.grader,
+            name="which facts it knows",
+            progress=session.progress,
+            interrupt=session.interrupt,
+        )
+        stored = {"right": [answer.question for answer in answers if answer.correct]}
+        ledger.finish_step("known facts", stored)
+    right = set(stored["right"])
+    known = [
+        replace(fact, questions=tuple(q for q in fact.questions if q.id in right)) for fact in facts
+    ]
+    return [fact for fact in known if fact.questions]
 
 
 def _before(setting: Setting) -> dict[str, Any]:

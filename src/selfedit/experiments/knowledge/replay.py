@@ -26,6 +26,7 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.knowledge.contexts import contexts_from, data_hash
 from selfedit.tasks.knowledge.published import REPLAY, REPLAY_PAIRED
+from selfedit.tasks.knowledge.seal_data import FETCH
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
 from selfedit.tasks.task import Context
@@ -47,10 +48,8 @@ PAIRS = (
 """Neighbours in the published order, and the differences the paper speaks of; the earlier row first."""
 
 _FETCH = (
-    "get the evaluation files of SEAL's repository (github.com/Continual-Intelligence/SEAL,"
-    " general-knowledge/data/synthetic_data/eval: base, iter1, iter2, gpt4_1), set replay.folder to"
-    " where they are, and replay.no_rl, replay.round_1, replay.round_2, replay.gpt4_1 to their"
-    " names there (.json, also gzipped)"
+    f"{FETCH}, or set replay.folder to where they are and replay.no_rl, replay.round_1,"
+    " replay.round_2, replay.gpt4_1 to their names there (.json, also gzipped)"
 )
 
 
@@ -76,10 +75,7 @@ def run_replay(
     Raises:
         DataError: the published files are not there or do not fit together; says where to get them.
     """
-    files = {row: _read(settings, name) for row, name in WRITERS.items()}
-    contexts = _passages(files["no-rl"], settings.replay.passages)
-    texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
-    hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
+    contexts, texts, hashes = replay_data(settings)
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     grader = get_grader(settings.answer.grader, settings.judge)
     with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
@@ -104,6 +100,23 @@ def run_replay(
         results = replace(found, more=more).as_dict()
         session.run.write_results(results)
     return results
+
+
+Texts = dict[str, dict[str, list[str]]]
+"""For each writer and passage its self-edits."""
+
+
+def replay_data(settings: Settings) -> tuple[list[Context], Texts, dict[str, str]]:
+    """The passages, the published self-edits of them by each writer, and hashes.
+
+    Raises:
+        DataError: the published files are not there or do not fit together; says where to get them.
+    """
+    files = {row: _read(settings, name) for row, name in WRITERS.items()}
+    contexts = _passages(files["no-rl"], settings.replay.passages)
+    texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
+    hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
+    return contexts, texts, hashes
 
 
 def pairs_of(methods: Collection[str]) -> list[tuple[str, str]]:

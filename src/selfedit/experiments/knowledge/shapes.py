@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from selfedit.results.tabular import Column, Table
 from selfedit.run.records import SelfEditRow
+from selfedit.tasks.knowledge.directives import as_asked
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.shape import compression_ratio, shape
 
@@ -21,7 +24,9 @@ def shape_of(rows: Sequence[SelfEditRow], task: Any) -> dict[str, Any]:
     read: Callable[[str], ParsedEdit] = task.parse
     edits = [read(row.text) for row in rows]
     shapes = [shape(row.text, edit) for row, edit in zip(rows, edits, strict=True)]
-    return {
+    asked = Counter(f"{name}={value}" for edit in edits for name, value in _calls(edit))
+    shares = {call: count / len(rows) for call, count in sorted(asked.items())}
+    return ({"asked": shares} if shares else {}) | {
         "n": len(rows),
         "tokens": _mean(row.tokens for row in rows),
         "facts": _mean(s.lines for s in shapes),
@@ -33,6 +38,19 @@ def shape_of(rows: Sequence[SelfEditRow], task: Any) -> dict[str, Any]:
         "cut_off": _mean(row.finish == "length" for row in rows),
         "rejected": _mean(row.rejected is not None for row in rows),
     }
+
+
+def _calls(edit: ParsedEdit) -> list[tuple[str, object]]:
+    return list(as_asked(edit.directives).items())
+
+
+def asked_table(shapes: Sequence[dict[str, Any]]) -> Table:
+    """What self-edits ask of their training: every choice a row, every policy a column."""
+    policies = [one for one in shapes if one.get("asked")]
+    calls = sorted({call for one in policies for call in one["asked"]})
+    rows = [[call, *(one["asked"].get(call, 0.0) for one in policies)] for call in calls]
+    columns = ["@train", *(Column(f"{one['policy']} %", "percent") for one in policies)]
+    return Table.make("What self-edits ask of their training", columns, rows)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

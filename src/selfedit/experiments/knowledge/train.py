@@ -4,8 +4,9 @@ after it.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from selfedit.experiments.knowledge.methods import (
     measured_methods,
     pairs_of,
 )
-from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.knowledge.shapes import asked_table, shape_of
 from selfedit.experiments.knowledge.writing import costs
 from selfedit.experiments.run import method_results, open_run
 from selfedit.grading.grader import get_grader
@@ -65,19 +66,8 @@ def run_knowledge(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    check_settings(settings)
-    labelled = settings.rl.questions == "gold"
-    train_on = (
-        load_contexts(settings.train, require_questions=labelled) if settings.rl.rounds else []
-    )
-    heldout = _heldout(settings, train_on)
-    hashes = {"train": data_hash(train_on), "heldout": data_hash(heldout)}
-    # What can be refused is refused before a setting is frozen in the folder.
-    if train_on:
-        plan_rounds(settings, train_on)
+    train_on, heldout, hashes = knowledge_data(settings)
     grader = get_grader(settings.answer.grader, settings.judge)
-    if "external" in settings.eval.methods:
-        hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
     told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
     with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
         rounds = _work(session, train_on, heldout)
@@ -86,11 +76,34 @@ def run_knowledge(
     return results
 
 
+def knowledge_data(settings: Settings) -> tuple[list[Context], list[Context], dict[str, str]]:
+    """The passages that are learned on and held out, and the hashes of all that is from outside:
+    what can be refused is refused before a setting is frozen or a model fetched.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+    """
+    check_settings(settings)
+    labelled = settings.rl.questions == "gold"
+    train_on = (
+        load_contexts(settings.train, require_questions=labelled) if settings.rl.rounds else []
+    )
+    heldout = _heldout(settings, train_on)
+    hashes = {"train": data_hash(train_on), "heldout": data_hash(heldout)}
+    if train_on:
+        plan_rounds(settings, train_on)
+    if "external" in settings.eval.methods:
+        hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
+    return train_on, heldout, hashes
+
+
 def asked_of(settings: Settings) -> list[Context]:
     """The held-out passages that a run with these settings asks about."""
     if settings.heldout is None:
         return []
     heldout = load_contexts(settings.heldout, require_questions=True)
+    if settings.heldout_shuffle is not None:
+        random.Random(settings.heldout_shuffle).shuffle(heldout)
     if settings.heldout_contexts is not None:
         if settings.heldout_contexts > len(heldout):
             what = (
@@ -143,9 +156,11 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
         "answer_words": answer_words(trials_of(ledger, measured)),
     }
     published = single_passage(settings.edit.format)
-    return method_results(
+    found = method_results(
         KIND, session, scores, hashes, pairs=pairs_of(measured), published=published, more=more
-    ).as_dict()
+    )
+    asked = asked_table(more["self_edits"])
+    return replace(found, tables=[asked] if asked.rows else []).as_dict()
 
 
 def self_edit_shapes(

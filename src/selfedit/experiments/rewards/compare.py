@@ -63,12 +63,7 @@ def run_rewards(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
         Unavailable: the judge cannot be asked; what came is kept.
     """
-    if settings.rl.candidates < 2 or settings.rl.rounds < 1:
-        what = f"{settings.rl.candidates} self-edits a context, {settings.rl.rounds} rounds"
-        raise UsageError(
-            what, where="rl.candidates", fix="a ranking needs two self-edits or more, and a round"
-        )
-    given = load_contexts(settings.train, require_questions=True)
+    given = rewards_data(settings)
     contexts = plan_rounds(settings, given)[0]
     hashes = {"train": data_hash(given)}
     grader = get_grader(settings.answer.grader, settings.judge)
@@ -79,6 +74,22 @@ def run_rewards(
         results = _results(session, edits, marks, hashes).as_dict()
         session.run.write_results(results)
     return results
+
+
+def rewards_data(settings: Settings) -> list[Context]:
+    """The passages to choose from.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+    """
+    if settings.rl.candidates < 2 or settings.rl.rounds < 1:
+        what = f"{settings.rl.candidates} self-edits a context, {settings.rl.rounds} rounds"
+        raise UsageError(
+            what, where="rl.candidates", fix="a ranking needs two self-edits or more, and a round"
+        )
+    contexts = load_contexts(settings.train, require_questions=True)
+    plan_rounds(settings, contexts)
+    return contexts
 
 
 def _run_loops(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow]:

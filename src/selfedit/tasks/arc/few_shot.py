@@ -28,6 +28,7 @@ from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
 from selfedit.tasks.arc.ttt_data import Example, ttt_examples
 from selfedit.tasks.completion import completion
 from selfedit.tasks.task import Note, Question
+from selfedit.tasks.update_tools import Training, apply_tools
 
 
 class FewShotTask:
@@ -133,7 +134,9 @@ class FewShotTask:
             return None
         sequences = [self._sequence(example, edit) for example in examples]
         optim = replace(self.optim, lr=edit.learning_rate, epochs=edit.epochs)
-        return AdaptJob(sequences, self.lora, optim, seed, order_seed, self.alphabet)
+        layers = int(getattr(self.lm.model.config, "num_hidden_layers", 1))
+        training = apply_tools(Training(self.lora, optim, layers), edit.tools)
+        return AdaptJob(sequences, training.lora, training.optim, seed, order_seed, self.alphabet)
 
     def examples(self, context: ArcContext, edit: ArcSelfEdit, seed: int) -> list[Example]:
         """The training examples a self-edit makes of the task's demonstrations."""
@@ -178,4 +181,5 @@ def plain(edit: ArcSelfEdit) -> dict[str, object]:
         "loss_on": edit.loss_on,
         "learning_rate": edit.learning_rate,
         "epochs": edit.epochs,
+        **dict(edit.tools),
     }

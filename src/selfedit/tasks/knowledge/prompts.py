@@ -49,17 +49,24 @@ CUES: dict[Format, str] = {
 """What a base model goes on from; the published ones (self-qa's ends with a space)."""
 
 
-def edit_prompt(context: Context, format: Format, chat: bool, template: str | None = None) -> str:
+def edit_prompt(
+    context: Context,
+    format: Format,
+    chat: bool,
+    template: str | None = None,
+    clause: str = "",
+) -> str:
     """What asks for a self-edit of ``context``.
 
     A chat model gets it as the user's message; a base model gets it with a cue at its end, which it
     continues. A ``template`` of the user's own stands for all of it: ``{title}`` and ``{passage}``
-    are filled in.
+    are filled in. A ``clause`` is told besides the instruction, or before the user's own.
     """
     if template is not None:
         filled = {"{title}": context.title, "{passage}": context.text}
-        return re.sub(r"\{title\}|\{passage\}", lambda match: filled[match[0]], template)
-    instruction, cue = _INSTRUCTIONS[format], CUES[format]
+        text = re.sub(r"\{title\}|\{passage\}", lambda match: filled[match[0]], template)
+        return f"{clause}\n\n{text}" if clause else text
+    instruction, cue = " ".join(p for p in (_INSTRUCTIONS[format], clause) if p), CUES[format]
     passage = f"Passage:\n{context.title}\n{context.text}"
     # A small chat model keeps to the form it is shown last.
     last = chat and format == "self-qa"
