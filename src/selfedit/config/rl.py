@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from selfedit.config.choice import check_name
 from selfedit.config.group import Group
-from selfedit.config.inner import LoraSettings, OptimSettings
 from selfedit.config.own import OwnQuestionSettings
+from selfedit.config.updates import GradientSettings, MovementSettings, MStepSettings
 
 
 class RewardSettings(Group):
@@ -54,16 +54,6 @@ class RewardSettings(Group):
     )
 
 
-class MStepSettings(Group):
-    """Supervised finetuning of the policy on the kept self-edits."""
-
-    lora: LoraSettings = LoraSettings(rank=64, alpha=128)
-    optim: OptimSettings = OptimSettings(lr=3e-4, epochs=2, batch_size=10)
-    merge: bool = Field(
-        default=True, description="merge into the weights, else keep the policy as an adapter"
-    )
-
-
 class RLSettings(Group):
     """The outer loop."""
 
@@ -83,6 +73,20 @@ class RLSettings(Group):
         description="chance, in the racing model, that a context keeps others than without",
     )
     fresh: bool = Field(default=False, description="other contexts each round; else the same")
+    refill: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "how often a round replaces contexts whose self-edits all earned the same by others"
+        ),
+    )
+    common: bool = Field(
+        default=False,
+        description=(
+            "the same initial values for all self-edits of a context in a repeat (common random"
+            " numbers); else each has its own"
+        ),
+    )
     questions: Literal["gold", "own"] = Field(
         default="gold",
         description="what self-edits are scored by: the passages' questions, or the model's own",
@@ -101,10 +105,21 @@ class RLSettings(Group):
         default="filtered_sft",
         description=(
             "how the policy learns from a round: filtered_sft (it imitates the self-edits that were"
-            " kept), or an update of your own as package.module:Name"
+            " kept), rloo or grpo (towards those that earned more than their context's others, away"
+            " from those that earned less), exact (the gradient of the expected reward, where"
+            " self-edits can be listed), or an update of your own as package.module:Name"
+        ),
+    )
+    gradient: GradientSettings = GradientSettings()
+    draw: Literal["policy", "every"] = Field(
+        default="policy",
+        description=(
+            "which self-edits a round tries: samples of the policy, or every one there is, where"
+            " they can be listed"
         ),
     )
     mstep: MStepSettings = MStepSettings()
+    movement: MovementSettings = MovementSettings()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -121,6 +136,11 @@ class RLSettings(Group):
         if self.racing and self.reward.signal != "accuracy":
             raise ValueError(
                 "racing decides by right answers: set rl.reward.signal = accuracy, or racing off"
+            )
+        if self.refill and (self.racing or self.reward.retention):
+            raise ValueError(
+                "refill tries further contexts within a round: not with racing or retention, which"
+                " decide over a whole round"
             )
         if self.reward.retention and self.reward.signal != "accuracy":
             raise ValueError(
