@@ -19,7 +19,8 @@ class RewardSettings(Group):
     published code); ``improves`` keeps every candidate that beats the unadapted model by more than
     ``threshold`` (eq. 2 of the paper); ``solved`` keeps every candidate whose accuracy is above
     ``threshold``, whatever the unadapted model does (the paper's few-shot ARC: a task is solved or
-    not).
+    not); ``leave-one-out`` keeps every candidate that beats the mean of its context's others by
+    more than ``threshold``.
 
     With ``retention`` above 0 what a candidate makes the model forget is subtracted: each round
     first learns a few other passages, every inner loop starts on top of them, and their questions
@@ -35,7 +36,7 @@ class RewardSettings(Group):
             " package.module:Name"
         ),
     )
-    rule: Literal["best-of-m", "improves", "solved"] = "best-of-m"
+    rule: Literal["best-of-m", "improves", "solved", "leave-one-out"] = "best-of-m"
     threshold: float = Field(
         default=0.0,
         ge=-1,
@@ -73,6 +74,13 @@ class RLSettings(Group):
         description="chance, in the racing model, that a context keeps others than without",
     )
     fresh: bool = Field(default=False, description="other contexts each round; else the same")
+    credit: Literal["self-edit", "line"] = Field(
+        default="self-edit",
+        description=(
+            "what a reward is shared out to: a whole self-edit, or each of its lines by what is"
+            " earned without it (further inner loops, one a line)"
+        ),
+    )
     refill: int = Field(
         default=0,
         ge=0,
@@ -125,7 +133,7 @@ class RLSettings(Group):
     def _fits_together(self) -> Self:
         if self.racing and self.repeats < 2:
             raise ValueError("racing shares out repeats: it needs repeats of at least 2")
-        if self.racing and self.reward.rule == "solved":
+        if self.racing and self.reward.rule in ("solved", "leave-one-out"):
             raise ValueError(
                 "racing decides by a gain over the base: use the rule best-of-m or improves"
             )
@@ -136,6 +144,11 @@ class RLSettings(Group):
         if self.racing and self.reward.signal != "accuracy":
             raise ValueError(
                 "racing decides by right answers: set rl.reward.signal = accuracy, or racing off"
+            )
+        if self.credit == "line" and (self.reward.retention or self.reward.signal == "proxy"):
+            raise ValueError(
+                "credit = line compares what inner loops earn: not with retention or the proxy"
+                " reward"
             )
         if self.refill and (self.racing or self.reward.retention):
             raise ValueError(

@@ -12,6 +12,7 @@ from selfedit.errors import DataError, UsageError
 from selfedit.lm.lora import Adapter
 from selfedit.rl.advantages import differ, known_rewards
 from selfedit.rl.base_answers import measure_base
+from selfedit.rl.credit import check_lines
 from selfedit.rl.listed import write_every
 from selfedit.rl.plan import spare_contexts
 from selfedit.rl.racing import run_race
@@ -35,6 +36,7 @@ def check_choices(session: Session[Any]) -> None:
         UsageError: says what is lacking.
     """
     session.update.check(session)
+    check_lines(session)
     rule, mask = session.task.rule(), np.ones(len(session.lm.head), dtype=np.bool_)
     if rule is None:
         return
@@ -136,9 +138,12 @@ def _rewarded(
     Raises:
         DataError: the reward says nothing of one; NaN says that nothing is known.
     """
-    ledger, reward = session.run.ledger, session.reward
-    scored = ScoredRound(place, used, ledger.self_edits(place), ledger.trials(place))
-    values = reward.values(session, scored)
+    ledger, ids = session.run.ledger, {context.id for context in used}
+    # A round that goes on after a kill has tried contexts that this step of it does not know yet.
+    written = [row for row in ledger.self_edits(place) if row.context_id in ids]
+    trials = [trial for trial in ledger.trials(place) if trial.context_id in ids]
+    scored = ScoredRound(place, used, written, trials)
+    values = session.reward.values(session, scored)
     edits = [(row.context_id, row.candidate) for row in scored.edits]
     missing = [key for key in [*edits, *((c.id, None) for c in used)] if key not in values]
     if missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,12 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import stack
+from selfedit.rl.advantages import Advantages, known_rewards, signed_advantages
 from selfedit.rl.policy_tokens import PolicySequence, policy_sequence, read_logs
-from selfedit.rl.policy_training import StepTokens, TokenObjective
+from selfedit.rl.policy_training import StepTokens, TokenObjective, train_policy
 from selfedit.rl.session import Session
-from selfedit.rl.updates.base import ScoredEdits
+from selfedit.rl.updates.base import PlainUpdate, ScoredEdits
+from selfedit.run.records import SelfEditRow
 
 
 class ClippedGradient(TokenObjective):
@@ -66,18 +68,63 @@ def check_sampling(settings: Settings, update: str) -> None:
         raise UsageError(what, where="edit.temperature", fix="set it above 0, 1 as published")
 
 
+class SignedUpdate(PlainUpdate):
+    """An update by signed advantages: what RLOO and GRPO are but for their formulas.
+
+    Args:
+        settings: the run's.
+        kind: from a context's rewards to advantages.
+        mean: see `ClippedGradient`.
+
+    Raises:
+        UsageError: settings that give no advantages.
+    """
+
+    def __init__(self, settings: Settings, kind: Advantages, *, mean: bool) -> None:
+        check_sampling(settings, settings.rl.update)
+        self.kind, gradient = kind, settings.rl.gradient
+        temperature = settings.edit.temperature
+        self.objective = ClippedGradient(temperature, gradient.clip, gradient.kl, mean=mean)
+
+    def learns_from(self, scored: ScoredEdits) -> list[SelfEditRow]:
+        """See `Update`; those of contexts in which rewards differ."""
+        advantages = signed_advantages(scored.rewards, self.kind)
+        return [row for row in scored.edits if (row.context_id, row.candidate) in advantages]
+
+    def unit(self, rewards: Sequence[float]) -> float:
+        """What an advantage of 1 is in the unit of a context's rewards."""
+        return 1.0
+
+    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
+        """See `Update`."""
+        advantages = signed_advantages(scored.rewards, self.kind)
+        known = known_rewards(scored.rewards)
+        units = {name: self.unit(list(known[name].values())) for name, _ in advantages}
+        sequences = advantage_sequences(session, scored, advantages, units)
+        if not sequences:
+            return None
+        return train_policy(session, scored.number, sequences, self.objective)
+
+
 def advantage_sequences(
-    session: Session[Any], scored: ScoredEdits, advantages: Mapping[tuple[str, int], float]
+    session: Session[Any],
+    scored: ScoredEdits,
+    advantages: Mapping[tuple[str, int], float],
+    units: Mapping[str, float],
 ) -> list[PolicySequence]:
-    """The self-edits that have an advantage, each of its tokens with that, with how likely it was
-    when it was sampled and how likely the reference finds it.
+    """The self-edits that have an advantage, each of its tokens with that and with what its line is
+    worth beside the others, with how likely it was when it was sampled and how likely the reference
+    finds it.
     """
     rows = [row for row in scored.edits if (row.context_id, row.candidate) in advantages]
     plain = [policy_sequence(session, scored.contexts[row.context_id], row) for row in rows]
     weighed = []
     for row, sequence in zip(rows, with_logs(session, plain), strict=True):
-        advantage = advantages[row.context_id, row.candidate]
-        weighed.append(replace(sequence, advantages=(advantage,) * len(sequence.old)))
+        key = (row.context_id, row.candidate)
+        worths = scored.worths.get(key, [0.0] * len(sequence.old))
+        middle, unit = sum(worths) / len(worths), units[row.context_id]
+        each = [advantages[key] + (worth - middle) / unit for worth in worths]
+        weighed.append(replace(sequence, advantages=tuple(each)))
     return weighed
 
 

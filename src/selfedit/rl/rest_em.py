@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from selfedit.lm.lora import Adapter
+from selfedit.rl.credit import with_line_credit
 from selfedit.rl.e_step import check_choices, score_round
 from selfedit.rl.movement import measure_movement
 from selfedit.rl.own_questions import plan_with_own_questions
@@ -78,6 +79,7 @@ def learn(
     place, ledger = rl_place(number), session.run.ledger
     edits, rewards = ledger.self_edits(place), ledger.rewards(place)
     scored = ScoredEdits(number, {context.id: context for context in used}, edits, rewards)
+    scored = with_line_credit(session, scored)
     adapter = session.update.update(session, scored)
     movement = measure_movement(session, scored, heldout, adapter)
     digest = None if adapter is None else keep_policy(session, number, adapter)

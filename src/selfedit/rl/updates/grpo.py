@@ -11,34 +11,23 @@ sampling's temperature and masked by the grammar; |a_j| counts its choices.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from statistics import pstdev
 
 from selfedit.config import Settings
-from selfedit.lm.lora import Adapter
-from selfedit.rl.advantages import signed_advantages, standardised
-from selfedit.rl.policy_gradient import ClippedGradient, advantage_sequences, check_sampling
-from selfedit.rl.policy_training import train_policy
-from selfedit.rl.session import Session
-from selfedit.rl.updates.base import PlainUpdate, ScoredEdits
+from selfedit.rl.advantages import standardised
+from selfedit.rl.policy_gradient import SignedUpdate
 
 
-class GRPO(PlainUpdate):
+class GRPO(SignedUpdate):
     """Every self-edit of a context with different rewards, by its standardised reward."""
 
     def __init__(self, settings: Settings) -> None:
-        check_sampling(settings, "grpo")
-        gradient = settings.rl.gradient
-        self.objective = ClippedGradient(
-            settings.edit.temperature, gradient.clip, gradient.kl, mean=True
-        )
+        super().__init__(settings, standardised, mean=True)
 
-    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
-        """See `Update`."""
-        advantages = signed_advantages(scored.rewards, standardised)
-        sequences = advantage_sequences(session, scored, advantages)
-        return (
-            train_policy(session, scored.number, sequences, self.objective) if sequences else None
-        )
+    def unit(self, rewards: Sequence[float]) -> float:
+        """See `SignedUpdate`; the standard deviation of the context's rewards."""
+        return pstdev(rewards)
 
 
 UPDATE = GRPO

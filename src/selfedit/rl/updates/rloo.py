@@ -14,34 +14,16 @@ clipped ratio to the policy that sampled (`ClippedGradient`), and a brake holds 
 
 from __future__ import annotations
 
-from typing import Any
-
 from selfedit.config import Settings
-from selfedit.lm.lora import Adapter
-from selfedit.rl.advantages import leave_one_out, signed_advantages
-from selfedit.rl.policy_gradient import ClippedGradient, advantage_sequences, check_sampling
-from selfedit.rl.policy_training import train_policy
-from selfedit.rl.session import Session
-from selfedit.rl.updates.base import PlainUpdate, ScoredEdits
+from selfedit.rl.advantages import leave_one_out
+from selfedit.rl.policy_gradient import SignedUpdate
 
 
-class RLOO(PlainUpdate):
+class RLOO(SignedUpdate):
     """Every self-edit of a context with different rewards, for or against it."""
 
     def __init__(self, settings: Settings) -> None:
-        check_sampling(settings, "rloo")
-        gradient = settings.rl.gradient
-        self.objective = ClippedGradient(
-            settings.edit.temperature, gradient.clip, gradient.kl, mean=False
-        )
-
-    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
-        """See `Update`."""
-        advantages = signed_advantages(scored.rewards, leave_one_out)
-        sequences = advantage_sequences(session, scored, advantages)
-        return (
-            train_policy(session, scored.number, sequences, self.objective) if sequences else None
-        )
+        super().__init__(settings, leave_one_out, mean=False)
 
 
 UPDATE = RLOO
