@@ -37,6 +37,7 @@ VERBS = {
         " file."
     ),
     "grade": "How far a grader agrees with the labels of a file, on questions it has not seen.",
+    "signal": "How much of a run's reward is signal, per inner loop spent.",
     "bench": (
         "What it costs, side by side with others: inner, generate, profile, arithmetic, racing."
     ),

@@ -31,7 +31,7 @@ from selfedit.config.retention import (
     parse_remedies,
     remedies_name,
 )
-from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
+from selfedit.config.rl import EvalSettings, RewardSettings, RLSettings
 from selfedit.config.settings import (
     ALSO_CALLED,
     Prompting,
@@ -48,6 +48,7 @@ from selfedit.config.tables import (
     ReplaySettings,
     SingleSettings,
 )
+from selfedit.config.updates import GradientSettings, MovementSettings, MStepSettings
 
 __all__ = [
     "ALL_LINEAR",
@@ -67,10 +68,12 @@ __all__ = [
     "ExternalSettings",
     "Format",
     "FullSettings",
+    "GradientSettings",
     "InnerSettings",
     "JudgeSettings",
     "LoraSettings",
     "MStepSettings",
+    "MovementSettings",
     "OptimSettings",
     "OracleSettings",
     "OwnQuestionSettings",

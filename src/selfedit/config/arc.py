@@ -158,6 +158,13 @@ class ArcSettings(Group):
     constrained: bool = Field(
         default=True, description="self-edits are sampled under their grammar"
     )
+    listed: bool = Field(
+        default=False,
+        description=(
+            "self-edits are one of a list, every one that arc.spec allows, each written in one way:"
+            " choices only, which can be summed over (rl.update = exact, rl.draw = every)"
+        ),
+    )
     tries: int = Field(
         default=5,
         ge=1,
@@ -178,3 +185,14 @@ class ArcSettings(Group):
     oracle: OracleSettings = OracleSettings()
     answer: ArcAnswerSettings = ArcAnswerSettings()
     prime: PrimeSettings = PrimeSettings()
+
+    @model_validator(mode="after")
+    def _listable(self) -> ArcSettings:
+        if self.listed and (self.spec.learning_rates is None or self.spec.epochs is None):
+            raise ValueError(
+                "only self-edits with a handful of values can be listed: set spec.learning_rates"
+                " and spec.epochs"
+            )
+        if self.listed and not self.constrained:
+            raise ValueError("listed self-edits are constrained: set constrained = true")
+        return self

@@ -86,7 +86,7 @@ def train_and_measure(
             evaluate(session, method, heldout)
     if not session.settings.rl.rounds:
         return []
-    rounds, policy = run_rounds(session, contexts)
+    rounds, policy = run_rounds(session, contexts, heldout=heldout)
     if SEAL in methods:
         evaluate(session, SEAL, heldout, policy)
     return rounds

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfedit.results.names import method_name
+from selfedit.results.policy_moved import round_tables
 from selfedit.results.results import Difference, Reference, Results
 from selfedit.results.tabular import Cell, Column, Table, show_cell
 
@@ -24,7 +25,7 @@ def main_tables(results: Results, title: str = "") -> list[Table]:
 def more_tables(results: Results) -> list[Table]:
     """All other tables that the results hold something for, in order."""
     made = [_training(results), _tasks(results), *results.tables, _canary(results), _words(results)]
-    made += [_order(results), _shapes(results)]
+    made += [_order(results), *round_tables(results), _shapes(results)]
     return [table for table in made if table is not None and table.rows]
 
 

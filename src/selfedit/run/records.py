@@ -27,6 +27,8 @@ class Phase(StrEnum):
 
     RL = "rl"
     """The rounds of reinforcement learning."""
+    CREDIT = "rl-credit"
+    """The rounds' self-edits without one of their lines."""
     RL_EARLIER = "rl-earlier"
     """What a round learns before its self-edits, where the reward asks for retention."""
     EVAL = "eval"

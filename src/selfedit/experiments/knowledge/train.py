@@ -140,7 +140,7 @@ def _work(session: Session, train_on: Sequence[Context], heldout: Sequence[Conte
         elif "seal" in methods and number == rounds:
             measure(session, "seal", heldout, policy)
 
-    return train(session, train_on, after)[0]
+    return train(session, train_on, after, heldout)[0]
 
 
 def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) -> dict[str, Any]:

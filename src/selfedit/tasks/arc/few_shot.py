@@ -14,12 +14,13 @@ from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.chat import chat_prompt
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import LoraSpec
-from selfedit.lm.rules import Decoding
+from selfedit.lm.rules import Decoding, OneOf
 from selfedit.run.records import Trial
 from selfedit.tasks.arc.answering import GridStop, is_solved
 from selfedit.tasks.arc.constrained import GrammarRow, SelfEditGrammar
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.grids import symbols_of
+from selfedit.tasks.arc.listed import self_edit_tree
 from selfedit.tasks.arc.parse import Rejection, check_budget, parse_self_edit
 from selfedit.tasks.arc.prompts import edit_prompt
 from selfedit.tasks.arc.self_edit import ArcSelfEdit
@@ -69,11 +70,11 @@ class FewShotTask:
             arc.answer.max_new_tokens, self.alphabet, GridStop(self.tokens.ids)
         )
         width = int(lm.head.shape[0])
-        self.grammar = (
-            SelfEditGrammar(lm.tokenizer, self.spec, toolbox, vocabulary=width)
-            if arc.constrained
-            else None
-        )
+        self.grammar = None
+        if arc.listed:
+            self.grammar = self_edit_tree(lm, self.spec, toolbox)
+        elif arc.constrained:
+            self.grammar = SelfEditGrammar(lm.tokenizer, self.spec, toolbox, vocabulary=width)
         self.tries = 1 if arc.constrained else arc.tries
 
     def prompt(self, context: ArcContext) -> tuple[int, ...]:
@@ -83,7 +84,7 @@ class FewShotTask:
             chat_prompt(self.lm, text, self.settings.edit.system if self.lm.has_chat else None)
         )
 
-    def rule(self) -> GrammarRow | None:
+    def rule(self) -> GrammarRow | OneOf | None:
         """The grammar of self-edits, where they are constrained."""
         return self.grammar.row() if self.grammar else None
 
