@@ -1,4 +1,4 @@
-"""``selfedit data``: the paper's data files, looked through and linked where recipes expect them."""
+"""``selfedit data``: the paper's data files, looked through and linked for its recipes."""
 
 from __future__ import annotations
 

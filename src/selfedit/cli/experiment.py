@@ -23,7 +23,8 @@ def experiment(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Run an experiment: single-passage, replay, cpt, crossed, few-shot, continual, own-questions, rewards.
+    """Run an experiment: single-passage, replay, cpt, crossed, few-shot, continual, own-questions,
+    rewards.
 
     The same command again goes on where it stopped.
 

@@ -169,8 +169,8 @@ class ArcSettings(Group):
         default=5,
         ge=1,
         description=(
-            "samples until one is usable, where not constrained; 1, as in the paper: an unusable one"
-            " counts as no training"
+            "samples until one is usable, where not constrained; 1, as in the paper: an unusable"
+            " one counts as no training"
         ),
     )
     alphabet: bool = Field(

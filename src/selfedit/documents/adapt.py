@@ -165,11 +165,11 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
     if run.ledger.step("adapter") is not None:
         remove(run.path / _CHECKPOINT)
         return _saved(run)
-    edits, asked = _edits(session, contexts, samples)
+    edits, directives = _edits(session, contexts, samples)
     sequences = [
         s for c in contexts for s in session.task.sequences(c, edits.get(c.id, ParsedEdit((), ())))
     ]
-    adapter = _train(session, sequences, asked)
+    adapter = _train(session, sequences, directives)
     with folder_atomic(run.adapters / "new") as new:
         adapter.save(new)
     for name in (_WEIGHTS, _CONFIG):  # the configuration last: without it a folder is no adapter
@@ -181,7 +181,7 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
         "tokens": adapter.tokens,
         "sha256": hash_file(run.path / _WEIGHTS),
     }
-    payload |= {"directives": as_asked(asked)} if as_asked(asked) else {}
+    payload |= {"directives": as_asked(directives)} if as_asked(directives) else {}
     run.ledger.finish_step("adapter", payload)
     remove(run.path / _CHECKPOINT)
     # As a resumed run has it: the same numbers laid out otherwise give sums other last bits.
@@ -191,11 +191,11 @@ def _adapter(session: Session, contexts: Sequence[Context], samples: int) -> Ada
 def _edits(
     session: Session, contexts: Sequence[Context], samples: int
 ) -> tuple[dict[str, ParsedEdit], Directives]:
-    """Each passage's self-edits as one: every line and pair once; and what all ask of the training."""
+    """Each passage's self-edits as one, every line and pair once; what all ask of the training."""
     if not samples:
         return {}, Directives()
     edits: dict[str, ParsedEdit] = {}
-    asked: list[Directives] = []
+    calls: list[Directives] = []
     for row in sample(session, PLACE, contexts, samples):
         edit = session.task.parse(row.text)
         had = edits.get(row.context_id, ParsedEdit((), ()))
@@ -203,14 +203,14 @@ def _edits(
             tuple(dict.fromkeys(a + b))
             for a, b in ((had.lines, edit.lines), (had.pairs, edit.pairs))
         )
-        asked.append(edit.directives)
+        calls.append(edit.directives)
         edits[row.context_id] = replace(edit, lines=lines, pairs=pairs)
-    together = combined(asked)
+    together = combined(calls)
     return {name: replace(e, directives=together) for name, e in edits.items()}, together
 
 
-def _train(session: Session, sequences: Sequence[TrainSequence], asked: Directives) -> Adapter:
-    training = session.task.training(asked)
+def _train(session: Session, sequences: Sequence[TrainSequence], directives: Directives) -> Adapter:
+    training = session.task.training(directives)
     seed = derive(session.settings.seed, "inner", PLACE.phase.value)
     job = AdaptJob(sequences, training.lora, training.optim, seed)
     total = training.optim.epochs * sum(len(s.ids) for s in sequences)

@@ -38,7 +38,7 @@ _RESERVED = (
 
 
 @dataclass(frozen=True)
-class Training:
+class UpdateKind:
     """How a self-edit is trained, before a tool and after it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Training:
     layers: int
 
 
-Apply = Callable[[Training, str], Training]
+Apply = Callable[[UpdateKind, str], UpdateKind]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def chosen_tools(names: Sequence[str], where: str = "tools") -> tuple[UpdateTool
     return tuple(tool for tool in UPDATE_TOOLS.values() if tool.name in names or ALL in names)
 
 
-def apply_tools(training: Training, calls: Sequence[tuple[str, str]]) -> Training:
+def apply_tools(training: UpdateKind, calls: Sequence[tuple[str, str]]) -> UpdateKind:
     """The training after all tools that were called, in the order they were added."""
     called = dict(calls)
     for tool in UPDATE_TOOLS.values():
@@ -118,20 +118,20 @@ def apply_tools(training: Training, calls: Sequence[tuple[str, str]]) -> Trainin
 
 
 @update_tool("rank", choices=("4", "8", "16", "32"), about="size of the adapter")
-def _rank(training: Training, choice: str) -> Training:
+def _rank(training: UpdateKind, choice: str) -> UpdateKind:
     """With alpha changed alike, so that the update is scaled as before."""
     rank, lora = int(choice), training.lora
     return replace(training, lora=replace(lora, rank=rank, alpha=lora.alpha * rank / lora.rank))
 
 
 @update_tool("targets", choices=("attention", "mlp", "linear"), about="modules that are changed")
-def _targets(training: Training, choice: str) -> Training:
+def _targets(training: UpdateKind, choice: str) -> UpdateKind:
     modules = {"attention": ALL_LINEAR[:4], "mlp": ALL_LINEAR[4:], "linear": ALL_LINEAR}
     return replace(training, lora=replace(training.lora, targets=modules[choice]))
 
 
 @update_tool("layers", choices=("every", "upper", "lower"), about="layers that are changed")
-def _layers(training: Training, choice: str) -> Training:
+def _layers(training: UpdateKind, choice: str) -> UpdateKind:
     half = training.layers // 2
     layers = {
         "every": None,
@@ -142,7 +142,7 @@ def _layers(training: Training, choice: str) -> Training:
 
 
 @update_tool("optimiser", choices=("adamw", "decay", "rmsprop"), about="how steps are made")
-def _optimiser(training: Training, choice: str) -> Training:
+def _optimiser(training: UpdateKind, choice: str) -> UpdateKind:
     """AdamW as set; with a decay of 0.1; or without its first moment, which is RMSProp's step."""
     optim = training.optim
     changed = {

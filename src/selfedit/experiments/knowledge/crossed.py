@@ -2,7 +2,7 @@
 
 RL changes what is written and the weights it is trained into. Here the self-edits of θ_0 and of
 θ_T about the same held-out passages are trained into θ_0 and into θ_T, under the same inner seeds,
-so that the two can be told apart: 2 × 2 cells, and both models as they are.
+so that the two can be opening apart: 2 × 2 cells, and both models as they are.
 """
 
 from __future__ import annotations
@@ -75,18 +75,18 @@ def run_crossed(
     contexts, policy = crossed_data(settings)
     hashes = {"heldout": data_hash(contexts), "policy": hash_folder(policy)}
     grader = get_grader(settings.answer.grader, settings.judge)
-    told: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
-    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **told) as session:
+    opening: Any = {"progress": progress, "interrupt": interrupt, "lm": lm}
+    with open_run(folder, settings, hashes, grader, KnowledgeTask, kind=KIND, **opening) as session:
         for model in MODELS:
             _use(session, model, policy, hashes["policy"])
             sample(session, _written_by(model), contexts, settings.eval.samples)
         # The policy's weights are there already.
         for model in reversed(MODELS):
             _use(session, model, policy, hashes["policy"])
-            _measure(session, model, contexts)
+            _measure_cells(session, model, contexts)
         scores = {method: context_scores(session.run.ledger, method) for method in METHODS}
-        found = method_results(KIND, session, scores, hashes, pairs=PAIRS)
-        results = replace(found, names=METHODS).as_dict()
+        table = method_results(KIND, session, scores, hashes, pairs=PAIRS)
+        results = replace(table, names=METHODS).as_dict()
         session.run.write_results(results)
     return results
 
@@ -121,7 +121,7 @@ def _use(session: Session, model: str, policy: Path, digest: str) -> None:
     session.weights = weights
 
 
-def _measure(session: Session, learner: str, contexts: Sequence[Context]) -> None:
+def _measure_cells(session: Session, learner: str, contexts: Sequence[Context]) -> None:
     measure_base(session, held_out(f"base-{learner}"), contexts)
     for writer in MODELS:
         texts: dict[str, list[str]] = {context.id: [] for context in contexts}

@@ -24,8 +24,8 @@ def shape_of(rows: Sequence[SelfEditRow], task: Any) -> dict[str, Any]:
     read: Callable[[str], ParsedEdit] = task.parse
     edits = [read(row.text) for row in rows]
     shapes = [shape(row.text, edit) for row, edit in zip(rows, edits, strict=True)]
-    asked = Counter(f"{name}={value}" for edit in edits for name, value in _calls(edit))
-    shares = {call: count / len(rows) for call, count in sorted(asked.items())}
+    asks = Counter(f"{name}={value}" for edit in edits for name, value in _calls(edit))
+    shares = {call: count / len(rows) for call, count in sorted(asks.items())}
     return ({"asked": shares} if shares else {}) | {
         "n": len(rows),
         "tokens": _mean(row.tokens for row in rows),

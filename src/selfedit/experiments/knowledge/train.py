@@ -156,11 +156,11 @@ def _results(session: Session, rounds: Sequence[Round], hashes: dict[str, str]) 
         "answer_words": answer_words(trials_of(ledger, measured)),
     }
     published = single_passage(settings.edit.format)
-    found = method_results(
+    results = method_results(
         KIND, session, scores, hashes, pairs=pairs_of(measured), published=published, more=more
     )
-    asked = asked_table(more["self_edits"])
-    return replace(found, tables=[asked] if asked.rows else []).as_dict()
+    calls = asked_table(more["self_edits"])
+    return replace(results, tables=[calls] if calls.rows else []).as_dict()
 
 
 def self_edit_shapes(

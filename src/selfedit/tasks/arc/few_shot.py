@@ -29,7 +29,7 @@ from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
 from selfedit.tasks.arc.ttt_data import Example, ttt_examples
 from selfedit.tasks.completion import completion
 from selfedit.tasks.task import Note, Question
-from selfedit.tasks.update_tools import Training, apply_tools
+from selfedit.tasks.update_tools import UpdateKind, apply_tools
 
 
 class FewShotTask:
@@ -136,7 +136,7 @@ class FewShotTask:
         sequences = [self._sequence(example, edit) for example in examples]
         optim = replace(self.optim, lr=edit.learning_rate, epochs=edit.epochs)
         layers = int(getattr(self.lm.model.config, "num_hidden_layers", 1))
-        training = apply_tools(Training(self.lora, optim, layers), edit.tools)
+        training = apply_tools(UpdateKind(self.lora, optim, layers), edit.tools)
         return AdaptJob(sequences, training.lora, training.optim, seed, order_seed, self.alphabet)
 
     def examples(self, context: ArcContext, edit: ArcSelfEdit, seed: int) -> list[Example]:

@@ -26,8 +26,8 @@ def edit_prompt(context: ArcContext, spec: SelfEditSpec, toolbox: Toolbox) -> st
         " how a model is trained to follow the rule. The training data are made from the examples"
         f" with these tools, each true or false:\n{tools}\nstrategy:"
         f" {' or '.join(STRATEGIES)}\nlearning_rate: {_rates(spec)}\nnum_train_epochs:"
-        f" {_epochs(spec)}{_tools(spec)}\n\n{context.text}\n\nAnswer with one JSON object only, with the keys"
-        ' "data_generation" and "training".'
+        f" {_epochs(spec)}{_tools(spec)}\n\n{context.text}\n\nAnswer with one JSON object only,"
+        ' with the keys "data_generation" and "training".'
     )
 
 

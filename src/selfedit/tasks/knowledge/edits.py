@@ -95,9 +95,9 @@ def parse_edit(text: str, settings: EditSettings) -> ParsedEdit:
     return ParsedEdit(tuple(lines_out), tuple(pairs_out), _directives(found), dropped)
 
 
-def _directives(found: dict[str, Any]) -> Directives:
-    calls = tuple((name, found.pop(name)) for name in list(found) if name not in _DIRECTIVES)
-    return Directives(**found, tools=calls)
+def _directives(values: dict[str, Any]) -> Directives:
+    calls = tuple((name, values.pop(name)) for name in list(values) if name not in _DIRECTIVES)
+    return Directives(**values, tools=calls)
 
 
 def _tool_choices(bounds: DirectiveSettings) -> dict[str, tuple[str, ...]]:

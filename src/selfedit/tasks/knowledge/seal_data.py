@@ -65,15 +65,15 @@ def check_seal(folder: Path) -> list[SealFile]:
         what = f"{len(missing)} of SEAL's files are not here: {', '.join(missing)}"
         raise DataError(what, where=folder, fix=FETCH)
     contexts = {name: load_contexts(places[name], require_questions=True) for name in places}
-    validation = {_key(context) for context in contexts["squad_val.json"]}
-    if shared := validation & {_key(context) for context in contexts["squad_train.json"]}:
+    validation = {_text_key(context) for context in contexts["squad_val.json"]}
+    if shared := validation & {_text_key(context) for context in contexts["squad_train.json"]}:
         what = f"{len(shared)} passages are among those to learn on and to validate on"
         raise DataError(what, where=places["squad_train.json"], fix=FETCH)
     for name in SELF_EDITS:
-        if strange := [c.title for c in contexts[name] if _key(c) not in validation]:
+        if strange := [c.title for c in contexts[name] if _text_key(c) not in validation]:
             what = f"{len(strange)} passages are not in squad_val.json, {strange[0][:60]!r} for one"
             raise DataError(what, where=places[name], fix=FETCH)
-    return [_described(name, places[name], contexts[name]) for name in (*PASSAGES, *SELF_EDITS)]
+    return [_file_of(name, places[name], contexts[name]) for name in (*PASSAGES, *SELF_EDITS)]
 
 
 def link_seal(files: Sequence[SealFile], into: Path = FOLDER) -> list[Path]:
@@ -122,7 +122,7 @@ def _only(name: str, paths: Sequence[Path]) -> Path:
     return paths[0]
 
 
-def _described(name: str, path: Path, contexts: Sequence[Context]) -> SealFile:
+def _file_of(name: str, path: Path, contexts: Sequence[Context]) -> SealFile:
     fewest = 0
     if name in SELF_EDITS:
         fewest = read_self_edits(path, fix=FETCH).fewest(contexts)
@@ -130,6 +130,6 @@ def _described(name: str, path: Path, contexts: Sequence[Context]) -> SealFile:
     return SealFile(name, path, len(contexts), questions, fewest, hash_file(path))
 
 
-def _key(context: Context) -> str:
+def _text_key(context: Context) -> str:
     """White space does not matter: files of the same passages differ in it."""
     return " ".join(context.text.split())

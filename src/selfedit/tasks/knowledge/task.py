@@ -28,7 +28,7 @@ from selfedit.tasks.knowledge.edits import Directives, Loss, ParsedEdit, parse_e
 from selfedit.tasks.knowledge.prompts import edit_prompt, question_prompt
 from selfedit.tasks.knowledge.text_tools import NONE, augmented
 from selfedit.tasks.task import Context, Note, Question
-from selfedit.tasks.update_tools import Training, apply_tools
+from selfedit.tasks.update_tools import UpdateKind, apply_tools
 
 
 class KnowledgeTask:
@@ -168,12 +168,12 @@ class KnowledgeTask:
             (*sequence.ids, *[self.lm.end_id] * missing), (*sequence.loss, *[True] * missing)
         )
 
-    def training(self, directives: Directives) -> Training:
+    def training(self, directives: Directives) -> UpdateKind:
         """The adapter and the optimiser that a self-edit asks for."""
         asked = as_asked(directives)
         optim = replace(self.optim, **{k: asked[k] for k in ("lr", "epochs") if k in asked})
         layers = int(getattr(self.lm.model.config, "num_hidden_layers", 1))
-        return apply_tools(Training(self.lora, optim, layers), directives.tools)
+        return apply_tools(UpdateKind(self.lora, optim, layers), directives.tools)
 
     def _system(self, message: str | None) -> str | None:
         return message if self.lm.has_chat else None

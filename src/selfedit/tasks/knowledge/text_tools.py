@@ -60,7 +60,7 @@ def _rewrite(lines: Sequence[str], context: Context, rng: random.Random) -> list
 
 
 @text_tool("qa")
-def _questions(lines: Sequence[str], context: Context, rng: random.Random) -> list[Material]:
+def _cloze(lines: Sequence[str], context: Context, rng: random.Random) -> list[Material]:
     """Each line with its last words as the answer to what is left of it."""
     pairs: list[Material] = []
     for line in lines:
