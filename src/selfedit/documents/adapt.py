@@ -52,7 +52,7 @@ KIND = "adapt"
 PLACE = Place(Phase.ADAPT)
 GENERAL = "corpus:heldout"
 """The text whose loss shows damage."""
-_USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
+_USED = ("model", "prompting", "device", "dtype", "seed", "edit", "inner", "answer")
 _CHECKPOINT = "training.safetensors"
 """The training's state while it is under way."""
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"

@@ -44,7 +44,7 @@ KIND, STATE, TEXTS = "library", "library.json", "passages.json"
 _UPDATE = "update"
 _WRITTEN_EVERY = 32
 """The library's state is rewritten when more than this part of it is new."""
-_USED = ("model", "device", "dtype", "seed", "edit", "inner", "answer")
+_USED = ("model", "prompting", "device", "dtype", "seed", "edit", "inner", "answer")
 
 
 @dataclass(frozen=True)
