@@ -73,8 +73,8 @@ def adapt_documents(
     ``results.json``.
 
     The folder becomes the adapter's (PEFT's two files, and ``selfedit.json`` with where it comes
-    from) and the run's. Sampled self-edits and finished measurements are kept, and the training's state
-    every minute and where it is stopped.
+    from) and the run's. Sampled self-edits and finished measurements are kept, and the training's
+    state every minute and where it is stopped.
 
     Args:
         folder: made if it is not there.

@@ -22,14 +22,14 @@ from selfedit.inner.lower import lower_outputs
 from selfedit.inner.optimiser import BankAdamW
 from selfedit.inner.outside import Outside
 from selfedit.inner.packed import PackedSteps
-from selfedit.inner.plan import Material, materials, schedule
+from selfedit.inner.plan import Material, Step, materials, schedule
 from selfedit.inner.static import StaticSteps, can_be_static
 from selfedit.inner.trainer import Objective, StepRunner, Training
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.below import frozen_bank
 from selfedit.lm.cores import OnTokens, on_cores, share_out
 from selfedit.lm.load import LanguageModel
-from selfedit.lm.lora import Adapter
+from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.segments import IntArray
 
 MIN_TOKENS = 64
@@ -211,14 +211,7 @@ def _train(
     tokens = [job.optim.epochs * sum(of_job) for job, of_job in zip(jobs, lengths, strict=True)]
     static = objective is None and can_be_static(lm, jobs)
     steps = list(schedule(jobs, lengths, rows, aligned=not static))
-    # A frozen adapter below may have modules that the new one does not adapt: rows of zeros there.
-    below = [
-        replace(job.lora, targets=job.start.spec.targets, layers=job.start.spec.layers)
-        for job in jobs
-        if job.start is not None
-    ]
-    specs = [*[job.lora for job in jobs], *below]
-    bank = AdapterBank(lm.model, specs, rows=rows, train=True, narrow_gradients=static)
+    bank = AdapterBank(lm.model, _specs(jobs), rows=rows, train=True, narrow_gradients=static)
     frozen = frozen_bank(lm.model, bank, [job.start for job in jobs])
     lower, placed = lower_outputs(lm, jobs, data)
     training = Training(lm, bank, BankAdamW(bank), jobs, placed, lower, head, steps, objective)
@@ -255,12 +248,31 @@ def _train(
                         checkpoint.write(number + 1, training, runner)
                     raise
                 fresh = 0
-            if checkpoint is not None and number >= begun and checkpoint.due:
-                checkpoint.write(number + 1, training, runner)
-    losses: list[list[float]] = [[] for _ in jobs]
-    for step, of_step in zip(steps, runner.losses(), strict=True):
-        for turn, loss in zip(step.turns, of_step, strict=True):
-            losses[turn.job].append(loss)
+            if checkpoint is not None and number >= begun:
+                checkpoint.write_if_due(number + 1, training, runner)
+    losses = _losses_by_job(steps, runner.losses(), len(jobs))
     return [
         Adapter(job.lora, tensors[k], lm.name, losses[k], tokens[k]) for k, job in enumerate(jobs)
     ]
+
+
+def _specs(jobs: Sequence[AdaptJob]) -> list[LoraSpec]:
+    """Of the jobs' adapters, and of frozen ones below them, which may have modules that the new one
+    does not adapt: rows of zeros there.
+    """
+    below = [
+        replace(job.lora, targets=job.start.spec.targets, layers=job.start.spec.layers)
+        for job in jobs
+        if job.start is not None
+    ]
+    return [*[job.lora for job in jobs], *below]
+
+
+def _losses_by_job(
+    steps: Sequence[Step], step_losses: Sequence[Sequence[float]], jobs: int
+) -> list[list[float]]:
+    losses: list[list[float]] = [[] for _ in range(jobs)]
+    for step, turn_losses in zip(steps, step_losses, strict=True):
+        for turn, loss in zip(step.turns, turn_losses, strict=True):
+            losses[turn.job].append(loss)
+    return losses

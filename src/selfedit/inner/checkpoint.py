@@ -38,10 +38,10 @@ class Checkpoint:
     def __post_init__(self) -> None:
         self._last = time.monotonic()
 
-    @property
-    def due(self) -> bool:
-        """Whether the state should be written now."""
-        return time.monotonic() - self._last >= self.seconds
+    def write_if_due(self, done: int, training: Training, runner: StepRunner) -> None:
+        """As `write`, now and then."""
+        if time.monotonic() - self._last >= self.seconds:
+            self.write(done, training, runner)
 
     def write(self, done: int, training: Training, runner: StepRunner) -> None:
         """Keep the state after `done` steps.
@@ -52,7 +52,7 @@ class Checkpoint:
         runner.wait()
         state = {name: tensor.cpu().contiguous() for name, tensor in _state(training).items()}
         state |= {f"runner.{name}": tensor.cpu() for name, tensor in runner.state().items()}
-        about = {"key": self.key, "done": str(done), "sha256": _digest(state)}
+        about = {"key": self.key, "done": str(done), "sha256": _content_hash(state)}
         write_atomic(self.path, save(state, metadata=about))
         self._last = time.monotonic()
 
@@ -87,7 +87,7 @@ class Checkpoint:
                 about = file.metadata() or {}
         except (SafetensorError, OSError) as error:
             raise self._refused(str(error)) from error
-        if about.get("key") != self.key or about.get("sha256") != _digest(state):
+        if about.get("key") != self.key or about.get("sha256") != _content_hash(state):
             raise self._refused("it is damaged, or another training's")
         return state, about
 
@@ -103,7 +103,7 @@ def _state(training: Training) -> dict[str, Tensor]:
     return dict(zip(_MOMENTS, tensors, strict=True))
 
 
-def _digest(state: Mapping[str, Tensor]) -> str:
+def _content_hash(state: Mapping[str, Tensor]) -> str:
     total = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         total.update(json.dumps([name, list(tensor.shape), str(tensor.dtype)]).encode())

@@ -229,8 +229,8 @@ def _read_config(folder: Path) -> _Config:
         extras.append("bias")
     if (begun := config.init_lora_weights) not in _BASE_UNCHANGED:
         what = (
-            f"the adapter was begun with {str(begun)[:40]!r}, which changes the weights of its base:"
-            " on the base as it is it answers otherwise"
+            f"the adapter was begun with {str(begun)[:40]!r}, which changes the weights of its"
+            " base: on the base as it is it answers otherwise"
         )
         fix = (
             "save it again in peft with path_initial_model_for_weight_conversion, which makes it"

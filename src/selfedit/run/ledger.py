@@ -198,11 +198,13 @@ class Ledger:
         found = self._db.fetch(f"{union} ORDER BY phase, method, round")
         return [Place(Phase(phase), method, round) for phase, method, round in found]
 
-    def known(self, weights: str, asked: Sequence[str]) -> dict[str, KnownAnswer]:
-        """What the model with these weights has answered already of what it is asked now, by that."""
+    def known(self, weights: str, questions: Sequence[str]) -> dict[str, KnownAnswer]:
+        """What the model with these weights has answered already of these hashes of questions, by
+        hash.
+        """
         rows: list[KnownAnswer] = []
-        for start in range(0, len(asked), _KEYS_AT_ONCE):
-            keys = [_bytes(key) for key in asked[start : start + _KEYS_AT_ONCE]]
+        for start in range(0, len(questions), _KEYS_AT_ONCE):
+            keys = [_bytes(key) for key in questions[start : start + _KEYS_AT_ONCE]]
             listed = ", ".join(["CAST(? AS TEXT)"] * len(keys))
             where = f" WHERE weights = CAST(? AS TEXT) AND asked IN ({listed})"
             rows += self._db.rows(KNOWN, where, (_bytes(weights), *keys))
