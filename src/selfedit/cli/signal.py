@@ -27,8 +27,8 @@ def signal(run: Path, /, *, json: bool = False) -> None:
 
     with RunFolder.read(run) as opened:
         ledger = opened.ledger
-        places = [place for place in ledger.places() if place.phase is Phase.RL]
-        rounds = {place.round: loop_signal(ledger.trials(place)) for place in places}
+        e_steps = (stage for stage in ledger.places() if stage.phase is Phase.RL)
+        rounds = {stage.round: loop_signal(ledger.trials(stage)) for stage in e_steps}
     usable = {number: one for number, one in rounds.items() if one.contexts}
     if not usable:
         fix = "give a run of rl.repeats ≥ 2 (without racing) whose first round has been tried"

@@ -19,6 +19,9 @@ from selfedit.errors import UsageError
 _OURS = re.compile(r"[a-z][a-z0-9_]*")
 _THEIRS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
+HELPERS = ("base", "shared")
+"""Modules of such a package that are no choice: what the others are, or are wrapped in."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -38,7 +41,7 @@ class Choice:
         """Ours, sorted; no module of them is imported."""
         spec = find_spec(self.package)
         found = iter_modules(spec.submodule_search_locations if spec else None)
-        return sorted(module.name for module in found if module.name != "base")
+        return sorted(module.name for module in found if module.name not in HELPERS)
 
     def load(self, name: str) -> Any:
         """What ``name`` stands for, imported.

@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 def round_tables(results: Results) -> list[Table]:
     """Whether each round moved the policy, and what became of self-edits that were cut off."""
     rounds: Sequence[Record] = results.more.get("rounds", ())
-    return [_moved(rounds), _expected(rounds), _cut_off(rounds)]
+    return [_moved(rounds), _expected(rounds), _cut_off_table(rounds)]
 
 
 def _moved(rounds: Sequence[Record]) -> Table:
@@ -69,7 +69,7 @@ def _expected(rounds: Sequence[Record]) -> Table:
     return Table.make("", columns, rows)
 
 
-def _cut_off(rounds: Sequence[Record]) -> Table:
+def _cut_off_table(rounds: Sequence[Record]) -> Table:
     """Only where some were."""
     rows: list[list[Cell]] = []
     for record in rounds:

@@ -1,8 +1,7 @@
 """What the unadapted model answers, and how likely it finds the reference answers.
 
-An answer is asked for once for each (weights, question): the weights are the same again where a
-round kept nothing, where the policy is an adapter of its own (``rl.mstep.merge = false``), and
-wherever two places ask the same questions before the first merge.
+An answer is asked for once for each (policy, question): the policy is the same again where a round
+kept nothing, and wherever two places ask the same questions before the first round has ended.
 """
 
 from __future__ import annotations

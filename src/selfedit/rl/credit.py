@@ -1,10 +1,10 @@
 """Credit a line: what a self-edit earns without each of its lines says what the line is worth.
 
 A reward is of a whole self-edit, and much of its variance is which lines that happens to have. With
-``rl.credit = "line"`` every self-edit that is learned from is tried again without each of its lines,
-in groups of such trials and with the seeds of the whole one, and a line is worth what is lost
-without it: the counterfactual baseline of COMA (Foerster et al. 2018, arXiv 1705.08926), with the
-line left out as its default action. The line's tokens carry that in the update:
+``rl.credit = "line"`` every self-edit that is learned from is tried again without each of its
+lines, in groups of such trials and with the seeds of the whole one, and a line is worth what is
+lost without it: the counterfactual baseline of COMA (Foerster et al. 2018, arXiv 1705.08926), with
+the line left out as its default action. The line's tokens carry that in the update:
 
 - `filtered_sft` weights them by it, not below 0, so that the weights of a self-edit are 1 in the
   mean;
@@ -93,13 +93,13 @@ def _lost_without_lines(
     """For each self-edit what its reward loses without each line; what could not be measured counts
     as the mean of the others, and a self-edit of which nothing could be is left out.
     """
-    place = Place(Phase.CREDIT, round=scored.number)
+    place: Place = Place(Phase.CREDIT, round=scored.number)
     shorter = _without_lines(learned)
     planned = _planned(session, scored, shorter)
     run_trials(session, place, planned, session.reward.needs)
     ledger, contexts = session.run.ledger, list(scored.contexts.values())
-    whole = ledger.trials(Place(Phase.RL, round=scored.number))
-    base = [trial for trial in whole if trial.candidate is None]
+    e_step = ledger.trials(Place(Phase.RL, round=scored.number))
+    base = [trial for trial in e_step if trial.candidate is None]
     rows = [replace(each.row, candidate=each.number) for each in shorter]
     trials = ScoredRound(place, contexts, rows, [*base, *ledger.trials(place)])
     values = session.reward.values(session, trials)
@@ -109,7 +109,7 @@ def _lost_without_lines(
         key = (each.row.context_id, each.row.candidate)
         left = values[each.row.context_id, each.number].measured
         lost.setdefault(key, []).append(measured[key] - left)
-    known = {key: _filled(losses) for key, losses in lost.items()}
+    known = {key: _without_gaps(losses) for key, losses in lost.items()}
     return {key: losses for key, losses in known.items() if losses}
 
 
@@ -131,7 +131,8 @@ def _planned(
     session: Session[Any], scored: ScoredEdits, shorter: Sequence[_Shorter]
 ) -> list[PlannedTrial]:
     """The trials of whole self-edits, with their seeds, of what is left of them."""
-    place, repeats = Place(Phase.RL, round=scored.number), range(session.settings.rl.repeats)
+    place: Place = Place(Phase.RL, round=scored.number)
+    repeats = range(session.settings.rl.repeats)
     contexts = list(scored.contexts.values())
     planned: list[PlannedTrial] = []
     for each in shorter:
@@ -140,14 +141,14 @@ def _planned(
     return planned
 
 
-def _filled(losses: Sequence[float]) -> list[float]:
+def _without_gaps(losses: Sequence[float]) -> list[float]:
     known = [value for value in losses if not math.isnan(value)]
     return [fmean(known) if math.isnan(value) else value for value in losses] if known else []
 
 
 def line_weights(worths: Sequence[float]) -> list[float]:
-    """Worths of a self-edit's tokens as weights of their likelihood: not below 0, 1 in the mean; all
-    1 where no line is worth anything.
+    """Worths of a self-edit's tokens as weights of their likelihood: not below 0, 1 in the mean;
+    all 1 where no line is worth anything.
     """
     positive = [max(0.0, worth) for worth in worths]
     mean = fmean(positive)

@@ -66,7 +66,8 @@ def score_round(
     Returns:
         The contexts that were tried.
     """
-    place, ledger = rl_place(number), session.run.ledger
+    ledger = session.run.ledger
+    place: Place = rl_place(number)
     spare = spare_contexts(session, number, chosen, every)
     if rows := ledger.rewards(place):
         known = {row.context_id for row in rows}
@@ -104,7 +105,7 @@ def _try(
     candidates that stayed in the race.
     """
     rl, reward = session.settings.rl, session.reward
-    edits = _write(session, place, contexts, policy)
+    edits = _write_edits(session, place, contexts, policy)
     questioned = reward.prepare(session, number, contexts, every, policy)
     if not reward.needs:
         return None
@@ -118,7 +119,7 @@ def _try(
     return None
 
 
-def _write(
+def _write_edits(
     session: Session[Any], place: Place, contexts: Sequence[Context], policy: Adapter | None
 ) -> list[SelfEditRow]:
     """What is tried of these contexts: samples, or every self-edit there is."""
@@ -145,7 +146,8 @@ def _rewarded(
     scored = ScoredRound(place, used, written, trials)
     values = session.reward.values(session, scored)
     edits = [(row.context_id, row.candidate) for row in scored.edits]
-    missing = [key for key in [*edits, *((c.id, None) for c in used)] if key not in values]
+    bases = [(context.id, None) for context in used]
+    missing = [key for key in [*edits, *bases] if key not in values]
     if missing:
         name, candidate = missing[0]
         what = f"the reward says nothing of {len(missing)} of {len(edits)} self-edits"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
+from operator import mul
 from statistics import fmean
 from typing import Any
 
@@ -56,23 +57,39 @@ def expected_reward(
     each weighted by π_new/π_old of its whole text (self-normalised importance sampling).
     """
     listed = isinstance(session.task.rule(), OneOf)
-    every = [edits for name in contexts if (edits := _of_context(session, scored, new, name))]
+    every = [edits for name in contexts if (edits := _tried_of(session, scored, new, name))]
     if not every:
         return None
+    values = _sums if listed else _estimates
+    before, after = map(fmean, zip(*map(values, every), strict=True))
     if not listed:
-        before = [_mean_reward(edits, [0.0] * len(edits)) for edits in every]
-        after = [_mean_reward(edits, [e.after - e.before for e in edits]) for edits in every]
-        return Expected(fmean(before), fmean(after), exact=False, mass=None)
-    before = [_sum_over([e.before for e in edits], edits) for edits in every]
-    after = [_sum_over([e.after for e in edits], edits) for edits in every]
-    masses = [sum(exp(edit.after) for edit in edits) for edits in every]
+        return Expected(before, after, exact=False, mass=None)
+    masses = list(map(_mass, every))
     exact = min(masses) > 1 - CERTAIN
-    return Expected(fmean(before), fmean(after), exact, fmean(masses))
+    return Expected(before, after, exact, fmean(masses))
 
 
-def _of_context(
-    session: Session[Any], scored: ScoredEdits, new: Adapter, name: str
-) -> list[_Tried]:
+def _sums(edits: Sequence[_Tried]) -> tuple[float, float]:
+    """Σ π r̂ / Σ π before and after."""
+    means = [fmean(edit.rewards) for edit in edits]
+    logs = ([edit.before for edit in edits], [edit.after for edit in edits])
+    return _weighted(logs[0], means), _weighted(logs[1], means)
+
+
+def _estimates(edits: Sequence[_Tried]) -> tuple[float, float]:
+    """The mean of all rewards as they were sampled, and weighted by π_new/π_old."""
+    rewards, logs = [], []
+    for edit in edits:
+        rewards += edit.rewards
+        logs += [edit.after - edit.before] * len(edit.rewards)
+    return fmean(rewards), _weighted(logs, rewards)
+
+
+def _mass(edits: Sequence[_Tried]) -> float:
+    return sum(exp(edit.after) for edit in edits)
+
+
+def _tried_of(session: Session[Any], scored: ScoredEdits, new: Adapter, name: str) -> list[_Tried]:
     known = known_rewards(scored.rewards).get(name, {})
     different: dict[PolicySequence, PolicySequence] = {}
     earned: dict[PolicySequence, list[float]] = {}
@@ -91,17 +108,8 @@ def _of_context(
     return [_Tried(sum(sequence.old), sum(logs), values) for sequence, logs, values in triples]
 
 
-def _sum_over(logs: Sequence[float], edits: Sequence[_Tried]) -> float:
-    """Σ π r̂ / Σ π."""
+def _weighted(logs: Sequence[float], values: Sequence[float]) -> float:
+    """The mean of values, each weighted by the exponential of its log."""
     highest = max(logs)
     weights = [exp(log - highest) for log in logs]
-    worth = sum(w * fmean(edit.rewards) for w, edit in zip(weights, edits, strict=True))
-    return worth / sum(weights)
-
-
-def _mean_reward(edits: Sequence[_Tried], logs: Sequence[float]) -> float:
-    """The mean of all rewards, each weighted by the exponential of its self-edit's."""
-    highest = max(logs)
-    weights = [exp(log - highest) for log in logs]
-    worth = sum(w * sum(edit.rewards) for w, edit in zip(weights, edits, strict=True))
-    return worth / sum(w * len(edit.rewards) for w, edit in zip(weights, edits, strict=True))
+    return sum(map(mul, weights, values)) / sum(weights)

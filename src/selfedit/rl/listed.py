@@ -46,12 +46,12 @@ def write_every(
         for context in contexts:
             if context.id not in have:
                 session.interrupt.check()
-                ledger.add_self_edits(_of_context(session, place, context, tree))
+                ledger.add_self_edits(_rows_of(session, place, context, tree))
                 task.advance()
     return ledger.self_edits(place)
 
 
-def _of_context(
+def _rows_of(
     session: Session[Any], place: Place, context: Context, tree: TokenTree
 ) -> list[SelfEditRow]:
     prompt = session.task.prompt(context)

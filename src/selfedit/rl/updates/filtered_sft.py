@@ -41,7 +41,7 @@ class FilteredSFT(PlainUpdate):
 
 
 def _example(session: Session[Any], scored: ScoredEdits, row: SelfEditRow) -> PolicySequence:
-    """A kept self-edit; with credit by line its tokens are weighted by what their lines are worth."""
+    """A kept self-edit; with credit by line its tokens weigh what their lines are worth."""
     sequence = policy_sequence(session, scored.contexts[row.context_id], row)
     if not scored.worths:
         return sequence

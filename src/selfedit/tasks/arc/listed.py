@@ -1,8 +1,8 @@
 """Every self-edit that a specification allows, as a list and as the tree of their tokens.
 
 Under the grammar of `constrained.py` a text may be cut into tokens in many ways, and each is
-another path of the policy. Here a self-edit has one path, its text as the tokenizer cuts it, so that a
-policy over self-edits is a table that can be summed over.
+another path of the policy. Here a self-edit has one path, its text as the tokenizer cuts it, so
+that a policy over self-edits is a table that can be summed over.
 """
 
 from __future__ import annotations
