@@ -2,6 +2,7 @@
 # make test   sets up .venv with the tools for developers and runs every check
 # make test-fast   tests without the model and without servers, under five minutes
 # make fuzz   a million mutated inputs through every reader of files, replies and texts: about an hour on one core
+# make kills  200 kills of small runs, at any moment: they go on and end in equal bytes; about an hour
 # make cases  small inputs that people and hostile files bring, each with what is right
 # make lint / make format   every check that runs nothing: style, types, imports, the house
 
@@ -11,9 +12,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 MINUTES ?= 20
 INPUTS ?= 1000000
+KILLS ?= 200
+TEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 OUT ?= runs/demo
 
-.PHONY: demo test test-fast lint format setup dev fuzz cases
+.PHONY: demo test test-fast lint format setup dev fuzz kills cases
 
 demo: .venv/.installed
 	@echo "== the demo: $(MINUTES) minutes planned, everything it makes goes to $(OUT)"
@@ -21,11 +24,11 @@ demo: .venv/.installed
 
 test: lint
 	@echo "== tests"
-	$(BIN)/pytest
+	$(TEST)
 
 # Without the real model, without servers and whole runs: what to run between two edits.
 test-fast: .venv/.installed-dev
-	$(BIN)/pytest -m "not model and not slow and not server"
+	$(TEST) -m "not model and not slow and not server"
 
 # Only where there is a CUDA device: the kernels and graphs themselves.
 test-gpu: .venv/.installed-dev
@@ -48,6 +51,9 @@ format: .venv/.installed-dev
 
 fuzz: .venv/.installed-dev
 	$(BIN)/python tests/fuzz/campaign.py $(INPUTS)
+
+kills: .venv/.installed-dev
+	PYTHONPATH=src:tests $(BIN)/python tests/kills/campaign.py $(KILLS)
 
 cases: .venv/.installed-dev
 	$(BIN)/pytest tests/cases

@@ -18,7 +18,8 @@ from selfedit.lm.load import LanguageModel, load
 from selfedit.models.names import list_models
 from tiny_llama import made_tokenizer, tiny_llama
 
-THREADS = torch.get_num_threads()
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+THREADS = max(1, torch.get_num_threads() // WORKERS)
 SUBSETS = Path(__file__).resolve().parents[2] / "shared" / "data" / "arc" / "task_ids.json"
 
 

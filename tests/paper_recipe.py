@@ -51,5 +51,9 @@ def shrunk(name: str, model: Path, data: Path, **sizes: Any) -> Settings:
     paper = read_settings(RECIPES / f"{name}-paper.toml")
     if paper.external.file is not None:
         places["external.file"] = str(data / Path(paper.external.file).name)
+    if paper.cpt.policy_file is not None:
+        places["cpt.policy_file"] = str(data / Path(paper.cpt.policy_file).name)
+    if paper.crossed.policy is not None:
+        places["crossed.policy"] = str(model)
     more = {dotted.replace("__", "."): value for dotted, value in sizes.items()}
     return read_settings(RECIPES / f"{name}-paper.toml", SIZES | places | more)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from selfedit.cli import main
 from selfedit.config import read_settings
 from selfedit.documents.adapt import adapt_documents
 from selfedit.documents.upkeep import adapt_library
@@ -61,3 +62,18 @@ def test_what_else_is_different_is_said(tmp_path: Path, caplog: pytest.LogCaptur
     assert [record.getMessage() for record in caplog.records] == [
         'this run goes on in another environment:\n    packages.torch: "2.13.0" → "2.14.0"'
     ]
+
+
+def test_an_adapter_is_not_put_on_another_base(
+    small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, start in (("adapter", _adapt), ("library", _library)):
+        start(tmp_path / name, small_folder, None)
+    other = tmp_path / "other"
+    shutil.copytree(small_folder, other)
+    tiny_llama(load(str(other)).head.shape[0], seed=1).save_pretrained(other)
+    asked = ["Who built the harbour of Vell?", "--max-new-tokens", "3", "--adapter"]
+    for adapter in (tmp_path / "adapter", tmp_path / "library"):
+        assert main(["ask", str(small_folder), *asked, str(adapter)]) == 0
+        assert main(["ask", str(other), *asked, str(adapter)]) == 3
+        assert "trained on other weights" in capsys.readouterr().err

@@ -46,4 +46,5 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         with gzip.open(folder / f"self_edits_{name}.json.gz", "wt", encoding="utf-8") as file:
             json.dump(edits, file)
+        (folder / f"{name}_val.json").write_text(json.dumps(edits), encoding="utf-8")
     return folder

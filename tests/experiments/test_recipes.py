@@ -4,6 +4,7 @@ run for real.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def differing(name: str, model: Path, data: Path) -> set[str]:
 @pytest.mark.parametrize("name", OURS)
 def test_only_sizes_and_places_are_changed(name: str, small_folder: Path, data: Path) -> None:
     places = {"model", "device", "train", "heldout", "replay.folder", "external.file"}
+    places |= {"cpt.policy_file"}
     assert differing(name, small_folder, data) <= {*SIZES, *places}
 
 
@@ -93,5 +95,64 @@ def test_smoke_recipes_run_on_the_real_model(name: str, tmp_path: Path) -> None:
 def test_the_papers_recipes_ask_a_base_model_plainly() -> None:
     papers = [read_settings(path) for path in RECIPES.glob("*-paper.toml")]
     base = [settings for settings in papers if "qwen" in settings.model.lower()]
-    assert len(base) == 5 and all(settings.prompting == "plain" for settings in base)
+    assert len(base) == 6 and all(settings.prompting == "plain" for settings in base)
     assert read_settings(RECIPES / "arc-paper.toml").prompting == "auto", "an instruct model"
+
+
+def test_the_papers_recipes_name_their_data_as_seal_does() -> None:
+    from selfedit.tasks.knowledge.seal_data import FOLDER, PASSAGES, SELF_EDITS
+
+    known = {str(FOLDER / name) for name in (*PASSAGES, *SELF_EDITS)}
+    for path in RECIPES.glob("*-paper.toml"):
+        named = set(re.findall(r'"(data/[^"]*\.json[^"]*)"', path.read_text("utf-8")))
+        assert named <= known, path.name
+    replay = read_settings(RECIPES / "replay-paper.toml").replay
+    files = (replay.no_rl, replay.round_1, replay.round_2, replay.gpt4_1)
+    assert files == SELF_EDITS and replay.folder == str(FOLDER)
+
+
+def test_the_papers_table_of_continued_pretraining_has_every_row() -> None:
+    cpt = read_settings(RECIPES / "cpt-paper.toml")
+    assert {"base", "passage", "own", "seal", "external"} <= set(cpt.cpt.methods)
+    assert (cpt.cpt.passages, cpt.cpt.questions, cpt.cpt.samples) == (200, 500, 5)
+    full = cpt.cpt.full
+    assert (full.optim.lr, full.optim.epochs, full.optim.batch_size) == (7e-5, 1, 8)
+    assert (full.warmup, full.optim.schedule, cpt.cpt.update) == (0.03, "linear", "full")
+    lora, optim = cpt.inner.lora, cpt.inner.optim
+    assert (lora.rank, lora.alpha, lora.targets) == (32, 64, ("q_proj", "v_proj"))
+    assert (optim.lr, optim.epochs, optim.batch_size) == (1e-3, 3, 8)
+
+
+@pytest.mark.parametrize("update", ["lora", "full"])
+def test_the_rows_of_continued_pretraining_run_with_both_updates(
+    update: str, small_folder: Path, data: Path, tmp_path: Path
+) -> None:
+    sizes = {"cpt__methods": ["base", "own", "seal", "external"], "cpt__update": update}
+    results = EXPERIMENTS["cpt"].load()(
+        tmp_path / "run", shrunk("cpt", small_folder, data, **sizes)
+    )
+    assert [row["method"] for row in results["rows"]] == ["base", "own", "seal", "external"]
+    training = results["training"]
+    assert training["seal"][0]["documents"] == training["external"][0]["documents"] == 2 * 2 + 2
+    assert training["seal"][0]["losses"] != training["external"][0]["losses"]
+    assert results["data"].keys() >= {"seal", "external"}
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+def test_data_are_checked_before_a_model_is_fetched(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfedit.cli import fetching
+    from selfedit.cli.app import main
+
+    def fetched(*_: object, **__: object) -> None:
+        raise AssertionError("a model was asked for")
+
+    monkeypatch.setattr(fetching, "have_model", fetched)
+    gone = str(tmp_path / "gone.json")
+    places = ["--train", gone, "--heldout", gone, "--replay.folder", gone, "--arc.train", gone]
+    places += ["--eval.methods", "base"]
+    assert main(["experiment", name, *places, "-o", str(tmp_path / "run")]) == 3
+    assert not (tmp_path / "run").exists()
+    if name == "single-passage":
+        assert main(["train", *places[:4], "-o", str(tmp_path / "run")]) == 3

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from byte_tokenizer import byte_tokenizer
 from selfedit.cli.app import main
 from selfedit.config import read_settings
 from selfedit.errors import ModelUnavailable
@@ -20,7 +21,7 @@ from selfedit.experiments.preview import TokenView, show_arc, show_knowledge
 from selfedit.lm.load import LanguageModel, load_without_weights
 from selfedit.models.names import model_path
 from selfedit.tasks.task import Context, Question
-from tiny_llama import byte_tokenizer, tiny_llama
+from tiny_llama import tiny_llama
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 KNOWLEDGE = ("single-passage", "replay", "cpt", "continual", "rewards")

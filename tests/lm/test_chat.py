@@ -135,3 +135,12 @@ def test_an_empty_system_message_keeps_the_templates_own_out_and_is_left_out_whe
     assert chat_prompt(tiny_lm, "Who?", system="") == chat_prompt(tiny_lm, "Who?")
     with pytest.raises(UsageError, match="no system"):
         chat_prompt(tiny_lm, "Who?", system="be brief")
+
+
+def test_half_a_surrogate_pair_in_a_text_is_read_as_a_character_nobody_knows(tiny_lm):
+    for text in ("half \ud800 a pair", "\udfff"):
+        whole = text.replace("\ud800", "\ufffd").replace("\udfff", "\ufffd")
+        assert tiny_lm.encode(text) == tiny_lm.encode(whole)
+        assert chat_prompt(tiny_lm, text, text) == chat_prompt(tiny_lm, whole, whole)
+        turns = chat_turns(tiny_lm, [(text, text)])
+        assert turns == chat_turns(tiny_lm, [(whole, whole)])

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from byte_tokenizer import byte_tokenizer
 from selfedit.config import make_settings
 from selfedit.errors import UsageError
 from selfedit.inner.adapt import tokenise
@@ -30,7 +31,7 @@ from selfedit.tasks.completion import completion
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, Question
-from tiny_llama import byte_tokenizer, made_tokenizer, tiny_llama
+from tiny_llama import made_tokenizer, tiny_llama
 
 TURN = (
     "{% for m in messages %}{{ START + m['role'] + '\n' + m['content'] | trim + END + '\n' }}"

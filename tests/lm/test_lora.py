@@ -19,6 +19,7 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import ALL_LINEAR, Adapter, LoraSpec
+from selfedit.lm.reading import hidden_states
 from selfedit.models.names import list_models
 
 pytestmark = pytest.mark.filterwarnings(
@@ -213,3 +214,36 @@ def test_the_real_models_adapter_answers_the_same_in_peft(
     theirs = greedy(model, smollm2.encode(PROMPT), 8)
     assert theirs[: len(answer.ids)] == answer.ids
     assert answer != generate(smollm2, [smollm2.encode(PROMPT)], max_new_tokens=8)[0]
+
+
+@pytest.mark.parametrize("begun", ["pissa", "pissa_niter_2", "olora", "gaussian", "orthogonal"])
+def test_an_adapter_that_changed_its_base_is_refused_and_others_answer_as_in_peft(
+    tiny_folder: Path, tiny_lm: LanguageModel, tmp_path: Path, begun: Any
+) -> None:
+    def new() -> Any:
+        return AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32).eval()
+
+    ids = torch.tensor([list(range(40, 70))])
+    torch.manual_seed(5)
+    config = LoraConfig(
+        r=4,
+        lora_alpha=8,
+        task_type="CAUSAL_LM",
+        target_modules=["q_proj", "down_proj"],
+        init_lora_weights=begun,
+    )
+    model = get_peft_model(new(), config)
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-2)
+    for _ in range(3):
+        model(ids, labels=ids).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    model.save_pretrained(tmp_path)
+    if begun.startswith(("pissa", "olora")):
+        with pytest.raises(ModelFileError, match="changes the weights of its base"):
+            Adapter.load(tmp_path)
+        return
+    with torch.no_grad():
+        expected = PeftModel.from_pretrained(new(), tmp_path).eval()(ids).logits[0]
+    (states,) = hidden_states(tiny_lm, ids.tolist(), [Adapter.load(tmp_path)])
+    assert torch.allclose(states @ tiny_lm.head.T, expected, atol=1e-3)

@@ -12,9 +12,9 @@ from selfedit.lm.generate import generate
 from selfedit.lm.load import load, load_weights
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.segments import consecutive, make_segments
-from selfedit.rl.policy import merge, save_policy
+from selfedit.rl.policy import keep_policy, merge, save_policy
 from selfedit.storage.files import hash_folder
-from tiny_run import LORA
+from tiny_run import LORA, session_in, tiny_settings
 
 # peft asks transformers for a property by its former name.
 pytestmark = pytest.mark.filterwarnings(
@@ -118,3 +118,49 @@ def test_an_unmerged_policy_is_its_adapter_alone(lm, adapter, tiny_folder, tmp_p
     with_adapter = PeftModel.from_pretrained(base, str(tmp_path / "round-1" / "adapter")).eval()
     merge(lm, adapter)
     torch.testing.assert_close(logits(with_adapter, ids), our_logits(lm, ids), rtol=1e-4, atol=1e-4)
+
+
+def small_update(lm):
+    """An adapter whose update is far below the weights, as that of a round of finetuning is."""
+    job = AdaptJob([TEXT, "Another line"], LoraSpec(**LORA), OptimSpec(lr=2e-4, epochs=2))
+    return adapt(lm, [job])[0]
+
+
+def test_a_merge_says_what_the_weights_precision_rounded_away(tiny_folder):
+    """In float32 next to nothing, in bfloat16 a good part; the figure is that of the weights."""
+    exact = load(str(tiny_folder), device="cpu", dtype="float32")
+    assert merge(exact, small_update(exact)) < 1e-3
+    coarse = load(str(tiny_folder), device="cpu", dtype="bfloat16")
+    update, before = small_update(coarse), weights(coarse)
+    rounded = merge(coarse, update)
+    lost = whole = 0.0
+    for name, value in weights(coarse).items():
+        module = name.removesuffix(".weight")
+        if module in update.tensors:
+            change = update.delta(module)
+            lost += float((value.float() - before[name].float() - change).square().sum())
+            whole += float(change.square().sum())
+    assert rounded == pytest.approx((lost / whole) ** 0.5, rel=1e-3)
+    assert rounded > 0.2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "chosen", "merged"),
+    [
+        ("float32", "auto", True),
+        ("bfloat16", "auto", False),
+        ("float32", False, False),
+        ("bfloat16", True, True),
+    ],
+)
+def test_auto_merges_where_nothing_is_rounded_away(
+    tiny_folder, tmp_path, caplog, dtype, chosen, merged
+):
+    lm = load(str(tiny_folder), device="cpu", dtype=dtype)
+    session = session_in(tmp_path / "run", lm, tiny_settings(rl__mstep__merge=chosen))
+    digest = keep_policy(session, 1, small_update(lm))
+    folder = session.run.policy(1)
+    session.run.close()
+    assert digest == hash_folder(folder)
+    assert (folder / "adapter").is_dir() and (folder / "model").exists() is merged
+    assert ("rounded" in caplog.text) is (dtype == "bfloat16" and merged)

@@ -14,7 +14,7 @@ from selfedit.lm.generate import generate
 from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import on_top
-from selfedit.rl import rest_em
+from selfedit.rl import e_step
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import train
 from selfedit.rl.rewards.retention import earlier_contexts
@@ -118,7 +118,7 @@ def test_stopped_after_the_earlier_passages_it_goes_on_the_same(opened, monkeypa
 
     parts = opened("parts")
     with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(rest_em, "run_trials", stop)
+        patched.setattr(e_step, "run_trials", stop)
         train(parts, passages)
     assert parts.run.ledger.step("earlier-1") is not None
     parts.run.close()
@@ -133,7 +133,7 @@ def test_stopped_after_the_earlier_passages_it_goes_on_the_same(opened, monkeypa
 def test_an_altered_adapter_of_earlier_passages_is_refused(opened, monkeypatch) -> None:
     session = opened()
     passages = contexts(6)
-    monkeypatch.setattr(rest_em, "run_trials", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(e_step, "run_trials", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(session, passages)
     path = session.run.adapters / "earlier-1" / "adapter_config.json"

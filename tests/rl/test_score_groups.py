@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from selfedit.engine.local import LocalEngine
 from selfedit.errors import Interrupted
 from selfedit.lm.load import load
-from selfedit.rl import scoring
+from selfedit.rl import groups, scoring
 from selfedit.rl.groups import form_groups, group_size
 from selfedit.rl.rest_em import train
 from selfedit.rl.rounds import rl_place
@@ -76,6 +76,28 @@ def test_a_run_goes_on_with_groups_of_another_size(small_folder, tmp_path, caplo
     assert all(row.final_loss == pytest.approx(losses[place_of(row)], abs=1e-4) for row in again)
 
 
+def test_rows_that_finish_take_what_waits(small_folder, tmp_path, monkeypatch):
+    """With two turns a row a group has twice as many inner loops as rows, and comes to the same."""
+    expected = trained_with(small_folder, tmp_path / "one", LocalEngine)[1]
+    monkeypatch.setitem(groups.TURNS, "cpu", 2)
+    batches, found = trained_with(small_folder, tmp_path / "two", Noting)
+    assert max(batches.sizes) == 5 and set(batches.rows) == {3}
+    assert found.keys() == expected.keys()
+    assert all(found[place] == pytest.approx(expected[place], abs=1e-4) for place in expected)
+
+
+def trained_with(model, folder, engine):
+    settings = tiny_settings(rl__rounds=1, inner__group=3)
+    session = session_in(folder, load(str(model), device="cpu"), settings)
+    session.engine = engine(session.lm)
+    train(session, contexts(3))
+    losses = {
+        place_of(row): row.final_loss for row in trainings_in(session.run.ledger, rl_place(1))
+    }
+    session.run.close()
+    return session.engine, losses
+
+
 def place_of(row):
     return (row.context_id, row.candidate, row.repeat)
 
@@ -85,10 +107,11 @@ class Noting(LocalEngine):
 
     def __init__(self, lm):
         super().__init__(lm)
-        self.sizes = []
+        self.sizes, self.rows = [], []
 
     def run(self, batches, on_tokens, check):
         self.sizes += [len(batch.jobs) for batch in batches]
+        self.rows += [batch.rows for batch in batches]
         yield from super().run(batches, on_tokens, check)
 
 

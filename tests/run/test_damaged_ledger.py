@@ -38,7 +38,15 @@ def content(ledger):
     rows = [table(place) for table in tables for place in places]
     looked_up = [ledger.step(f"round-{number}") for number in range(3)]
     done = [ledger.done(place) for place in places]
-    return rows, ledger.timings(), ledger.steps(), ledger.known("w"), places, looked_up, done
+    return (
+        rows,
+        ledger.timings(),
+        ledger.steps(),
+        ledger.known("w", ["a0", "a1", "a2"]),
+        places,
+        looked_up,
+        done,
+    )
 
 
 @pytest.fixture

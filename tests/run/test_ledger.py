@@ -311,3 +311,18 @@ def test_steps_and_timings_come_sorted_too(ledger):
         == [row.part for row in ledger.timings()]
         == ["a", "b", "c"]
     )
+
+
+def test_verdicts_are_counted_as_the_answers_say(ledger):
+    graded = [
+        answer("q0", correct=True, grader="g"),
+        answer("q1", correct=False, grader="g"),
+        answer("q2", grader="g"),
+        answer("q3"),
+    ]
+    ledger.add_trials(
+        [trial("b\ud800", 0, 1, answers=graded), trial("b\ud800", 1, 1, answers=graded)]
+    )
+    ledger.add_trials([trial("a", 0, 0, answers=graded[:1]), trial("none", 0, 0)])
+    ledger.add_trials([trial("a", place=rl(7), answers=graded)])
+    assert ledger.verdicts(HERE) == [("a", 0, 1, 1, 0), ("b\ud800", 1, 2, 4, 2)]

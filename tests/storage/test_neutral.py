@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from selfedit.storage.neutral import (
+    as_unicode,
     file_name,
     in_csv,
     in_html,
@@ -111,3 +112,8 @@ def test_a_surrogate_and_a_long_name_have_files() -> None:
 def test_a_number_that_would_begin_a_list_is_text() -> None:
     assert in_markdown("0) first", starts_line=True) == r"0\) first"
     assert in_markdown("12. first", starts_line=True) == r"12\. first"
+
+
+def test_half_a_surrogate_pair_becomes_text_and_two_halves_their_character():
+    assert as_unicode("a\ud800b\udc00") == "a\ufffdb\ufffd"
+    assert as_unicode("\ud83d\ude00 é") == "\U0001f600 é"

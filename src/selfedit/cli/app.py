@@ -37,10 +37,12 @@ VERBS = {
         " file."
     ),
     "grade": "How far a grader agrees with the labels of a file, on questions it has not seen.",
+    "signal": "How much of a run's reward is signal, per inner loop spent.",
     "bench": (
         "What it costs, side by side with others: inner, generate, profile, arithmetic, racing."
     ),
     "report": "Pictures and a page of a run.",
+    "data": "The paper's data files: look through them, link them where its recipes expect them.",
     "models": "The models with short names: list them, fetch one, print its folder.",
     "doctor": "Is everything here that selfedit needs?",
 }
@@ -59,7 +61,7 @@ app = App(
     default_parameter=Parameter(negative="", show_default=lambda value: value or None),
     suppress_keyboard_interrupt=False,
 )
-GROUPS = ("arc", "bench")
+GROUPS = ("arc", "bench", "data")
 """Verbs with verbs of their own: apps, which say themselves how their help looks."""
 
 for _verb, _line in VERBS.items():

@@ -11,6 +11,7 @@ from selfedit.cli.command import working_with
 from selfedit.cli.output import print_json, write
 
 if TYPE_CHECKING:
+    from selfedit.lm.load import LanguageModel
     from selfedit.lm.lora import Adapter
 
 
@@ -67,8 +68,8 @@ def _replies(
     from selfedit.lm.load import load
     from selfedit.tasks.knowledge.prompts import question_prompt
 
-    under, documents = _route(questions, adapter, title)
     lm = load(model, prompting=prompting)
+    under, documents = _route(lm, questions, adapter, title)
     texts = [
         question_prompt(title, question, lm.has_chat)
         if title
@@ -88,18 +89,18 @@ def _replies(
 
 
 def _route(
-    questions: list[str], folder: Path | None, title: str
+    lm: LanguageModel, questions: list[str], folder: Path | None, title: str
 ) -> tuple[list[Adapter | None], list[str | None] | None]:
     """The adapter of each question, and its document where there is a library."""
+    from selfedit.documents.adapt import load_adapter
     from selfedit.documents.library import Library, is_library
-    from selfedit.lm.lora import Adapter
 
     if folder is None or not is_library(folder):
-        adapter = None if folder is None else Adapter.load(folder)
+        adapter = None if folder is None else load_adapter(folder, lm)
         return [adapter] * len(questions), None
     library = Library(folder)
     routed = [library.route(question, title) for question in questions]
-    adapters = [None if entry is None else library.adapter(entry) for entry in routed]
+    adapters = [None if entry is None else library.adapter(entry, lm) for entry in routed]
     return adapters, [None if entry is None else entry.name for entry in routed]
 
 

@@ -119,14 +119,14 @@ def _evaluate_model(
         from selfedit.cli.fetching import have_model
 
         have_model(name, quiet=quiet)
+        from selfedit.documents.adapt import load_adapter
         from selfedit.documents.recall import accuracies, ask_questions
         from selfedit.grading.stats import mean_se
         from selfedit.lm.load import load
-        from selfedit.lm.lora import Adapter
         from selfedit.tasks.named import knowledge_task
 
-        learned = None if adapter is None else Adapter.load(adapter)
         lm = load(name, prompting=settings.prompting)
+        learned = None if adapter is None else load_adapter(adapter, lm)
         task = knowledge_task(settings)(lm, settings)
         answers = ask_questions(
             task, contexts, judge, learned, progress=progress, interrupt=interrupt

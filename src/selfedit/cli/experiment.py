@@ -23,7 +23,8 @@ def experiment(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Run an experiment: single-passage, replay, cpt, few-shot, continual, own-questions, rewards.
+    """Run an experiment: single-passage, replay, cpt, crossed, few-shot, continual, own-questions,
+    rewards.
 
     The same command again goes on where it stopped.
 
@@ -40,6 +41,7 @@ def experiment(
     chosen = find_experiment(name)
     settings = read_settings(recipe, overrides_from(overrides))
     folder = out or Path("runs") / (recipe.stem if recipe else name)
+    chosen.check_data(settings)  # what is wrong with it, before a model is fetched
     with working_with(settings.model, quiet=quiet) as options:
         results = chosen.load()(folder, settings, **options)
     if json:

@@ -28,7 +28,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     """A table of text. Every column after the first is flush right."""
     from selfedit.results.tabular import Table
 
-    _print(Table.make(title, columns, rows))
+    print_results_table(Table.make(title, columns, rows))
 
 
 def _print_rich(table: Table) -> None:
@@ -57,16 +57,16 @@ def print_results(stored: dict[str, Any]) -> None:
 
     results = Results.read(stored)
     rows, *others = main_tables(results, results.title or HELD_OUT)
-    _print(rows)
+    print_results_table(rows)
     for note in results.notes:
         write(note)
     if results.notes:
         write()
     for table in [*others, *more_tables(results)]:
-        _print(table)
+        print_results_table(table)
 
 
-def _print(table: Table) -> None:
+def print_results_table(table: Table) -> None:
     """A table: drawn on a terminal, aligned text elsewhere."""
     from selfedit.results.render import as_text
 

@@ -37,13 +37,17 @@ def train(
 
     settings = read_settings(recipe, overrides_from(overrides))
     folder = out or Path("runs") / (recipe.stem if recipe else "train")
+    from selfedit.experiments.knowledge.train import knowledge_data, run_knowledge
+    from selfedit.experiments.train import named_data, train_named
     from selfedit.tasks.named import is_knowledge
 
-    passages = is_knowledge(settings)  # a task that is not there, before a model is fetched
+    # What is wrong with the task or the data, before a model is fetched.
+    passages = is_knowledge(settings)
+    if passages:
+        knowledge_data(settings)
+    else:
+        named_data(settings)
     with working_with(settings.model, quiet=quiet) as options:
-        from selfedit.experiments.knowledge.train import run_knowledge
-        from selfedit.experiments.train import train_named
-
         if passages:
             results = run_knowledge(folder, settings, **options)
         else:

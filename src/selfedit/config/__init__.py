@@ -32,7 +32,7 @@ from selfedit.config.retention import (
     parse_remedies,
     remedies_name,
 )
-from selfedit.config.rl import EvalSettings, MStepSettings, RewardSettings, RLSettings
+from selfedit.config.rl import EvalSettings, RewardSettings, RLSettings
 from selfedit.config.settings import (
     ALSO_CALLED,
     Prompting,
@@ -43,11 +43,13 @@ from selfedit.config.settings import (
 )
 from selfedit.config.tables import (
     CptSettings,
+    CrossedSettings,
     ExternalSettings,
     FullSettings,
     ReplaySettings,
     SingleSettings,
 )
+from selfedit.config.updates import GradientSettings, MovementSettings, MStepSettings
 
 __all__ = [
     "ALL_LINEAR",
@@ -59,6 +61,7 @@ __all__ = [
     "ArcSettings",
     "ContinualSettings",
     "CptSettings",
+    "CrossedSettings",
     "DirectiveSettings",
     "EditSettings",
     "EndpointSettings",
@@ -67,10 +70,12 @@ __all__ = [
     "Format",
     "FormatName",
     "FullSettings",
+    "GradientSettings",
     "InnerSettings",
     "JudgeSettings",
     "LoraSettings",
     "MStepSettings",
+    "MovementSettings",
     "OptimSettings",
     "OracleSettings",
     "OwnQuestionSettings",

@@ -61,6 +61,14 @@ class SelfEditSpec(Group):
         description="a self-edit that needs more optimiser steps counts as no training",
     )
 
+    tools: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "tools that set the kind of update, which a self-edit then chooses too: rank, targets,"
+            " layers, optimiser, your own, or all"
+        ),
+    )
+
     @model_validator(mode="after")
     def _ordered(self) -> SelfEditSpec:
         if self.learning_rate_min > self.learning_rate_max:
@@ -109,6 +117,14 @@ class PrimeSettings(Group):
     """
 
     tokens: int = Field(default=0, ge=0, description="training tokens; 0 does not prime")
+    families: tuple[str, ...] = Field(
+        default=("turns", "counting", "logic", "moving", "drawing"),
+        min_length=1,
+        description=(
+            "families of rules it is made of; a task that one of them explains is not held out"
+            " (left for that: joining, cutting, colouring)"
+        ),
+    )
     side: int = Field(default=5, ge=4, le=10, description="the longest side of an input")
     lora: LoraSettings = LoraSettings(rank=64, alpha=64, targets=ALL_LINEAR)
     lr: float = Field(default=1e-3, gt=0, le=1)
@@ -142,8 +158,20 @@ class ArcSettings(Group):
     constrained: bool = Field(
         default=True, description="self-edits are sampled under their grammar"
     )
+    listed: bool = Field(
+        default=False,
+        description=(
+            "self-edits are one of a list, every one that arc.spec allows, each written in one way:"
+            " choices only, which can be summed over (rl.update = exact, rl.draw = every)"
+        ),
+    )
     tries: int = Field(
-        default=5, ge=1, description="samples until one is valid, where not constrained"
+        default=5,
+        ge=1,
+        description=(
+            "samples until one is usable, where not constrained; 1, as in the paper: an unusable"
+            " one counts as no training"
+        ),
     )
     alphabet: bool = Field(
         default=True, description="loss and answers are of the 14 grid tokens only"
@@ -157,3 +185,14 @@ class ArcSettings(Group):
     oracle: OracleSettings = OracleSettings()
     answer: ArcAnswerSettings = ArcAnswerSettings()
     prime: PrimeSettings = PrimeSettings()
+
+    @model_validator(mode="after")
+    def _listable(self) -> ArcSettings:
+        if self.listed and (self.spec.learning_rates is None or self.spec.epochs is None):
+            raise ValueError(
+                "only self-edits with a handful of values can be listed: set spec.learning_rates"
+                " and spec.epochs"
+            )
+        if self.listed and not self.constrained:
+            raise ValueError("listed self-edits are constrained: set constrained = true")
+        return self

@@ -14,8 +14,17 @@ class ContinualSettings(Group):
     sequences: int = Field(default=6, ge=1)
     steps: int = Field(default=6, ge=1, description="passages a sequence")
     together: int = Field(default=6, ge=1, description="sequences that train and answer together")
+    facts: bool = Field(
+        default=True,
+        description=(
+            "what is never edited is everyday facts that the unedited model knows, found by asking"
+            " it; false: the questions of held-out passages"
+        ),
+    )
     probes: int = Field(
-        default=4, ge=0, description="held-out passages, never edited, asked after every step"
+        default=4,
+        ge=0,
+        description="without facts: held-out passages, never edited, asked after every step",
     )
     compare: tuple[str, ...] = Field(
         default=(),

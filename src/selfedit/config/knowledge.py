@@ -4,9 +4,9 @@ answered.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from selfedit.config.choice import check_choice, check_name, text_or_file
 from selfedit.config.group import Group
@@ -28,9 +28,27 @@ FormatName = Annotated[str, AfterValidator(lambda name: check_choice(name, FORMA
 class DirectiveSettings(Group):
     """Whether a self-edit may set its own training, and within which bounds."""
 
-    allowed: bool = False
+    allowed: bool = Field(
+        default=False,
+        description="a self-edit may set its training in a line @train lr=... epochs=... loss=...",
+    )
     lr: tuple[float, float] = (1e-5, 3e-3)
     epochs: tuple[int, int] = (1, 20)
+    lr_choices: tuple[float, ...] = Field(
+        default=(2e-4, 5e-4, 1e-3, 2e-3),
+        description="rates that the prompt and the grammar offer, those within the bounds",
+    )
+    epoch_choices: tuple[int, ...] = Field(default=(2, 4, 8, 16), description="the same of epochs")
+    tools: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "tools the line may call besides: rank, targets, layers, optimiser, augment, your own,"
+            " or all"
+        ),
+    )
+    grammar: bool = Field(
+        default=False, description="self-edits begin with the whole line, held to its grammar"
+    )
 
     @field_validator("lr", "epochs")
     @classmethod
@@ -83,6 +101,14 @@ class EditSettings(Group):
         default=0, ge=0, description="the published padding quirk: EOS to this length, with loss"
     )
     directives: DirectiveSettings = DirectiveSettings()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.directives.grammar and not self.directives.allowed:
+            raise ValueError("directives.grammar holds to a line that directives.allowed forbids")
+        if self.directives.allowed and self.reading == "published":
+            raise ValueError("reading = published trains on every line: it knows no directives")
+        return self
 
     @field_validator("prompt")
     @classmethod

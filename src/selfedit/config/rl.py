@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from selfedit.config.choice import check_name
 from selfedit.config.group import Group
-from selfedit.config.inner import LoraSettings, OptimSettings
 from selfedit.config.own import OwnQuestionSettings
+from selfedit.config.updates import GradientSettings, MovementSettings, MStepSettings
 
 
 class RewardSettings(Group):
@@ -19,7 +19,8 @@ class RewardSettings(Group):
     published code); ``improves`` keeps every candidate that beats the unadapted model by more than
     ``threshold`` (eq. 2 of the paper); ``solved`` keeps every candidate whose accuracy is above
     ``threshold``, whatever the unadapted model does (the paper's few-shot ARC: a task is solved or
-    not).
+    not); ``leave-one-out`` keeps every candidate that beats the mean of its context's others by
+    more than ``threshold``.
 
     With ``retention`` above 0 what a candidate makes the model forget is subtracted: each round
     first learns a few other passages, every inner loop starts on top of them, and their questions
@@ -35,7 +36,7 @@ class RewardSettings(Group):
             " package.module:Name"
         ),
     )
-    rule: Literal["best-of-m", "improves", "solved"] = "best-of-m"
+    rule: Literal["best-of-m", "improves", "solved", "leave-one-out"] = "best-of-m"
     threshold: float = Field(
         default=0.0,
         ge=-1,
@@ -51,16 +52,6 @@ class RewardSettings(Group):
     )
     earlier: int = Field(
         default=2, ge=1, description="retention: passages learned before each round's self-edits"
-    )
-
-
-class MStepSettings(Group):
-    """Supervised finetuning of the policy on the kept self-edits."""
-
-    lora: LoraSettings = LoraSettings(rank=64, alpha=128)
-    optim: OptimSettings = OptimSettings(lr=3e-4, epochs=2, batch_size=10)
-    merge: bool = Field(
-        default=True, description="merge into the weights, else keep the policy as an adapter"
     )
 
 
@@ -83,6 +74,27 @@ class RLSettings(Group):
         description="chance, in the racing model, that a context keeps others than without",
     )
     fresh: bool = Field(default=False, description="other contexts each round; else the same")
+    credit: Literal["self-edit", "line"] = Field(
+        default="self-edit",
+        description=(
+            "what a reward is shared out to: a whole self-edit, or each of its lines by what is"
+            " earned without it (further inner loops, one a line)"
+        ),
+    )
+    refill: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "how often a round replaces contexts whose self-edits all earned the same by others"
+        ),
+    )
+    common: bool = Field(
+        default=False,
+        description=(
+            "the same initial values for all self-edits of a context in a repeat (common random"
+            " numbers); else each has its own"
+        ),
+    )
     questions: Literal["gold", "own"] = Field(
         default="gold",
         description="what self-edits are scored by: the passages' questions, or the model's own",
@@ -101,16 +113,27 @@ class RLSettings(Group):
         default="filtered_sft",
         description=(
             "how the policy learns from a round: filtered_sft (it imitates the self-edits that were"
-            " kept), or an update of your own as package.module:Name"
+            " kept), rloo or grpo (towards those that earned more than their context's others, away"
+            " from those that earned less), exact (the gradient of the expected reward, where"
+            " self-edits can be listed), or an update of your own as package.module:Name"
+        ),
+    )
+    gradient: GradientSettings = GradientSettings()
+    draw: Literal["policy", "every"] = Field(
+        default="policy",
+        description=(
+            "which self-edits a round tries: samples of the policy, or every one there is, where"
+            " they can be listed"
         ),
     )
     mstep: MStepSettings = MStepSettings()
+    movement: MovementSettings = MovementSettings()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.racing and self.repeats < 2:
             raise ValueError("racing shares out repeats: it needs repeats of at least 2")
-        if self.racing and self.reward.rule == "solved":
+        if self.racing and self.reward.rule in ("solved", "leave-one-out"):
             raise ValueError(
                 "racing decides by a gain over the base: use the rule best-of-m or improves"
             )
@@ -121,6 +144,16 @@ class RLSettings(Group):
         if self.racing and self.reward.signal != "accuracy":
             raise ValueError(
                 "racing decides by right answers: set rl.reward.signal = accuracy, or racing off"
+            )
+        if self.credit == "line" and (self.reward.retention or self.reward.signal == "proxy"):
+            raise ValueError(
+                "credit = line compares what inner loops earn: not with retention or the proxy"
+                " reward"
+            )
+        if self.refill and (self.racing or self.reward.retention):
+            raise ValueError(
+                "refill tries further contexts within a round: not with racing or retention, which"
+                " decide over a whole round"
             )
         if self.reward.retention and self.reward.signal != "accuracy":
             raise ValueError(

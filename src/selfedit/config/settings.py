@@ -19,7 +19,13 @@ from selfedit.config.judge import JudgeSettings
 from selfedit.config.knowledge import AnswerSettings, EditSettings
 from selfedit.config.retention import RetentionSettings
 from selfedit.config.rl import EvalSettings, RLSettings
-from selfedit.config.tables import CptSettings, ExternalSettings, ReplaySettings, SingleSettings
+from selfedit.config.tables import (
+    CptSettings,
+    CrossedSettings,
+    ExternalSettings,
+    ReplaySettings,
+    SingleSettings,
+)
 from selfedit.errors import UsageError
 from selfedit.storage.bounded import BoundedReader
 
@@ -75,6 +81,14 @@ class Settings(Group):
     train: str = "corpus:train"
     heldout: str | None = "corpus:heldout"
     heldout_contexts: int | None = Field(default=None, ge=1)
+    heldout_shuffle: int | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "shuffle the held-out passages with this seed before the first of them are taken (SEAL"
+            " took 200 so, with 42)"
+        ),
+    )
     edit: EditSettings = EditSettings()
     inner: InnerSettings = InnerSettings()
     answer: AnswerSettings = AnswerSettings()
@@ -85,6 +99,7 @@ class Settings(Group):
     single: SingleSettings = SingleSettings()
     replay: ReplaySettings = ReplaySettings()
     cpt: CptSettings = CptSettings()
+    crossed: CrossedSettings = CrossedSettings()
     arc: ArcSettings = ArcSettings()
     retention: RetentionSettings = RetentionSettings()
     continual: ContinualSettings = ContinualSettings()

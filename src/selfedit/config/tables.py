@@ -35,6 +35,14 @@ class SingleSettings(Group):
     )
 
 
+class CrossedSettings(Group):
+    """Experiment ``crossed``: texts and weights from before and after RL."""
+
+    policy: str | None = Field(
+        default=None, description="model folder of a round: the model after RL"
+    )
+
+
 class ReplaySettings(Group):
     """Experiment ``replay``: the published self-edits as training text."""
 
@@ -100,6 +108,10 @@ class CptSettings(Group):
     )
     policy: str | None = Field(
         default=None, description="seal: model folder of the policy that writes"
+    )
+    policy_file: str | None = Field(
+        default=None,
+        description="seal: a file of the self-edits that the policy wrote, in place of the policy",
     )
     full: FullSettings = FullSettings()
     pairs: int = Field(

@@ -19,19 +19,22 @@ from selfedit.documents.recall import Change, compared, measured
 from selfedit.documents.training import saved_adapter, train_adapter
 from selfedit.errors import ModelFileError, UsageError
 from selfedit.grading.grader import get_grader
+from selfedit.lm.load import LanguageModel
+from selfedit.lm.lora import Adapter
 from selfedit.rl.opening import RunOptions, open_folder, open_session
 from selfedit.rl.own_questions import with_own_questions
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import JsonObject, canonical_json, write_atomic
+from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "adapt"
-_SETTINGS = ("model", "device", "dtype", "seed", "task", "edit", "inner", "answer")
+_SETTINGS = ("model", "prompting", "device", "dtype", "seed", "task", "edit", "inner", "answer")
 
 
 class AdaptResults(TypedDict):
@@ -71,14 +74,15 @@ def adapt_documents(
     ``results.json``.
 
     The folder becomes the adapter's (PEFT's two files, and ``selfedit.json`` with where it comes
-    from) and the run's. Sampled self-edits and finished measurements are kept; a training that is
-    stopped begins anew.
+    from) and the run's. Sampled self-edits and finished measurements are kept, and the training's
+    state every minute and where it is stopped.
 
     Args:
         folder: made if it is not there.
         documents: text, Markdown or JSON files, or folders of documents.
-        settings: ``edit``, ``inner``, ``answer`` and the model are used; directives of self-edits
-            cannot set the rate or epochs here, since one adapter is trained on all of them.
+        settings: ``edit``, ``inner``, ``answer`` and the model are used; of what self-edits ask of
+            their training one adapter gets what they ask for together
+            (`selfedit.tasks.knowledge.directives.combined`).
         samples: self-edits a passage; 0 trains on the passages alone.
         own_questions: passages without questions are measured by questions that the model writes
             itself (``rl.own``).
@@ -179,3 +183,18 @@ def read_about(folder: str | Path) -> JsonObject:
     path = Path(folder) / "selfedit.json"
     reader = BoundedReader("the adapter's description", error=ModelFileError, fix="remove it")
     return reader.shape(reader.json(path), JsonObject, path) if path.exists() else {}
+
+
+def load_adapter(folder: str | Path, lm: LanguageModel) -> Adapter:
+    """An adapter for a model.
+
+    Raises:
+        ModelFileError: it cannot be read, or says that it was trained on other weights.
+    """
+    adapter, about = Adapter.load(folder), read_about(folder).get("base")
+    base = about if isinstance(about, dict) else {}
+    if base.get("fingerprint", lm.fingerprint) != lm.fingerprint:
+        what = f"the adapter was trained on other weights than those of {lm.name}"
+        fix = f"give the model it was trained on ({in_line(base.get('name'), 200)})"
+        raise ModelFileError(what, where=folder, fix=fix)
+    return adapter

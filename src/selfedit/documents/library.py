@@ -16,9 +16,11 @@ from typing import Annotated
 from pydantic import BaseModel, StringConstraints
 
 from selfedit.config.retention import LibrarySettings
+from selfedit.documents.adapt import load_adapter
 from selfedit.documents.recall import Change
 from selfedit.documents.training import PLACE
 from selfedit.errors import ModelFileError
+from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.retention.library import WordRouter
 from selfedit.run.folder import RunFolder
@@ -117,11 +119,15 @@ class Library:
         )
         return None if index is None else self.entries[index]
 
-    def adapter(self, entry: Entry) -> Adapter:
-        """A document's adapter, loaded once."""
+    def adapter(self, entry: Entry, lm: LanguageModel) -> Adapter:
+        """A document's adapter for a model, loaded once.
+
+        Raises:
+            ModelFileError: it was trained on other weights.
+        """
         index = self.entries.index(entry)
         if index not in self._adapters:
-            self._adapters[index] = Adapter.load(self.folder / entry.adapter)
+            self._adapters[index] = load_adapter(self.folder / entry.adapter, lm)
         return self._adapters[index]
 
     def _text(self, entry: Entry) -> str:

@@ -147,7 +147,8 @@ def measured(
         "general": passage_losses(session.lm, load_contexts(GENERAL), adapter),
     }
     ledger.finish_step(name, payload)
-    return payload
+    # As a resumed run has it, in the ledger's order: sums over it have the same last bits.
+    return RecallRecord(**(ledger.step(name) or {}))
 
 
 def compared(before: Mapping[str, float], after: Mapping[str, float]) -> Change:

@@ -7,7 +7,7 @@ resumable by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -24,6 +24,9 @@ from selfedit.run.interrupt import Interrupt
 from selfedit.storage.files import JsonObject, canonical_json, remove, write_atomic
 
 KIND = "library"
+_UPDATE = "update"
+_WRITTEN_EVERY = 32
+"""The library's state is rewritten when more than this part of it is new."""
 
 
 class Routed(TypedDict):
@@ -42,23 +45,6 @@ class LibraryResults(TypedDict):
     routed: dict[str, Routed]
     model: dict[str, str]
     grader: str
-
-
-@dataclass
-class LibraryUpdate:
-    """What a library comes to know, and what was done with each document's name."""
-
-    entries: dict[str, Entry] = field(default_factory=dict)
-    done: dict[str, list[str]] = field(
-        default_factory=lambda: {
-            kind: [] for kind in ("added", "changed", "moved", "unchanged", "removed")
-        }
-    )
-
-    def add(self, kind: str, entry: Entry) -> None:
-        """Note an entry and what was done for it."""
-        self.entries[entry.name] = entry
-        self.done[kind].append(entry.name)
 
 
 def adapt_library(
@@ -92,13 +78,13 @@ def adapt_library(
     frozen = frozen_settings(settings, samples, own_questions)
     options["interrupt"] = interrupt = options.get("interrupt") or Interrupt()
     with open_folder(folder, frozen, {}, kind=KIND) as run:
-        before = {entry.name: entry for entry in read_library(run.path)}
-        by_version = {entry.version: entry for entry in before.values()}
-        update = LibraryUpdate()
+        before = _begun_versions(run)
+        by_version = {entry.version: entry for entry in read_library(run.path)}
+        entries: dict[str, Entry] = {}
+        unwritten = 0
         for document in documents:
             if (known := by_version.get(document.version)) is not None:
-                kind = "unchanged" if document.name in before else "moved"
-                update.add(kind, replace(known, name=document.name))
+                entries[document.name] = replace(known, name=document.name)
                 continue
             interrupt.check()
             run.check_there()
@@ -112,23 +98,63 @@ def adapt_library(
                 own_questions=own_questions,
                 **options,
             )
-            kind = "changed" if document.name in before else "added"
-            update.add(kind, _new_entry(run, document, results))
-            # What is finished is in the library at once, beside what there was before.
-            write_library(run, {**before, **update.entries})
-        update.done["removed"] = _removed(before, documents)
-        return _finish(run, documents, update, settings)
+            entries[document.name] = _new_entry(run, document, results)
+            # What is finished is in the library at once, beside what there was before; in a large
+            # one not each time, for all of it is written. What a kill loses of it is in the
+            # documents' own folders.
+            unwritten += 1
+            if unwritten > len(entries) // _WRITTEN_EVERY:
+                write_library(run, {entry.name: entry for entry in by_version.values()} | entries)
+                unwritten = 0
+        return _finish(run, documents, entries, _done_by_kind(before, documents), settings)
+
+
+def _updates(run: RunFolder) -> int:
+    """How many times the library was brought up to date to the end."""
+    names = [step.name for step in run.ledger.steps()]
+    return sum(name.startswith(_UPDATE) and name.endswith("done") for name in names)
+
+
+def _begun_versions(run: RunFolder) -> dict[str, str]:
+    """The versions of the documents that the library knew before this update, which may have been
+    begun by a process that was stopped.
+    """
+    name = f"{_UPDATE} {_updates(run)} begun"
+    if run.ledger.step(name) is None:
+        versions = {entry.name: entry.version for entry in read_library(run.path)}
+        run.ledger.finish_step(name, {"versions": versions})
+    return (run.ledger.step(name) or {})["versions"]
 
 
 def _finish(
-    run: RunFolder, documents: Sequence[Document], update: LibraryUpdate, settings: Settings
+    run: RunFolder,
+    documents: Sequence[Document],
+    entries: Mapping[str, Entry],
+    done: dict[str, list[str]],
+    settings: Settings,
 ) -> LibraryResults:
     """Write what the library knows now; only then may a folder that nothing names go."""
-    write_library(run, update.entries)
-    _sweep(run, update.entries)
-    results = _library_results(run, documents, update, settings)
+    write_library(run, entries)
+    _sweep(run, entries)
+    results = _library_results(run, documents, entries, done, settings)
     run.write_results(results)
+    run.ledger.finish_step(f"{_UPDATE} {_updates(run)} done", {})
     return results
+
+
+def _done_by_kind(before: Mapping[str, str], documents: Sequence[Document]) -> dict[str, list[str]]:
+    """What an update does to each document, by the versions there were before it."""
+    done: dict[str, list[str]] = {
+        kind: [] for kind in ("added", "changed", "moved", "unchanged", "removed")
+    }
+    known_versions = set(before.values())
+    for document in documents:
+        if document.version in known_versions:
+            done["unchanged" if document.name in before else "moved"].append(document.name)
+        else:
+            done["changed" if document.name in before else "added"].append(document.name)
+    done["removed"] = _removed(before, documents)
+    return done
 
 
 def _new_entry(run: RunFolder, document: Document, results: AdaptResults) -> Entry:
@@ -143,14 +169,12 @@ def _new_entry(run: RunFolder, document: Document, results: AdaptResults) -> Ent
     return Entry(document.name, document.version, document.folder, len(document.contexts), recall)
 
 
-def _removed(before: Mapping[str, Entry], documents: Sequence[Document]) -> list[str]:
+def _removed(before: Mapping[str, str], documents: Sequence[Document]) -> list[str]:
     """Documents that are gone; one that has only another name is not."""
     names = {document.name for document in documents}
     versions = {document.version for document in documents}
     return [
-        name
-        for name, entry in before.items()
-        if name not in names and entry.version not in versions
+        name for name, version in before.items() if name not in names and version not in versions
     ]
 
 
@@ -163,7 +187,11 @@ def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
 
 
 def _library_results(
-    run: RunFolder, documents: Sequence[Document], update: LibraryUpdate, settings: Settings
+    run: RunFolder,
+    documents: Sequence[Document],
+    entries: Mapping[str, Entry],
+    done: dict[str, list[str]],
+    settings: Settings,
 ) -> LibraryResults:
     """The library as it is now, what was done, and how many of its documents' own questions find
     their document.
@@ -181,8 +209,8 @@ def _library_results(
             routed[document.name] = {"right": right, "questions": len(routes)}
     return {
         "experiment": KIND,
-        "documents": [asdict(entry) for _, entry in sorted(update.entries.items())],
-        "done": update.done,
+        "documents": [asdict(entry) for _, entry in sorted(entries.items())],
+        "done": done,
         "routed": routed,
         "model": {"name": settings.model},
         "grader": settings.answer.grader,

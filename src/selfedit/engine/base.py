@@ -29,6 +29,7 @@ class TrialBatch:
         stop: ends an answer besides the model's own end of text.
         golds: for each job, the answers whose likelihood under its adapted model is asked; nothing
             asks for none.
+        rows: adapters trained at once; all, if not given.
     """
 
     jobs: tuple[AdaptJob | None, ...]
@@ -37,6 +38,7 @@ class TrialBatch:
     alphabet: tuple[int, ...] | None = None
     stop: Stop | None = None
     golds: tuple[tuple[Gold, ...], ...] = ()
+    rows: int | None = None
 
 
 @dataclass(frozen=True)

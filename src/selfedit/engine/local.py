@@ -28,7 +28,7 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
 
     start = time.perf_counter()
     jobs = [job for job in work.jobs if job is not None]
-    trained = iter(adapt(lm, jobs, on_step, on_device=True, on_halved=_say_halved))
+    trained = iter(adapt(lm, jobs, on_step, rows=work.rows, on_device=True, on_halved=_say_halved))
     adapters = [None if job is None else on_top(job.start, next(trained)) for job in work.jobs]
     middle = time.perf_counter()
     asked = [

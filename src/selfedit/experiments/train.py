@@ -14,7 +14,7 @@ from selfedit.grading.grader import Grader, get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Results
-from selfedit.rl.evaluate import context_scores, evaluate, no_verdicts, trials_of
+from selfedit.rl.evaluate import context_scores, evaluate, undecided
 from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import train as run_rounds
@@ -81,7 +81,7 @@ def train_named(
     Raises:
         As `train`; UsageError too where a name stands for nothing.
     """
-    contexts, heldout = contexts_of(settings)
+    contexts, heldout = named_data(settings)
     grader = get_grader(settings.answer.grader, settings.judge)
     return train(
         folder,
@@ -92,6 +92,18 @@ def train_named(
         grader,
         **options,
     )
+
+
+def named_data(settings: Settings) -> tuple[list[Context], list[Context]]:
+    """What the task that the settings name learns on, and what it is measured on.
+
+    Raises:
+        UsageError, DataError, FormatError: settings or data that cannot be used.
+    """
+    contexts, heldout = contexts_of(settings)
+    if settings.rl.rounds:
+        plan_rounds(settings, contexts)
+    return contexts, heldout
 
 
 def train_and_measure(
@@ -106,7 +118,7 @@ def train_and_measure(
             evaluate(session, method, heldout)
     if not session.settings.rl.rounds:
         return []
-    rounds, policy = run_rounds(session, contexts)
+    rounds, policy = run_rounds(session, contexts, heldout=heldout)
     if SEAL in methods:
         evaluate(session, SEAL, heldout, policy)
     return rounds
@@ -129,7 +141,7 @@ def _task_results(
         data=hashes,
         settings=settings.model_dump(mode="json"),
         more={
-            "no_verdict": no_verdicts(trials_of(ledger, methods)),
+            "no_verdict": undecided(ledger, methods),
             "rounds": [asdict(done) for done in rounds],
         },
     )

@@ -14,21 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfedit.errors import DataError, UsageError
+from selfedit.errors import DataError, Interrupted, UsageError
+from selfedit.inner.checkpoint import Checkpoint
 from selfedit.inner.initial import InitialValues
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.inner.lower import lower_outputs
 from selfedit.inner.optimiser import BankAdamW
 from selfedit.inner.outside import Outside
 from selfedit.inner.packed import PackedSteps
-from selfedit.inner.plan import Material, materials, schedule
+from selfedit.inner.plan import Material, Step, materials, schedule
 from selfedit.inner.static import StaticSteps, can_be_static
 from selfedit.inner.trainer import Objective, StepRunner, Training
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.below import frozen_bank
 from selfedit.lm.cores import OnTokens, on_cores, share_out
 from selfedit.lm.load import LanguageModel
-from selfedit.lm.lora import Adapter
+from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.segments import IntArray
 
 MIN_TOKENS = 64
@@ -57,6 +58,7 @@ def adapt(
     on_device: bool = False,
     on_halved: OnHalved | None = None,
     objective: Objective | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Adapter]:
     """Train one adapter a job, in the same passes through the model.
 
@@ -72,6 +74,8 @@ def adapt(
         on_device: leave the adapters on the model's device.
         on_halved: told when memory ran out, and how many adapters are trained at once after that.
         objective: what is minimised instead of the next-token loss.
+        checkpoint: where a single job's training is kept now and then and when ``on_step`` stops
+            it; it goes on from there.
 
     Raises:
         DataError: a job has no sequence, or one whose tokens carry no loss, or a token outside its
@@ -92,7 +96,7 @@ def adapt(
     rows = len(jobs) if rows is None else max(1, min(rows, len(jobs)))
     while True:
         try:
-            return _train_all(lm, jobs, data, head, rows, on_step, on_device, objective)
+            return _train_all(lm, jobs, data, head, rows, on_step, on_device, objective, checkpoint)
         except torch.OutOfMemoryError:
             if rows == 1:
                 raise
@@ -162,6 +166,7 @@ def _train_all(
     on_step: OnStep | None,
     on_device: bool,
     objective: Objective | None,
+    checkpoint: Checkpoint | None,
 ) -> list[Adapter]:
     """The jobs in one bank; on a CPU with several cores, in as many banks as pay."""
     lengths = [[len(material.ids) for material in own] for own in data]
@@ -177,7 +182,8 @@ def _train_all(
     def train(model: LanguageModel, part: Sequence[int], after: OnTokens) -> list[Adapter]:
         chosen, own = [jobs[k] for k in part], [data[k] for k in part]
         held = max(1, rows * len(part) // len(jobs))
-        return _train(model, chosen, own, head, held, after, on_device, objective)
+        kept = checkpoint if len(jobs) == 1 else None
+        return _train(model, chosen, own, head, held, after, on_device, objective, kept)
 
     most = sum(loads) // (MIN_TOKENS * max(job.steps for job in jobs))
     parts = share_out(lm, loads, most)
@@ -199,19 +205,13 @@ def _train(
     after: OnTokens,
     on_device: bool,
     objective: Objective | None,
+    checkpoint: Checkpoint | None,
 ) -> list[Adapter]:
     lengths = [[len(material.ids) for material in of_job] for of_job in data]
     tokens = [job.optim.epochs * sum(of_job) for job, of_job in zip(jobs, lengths, strict=True)]
     static = objective is None and can_be_static(lm, jobs)
     steps = list(schedule(jobs, lengths, rows, aligned=not static))
-    # A frozen adapter below may have modules that the new one does not adapt: rows of zeros there.
-    below = [
-        replace(job.lora, targets=job.start.spec.targets, layers=job.start.spec.layers)
-        for job in jobs
-        if job.start is not None
-    ]
-    specs = [*[job.lora for job in jobs], *below]
-    bank = AdapterBank(lm.model, specs, rows=rows, train=True, narrow_gradients=static)
+    bank = AdapterBank(lm.model, _specs(jobs), rows=rows, train=True, narrow_gradients=static)
     frozen = frozen_bank(lm.model, bank, [job.start for job in jobs])
     lower, placed = lower_outputs(lm, jobs, data)
     training = Training(lm, bank, BankAdamW(bank), jobs, placed, lower, head, steps, objective)
@@ -219,6 +219,7 @@ def _train(
     fences: dict[int, Outside] = {}
     tensors: dict[int, dict[str, tuple[Tensor, Tensor]]] = {}
     fresh = 0  # tokens since the last look
+    begun = 0  # steps that an earlier process has done
     with InitialValues(bank, jobs, steps) as initial, bank.attached():
         for number, step in enumerate(steps):
             for slot, k in step.started:
@@ -228,21 +229,50 @@ def _train(
                     frozen.put_or_clear(slot, jobs[k].start)
                 if (earlier := jobs[k].outside) is not None:
                     fences[k] = Outside(bank, slot, earlier)
-            runner.run(number)
+            if number == 0 and checkpoint is not None:
+                begun = checkpoint.read(training, runner)
+            if number >= begun:
+                runner.run(number)
             for turn in step.turns:
-                if turn.job in fences:
+                if turn.job in fences and number >= begun:
                     fences[turn.job].project()
                 fresh += sum(lengths[turn.job][i] for i in turn.sequences)
             for slot, k in step.finished:
                 tensors[k] = bank.take(slot, on_device=on_device)
             if number % runner.every == 0 or number == len(steps) - 1:
                 runner.wait()
-                after(fresh)
+                try:
+                    after(fresh)
+                except Interrupted:
+                    if checkpoint is not None and number >= begun:
+                        checkpoint.write(number + 1, training, runner)
+                    raise
                 fresh = 0
-    losses: list[list[float]] = [[] for _ in jobs]
-    for step, of_step in zip(steps, runner.losses(), strict=True):
-        for turn, loss in zip(step.turns, of_step, strict=True):
-            losses[turn.job].append(loss)
+            if checkpoint is not None and number >= begun:
+                checkpoint.write_if_due(number + 1, training, runner)
+    losses = _losses_by_job(steps, runner.losses(), len(jobs))
     return [
         Adapter(job.lora, tensors[k], lm.name, losses[k], tokens[k]) for k, job in enumerate(jobs)
     ]
+
+
+def _specs(jobs: Sequence[AdaptJob]) -> list[LoraSpec]:
+    """Of the jobs' adapters, and of frozen ones below them, which may have modules that the new one
+    does not adapt: rows of zeros there.
+    """
+    below = [
+        replace(job.lora, targets=job.start.spec.targets, layers=job.start.spec.layers)
+        for job in jobs
+        if job.start is not None
+    ]
+    return [*[job.lora for job in jobs], *below]
+
+
+def _losses_by_job(
+    steps: Sequence[Step], step_losses: Sequence[Sequence[float]], jobs: int
+) -> list[list[float]]:
+    losses: list[list[float]] = [[] for _ in range(jobs)]
+    for step, turn_losses in zip(steps, step_losses, strict=True):
+        for turn, loss in zip(step.turns, turn_losses, strict=True):
+            losses[turn.job].append(loss)
+    return losses

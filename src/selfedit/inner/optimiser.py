@@ -80,22 +80,23 @@ class BankAdamW:
     Attributes:
         first: the moving mean of the gradients, ``[K, P]``.
         second: that of their squares, ``[K, P]``.
+        counts: steps each row has taken, ``[K]``.
     """
 
     def __init__(self, bank: AdapterBank) -> None:
         self.bank = bank
         self.first, self.second = torch.zeros_like(bank.values), torch.zeros_like(bank.values)
-        self._counts = torch.zeros(len(bank.values), dtype=torch.float32, device=bank.values.device)
+        self.counts = torch.zeros(len(bank.values), dtype=torch.float32, device=bank.values.device)
         self._rows = [_Row(*tensors) for tensors in self._by_row()]
 
     def _by_row(self) -> zip[tuple[Tensor, ...]]:
         bank = self.bank
         assert bank.grads is not None
-        return zip(bank.values, bank.grads, self.first, self.second, self._counts, strict=True)
+        return zip(bank.values, bank.grads, self.first, self.second, self.counts, strict=True)
 
     def reset(self, k: int) -> None:
         """Forget row k's past: another job has it now."""
-        for tensor in (self.first[k], self.second[k], self._counts[k]):
+        for tensor in (self.first[k], self.second[k], self.counts[k]):
             tensor.zero_()
 
     @torch.no_grad()
@@ -112,7 +113,7 @@ class BankAdamW:
         table = [settings.get(slot, IDLE) for slot in range(low, high)]
         self._clip(table, low, high)
         active = sorted(settings)
-        self._counts[low:high] += self._column([row.active for row in table]).to(torch.float32)
+        self.counts[low:high] += self._column([row.active for row in table]).to(torch.float32)
         groups: dict[tuple[float, ...], list[int]] = {}
         for slot in active:
             row = settings[slot]

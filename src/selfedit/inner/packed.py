@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -93,6 +93,17 @@ class PackedSteps:
 
     def wait(self) -> None:
         """See `StepRunner`."""
+
+    def state(self) -> dict[str, Tensor]:
+        """See `StepRunner`."""
+        masks = {f"masks.{k}": generator.get_state() for k, generator in enumerate(self._masks)}
+        return masks | {"losses": torch.cat(self._losses)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """See `StepRunner`."""
+        self._losses = [state["losses"].to(self.training.lm.device)]
+        for k, generator in enumerate(self._masks):
+            generator.set_state(state[f"masks.{k}"])
 
     def losses(self) -> list[list[float]]:
         """See `StepRunner`."""

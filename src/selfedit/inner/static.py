@@ -13,7 +13,7 @@ and count to the last row, whose gradient they leave as it is: theirs is exactly
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -231,6 +231,14 @@ class StaticSteps:
         if len(self._events) > AHEAD:
             self._events[-AHEAD].synchronize()
             del self._events[:-AHEAD]
+
+    def state(self) -> dict[str, Tensor]:
+        """See `StepRunner`."""
+        return {"losses": self._step_losses}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """See `StepRunner`."""
+        self._step_losses.copy_(state["losses"])
 
     def losses(self) -> list[list[float]]:
         """See `StepRunner`."""

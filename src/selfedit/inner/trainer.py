@@ -4,7 +4,7 @@ GPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,6 +80,14 @@ class StepRunner(Protocol):
 
     def wait(self) -> None:
         """Come back once the device has done all but the last few steps."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What it keeps between two steps: losses so far, where its random numbers are."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state`, before the first step."""
         ...
 
     def losses(self) -> list[list[float]]:

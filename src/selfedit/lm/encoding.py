@@ -18,6 +18,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from selfedit.storage.neutral import as_unicode
+
 _BRACKETED = re.compile(r"[<\[{|].*[>\]}|]")
 _PROBE = "x"
 Encoder = Callable[[str], list[int]]
@@ -67,7 +69,7 @@ class Encoding:
 
     def written(self, text: str) -> list[int]:
         """The ids of a text that a template wrote: its control tokens are what they say."""
-        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return list(self.tokenizer(as_unicode(text), add_special_tokens=False).input_ids)
 
     @cached_property
     def begin(self) -> Encoder:
@@ -109,8 +111,9 @@ class Encoding:
         return ids + encode(fill(text[end:].lstrip() if strip else text[end:]))
 
     def _split(self, text: str) -> list[int]:
+        plain = as_unicode(text)
         return list(
-            self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+            self.tokenizer(plain, add_special_tokens=False, split_special_tokens=True).input_ids
         )
 
     def _parts(self) -> Parts:
@@ -134,7 +137,9 @@ class Encoding:
                 # Numbers are given out by place: the ones behind it keep theirs.
                 kept.append(token | {"content": f"\ufdd0{token['id']}\ufdd0"})
         copied = Tokenizer.from_str(json.dumps(parts | {"added_tokens": kept}))
-        return lambda text: copied.encode(text, add_special_tokens=False).ids if text else []
+        return lambda text: (
+            copied.encode(as_unicode(text), add_special_tokens=False).ids if text else []
+        )
 
 
 def _without_space(parts: Parts) -> Parts:

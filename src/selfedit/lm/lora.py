@@ -35,8 +35,19 @@ _UNSUPPORTED = (
     "lora_bias",
     "layer_replication",
     "alora_invocation_tokens",
+    "monteclora_config",
+    "velora_config",
+    "use_bdlora",
+    "arrow_config",
+    "kasa_config",
+    "target_parameters",
+    "trainable_token_indices",
 )
 """PEFT's settings that change what an adapter computes."""
+_BASE_UNCHANGED = (None, True, False, "gaussian", "eva", "orthogonal")
+"""PEFT's ways to begin an adapter that leave its base as it is. The others (pissa, olora, corda,
+loftq, …) take something out of the base's weights, which the adapter's files do not hold.
+"""
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,7 @@ class Adapter:
 
         Raises:
             ModelFileError: a file is missing, altered, or of a kind this library does not train
-                (DoRA, biases, …).
+                (DoRA, biases, one that changed its base, …).
         """
         folder = Path(folder)
         config = _read_config(folder)
@@ -201,6 +212,7 @@ class _Config(BaseModel):
     use_rslora: bool | None = None
     base_model_name_or_path: str | None = None
     bias: str | None = None
+    init_lora_weights: bool | str | None = None
     layers_to_transform: _Layer | list[_Layer] | None = None
 
 
@@ -215,6 +227,16 @@ def _read_config(folder: Path) -> _Config:
     extras = [key for key in _UNSUPPORTED if others.get(key)]
     if config.bias not in (None, "none"):
         extras.append("bias")
+    if (begun := config.init_lora_weights) not in _BASE_UNCHANGED:
+        what = (
+            f"the adapter was begun with {str(begun)[:40]!r}, which changes the weights of its"
+            " base: on the base as it is it answers otherwise"
+        )
+        fix = (
+            "save it again in peft with path_initial_model_for_weight_conversion, which makes it"
+            " one for the unchanged base"
+        )
+        raise ModelFileError(what, where=path, fix=fix)
     if config.peft_type != "LORA" or extras:
         listed = f" with {', '.join(extras)}" if extras else ""
         what = f"only plain LoRA adapters can be loaded, not {config.peft_type[:40]}{listed}"

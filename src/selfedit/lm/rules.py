@@ -65,6 +65,7 @@ def allowed_tokens(
         UsageError: the rule does not allow this text; it was sampled under another one.
     """
     allowed: list[NDArray[np.int64]] = []
+    every = np.arange(vocabulary)  # one for all places behind a header, where all is allowed
     for number, token in enumerate(sampled, start=1):
         mask = np.ones(vocabulary, dtype=np.bool_)
         if not rule.done:
@@ -72,7 +73,7 @@ def allowed_tokens(
         if rule.done or not (0 <= token < vocabulary and mask[token]):
             what = f"token {number} of {len(sampled)} is not allowed by the grammar of self-edits"
             raise UsageError(what, fix="learn from self-edits that were sampled under this grammar")
-        allowed.append(np.flatnonzero(mask))
+        allowed.append(every if mask.all() else np.flatnonzero(mask))
         rule.advance(token)
     return allowed
 

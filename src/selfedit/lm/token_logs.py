@@ -68,6 +68,7 @@ class _TokenLogs(torch.autograd.Function):
             target = targets[rows, None]
             logs_of[rows] = logs.gather(1, target).squeeze(1)
             if grad is not None:
+                # e_target − π, and so 0 wherever one token alone may come.
                 pull = logs.exp_().neg_().scatter_add_(1, target, torch.ones_like(logs[:, :1]))
                 grad[rows] = (pull.to(head.dtype) @ head) / choosing.temperature
         ctx.save_for_backward(grad)
@@ -90,7 +91,8 @@ def token_logs(
         targets: the tokens, ``[N]``.
         choosing: temperature and rules; none if not given.
     """
-    return _TokenLogs.apply(hidden, head, targets, choosing or Choosing())  # pyright: ignore[reportReturnType]
+    choosing = choosing or Choosing()
+    return _TokenLogs.apply(hidden, head, targets, choosing)  # pyright: ignore[reportReturnType]
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfedit.results.names import method_name
+from selfedit.results.policy_moved import round_tables
 from selfedit.results.results import Difference, Reference, Results
 from selfedit.results.tabular import Cell, Column, Table, show_cell
 
@@ -30,7 +31,7 @@ def more_tables(results: Results) -> list[Table]:
         _canary(results),
         _words_table(results),
     ]
-    tables += [_order(results), _shapes(results)]
+    tables += [_order(results), *round_tables(results), _shapes(results)]
     return [table for table in tables if table is not None and table.rows]
 
 

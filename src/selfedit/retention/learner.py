@@ -37,16 +37,19 @@ class Learner:
 
     edits: list[Edit] = field(default_factory=list)
     _merged: Adapter | None = None
+    _merged_edits: int = 0
 
     @property
     def merged(self) -> Adapter | None:
         """The sum of all edits as one adapter; None while nothing is merged."""
+        if self._merged_edits != len(self.edits):
+            # Only when it is asked for: a resumed run adds a long sequence's edits one by one.
+            self._merged, self._merged_edits = self.with_edits(self.edits), len(self.edits)
         return self._merged
 
     def add(self, edit: Edit) -> None:
         """Take over a finished edit."""
         self.edits.append(edit)
-        self._merged = self.with_edits(self.edits)
 
     def candidate(self, adapter: Adapter, factor: float) -> Adapter | None:
         """What `merged` would be with one more adapter."""

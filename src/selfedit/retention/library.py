@@ -15,6 +15,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import token_losses
@@ -42,24 +44,34 @@ class WordRouter:
     """
 
     def __init__(self, entries: Sequence[str], least: float) -> None:
-        self.entries = [words(text) for text in entries]
-        self.least = least
-        texts = [*self.entries, *map(words, [*measured_texts(), *gate_texts()])]
-        self._total = len(texts)
-        self._found = Counter(word for text in texts for word in text)
+        entry_words = [words(text) for text in entries]
+        texts = [*entry_words, *map(words, [*measured_texts(), *gate_texts()])]
+        frequencies = Counter(word for text in texts for word in text)
+        self._count = len(entry_words)
+        self._least = least
+        self._unknown = math.log(1 + len(texts))
+        self._weights = {
+            word: math.log((1 + len(texts)) / (1 + number)) for word, number in frequencies.items()
+        }
+        holders: dict[str, list[int]] = {}
+        for number, of_entry in enumerate(entry_words):
+            for word in of_entry:
+                holders.setdefault(word, []).append(number)
+        self._holders = {word: np.array(numbers) for word, numbers in holders.items()}
 
     def route(self, query: str) -> int | None:
         """The entry a query goes to; of equals the first."""
-        query_words = words(query)
-        total = sum(map(self._weight, query_words))
-        if not total or not self.entries:
+        shares = np.zeros(self._count)
+        total = 0.0
+        for word in sorted(words(query)):  # sums with the same last bits in every process
+            weight = self._weights.get(word, self._unknown)
+            total += weight
+            if word in self._holders:
+                shares[self._holders[word]] += weight
+        if not total or not self._count:
             return None
-        shares = [sum(map(self._weight, query_words & entry)) / total for entry in self.entries]
-        best = max(range(len(shares)), key=shares.__getitem__)
-        return best if shares[best] >= self.least and shares[best] > 0 else None
-
-    def _weight(self, word: str) -> float:
-        return math.log((1 + self._total) / (1 + self._found[word]))
+        best = int(shares.argmax())
+        return best if shares[best] / total >= self._least and shares[best] > 0 else None
 
 
 def route_by_likelihood(

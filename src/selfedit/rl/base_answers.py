@@ -1,8 +1,7 @@
 """What the unadapted model answers, and how likely it finds the reference answers.
 
-An answer is asked for once for each (weights, question): the weights are the same again where a
-round kept nothing, where the policy is an adapter of its own (``rl.mstep.merge = false``), and
-wherever two places ask the same questions before the first merge.
+An answer is asked for once for each (policy, question): the policy is the same again where a round
+kept nothing, and wherever two places ask the same questions before the first round has ended.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ def _answers(
         (session.task.question(context, question), question, context) for context, question in pairs
     ]
     keys = [question_key(session, *each) for each in asked]
-    known = session.run.ledger.known(session.base)
+    known = session.run.ledger.known(session.base, keys)
     missing = [number for number, key in enumerate(keys) if key not in known]
     new: dict[str, KnownAnswer] = {}
     if missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -95,10 +95,20 @@ def context_scores(
 
     A context none of whose answers has a verdict is left out.
     """
+    if task is None:
+        return _shares_right(ledger, method)
     marks: dict[str, list[float]] = defaultdict(list)
     for key, counted in marks_of(ledger.trials(held_out(method)), task).items():
         marks[key.context_id] += counted
     return {context: sum(values) / len(values) for context, values in marks.items()}
+
+
+def _shares_right(ledger: Ledger, method: str) -> dict[str, float]:
+    right, judged = Counter[str](), Counter[str]()
+    for verdicts in ledger.verdicts(held_out(method)):
+        right[verdicts.context_id] += verdicts.right
+        judged[verdicts.context_id] += verdicts.judged
+    return {context: right[context] / count for context, count in judged.items() if count}
 
 
 def trials_of(ledger: Ledger, methods: Iterable[str]) -> dict[str, list[Trial]]:
@@ -113,6 +123,15 @@ def no_verdicts(trials: Mapping[str, Sequence[Trial]]) -> dict[str, int]:
     counts = {
         method: sum(_without_verdict(trial) for trial in of_method)
         for method, of_method in trials.items()
+    }
+    return {method: count for method, count in counts.items() if count}
+
+
+def undecided(ledger: Ledger, methods: Iterable[str]) -> dict[str, int]:
+    """As `no_verdicts`, counted within the ledger."""
+    counts = {
+        method: sum(verdicts.undecided for verdicts in ledger.verdicts(held_out(method)))
+        for method in methods
     }
     return {method: count for method, count in counts.items() if count}
 

@@ -27,6 +27,10 @@ LARGEST = 32
 loses more to a kill (`selfedit bench inner` shows the cost against K)."""
 GPU_TOKENS = 16384
 """Tokens of a step on a GPU at the most: its products are as fast as they get long before, and memory is for more."""
+TURNS = {"cuda": 2}
+"""Inner loops a group for each row of its bank, by kind of device; 1 elsewhere. Rows that finish
+early take what waits, so that a GPU's steps stay full; on a CPU steps of few adapters cost no more
+a token."""
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, LARGEST, 48, 64, 96, 128, 192, 256)
 """What is chosen among: a little more or less free memory at the start of a run should not make another number."""
 SHARE, LEFT = 0.5, 0.9
@@ -87,17 +91,23 @@ def largest_group(device: torch.device, jobs: Sequence[AdaptJob]) -> int:
     return max(LARGEST, int(GPU_TOKENS * steps / max(1, tokens)))
 
 
+def turns(device: torch.device) -> int:
+    """Inner loops a group for each row of its bank."""
+    return TURNS.get(device.type, 1)
+
+
 def bytes_per_adapter(lm: LanguageModel, job: AdaptJob) -> int:
     """Memory that one adapter adds to its group.
 
-    Five times its parameters (values, gradients, two Adam states, the finished copy), in float32 or
-    wider, and what its longest batch keeps for the backward pass (`Shape.activations`).
+    Five times its parameters (values, gradients, two Adam states, the finished copy; a copy more
+    for each further loop that its row takes), in float32 or wider, and what its longest batch
+    keeps for the backward pass (`Shape.activations`).
     """
     shape, lora = Shape.of(lm.model.config), job.lora
     lengths = sorted((len(s.ids) for s in job.sequences if not isinstance(s, str)), reverse=True)
     tokens = sum(lengths[: job.optim.batch_size])
     width = lm.head.element_size()
-    states = 5 * max(4, width) * shape.adapter(lora.rank, lora.targets)
+    states = (4 + turns(lm.device)) * max(4, width) * shape.adapter(lora.rank, lora.targets)
     return states + width * shape.activations(lora.rank, lora.targets) * tokens
 
 

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError
 from selfedit.rl.rewards.base import reward_of
+from selfedit.rl.session import Session
 from selfedit.rl.updates.base import update_of
+from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.tasks.task import Context, split_contexts
+
+
+def spare_contexts(
+    session: Session[Any], number: int, chosen: Sequence[Context], every: Sequence[Context]
+) -> list[Context]:
+    """The contexts that a round may try in place of others, in an order of the run's seed: those
+    that no round is planned for, or, with ``rl.fresh``, has tried before.
+    """
+    rl, ledger = session.settings.rl, session.run.ledger
+    if not rl.refill:
+        return []
+    used = {context.id for context in chosen}
+    if rl.fresh:
+        used |= {c.id for planned in plan_rounds(session.settings, every) for c in planned}
+        for earlier in range(1, number):
+            edits = ledger.self_edits(Place(Phase.RL, round=earlier))
+            used |= {row.context_id for row in edits}
+    spare = [context for context in every if context.id not in used]
+    random.Random(derive(session.settings.seed, "spare", number)).shuffle(spare)
+    return spare
 
 
 def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Context]]:

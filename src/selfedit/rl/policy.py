@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,26 +19,53 @@ from selfedit.models.quiet import quiet
 from selfedit.rl.session import Session
 from selfedit.storage.files import folder_atomic, hash_folder
 
+ROUNDED = 0.01
+"""Share of an update that a merge may round away before the run says so."""
+_LOG = logging.getLogger(__name__)
 
-def merge(lm: LanguageModel, adapter: Adapter) -> None:
-    """Add an adapter to the model's weights, in place: W + (alpha / rank) · B A, formed in float32."""
+
+def merge(lm: LanguageModel, adapter: Adapter) -> float:
+    """Add an adapter to the model's weights, in place: W + (alpha / rank) · B A, formed in float32.
+
+    Returns:
+        What the weights' precision rounded away, ‖W' − W − ΔW‖ / ‖ΔW‖ over all modules (Frobenius).
+    """
+    lost, whole = 0.0, 0.0
     for name, module in lm.model.named_modules():
         if isinstance(module, BankLinear) and name in adapter.tensors:
             delta = adapter.delta(name).to(module.weight.device)
             with torch.no_grad():
-                module.weight.copy_((module.weight.float() + delta).to(module.weight.dtype))
+                exact = module.weight.to(torch.promote_types(delta.dtype, module.weight.dtype))
+                wanted = exact + delta
+                module.weight.copy_(wanted.to(module.weight.dtype))
+                lost += float((module.weight.to(wanted.dtype) - wanted).square().sum())
+                whole += float(delta.square().sum())
+    return math.sqrt(lost / whole) if whole else 0.0
+
+
+def merges(session: Session[Any]) -> bool:
+    """Whether a round's policy goes into the weights, as ``rl.mstep.merge`` says."""
+    chosen = session.settings.rl.mstep.merge
+    return session.lm.dtype in (torch.float32, torch.float64) if chosen == "auto" else chosen
 
 
 def keep_policy(session: Session[Any], number: int, adapter: Adapter) -> str:
-    """Save what a round made; with ``rl.mstep.merge`` the session's model has its weights from now
-    on, else the policy is one adapter more on top of what it was: their ranks add up.
+    """Save what a round made; where it is merged the session's model has its weights from now on,
+    else the policy is one adapter more on top of what it was: their ranks add up.
 
     Returns:
         SHA-256 of the policy's folder.
     """
-    merged = session.settings.rl.mstep.merge
+    merged = merges(session)
     if merged:
-        merge(session.lm, adapter)
+        if (rounded := merge(session.lm, adapter)) > ROUNDED:
+            _LOG.warning(
+                "merging round %d's policy into %s weights rounded %.0f %% of it away: with"
+                " rl.mstep.merge = false it is kept as an adapter",
+                number,
+                str(session.lm.dtype).removeprefix("torch."),
+                100 * rounded,
+            )
     else:
         adapter = on_top(session.policy, adapter)
     return save_policy(session.lm, adapter, session.run.policy(number), merged=merged)
@@ -89,7 +118,7 @@ def adopt_policy(
         raise RunFolderError(
             what, where=folder, fix="put the folder back from a copy, or start in a new one"
         )
-    if not session.settings.rl.mstep.merge:
+    if not merges(session):
         policy = replace(Adapter.load(folder / "adapter"), base=session.lm.name)
         session.adopt(policy, digest)
         return policy

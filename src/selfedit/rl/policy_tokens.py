@@ -87,7 +87,7 @@ def sampled_sequence(
     return PolicySequence(
         (*prompt, *sampled.ids),
         (*[False] * len(prompt), *carries),
-        allowed=tuple(ids for ids in allowed if len(ids) > 1),
+        allowed=tuple(None if len(ids) == vocabulary else ids for ids in allowed if len(ids) > 1),
         old=tuple(value for value, loss in zip(sampled.logprobs, carries, strict=False) if loss),
     )
 

@@ -3,7 +3,7 @@
 
 E-step: the policy writes M self-edits for each of N contexts; an inner loop and the context's
 questions score each. M-step: the policy learns from them. Samples are on-policy: each round uses
-the last one's policy.
+the last one's policy, and all its inner loops start from it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from selfedit.lm.lora import Adapter
-from selfedit.rl.base_answers import measure_base
+from selfedit.rl.credit import with_line_credit
+from selfedit.rl.e_step import check_choices, score_round
+from selfedit.rl.movement import measure_movement
 from selfedit.rl.own_questions import plan_with_own_questions
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.policy import adopt_policy, keep_policy
-from selfedit.rl.racing import run_race
-from selfedit.rl.rewards.base import ScoredRound
-from selfedit.rl.rounds import Round, finish_round, finished_round, reward_rows, rl_place
-from selfedit.rl.sample import sample
-from selfedit.rl.scoring import run_trials
+from selfedit.rl.rounds import Round, finish_round, finished_round, rl_place
 from selfedit.rl.session import Session
-from selfedit.rl.trial import plan_trials
 from selfedit.rl.updates.base import ScoredEdits
 from selfedit.tasks.task import Context
 
@@ -30,7 +27,10 @@ AfterRound = Callable[[int, Adapter | None], None]
 
 
 def train(
-    session: Session[Any], contexts: Sequence[Context], after: AfterRound | None = None
+    session: Session[Any],
+    contexts: Sequence[Context],
+    after: AfterRound | None = None,
+    heldout: Sequence[Context] = (),
 ) -> tuple[list[Round], Adapter | None]:
     """Run every round that is not finished yet.
 
@@ -38,8 +38,9 @@ def train(
         session: the run.
         contexts: what to draw each round's contexts from.
         after: called after every round, finished before or now, with its number and the policy's
-            adapter (None where the policy is in the weights), while the session's model has the
-            policy's weights.
+            adapter (None where the policy is in the weights), while the session is the policy's.
+        heldout: contexts that no round learns from; on their prompts too it is seen whether the
+            policy moved.
 
     Returns:
         What each round did, and the policy's adapter if it is kept apart (``rl.mstep.merge =
@@ -47,8 +48,11 @@ def train(
 
     Raises:
         DataError: fewer contexts than the rounds ask for, or contexts without questions.
+        UsageError: self-edits leave nothing to choose, or the update cannot learn from them.
     """
     plan = plan_rounds(session.settings, contexts)
+    if plan:
+        check_choices(session)
     if session.settings.rl.questions == "own" and plan:
         plan, contexts = plan_with_own_questions(session, plan, contexts)
     policy: Adapter | None = None
@@ -56,8 +60,8 @@ def train(
     for number, chosen in enumerate(plan, start=1):
         done = finished_round(session, number)
         if fresh := done is None:
-            score_round(session, number, chosen, contexts, policy)
-            done = learn(session, number, chosen)
+            used = score_round(session, number, chosen, contexts, policy)
+            done = learn(session, number, used, heldout)
         policy = adopt_policy(session, number, done.policy, policy, in_weights=fresh)
         rounds.append(done)
         if after is not None:
@@ -65,51 +69,19 @@ def train(
     return rounds, policy
 
 
-def score_round(
-    session: Session[Any],
-    number: int,
-    chosen: Sequence[Context],
-    every: Sequence[Context],
-    policy: Adapter | None,
-) -> None:
-    """E-step: self-edits are written, tried and rewarded."""
-    place, rl, ledger, reward = (
-        rl_place(number),
-        session.settings.rl,
-        session.run.ledger,
-        session.reward,
-    )
-    if ledger.rewards(place):
-        return
-    edits = sample(session, place, chosen, rl.candidates, policy)
-    asked = reward.prepare(session, number, chosen, every, policy)
-    alive = None
-    if reward.needs:
-        measure_base(session, place, asked, reward.needs)
-        if rl.racing:
-            alive = run_race(
-                session, place, lambda repeat: plan_trials(session, place, asked, edits, [repeat])
-            )
-        else:
-            run_trials(
-                session,
-                place,
-                plan_trials(session, place, asked, edits, range(rl.repeats)),
-                reward.needs,
-            )
-    session.stand_on(None)
-    scored = ScoredRound(place, chosen, edits, ledger.trials(place))
-    ledger.add_rewards(reward_rows(scored, reward.values(session, scored), rl, alive))
-
-
-def learn(session: Session[Any], number: int, chosen: Sequence[Context]) -> Round:
+def learn(
+    session: Session[Any], number: int, used: Sequence[Context], heldout: Sequence[Context]
+) -> Round:
     """M-step: the policy learns from what was rewarded, is saved, and only then is the round called
     finished.
     """
     session.interrupt.check()
     place, ledger = rl_place(number), session.run.ledger
     edits, rewards = ledger.self_edits(place), ledger.rewards(place)
-    scored = ScoredEdits(number, {context.id: context for context in chosen}, edits, rewards)
+    scored = ScoredEdits(number, {context.id: context for context in used}, edits, rewards)
+    scored = with_line_credit(session, scored)
     adapter = session.update.update(session, scored)
+    movement = measure_movement(session, scored, heldout, adapter)
     digest = None if adapter is None else keep_policy(session, number, adapter)
-    return finish_round(session, number, chosen, rewards, digest)
+    session.progress.tell(movement.sentence(number))
+    return finish_round(session, number, used, rewards, digest, movement)

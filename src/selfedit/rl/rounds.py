@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from selfedit.config.rl import RLSettings
+from selfedit.rl.movement import Movement
 from selfedit.rl.racing import raced_rewards
 from selfedit.rl.rewards.base import ScoredRound, Value
 from selfedit.rl.session import Session
@@ -47,6 +48,7 @@ class Round:
         policy: hash of the policy's folder; None if nothing was learned and the policy stayed as it
             was.
         cut_off: what became of the self-edits that the token limit cut off.
+        movement: whether the update moved the policy, how far, and if not, why.
     """
 
     round: int
@@ -58,6 +60,7 @@ class Round:
     kept: int
     policy: str | None
     cut_off: CutOff | None = None
+    movement: Movement | None = None
 
 
 def rl_place(number: int) -> Place:
@@ -110,6 +113,7 @@ def finish_round(
     contexts: Sequence[Context],
     rewards: Sequence[RewardRow],
     policy: str | None,
+    movement: Movement | None = None,
 ) -> Round:
     """Sum a round up and call it finished; its policy, if it made one, is saved by now."""
     by_context: dict[str, list[float]] = {context.id: [] for context in contexts}
@@ -125,6 +129,7 @@ def finish_round(
         kept=sum(row.kept for row in rewards),
         policy=policy,
         cut_off=_cut_off(session.run.ledger.self_edits(rl_place(number)), rewards),
+        movement=movement,
     )
     ledger, payload = session.run.ledger, asdict(done)
     # Where the E-step's time went is for people and plots; the results hold no times.
@@ -143,10 +148,11 @@ def finished_round(session: Session[Any], number: int) -> Round | None:
     payload = session.run.ledger.step(f"round-{number}")
     if payload is None:
         return None
-    cut_off = payload.pop("cut_off", None)
+    cut_off, movement = payload.pop("cut_off", None), payload.pop("movement", None)
     return Round(
         **payload,
         cut_off=None if cut_off is None else CutOff(**cut_off),
+        movement=None if movement is None else Movement.read(movement),
     )
 
 

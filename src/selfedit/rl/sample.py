@@ -71,7 +71,7 @@ def _sample_group(
     ]
     tries = _tries(session, [prompts[context.id] for context, _ in wanted], seeds, policy)
     return [
-        _row(session, place, context, candidate, seed, prompts[context.id], written)
+        edit_row(session, place, context, candidate, seed, prompts[context.id], written)
         for (context, candidate), seed, written in zip(wanted, seeds, tries, strict=True)
     ]
 
@@ -128,7 +128,7 @@ def _note(session: Session, tries: Sequence[Completion]) -> Note:
     return session.task.note([session.task.parse(written.text) for written in tries])
 
 
-def _row(
+def edit_row(
     session: Session,
     place: Place,
     context: Context,
@@ -137,6 +137,7 @@ def _row(
     prompt: tuple[int, ...],
     tries: Sequence[Completion],
 ) -> SelfEditRow:
+    """The last of what was written after a prompt, as it goes into the ledger."""
     note = _note(session, tries)
     asked = json.dumps(note.asked, sort_keys=True) if note.asked else None
     return written_row(place, context, candidate, prompt, seed, tries[-1], note.rejected, asked)

@@ -12,7 +12,7 @@ from selfedit.grading.grader import Grade
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
-from selfedit.rl.groups import choose_group, form_groups
+from selfedit.rl.groups import choose_group, form_groups, turns
 from selfedit.rl.session import Session, timed
 from selfedit.rl.trial import PlannedTrial
 from selfedit.run.records import (
@@ -56,14 +56,14 @@ def run_trials(
         planned, key=lambda trial: (trial.order_seed, -_tokens(jobs[trial.key]), trial.key)
     )
     most = choose_group(session, str(place), [job for job in jobs.values() if job is not None])
-    groups = form_groups(ordered, most, session.engine.workers)
+    groups = form_groups(ordered, most * turns(session.lm.device), session.engine.workers)
     total = sum(_tokens(job) for job in jobs.values())
     finished = sum(_tokens(jobs[trial.key]) for trial in planned if trial.key in done)
     # A group is stored whole; after a resume with other workers or another size, new groups hold
     # some trials that are done.
     left = [[trial for trial in group if trial.key not in done] for group in groups]
     todo = [group for group in left if group]
-    batches = [_batch(session, group, jobs, needs) for group in todo]
+    batches = [_batch(session, group, jobs, needs, rows=most) for group in todo]
     idle = Idle(session.engine.workers)
     with session.progress.task(
         f"inner loops ({place})", total=total, unit="tokens", done=finished
@@ -105,7 +105,11 @@ class Idle:
 
 
 def _batch(
-    session: Session, group: Sequence[PlannedTrial], jobs: Jobs, needs: Sequence[Measure]
+    session: Session,
+    group: Sequence[PlannedTrial],
+    jobs: Jobs,
+    needs: Sequence[Measure],
+    rows: int | None = None,
 ) -> TrialBatch:
     task = session.task
     prompts: list[tuple[tuple[int, ...], ...]] = []
@@ -117,7 +121,7 @@ def _batch(
         prompts.append(tuple(task.question(context, question) for question in asked))
         golds.append(tuple(gold_text(task.gold(context, question)) for question in read))
     chosen = tuple(jobs[trial.key] for trial in group)
-    return TrialBatch(chosen, tuple(prompts), golds=tuple(golds), **vars(task.decoding))
+    return TrialBatch(chosen, tuple(prompts), golds=tuple(golds), rows=rows, **vars(task.decoding))
 
 
 def _job(session: Session, trial: PlannedTrial) -> AdaptJob | None:

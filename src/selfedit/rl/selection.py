@@ -20,7 +20,9 @@ def rewards(
     baseline by more than the threshold, for with nothing learned there is nothing to imitate (a
     threshold of −1 keeps the best whatever it did, as published). ``solved``, for tasks that are
     solved or not, rewards with the candidate's own accuracy and keeps every one above the
-    threshold, as few-shot ARC does.
+    threshold, as few-shot ARC does. ``leave-one-out`` rewards with how much better the candidate is
+    than the mean of the context's others, whatever the unadapted model does, and keeps those above
+    the threshold.
 
     Args:
         accuracies: mean accuracy of each candidate, in [0, 1]; NaN for one that was not measured,
@@ -30,6 +32,9 @@ def rewards(
     """
     if settings.rule == "solved":
         return [(accuracy, _improves(accuracy, settings.threshold)) for accuracy in accuracies]
+    if settings.rule == "leave-one-out":
+        apart = [_from_others(accuracies, i) for i in range(len(accuracies))]
+        return [(value, _improves(value, settings.threshold)) for value in apart]
     improved = [_improves(accuracy - baseline, settings.threshold) for accuracy in accuracies]
     if settings.rule == "improves":
         return [(float(better), better) for better in improved]
@@ -38,6 +43,12 @@ def rewards(
     if settings.ties == "first":
         leaders = leaders[:1]
     return [(accuracy, i in leaders) for i, accuracy in enumerate(accuracies)]
+
+
+def _from_others(accuracies: Sequence[float], candidate: int) -> float:
+    """A candidate's accuracy less the mean of the others that were measured; NaN without any."""
+    others = [a for i, a in enumerate(accuracies) if i != candidate and not math.isnan(a)]
+    return accuracies[candidate] - sum(others) / len(others) if others else math.nan
 
 
 def _improves(gain: float, threshold: float) -> bool:

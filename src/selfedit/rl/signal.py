@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from selfedit.grading.stats import mean_se
@@ -45,6 +46,49 @@ def reward_signal(
         "undecided": sum(flat),
         "reliability": _reliability(list(tables.values())),
     }
+
+
+@dataclass(frozen=True)
+class LoopSignal:
+    """How much of a round's reward is signal, and what that cost.
+
+    Attributes:
+        contexts: with two or more self-edits, each tried equally often and more than once.
+        flat: those of them whose self-edits all earned the same in every repeat.
+        loops: inner loops a self-edit.
+        one: reliability of one inner loop's reward: the share of its variance within contexts that
+            is between self-edits; None where nothing varies.
+        mean: of the mean of all repeats, which is what a round learns from.
+    """
+
+    contexts: int
+    flat: int
+    loops: int
+    one: float | None
+    mean: float | None
+
+    @property
+    def per_loop(self) -> float | None:
+        """What each inner loop bought: the mean's reliability over the loops of a self-edit."""
+        return None if self.mean is None else self.mean / self.loops
+
+
+def loop_signal(trials: Sequence[Trial], task: Task[Any, Any] | None = None) -> LoopSignal:
+    """The reliability of a round's reward per inner loop spent (see `reward_signal`)."""
+    signal = reward_signal(trials, task)
+    repeats = {trial.repeat for trial in trials if trial.candidate is not None}
+    one, loops = signal["reliability"], len(repeats)
+    mean = None if one is None else of_repeats(one, loops)
+    return LoopSignal(signal["n"], signal["undecided"], loops, one, mean)
+
+
+def of_repeats(reliability: float, repeats: int) -> float:
+    """The reliability of the mean of several repeats from that of one: k ρ / (1 + (k − 1) ρ)
+    (Spearman 1910, Brown 1910); one that is measured below 0 stays as it is.
+    """
+    if reliability <= 0:
+        return reliability
+    return repeats * reliability / (1 + (repeats - 1) * reliability)
 
 
 def _usable(candidates: Mapping[int, Sequence[float]]) -> bool:

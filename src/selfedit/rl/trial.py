@@ -50,19 +50,20 @@ def plan_trials(
     repeats: Iterable[int],
 ) -> list[PlannedTrial]:
     """The repeats of every self-edit, read by the task; repeats of one number share their data
-    order.
+    order and, with ``rl.common``, a context's also their initial values and dropout.
     """
     by_id, seed, numbers = (
         {context.id: context for context in contexts},
         session.settings.seed,
         list(repeats),
     )
-    at = seed_parts(place)
+    at, common = seed_parts(place), session.settings.rl.common
     planned: list[PlannedTrial] = []
     for row in edits:
         edit = session.task.parse(row.text)
         for repeat in numbers:
-            inner = derive(seed, "inner", *at, row.context_id, row.candidate, repeat)
+            each = (row.context_id,) if common else (row.context_id, row.candidate)
+            inner = derive(seed, "inner", *at, *each, repeat)
             order = derive(seed, "order", *at, repeat)
             planned.append(
                 PlannedTrial(by_id[row.context_id], row.candidate, repeat, edit, inner, order)

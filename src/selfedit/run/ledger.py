@@ -9,7 +9,7 @@ one. One process writes: `RunFolder` holds the lock. A ledger belongs to the thr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from selfedit.run.records import (
     TimingRow,
     Trial,
     TrialKey,
+    Verdicts,
 )
 from selfedit.storage.database import Database
 from selfedit.storage.tables import R, Table
@@ -45,7 +46,14 @@ _ADD_UP = (
     " ON CONFLICT DO UPDATE SET seconds = seconds + excluded.seconds, count = count +"
     " excluded.count"
 )
+_KEYS_AT_ONCE = 500
 _IN_PLACE = " WHERE phase = CAST(?1 AS TEXT) AND method = CAST(?2 AS TEXT) AND round IS ?3"
+_VERDICTS = (
+    "SELECT context_id, repeat, total(correct = 1), count(correct), total(correct IS NULL AND"
+    " grader IS NOT NULL) FROM (SELECT context_id, repeat, answer.value ->> 'correct' AS correct,"
+    f" answer.value ->> 'grader' AS grader FROM trials, json_each(answers) AS answer{_IN_PLACE})"
+    " GROUP BY context_id, repeat ORDER BY context_id, repeat"
+)
 
 
 class Ledger:
@@ -161,6 +169,17 @@ class Ledger:
         """A place's trials, by context, candidate (the unadapted model's first) and repeat."""
         return self._placed(TRIALS, place)
 
+    def verdicts(self, place: Place) -> list[Verdicts]:
+        """How a place's answers were graded, by context and repeat; contexts without answers are
+        left out. Counted within the database: no answer is read into memory.
+        """
+        return [
+            Verdicts(context_id, repeat, int(right), judged, int(undecided))
+            for context_id, repeat, right, judged, undecided in self._db.fetch(
+                _VERDICTS, _values(place)
+            )
+        ]
+
     def rewards(self, place: Place) -> list[RewardRow]:
         """A place's rewards, by context and candidate."""
         return self._placed(REWARDS, place)
@@ -179,9 +198,16 @@ class Ledger:
         found = self._db.fetch(f"{union} ORDER BY phase, method, round")
         return [Place(Phase(phase), method, round) for phase, method, round in found]
 
-    def known(self, weights: str) -> dict[str, KnownAnswer]:
-        """What the model with these weights has answered already, by what it was asked."""
-        rows = self._db.rows(KNOWN, " WHERE weights = CAST(? AS TEXT)", (_bytes(weights),))
+    def known(self, weights: str, questions: Sequence[str]) -> dict[str, KnownAnswer]:
+        """What the model with these weights has answered already of these hashes of questions, by
+        hash.
+        """
+        rows: list[KnownAnswer] = []
+        for start in range(0, len(questions), _KEYS_AT_ONCE):
+            keys = [_bytes(key) for key in questions[start : start + _KEYS_AT_ONCE]]
+            listed = ", ".join(["CAST(? AS TEXT)"] * len(keys))
+            where = f" WHERE weights = CAST(? AS TEXT) AND asked IN ({listed})"
+            rows += self._db.rows(KNOWN, where, (_bytes(weights), *keys))
         return {row.asked: row for row in rows}
 
     def timings(self) -> list[TimingRow]:

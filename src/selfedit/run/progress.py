@@ -63,6 +63,10 @@ class ProgressSink(Protocol):
         """Start a task of `total` units of which an earlier session did `done`."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Say something that stays to be read: what a finished round did."""
+        ...
+
 
 class Pace:
     """A task's count, its rate and the time left."""
@@ -115,6 +119,9 @@ class _Silent:
     def advance(self, count: int = 1, *, note: str = "") -> None:
         return None
 
+    def tell(self, text: str) -> None:
+        return None
+
     def __enter__(self) -> _Silent:
         return self
 
@@ -142,6 +149,10 @@ class PlainProgress:
     def task(self, name: str, *, total: int, unit: str = "", done: int = 0) -> _PlainTask:
         """Start a task; its lines are indented by how deep it is nested."""
         return _PlainTask(self, printable(name), unit, Pace(total, done, self.clock))
+
+    def tell(self, text: str) -> None:
+        """See `ProgressSink`."""
+        self.write(in_line(text))
 
     def write(self, line: str) -> None:
         """Write one line at once."""
@@ -203,6 +214,10 @@ class RichProgress:
     def task(self, name: str, *, total: int, unit: str = "", done: int = 0) -> _RichTask:
         """Start a task; its bar appears when it is entered."""
         return _RichTask(self, printable(name), unit, Pace(total, done, self.clock))
+
+    def tell(self, text: str) -> None:
+        """See `ProgressSink`; above the bars."""
+        self.bars.console.print(Text(in_line(text)))
 
 
 class _Words(ProgressColumn):

@@ -27,6 +27,8 @@ class Phase(StrEnum):
 
     RL = "rl"
     """The rounds of reinforcement learning."""
+    CREDIT = "rl-credit"
+    """The rounds' self-edits without one of their lines."""
     RL_EARLIER = "rl-earlier"
     """What a round learns before its self-edits, where the reward asks for retention."""
     EVAL = "eval"
@@ -93,6 +95,18 @@ class Sampled:
         """For a column of the ledger."""
         rounded = [round(value, 6) for value in self.logprobs]
         return json.dumps({"ids": self.ids, "logprobs": rounded}, separators=(",", ":"))
+
+
+class Verdicts(NamedTuple):
+    """How a context's answers with one repeat's seeds were graded: how many were right, how many
+    have a verdict at all, how many were graded without one.
+    """
+
+    context_id: str
+    repeat: int
+    right: int
+    judged: int
+    undecided: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,17 @@ _LINE_MARKUP = re.compile(r"^(?:(?=#{1,6}(?:\s|$)|[>+=-])|(\d{1,9})(?=[.)]))")
 _FORMULA = ("=", "+", "-", "@")
 
 
+def as_unicode(text: str) -> str:
+    """Text as UTF-8 can hold it: two halves of a surrogate pair are their character, one half is
+    U+FFFD. JSON may hold halves, and a tokenizer takes none.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def in_lines(text: object) -> str:
     """Text for a terminal or a log with its line breaks, without anything that could steer a
     terminal.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scripted_sampler import ScriptedSampler
 from selfedit.config import read_settings
 from selfedit.experiments.arc.few_shot import read_sets, run_few_shot
 from selfedit.rl.evaluate import held_out
@@ -58,39 +59,57 @@ def test_the_papers_tasks_are_the_published_lists(subsets_file):
     )
 
 
+SMALL = {
+    "device": "cpu",
+    "inner.group": 2,
+    "edit.max_new_tokens": 300,
+    "rl.contexts": 2,
+    "rl.candidates": 2,
+    "rl.reward.threshold": -1.0,
+    "eval.samples": 2,
+    "arc.train_ids": ("6150a2bd", "5582e5ca"),
+    "arc.heldout_ids": ("66e6c45b",),
+    "arc.answer.max_new_tokens": 60,
+    "arc.data.max_examples": 40,
+}
+
+
 def test_every_step_of_the_papers_recipe_on_a_two_layer_model(small_folder, tmp_path):
-    """Only sizes are changed; self-edits are constrained and all kept, for a random model writes
-    and solves nothing.
-    """
-    settings = read_settings(
-        RECIPES / "arc-paper.toml",
-        {
-            "model": str(small_folder),
-            "device": "cpu",
-            "inner.group": 2,
-            "edit.max_new_tokens": 300,
-            "rl.contexts": 2,
-            "rl.candidates": 2,
-            "rl.reward.threshold": -1.0,
-            "eval.samples": 1,
-            "arc.train_ids": ("6150a2bd", "5582e5ca"),
-            "arc.heldout_ids": ("66e6c45b",),
-            "arc.answer.max_new_tokens": 60,
-            "arc.constrained": True,
-            "arc.spec.learning_rates": (1e-4, 1e-3),
-            "arc.spec.epochs": (1, 2),
-            "arc.data.max_examples": 40,
-        },
-    )
+    """Only sizes are changed, and who writes: a random model writes nothing that can be used."""
+    ScriptedSampler.prompts = 0
+    changed = {"model": str(small_folder), "sampler": "scripted_sampler:ScriptedSampler"}
+    settings = read_settings(RECIPES / "arc-paper.toml", SMALL | changed)
+    assert not settings.arc.constrained
     results = run_few_shot(tmp_path / "paper", settings)
     assert [row["method"] for row in results["rows"]] == ["base", "own", "seal", "oracle"]
     assert results["rounds"][0]["kept"] == 4 and results["rounds"][0]["policy"]
+    assert ScriptedSampler.prompts == 4 + 2 + 2, "nothing is written a second time"
+    assert "an unusable one counts as no training" in " ".join(results["notes"])
+    assert [policy["valid"] for policy in results["policies"]] == [0.5] * 3
     with RunFolder.read(tmp_path / "paper") as run:
         oracle = trainings_in(run.ledger, held_out("oracle"))
         # 40 examples, two at a time, twice
         assert [row.steps for row in oracle] == [40]
+        assert [row.steps > 0 for row in trainings_in(run.ledger, held_out("own"))] == [True, False]
         # 66e6c45b shows two pairs: two leave-one-out choices, one order of a single pair, six sides
-        assert len(answers_in(run.ledger, held_out("base"))) == 2 * 6
+        answers = {m: answers_in(run.ledger, held_out(m)) for m in ("base", "own")}
+        assert len(answers["base"]) == 2 * 6
+        untrained = [a.text for a in answers["own"]][2 * 6 :]
+        assert untrained == [a.text for a in answers["base"]], "no training: the model as it is"
+        rows = run.ledger.self_edits(held_out("own"))
+        assert [row.rejected is None for row in rows] == [True, False]
+
+
+def test_the_papers_answers_are_two_orders_and_two_attempts():
+    settings = read_settings(RECIPES / "arc-paper.toml")
+    assert (settings.arc.tries, settings.arc.answer.orders, settings.arc.answer.attempts) == (
+        1,
+        2,
+        2,
+    )
+    longer = next(c for c in read_sets(settings).train if len(c.task.train) > 2)
+    choices, inputs = len(longer.task.train), len(longer.task.inputs)
+    assert len(longer.prompts) == choices * 2 * 6 * inputs
 
 
 def test_the_small_recipes_can_be_read():

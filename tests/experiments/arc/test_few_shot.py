@@ -7,7 +7,12 @@ import json
 import pytest
 
 from selfedit.errors import DataError, FormatError, Interrupted, UsageError
-from selfedit.experiments.arc.few_shot import run_few_shot
+from selfedit.experiments.arc.few_shot import (
+    few_shot_data,
+    read_sets,
+    run_few_shot,
+    split_sets,
+)
 from selfedit.experiments.arc.verbs import run_filter, time_together
 from selfedit.report.folder import write_report
 from selfedit.rl.evaluate import held_out
@@ -282,3 +287,30 @@ def test_a_held_out_split_is_found_again_by_the_report(small_folder, files, tmp_
     assert file_name(name, before="task-", after=".png") in {
         path.name for path in write_report(tmp_path / "run")
     }
+
+
+def test_no_held_out_task_shows_a_rule_that_the_model_is_primed_on(small_folder, files, tmp_path):
+    train, heldout = files  # turns, which priming knows
+    primed = arc_settings(small_folder, train, heldout, arc__prime={"tokens": 1000})
+    with pytest.raises(UsageError, match=r"half_turn.*primed on") as caught:
+        few_shot_data(primed)
+    assert caught.value.where == "rule-half_turn-3" and "families" in str(caught.value.fix)
+    others = {"tokens": 1000, "families": ("joining",)}
+    assert few_shot_data(arc_settings(small_folder, train, heldout, arc__prime=others)).heldout
+    unprimed = arc_settings(small_folder, train, heldout)
+    assert few_shot_data(unprimed).heldout
+
+
+def test_tasks_held_out_of_the_training_ones_are_not_primed_on(small_folder, tmp_path):
+    tasks = [
+        small_task(name, n) for n, name in enumerate(("mirror", "crop", "half_turn", "double"))
+    ]
+    path = write_tasks(tmp_path / "train.json", tasks)
+    settings = arc_settings(
+        small_folder, path, None, arc__prime={"tokens": 1000}, arc__heldout_tasks=2
+    )
+    contexts = read_sets(settings).train
+    for seed in range(5):
+        sets = split_sets(settings.model_copy(update={"seed": seed}), contexts)
+        assert {c.id.split("-")[1] for c in sets.heldout} == {"crop", "double"}
+        assert {c.id.split("-")[1] for c in sets.train} == {"mirror", "half_turn"}

@@ -15,7 +15,7 @@ from tiny_arc import arc_settings, small_task, write_tasks
 def settings(small_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("SELFEDIT_CACHE", str(tmp_path / "cache"))
     train = write_tasks(tmp_path / "train.json", [small_task("mirror", 1)])
-    heldout = write_tasks(tmp_path / "heldout.json", [small_task("half_turn", 3)])
+    heldout = write_tasks(tmp_path / "heldout.json", [small_task("double", 3)])
     small = {"rank": 4, "alpha": 8, "targets": ["q_proj"]}
     return arc_settings(
         small_folder, train, heldout, rl__rounds=0, arc__prime={"tokens": 1500, "lora": small}

@@ -23,6 +23,7 @@ from selfedit.lm.stack import stack
 from selfedit.report.folder import write_report
 from selfedit.report.markdown import markdown
 from selfedit.results.results import Results
+from selfedit.retention.facts import everyday_facts
 from selfedit.run.folder import RunFolder
 from stopping import Stop
 from tiny_run import LORA, HashGrader, MuteGrader, contexts
@@ -65,7 +66,7 @@ def small(tmp_path: Path, small_folder: Path):
             "answer": {"max_new_tokens": 3},
             "inner": {"lora": LORA, "optim": {"epochs": 2, "lr": 0.02}},
             "continual": (
-                {"sequences": 2, "steps": 3, "together": 2, "probes": 1}
+                {"sequences": 2, "steps": 3, "together": 2, "probes": 1, "facts": False}
                 | changed.pop("continual", {})
             ),
         }
@@ -93,7 +94,8 @@ def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> N
     # agree there.
     for same in ("replay", "orthogonal"):
         assert found["ways"][same]["matrix"][1] == found["matrix"][1]
-        assert found["ways"][same]["matrix"][2] != found["matrix"][2]
+        losses, other = (w["general_loss"]["by_step"] for w in (found, found["ways"][same]))
+        assert losses[1] == other[1] and losses[2] != other[2]
     assert found["ways"]["gate"]["gate"]["edits"] == 4
     assert 0 <= found["ways"]["library"]["routed_right"]["mean"] <= 1
     assert found["ways"]["library"]["general_loss"]["rise"] == pytest.approx(0, abs=0.05)
@@ -270,3 +272,38 @@ def test_every_step_of_every_recipe_runs(
     )
     found = run_continual(tmp_path / "run", settings, lm=small_lm)
     assert set(found["ways"]) == set(recipe.continual.compare or ("none",))
+
+
+def test_what_is_never_edited_is_what_the_unedited_model_knows(
+    small, small_lm, tmp_path: Path
+) -> None:
+    settings = small(heldout=None, continual={"facts": True, "steps": 2})
+    found = run_continual(tmp_path / "run", settings, lm=small_lm)
+    never = found["ways"]["none"]["never_edited"]
+    assert never[0]["mean"] == 1.0, "all of it is known before the first edit"
+    assert any(row["mean"] < 1.0 for row in never[1:]), "and some is lost"
+    with RunFolder.read(tmp_path / "run") as opened:
+        right = (opened.ledger.step("known facts") or {})["right"]
+    every = {q.id for fact in everyday_facts() for q in fact.questions}
+    assert 0 < len(right) < len(every) and set(right) < every
+
+
+def test_the_facts_are_questions_with_short_answers_each_once() -> None:
+    questions = [q for fact in everyday_facts() for q in fact.questions]
+    assert len(questions) == len({q.text for q in questions}) == 50
+    assert all(q.text.endswith("?") and q.answers and len(q.answers[0]) < 30 for q in questions)
+
+
+def test_the_page_states_the_recipes_settings() -> None:
+    page = (RECIPES / "continual.md").read_text("utf-8")
+    for name, column in (("continual-cpu", 2), ("continual-paper", 1)):
+        recipe = read_settings(RECIPES / f"{name}.toml")
+        (row,) = [line for line in page.splitlines() if line.startswith("| inner LoRA |")]
+        cell = row.split("|")[column + 1 if column == 2 else 2]
+        lora, optim = recipe.inner.lora, recipe.inner.optim
+        rate = f"{optim.lr:.0e}".replace("e-0", "e-")
+        for stated in (f"r {lora.rank} α {lora.alpha:g}", f"lr {rate}", f"{optim.epochs} epochs"):
+            assert stated in cell, (name, stated)
+        sizes = f"{recipe.continual.sequences} × {recipe.continual.steps}"
+        (row,) = [line for line in page.splitlines() if line.startswith("| sequences × passages |")]
+        assert sizes in row

@@ -21,6 +21,7 @@ from selfedit.tasks.arc.grids import (
     ROW,
     AnswerFault,
     encode,
+    grid_symbols,
     parse_symbols,
     parse_text,
 )
@@ -255,3 +256,20 @@ def test_priming_learns_every_output_but_the_first(small_tokenizer):
         answers = list(zip(outputs, inputs, strict=True))[1:]
         learnt = {place for start, end in answers for place in range(start + 1, end)}
         assert learnt == {place for place, loss in enumerate(sequence.loss) if loss} and learnt
+
+
+def test_priming_is_of_its_families_alone(small_tokenizer):
+    from itertools import islice
+
+    from selfedit.tasks.arc.rules import rule_tasks, rules_of
+
+    tokens = GridTokens.of(small_tokenizer)
+    for families in (PrimeSettings().families, ("cutting",)):
+        settings = PrimeSettings(tokens=2000, families=families)
+        made = [s.ids for s in priming_sequences(settings, tokens)]
+        tasks = list(islice(rule_tasks(0, rules_of(families), side=settings.side), len(made)))
+        assert {task.id.split("-")[1] for task in tasks} <= set(rules_of(families))
+        for ids, task in zip(made, tasks, strict=True):
+            assert tokens.to_ids([INPUT, *grid_symbols(task.train[0].input)]) == list(
+                ids[: 1 + len(grid_symbols(task.train[0].input))]
+            )

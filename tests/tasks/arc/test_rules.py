@@ -7,10 +7,18 @@ import numpy as np
 import pytest
 from arc_grids import grid, same
 
+from selfedit.config import PrimeSettings
 from selfedit.errors import UsageError
 from selfedit.tasks.arc.grids import Grid, as_grid
 from selfedit.tasks.arc.rule_book import RULES, crop, fall, outline
-from selfedit.tasks.arc.rules import rule_names, rule_task, rule_tasks
+from selfedit.tasks.arc.rules import (
+    RULE_FAMILIES,
+    explaining_rule,
+    rule_names,
+    rule_task,
+    rule_tasks,
+    rules_of,
+)
 from selfedit.tasks.arc.task import ArcTask
 
 
@@ -135,3 +143,27 @@ def test_no_task_is_one_of_arcs(arc1: dict[str, ArcTask]) -> None:
         assert not any(
             shown.key in known and shown.input.size > 4 for shown in (*task.train, *task.test)
         )
+
+
+def test_every_rule_is_of_one_family() -> None:
+    listed = [name for family in RULE_FAMILIES.values() for name in family]
+    assert sorted(listed) == sorted(RULES)
+    with pytest.raises(UsageError, match="no family"):
+        rules_of(["magic"])
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_explains_its_own_tasks_and_is_found_by_its_own_family(name: str) -> None:
+    for seed in range(3):
+        assert explaining_rule(rule_task(name, seed), [name]) == name
+    family = next(names for names in RULE_FAMILIES.values() if name in names)
+    assert explaining_rule(rule_task(name, 0), family) is not None
+
+
+def test_no_rule_of_priming_explains_a_task_of_another_family() -> None:
+    primed = rules_of(PrimeSettings().families)
+    others = [name for name in RULES if name not in primed]
+    assert len(others) > 10
+    for name in others:
+        for seed in range(3):
+            assert explaining_rule(rule_task(name, seed, demonstrations=3), primed) is None, name

@@ -26,6 +26,7 @@ from selfedit.run.seeds import derive
 from selfedit.tasks.arc.answering import GridGrader
 from selfedit.tasks.arc.contexts import FROM_TRAIN, ArcContext, arc_context, read_tasks, tasks_hash
 from selfedit.tasks.arc.few_shot import FewShotTask
+from selfedit.tasks.arc.rules import explaining_rule, rules_of
 from selfedit.tasks.arc.task import ArcTask
 from selfedit.tasks.task import split_contexts
 
@@ -64,16 +65,31 @@ def run_few_shot(
         UsageError, DataError: settings or tasks that cannot be used; where the filter leaves none,
         after it. SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    check_methods(settings.eval.methods, METHODS)
-    sets = read_sets(settings)
-    if settings.rl.rounds and not settings.arc.filter and sets.heldout:
-        plan_rounds(settings, sets.train)
+    sets = few_shot_data(settings)
     with open_arc_run(folder, settings, sets, KIND, **options) as session:
         session, sets = _filtered(session, sets)
         rounds = train_and_measure(session, sets.train, sets.heldout)
         results = few_shot_results(session, sets.train, sets.heldout, rounds, METHODS)
         session.run.write_results(results)
     return results
+
+
+def few_shot_data(settings: Settings) -> ArcSets:
+    """The tasks of a run, once its methods and rounds are known to be possible.
+
+    Raises:
+        UsageError, DataError, FormatError: settings or tasks that cannot be used.
+    """
+    check_methods(settings.eval.methods, METHODS)
+    sets = read_sets(settings)
+    for context in sets.heldout:
+        if rule := explaining_rule(context.task, _primed_rules(settings)):
+            what = f"a held-out task shows the rule {rule!r}, which the model is primed on"
+            fix = "hold out another task, or leave the rule's family out of arc.prime.families"
+            raise UsageError(what, where=context.id, fix=fix)
+    if settings.rl.rounds and not settings.arc.filter and sets.heldout:
+        plan_rounds(settings, sets.train)
+    return sets
 
 
 def read_sets(settings: Settings) -> ArcSets:
@@ -145,16 +161,28 @@ def _filtered(session: ArcSession, sets: ArcSets) -> tuple[ArcSession, ArcSets]:
             [context for context in sets.heldout if solved[context.id]],
         )
     if settings.arc.heldout == FROM_TRAIN:
-        count = min(settings.arc.heldout_tasks, len(sets.train) // 2)
-        split = split_contexts(
-            sets.train, [count, len(sets.train) - count], seed=derive(settings.seed, "heldout")
-        )
-        sets = ArcSets(split[1], split[0])
+        sets = split_sets(settings, sets.train)
     if not sets.heldout or (settings.rl.rounds and not sets.train):
         what = f"{len(sets.train)} tasks to learn on and {len(sets.heldout)} to measure are left"
         fix = "give more tasks, a stronger arc.oracle, or a model that it works with (arc.prime)"
         raise DataError(what, where="arc.filter" if settings.arc.filter else "arc.heldout", fix=fix)
     return _at_most(session, len(sets.train)), sets
+
+
+def split_sets(settings: Settings, contexts: list[ArcContext]) -> ArcSets:
+    """Some of the tasks held out: none that the rules of priming explain."""
+    primed = _primed_rules(settings)
+    explained = [c for c in contexts if explaining_rule(c.task, primed)]
+    fresh = [c for c in contexts if c not in explained]
+    count = min(settings.arc.heldout_tasks, len(contexts) // 2, len(fresh))
+    seed = derive(settings.seed, "heldout")
+    heldout, others = split_contexts(fresh, [count, len(fresh) - count], seed=seed)
+    return ArcSets([*others, *explained], heldout)
+
+
+def _primed_rules(settings: Settings) -> tuple[str, ...]:
+    prime = settings.arc.prime
+    return rules_of(prime.families) if prime.tokens else ()
 
 
 def _at_most(session: ArcSession, tasks: int) -> ArcSession:

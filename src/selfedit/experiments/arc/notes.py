@@ -34,12 +34,16 @@ def _departures(settings: Settings) -> list[str]:
         tokens = arc.prime.tokens
         sentences.append(
             f"Departure: every row is of a model primed on {tokens} tokens of tasks made from"
-            " rules."
+            f" rules ({', '.join(arc.prime.families)}); no held-out task shows one of them."
         )
     if arc.alphabet:
         sentences.append("Departure: loss and answers are restricted to the 14 grid tokens.")
     if not arc.constrained:
-        sentences.append(f"Self-edits were sampled freely, at most {arc.tries} tries each.")
+        sentences.append(
+            f"Self-edits were sampled freely, at most {arc.tries} tries each."
+            if arc.tries > 1
+            else "Self-edits were sampled freely; an unusable one counts as no training."
+        )
     else:
         sentences.append("Self-edits were sampled under their grammar.")
     if arc.spec.learning_rates or arc.spec.epochs:

@@ -24,6 +24,7 @@ from selfedit.run.ledger import Ledger
 from selfedit.run.records import Place, SelfEditRow
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.few_shot import FewShotTask
+from selfedit.tasks.update_tools import UPDATE_TOOLS
 
 SHOWN = 6
 """Tasks whose self-edits are shown side by side."""
@@ -101,6 +102,8 @@ def _policy(
     choices |= {"loss on outputs only": sum(e["loss_on"] == "output" for e in edits)}
     choices |= _counts("learning rate", [e["learning_rate"] for e in edits])
     choices |= _counts("epochs", [e["epochs"] for e in edits])
+    for name in dict.fromkeys(key for e in edits for key in e if key in UPDATE_TOOLS):
+        choices |= {f"{name} {value}": n for value, n in Counter(e[name] for e in edits).items()}
     untrained = sum(t.training is not None and t.training.steps == 0 for t in ledger.trials(at))
     return {
         "policy": name,

@@ -6,8 +6,8 @@ questions of all passages so far are asked, the adapter is merged, the next one 
 Many sequences run together: merging is adding low-rank updates (`selfedit.lm.stack`), so all of
 them share one frozen base and one batch.
 
-Beside it, what was damaged: the accuracy on passages that are never edited, and the loss on
-everyday text, before the first edit and after each.
+Beside it, what was damaged: the accuracy on everyday facts that the unedited model knows, which no
+edit is about, and the loss on everyday text, before the first edit and after each.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from selfedit.experiments.continual.steps import run_group, store_step
 from selfedit.experiments.continual.way import KIND, Setting, Way
 from selfedit.grading.grader import get_grader
 from selfedit.lm.perplexity import mean_losses
+from selfedit.retention.facts import everyday_facts
 from selfedit.retention.general import measured_texts
 from selfedit.retention.remedies.base import OwnText, Remedies
 from selfedit.retention.remedies.pseudorehearsal import write_own_texts
@@ -57,13 +58,7 @@ def run_continual(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    if settings.workers not in (1, "auto"):
-        fix = "set workers = 1: sequences already train together (continual.together)"
-        raise UsageError("continual edits run in this process", where="workers", fix=fix)
-    chosen = settings.continual
-    contexts = load_contexts(settings.train, require_questions=True)
-    probes = _probes(settings, contexts)
-    plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
+    contexts, probes, plan = continual_data(settings)
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {
         "train": data_hash(contexts),
@@ -74,6 +69,8 @@ def run_continual(
         folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
         run = session.run
+        if settings.continual.facts:
+            probes = _known_facts(session, probes)
         setting = Setting(session, plan, probes)
         before = _unedited(setting)
         texts = _own_texts(session)
@@ -87,6 +84,23 @@ def run_continual(
         write_atomic(run.path / "matrix.csv", matrix_csv(results).encode())
         run.write_results(results)
     return results
+
+
+def continual_data(
+    settings: Settings,
+) -> tuple[list[Context], list[Context], list[list[Context]]]:
+    """All passages, those that are never edited, and the passages of each sequence.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+    """
+    if settings.workers not in (1, "auto"):
+        fix = "set workers = 1: sequences already train together (continual.together)"
+        raise UsageError("continual edits run in this process", where="workers", fix=fix)
+    chosen = settings.continual
+    contexts = load_contexts(settings.train, require_questions=True)
+    plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
+    return contexts, everyday_facts() if chosen.facts else _probes(settings, contexts), plan
 
 
 def _way_names(settings: Settings) -> tuple[str, ...]:
@@ -138,6 +152,29 @@ def _probes(settings: Settings, contexts: Sequence[Context]) -> list[Context]:
             what, where="continual.probes", fix="lower it, or give other held-out passages"
         )
     return apart[:count]
+
+
+def _known_facts(session: Session[KnowledgeTask], facts: Sequence[Context]) -> list[Context]:
+    """The facts that the unedited model answers right, found by asking it once: what it does not
+    know cannot be damaged.
+    """
+    ledger = session.run.ledger
+    if (stored := ledger.step("known facts")) is None:
+        answers = ask_questions(
+            session.task,
+            facts,
+            session.grader,
+            name="which facts it knows",
+            progress=session.progress,
+            interrupt=session.interrupt,
+        )
+        stored = {"right": [answer.question for answer in answers if answer.correct]}
+        ledger.finish_step("known facts", stored)
+    right = set(stored["right"])
+    known = [
+        replace(fact, questions=tuple(q for q in fact.questions if q.id in right)) for fact in facts
+    ]
+    return [fact for fact in known if fact.questions]
 
 
 def _unedited(setting: Setting) -> Unedited:

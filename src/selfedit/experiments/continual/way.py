@@ -26,7 +26,7 @@ class Setting:
     Attributes:
         session: the run and the model, whose weights stay as they are.
         plan: the passages of each sequence, in order.
-        probes: passages that are never edited.
+        probes: passages, or facts, that are never edited.
     """
 
     session: Session[KnowledgeTask]

@@ -20,7 +20,7 @@ from typing import Any, Unpack
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
 from selfedit.experiments.knowledge.cpt_training import forget, train_into
-from selfedit.experiments.knowledge.external import check_external, write_external
+from selfedit.experiments.knowledge.external import check_external, store_written, write_external
 from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.training_documents import documents_of
@@ -41,6 +41,7 @@ from selfedit.run.seeds import derive
 from selfedit.storage.files import JsonObject, hash_folder
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import continued_pretraining
+from selfedit.tasks.knowledge.written import read_self_edits
 from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
@@ -79,7 +80,7 @@ def run_cpt(
     Raises:
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
     """
-    data = _data(settings)
+    data = cpt_data(settings)
     hashes = {"passages": data_hash(data.contexts), "asked": data_hash(data.questioned)}
     hashes |= data.external
     hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
@@ -114,18 +115,25 @@ def _cpt_passages(settings: Settings) -> list[Context]:
             "there are no passages", where="heldout", fix="set cpt.sources to files of passages"
         )
     contexts = load_contexts(sources, require_questions=True)
+    if settings.heldout_shuffle is not None:
+        random.Random(settings.heldout_shuffle).shuffle(contexts)
     if cpt.passages is not None and cpt.passages > len(contexts):
         what = f"{cpt.passages} passages asked for, there are {len(contexts)}"
         raise DataError(what, where=", ".join(sources), fix="lower cpt.passages")
     return contexts[: cpt.passages]
 
 
-def _data(settings: Settings) -> _Data:
+def cpt_data(settings: Settings) -> _Data:
+    """What a run works on, checked.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+    """
     cpt, contexts = settings.cpt, _cpt_passages(settings)
-    if "seal" in cpt.methods and cpt.policy is None:
+    if "seal" in cpt.methods and cpt.policy is None and cpt.policy_file is None:
         fix = (
             "set cpt.policy to the model folder of a round, runs/NAME/policy/round-2/model, or"
-            " leave the method out"
+            " cpt.policy_file to a file of its self-edits, or leave the method out"
         )
         raise UsageError(
             "the method 'seal' has no policy to write with", where="cpt.policy", fix=fix
@@ -141,6 +149,10 @@ def _data(settings: Settings) -> _Data:
         if "external" in cpt.methods
         else {}
     )
+    if "seal" in cpt.methods and cpt.policy_file is not None:
+        written = read_self_edits(cpt.policy_file)
+        written.of(contexts, cpt.samples)
+        hashes |= {"seal": written.sha256}
     if cpt.writer == "endpoint" and settings.external.endpoint.model is None:
         fix = 'set external.endpoint.model, or cpt.writer = "own"'
         raise UsageError("there is no endpoint to write with", where="cpt.writer", fix=fix)
@@ -207,9 +219,12 @@ def _written(session: Session, method: str, data: _Data) -> list[SelfEditRow]:
 def _written_by_policy(
     session: Session, contexts: Sequence[Context], samples: int
 ) -> list[SelfEditRow]:
-    """What a policy of another run writes; the training starts from the untouched weights, as the
-    other rows'.
+    """What a policy of another run writes, or wrote into a file; the training starts from the
+    untouched weights, as the other rows'.
     """
+    if (file := session.settings.cpt.policy_file) is not None:
+        texts = read_self_edits(file).of(contexts, samples)
+        return store_written(session, _written_at("seal"), contexts, texts)
     rows = session.run.ledger.self_edits(_written_at("seal"))
     if len(rows) == len(contexts) * samples or session.settings.cpt.policy is None:
         return rows

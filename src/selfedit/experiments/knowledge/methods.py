@@ -12,14 +12,13 @@ from itertools import pairwise
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.external import store_written, write_external
-from selfedit.grading.stats import mean, means
+from selfedit.grading.stats import mean
 from selfedit.lm.lora import Adapter
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import METHODS as LOOP_METHODS
 from selfedit.rl.evaluate import check_methods, evaluate, held_out, run_edits
 from selfedit.rl.sample import sample
 from selfedit.rl.session import Session
-from selfedit.rl.trial import right_or_wrong
 from selfedit.run.ledger import Ledger
 from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.shown import ShownTask
@@ -137,8 +136,8 @@ def by_seed(ledger: Ledger, method: str) -> list[float]:
     """A method's accuracy with each inner seed alone: the mean over passages of each repeat's
     answers.
     """
-    grades: dict[int, dict[str, list[float]]] = {}
-    for trial in ledger.trials(held_out(method)):
-        if marks := right_or_wrong(trial):
-            grades.setdefault(trial.repeat, {}).setdefault(trial.context_id, []).extend(marks)
-    return [mean(means(contexts).values()) for _, contexts in sorted(grades.items())]
+    shares: dict[int, list[float]] = {}
+    for verdicts in ledger.verdicts(held_out(method)):
+        if verdicts.judged:
+            shares.setdefault(verdicts.repeat, []).append(verdicts.right / verdicts.judged)
+    return [mean(values) for _, values in sorted(shares.items())]

@@ -24,6 +24,7 @@ from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.rl.opening import RunOptions, open_run
 from selfedit.tasks.knowledge.contexts import contexts_from, data_hash
 from selfedit.tasks.knowledge.published import REPLAY, REPLAY_PAIRED
+from selfedit.tasks.knowledge.seal_data import FETCH
 from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
 from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
@@ -45,10 +46,8 @@ PAIRS = (
 """Neighbours in the published order, and the paper's own differences; the earlier row first."""
 
 _FETCH = (
-    "get the evaluation files of SEAL's repository (github.com/Continual-Intelligence/SEAL,"
-    " general-knowledge/data/synthetic_data/eval: base, iter1, iter2, gpt4_1), set replay.folder to"
-    " where they are, and replay.no_rl, replay.round_1, replay.round_2, replay.gpt4_1 to their"
-    " names there (.json, also gzipped)"
+    f"{FETCH}, or set replay.folder to where they are and replay.no_rl, replay.round_1,"
+    " replay.round_2, replay.gpt4_1 to their names there (.json, also gzipped)"
 )
 
 
@@ -69,10 +68,7 @@ def run_replay(
     Raises:
         DataError: the published files are not there or do not fit together; says where to get them.
     """
-    files = {row: _read_writer(settings, name) for row, name in WRITERS.items()}
-    contexts = _published_passages(files["no-rl"], settings.replay.passages)
-    texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
-    hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
+    contexts, texts, hashes = replay_data(settings)
     grader = get_grader(settings.answer.grader, settings.judge)
     with open_run(
         folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
@@ -98,6 +94,23 @@ def run_replay(
         results = replace(numbers, more=more).as_dict()
         session.run.write_results(results)
     return results
+
+
+Texts = dict[str, dict[str, list[str]]]
+"""For each writer and passage its self-edits."""
+
+
+def replay_data(settings: Settings) -> tuple[list[Context], Texts, dict[str, str]]:
+    """The passages, the published self-edits of them by each writer, and hashes.
+
+    Raises:
+        DataError: the published files are not there or do not fit together; says where to get them.
+    """
+    files = {row: _read_writer(settings, name) for row, name in WRITERS.items()}
+    contexts = _published_passages(files["no-rl"], settings.replay.passages)
+    texts = {row: file.of(contexts, settings.eval.samples) for row, file in files.items()}
+    hashes = {row: file.sha256 for row, file in files.items()} | {"heldout": data_hash(contexts)}
+    return contexts, texts, hashes
 
 
 def replay_pairs(methods: Collection[str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Published, Reference, Results
-from selfedit.rl.evaluate import no_verdicts, trials_of
+from selfedit.rl.evaluate import undecided
 from selfedit.rl.session import Session
 from selfedit.tasks.knowledge.published import SOURCE
 
@@ -38,5 +38,5 @@ def method_results(
         grader=session.settings.answer.grader,
         data=hashes,
         settings=session.settings.model_dump(mode="json"),
-        more={"no_verdict": no_verdicts(trials_of(session.run.ledger, scores)), **(more or {})},
+        more={"no_verdict": undecided(session.run.ledger, scores), **(more or {})},
     )

@@ -4,8 +4,9 @@ after it.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -20,7 +21,7 @@ from selfedit.experiments.knowledge.methods import (
     measured_methods,
     pairs_of,
 )
-from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.knowledge.shapes import directive_table, shape_of
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.writing import costs
 from selfedit.grading.grader import get_grader
@@ -58,19 +59,8 @@ def run_knowledge(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    check_settings(settings)
-    labelled = settings.rl.questions == "gold"
-    train_on = (
-        load_contexts(settings.train, require_questions=labelled) if settings.rl.rounds else []
-    )
-    heldout = _heldout(settings, train_on)
-    hashes = {"train": data_hash(train_on), "heldout": data_hash(heldout)}
-    # What can be refused is refused before a setting is frozen in the folder.
-    if train_on:
-        plan_rounds(settings, train_on)
+    train_on, heldout, hashes = knowledge_data(settings)
     grader = get_grader(settings.answer.grader, settings.judge)
-    if "external" in settings.eval.methods:
-        hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
     with open_run(
         folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
@@ -80,11 +70,34 @@ def run_knowledge(
     return results
 
 
+def knowledge_data(settings: Settings) -> tuple[list[Context], list[Context], dict[str, str]]:
+    """The passages that are learned on and held out, and the hashes of all that is from outside:
+    what can be refused is refused before a setting is frozen or a model fetched.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+    """
+    check_settings(settings)
+    labelled = settings.rl.questions == "gold"
+    train_on = (
+        load_contexts(settings.train, require_questions=labelled) if settings.rl.rounds else []
+    )
+    heldout = _heldout(settings, train_on)
+    hashes = {"train": data_hash(train_on), "heldout": data_hash(heldout)}
+    if train_on:
+        plan_rounds(settings, train_on)
+    if "external" in settings.eval.methods:
+        hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
+    return train_on, heldout, hashes
+
+
 def heldout_contexts(settings: Settings) -> list[Context]:
     """The held-out passages that a run with these settings asks about."""
     if settings.heldout is None:
         return []
     heldout = load_contexts(settings.heldout, require_questions=True)
+    if settings.heldout_shuffle is not None:
+        random.Random(settings.heldout_shuffle).shuffle(heldout)
     if settings.heldout_contexts is not None:
         if settings.heldout_contexts > len(heldout):
             what = (
@@ -121,7 +134,7 @@ def _work(session: Session, train_on: Sequence[Context], heldout: Sequence[Conte
         elif "seal" in methods and number == rounds:
             measure(session, "seal", heldout, policy)
 
-    return train(session, train_on, after)[0]
+    return train(session, train_on, after, heldout)[0]
 
 
 def _knowledge_results(
@@ -139,9 +152,11 @@ def _knowledge_results(
         "answer_words": answer_words(trials_of(ledger, measured)),
     }
     published = single_passage(settings.edit.format)
-    return method_results(
+    results = method_results(
         KIND, session, scores, hashes, pairs=pairs_of(measured), published=published, more=more
-    ).as_dict()
+    )
+    calls = directive_table(more["self_edits"])
+    return replace(results, tables=[calls] if calls.rows else []).as_dict()
 
 
 def self_edit_shapes(

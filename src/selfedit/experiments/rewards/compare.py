@@ -58,12 +58,7 @@ def run_rewards(
         UsageError, DataError: settings or passages that cannot be used; nothing is written.
         Unavailable: the judge cannot be asked; what came is kept.
     """
-    if settings.rl.candidates < 2 or settings.rl.rounds < 1:
-        what = f"{settings.rl.candidates} self-edits a context, {settings.rl.rounds} rounds"
-        raise UsageError(
-            what, where="rl.candidates", fix="a ranking needs two self-edits or more, and a round"
-        )
-    labelled = load_contexts(settings.train, require_questions=True)
+    labelled = rewards_data(settings)
     contexts = plan_rounds(settings, labelled)[0]
     hashes = {"train": data_hash(labelled)}
     grader = get_grader(settings.answer.grader, settings.judge)
@@ -75,6 +70,22 @@ def run_rewards(
         results = _reward_results(session, edits, marks, hashes).as_dict()
         session.run.write_results(results)
     return results
+
+
+def rewards_data(settings: Settings) -> list[Context]:
+    """The passages to choose from.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+    """
+    if settings.rl.candidates < 2 or settings.rl.rounds < 1:
+        what = f"{settings.rl.candidates} self-edits a context, {settings.rl.rounds} rounds"
+        raise UsageError(
+            what, where="rl.candidates", fix="a ranking needs two self-edits or more, and a round"
+        )
+    contexts = load_contexts(settings.train, require_questions=True)
+    plan_rounds(settings, contexts)
+    return contexts
 
 
 def _run_loops(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow]:

@@ -84,20 +84,7 @@ def run_own_questions(
         UsageError, DataError: settings or passages that cannot be used.
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
-    if settings.workers not in (1, "auto"):
-        raise UsageError(
-            "own questions are measured in this process", where="workers", fix="set workers = 1"
-        )
-    if settings.rl.candidates < 2:
-        raise UsageError(
-            "a ranking needs two or more self-edits",
-            where="rl.candidates",
-            fix="set it to 2 or more",
-        )
-    contexts = load_contexts(settings.train, require_questions=True)
-    if settings.rl.contexts > len(contexts):
-        what = f"{settings.rl.contexts} passages are asked for, there are {len(contexts)}"
-        raise DataError(what, where="rl.contexts", fix="give more passages or lower it")
+    contexts = own_questions_data(settings)
     (chosen,) = split_contexts(
         contexts, [settings.rl.contexts], seed=derive(settings.seed, "contexts")
     )
@@ -124,6 +111,29 @@ def run_own_questions(
         ).as_dict()
         session.run.write_results(results)
     return results
+
+
+def own_questions_data(settings: Settings) -> list[Context]:
+    """The passages to choose from.
+
+    Raises:
+        UsageError, DataError: settings or passages that cannot be used.
+    """
+    if settings.workers not in (1, "auto"):
+        raise UsageError(
+            "own questions are measured in this process", where="workers", fix="set workers = 1"
+        )
+    if settings.rl.candidates < 2:
+        raise UsageError(
+            "a ranking needs two or more self-edits",
+            where="rl.candidates",
+            fix="set it to 2 or more",
+        )
+    contexts = load_contexts(settings.train, require_questions=True)
+    if settings.rl.contexts > len(contexts):
+        what = f"{settings.rl.contexts} passages are asked for, there are {len(contexts)}"
+        raise DataError(what, where="rl.contexts", fix="give more passages or lower it")
+    return contexts
 
 
 def _measure_passages(session: Session, usable: Sequence[tuple[Context, Context]]) -> Measured:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from selfedit.config import Settings
@@ -28,12 +28,17 @@ class ScoredEdits:
         contexts: by id.
         edits: every self-edit of the round, by context and candidate.
         rewards: what each earned, in the same order.
+        worths: what each sampled token's line is worth, of the self-edits (by context and
+            candidate) whose lines were credited; see `rl.credit`.
     """
 
     number: int
     contexts: Mapping[str, Context]
     edits: Sequence[SelfEditRow]
     rewards: Sequence[RewardRow]
+    worths: Mapping[tuple[str, int], Sequence[float]] = field(
+        default_factory=dict[tuple[str, int], Sequence[float]]
+    )
 
     @property
     def kept(self) -> list[SelfEditRow]:
@@ -52,6 +57,10 @@ class Update(Protocol):
         """
         ...
 
+    def learns_from(self, scored: ScoredEdits) -> list[SelfEditRow]:
+        """The self-edits that the update would use: only their lines are credited."""
+        ...
+
     def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
         """An adapter to be added to the policy as it is; None where there is nothing to learn.
 
@@ -67,6 +76,10 @@ class PlainUpdate:
 
     def check(self, session: Session[Any]) -> None:
         """See `Update`; nothing is lacking."""
+
+    def learns_from(self, scored: ScoredEdits) -> list[SelfEditRow]:
+        """See `Update`; those that were kept."""
+        return scored.kept
 
 
 def update_of(settings: Settings) -> Update:

@@ -11,14 +11,17 @@ policy: only the tokens that were a choice count, with a softmax over what the g
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from selfedit.config import Settings
 from selfedit.lm.lora import Adapter
-from selfedit.rl.policy_tokens import policy_sequence
+from selfedit.rl.credit import line_weights
+from selfedit.rl.policy_tokens import PolicySequence, policy_sequence
 from selfedit.rl.policy_training import MaskedLikelihood, train_policy
 from selfedit.rl.session import Session
 from selfedit.rl.updates.base import PlainUpdate, ScoredEdits
+from selfedit.run.records import SelfEditRow
 
 
 class FilteredSFT(PlainUpdate):
@@ -29,15 +32,21 @@ class FilteredSFT(PlainUpdate):
 
     def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
         """See `Update`."""
-        sequences = [
-            policy_sequence(session, scored.contexts[row.context_id], row) for row in scored.kept
-        ]
+        sequences = [_example(session, scored, row) for row in scored.kept]
         if not sequences:
             return None
-        masked = any(sequence.allowed for sequence in sequences)
-        return train_policy(
-            session, scored.number, sequences, MaskedLikelihood() if masked else None
-        )
+        plain = not any(sequence.allowed or sequence.advantages for sequence in sequences)
+        objective = None if plain else MaskedLikelihood()
+        return train_policy(session, scored.number, sequences, objective)
+
+
+def _example(session: Session[Any], scored: ScoredEdits, row: SelfEditRow) -> PolicySequence:
+    """A kept self-edit; with credit by line its tokens weigh what their lines are worth."""
+    sequence = policy_sequence(session, scored.contexts[row.context_id], row)
+    if not scored.worths:
+        return sequence
+    worths = scored.worths.get((row.context_id, row.candidate), [1.0] * len(sequence.places))
+    return replace(sequence, advantages=tuple(line_weights(worths)))
 
 
 UPDATE = FilteredSFT

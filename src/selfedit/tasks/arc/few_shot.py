@@ -14,12 +14,13 @@ from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.chat import chat_prompt
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import LoraSpec
-from selfedit.lm.rules import Decoding
+from selfedit.lm.rules import Decoding, OneOf
 from selfedit.run.records import Trial
 from selfedit.tasks.arc.answering import GridStop, is_solved
 from selfedit.tasks.arc.constrained import GrammarRow, SelfEditGrammar
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.grids import symbols_of
+from selfedit.tasks.arc.listed import self_edit_tree
 from selfedit.tasks.arc.parse import Rejection, check_budget, parse_self_edit
 from selfedit.tasks.arc.prompts import edit_prompt
 from selfedit.tasks.arc.self_edit import ArcSelfEdit
@@ -28,6 +29,7 @@ from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
 from selfedit.tasks.arc.ttt_data import Example, ttt_examples
 from selfedit.tasks.completion import completion
 from selfedit.tasks.task import Note, Question
+from selfedit.tasks.update_tools import UpdateKind, apply_tools
 
 
 class FewShotTask:
@@ -68,11 +70,11 @@ class FewShotTask:
             arc.answer.max_new_tokens, self.alphabet, GridStop(self.tokens.ids)
         )
         width = int(lm.head.shape[0])
-        self.grammar = (
-            SelfEditGrammar(lm.tokenizer, self.spec, toolbox, vocabulary=width)
-            if arc.constrained
-            else None
-        )
+        self.grammar = None
+        if arc.listed:
+            self.grammar = self_edit_tree(lm, self.spec, toolbox)
+        elif arc.constrained:
+            self.grammar = SelfEditGrammar(lm.tokenizer, self.spec, toolbox, vocabulary=width)
         self.tries = 1 if arc.constrained else arc.tries
 
     def prompt(self, context: ArcContext) -> tuple[int, ...]:
@@ -82,7 +84,7 @@ class FewShotTask:
             chat_prompt(self.lm, text, self.settings.edit.system if self.lm.has_chat else None)
         )
 
-    def rule(self) -> GrammarRow | None:
+    def rule(self) -> GrammarRow | OneOf | None:
         """The grammar of self-edits, where they are constrained."""
         return self.grammar.row() if self.grammar else None
 
@@ -133,7 +135,9 @@ class FewShotTask:
             return None
         sequences = [self._sequence(example, edit) for example in examples]
         optim = replace(self.optim, lr=edit.learning_rate, epochs=edit.epochs)
-        return AdaptJob(sequences, self.lora, optim, seed, order_seed, self.alphabet)
+        layers = int(getattr(self.lm.model.config, "num_hidden_layers", 1))
+        training = apply_tools(UpdateKind(self.lora, optim, layers), edit.tools)
+        return AdaptJob(sequences, training.lora, training.optim, seed, order_seed, self.alphabet)
 
     def examples(self, context: ArcContext, edit: ArcSelfEdit, seed: int) -> list[Example]:
         """The training examples a self-edit makes of the task's demonstrations."""
@@ -178,4 +182,5 @@ def plain(edit: ArcSelfEdit) -> dict[str, object]:
         "loss_on": edit.loss_on,
         "learning_rate": edit.learning_rate,
         "epochs": edit.epochs,
+        **dict(edit.tools),
     }

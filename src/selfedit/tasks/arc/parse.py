@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from selfedit.tasks.arc.self_edit import ArcSelfEdit, SelfEditSpec, schema_model, to_self_edit
 from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
+from selfedit.tasks.update_tools import UpdateTool, chosen_tools
 
 
 class Reason(StrEnum):
@@ -102,7 +103,8 @@ def parse_self_edit(
     if not isinstance(record, dict):
         return _refuse(Reason.NOT_AN_OBJECT, "top", f"a {type(record).__name__}")
     try:
-        _model(spec, toolbox.families).model_validate(record)  # pyright: ignore[reportArgumentType] - frozen: hashable
+        tools = chosen_tools(spec.tools, "arc.spec.tools")
+        _model(spec, toolbox.families, tools).model_validate(record)  # pyright: ignore[reportArgumentType] - frozen: hashable
     except ValidationError as error:
         return Rejection(
             tuple(_problem(item) for item in error.errors(include_url=False, include_context=False))
@@ -193,6 +195,8 @@ def _refuse(reason: Reason, location: str, detail: str) -> Rejection:
 
 
 @lru_cache(maxsize=16)
-def _model(spec: SelfEditSpec, families: tuple[str, ...]) -> type[BaseModel]:
-    """The pydantic model, built once for each set of values and families."""
+def _model(
+    spec: SelfEditSpec, families: tuple[str, ...], tools: tuple[UpdateTool, ...]
+) -> type[BaseModel]:
+    """The pydantic model, built once for each set of values, families and tools."""
     return schema_model(spec, Toolbox({family: {} for family in families}))

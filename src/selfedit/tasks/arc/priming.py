@@ -3,7 +3,8 @@ looks like.
 
 The paper does not prime. Nothing of ARC is used: the tasks come from `rule_book.py`. A sequence
 shows a rule's pairs one after the other; every output but the first carries loss, since nothing
-says yet what the first should be.
+says yet what the first should be. Only some families of rules are used, so that tasks of the others
+can be held out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from selfedit.errors import UsageError
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.lora import LoraSpec
 from selfedit.tasks.arc.grids import INPUT, OUTPUT, grid_symbols
-from selfedit.tasks.arc.rules import rule_tasks
+from selfedit.tasks.arc.rules import rule_tasks, rules_of
 from selfedit.tasks.arc.task import ArcTask
 from selfedit.tasks.arc.tokens import GridTokens
 
@@ -48,7 +49,7 @@ def priming_job(settings: PrimeSettings, tokens: GridTokens, *, alphabet: bool) 
 def priming_sequences(settings: PrimeSettings, tokens: GridTokens) -> Iterator[TrainSequence]:
     """Sequences of tasks made from rules, as many as the tokens allow."""
     left = settings.tokens
-    for task in rule_tasks(settings.seed, side=settings.side):
+    for task in rule_tasks(settings.seed, rules_of(settings.families), side=settings.side):
         sequence = _sequence(task, tokens)
         left -= len(sequence.ids)
         if left < 0:

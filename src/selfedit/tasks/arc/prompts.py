@@ -6,6 +6,7 @@ from selfedit.config import SelfEditSpec
 from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.self_edit import STRATEGIES, switch
 from selfedit.tasks.arc.tools import Toolbox
+from selfedit.tasks.update_tools import chosen_tools
 
 _TOOLS = {
     "basic": "turns, flips, reflections, shifts",
@@ -25,9 +26,16 @@ def edit_prompt(context: ArcContext, spec: SelfEditSpec, toolbox: Toolbox) -> st
         " how a model is trained to follow the rule. The training data are made from the examples"
         f" with these tools, each true or false:\n{tools}\nstrategy:"
         f" {' or '.join(STRATEGIES)}\nlearning_rate: {_rates(spec)}\nnum_train_epochs:"
-        f" {_epochs(spec)}\n\n{context.text}\n\nAnswer with one JSON object only, with the keys"
-        ' "data_generation" and "training".'
+        f" {_epochs(spec)}{_tools(spec)}\n\n{context.text}\n\nAnswer with one JSON object only,"
+        ' with the keys "data_generation" and "training".'
     )
+
+
+def _tools(spec: SelfEditSpec) -> str:
+    """The kind of update, a line a tool."""
+    tools = chosen_tools(spec.tools, "arc.spec.tools")
+    lines = [f"\n{t.name} ({t.about}): one of {', '.join(t.choices)}" for t in tools]
+    return "".join(lines)
 
 
 def _about(family: str, toolbox: Toolbox) -> str:

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from selfedit.config import SelfEditSpec
 from selfedit.tasks.arc.tokens import LossOn
 from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
+from selfedit.tasks.update_tools import UPDATE_TOOLS, chosen_tools
 
 Strategy = Literal["train_using_all_tokens", "train_using_output_tokens"]
 STRATEGIES: dict[Strategy, LossOn] = {
@@ -48,12 +49,14 @@ class ArcSelfEdit:
         loss_on: the tokens that carry loss.
         learning_rate: of the optimiser.
         epochs: passes over the training examples.
+        tools: the kind of update: tools that it calls, with what.
     """
 
     families: tuple[str, ...]
     loss_on: LossOn
     learning_rate: float
     epochs: int
+    tools: tuple[tuple[str, str], ...] = ()
 
     def to_json(self, toolbox: Toolbox = TOOLBOX) -> str:
         """The compact JSON that asks for it, as constrained decoding would write it."""
@@ -64,7 +67,8 @@ class ArcSelfEdit:
         head = json.dumps(
             {"data_generation": switches, "training": {"strategy": strategy}}, separators=(",", ":")
         )
-        return f'{head[:-2]},"learning_rate":{rate},"num_train_epochs":{self.epochs}}}}}'
+        calls = "".join(f',"{name}":"{value}"' for name, value in self.tools)
+        return f'{head[:-2]},"learning_rate":{rate},"num_train_epochs":{self.epochs}{calls}}}}}'
 
 
 ORACLE = ArcSelfEdit(("basic", "size", "chain", "repeat"), "output", 1e-4, 2)
@@ -80,12 +84,17 @@ def schema_model(spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX) -> type[BaseMod
     """The pydantic model of the JSON: every key required, no other allowed, no type converted."""
     switches: dict[str, Any] = {switch(family): (bool, ...) for family in toolbox.families}
     generation = create_model("DataGeneration", __config__=_STRICT, **switches)
+    calls: dict[str, Any] = {
+        tool.name: (Literal[*tool.choices], ...)
+        for tool in chosen_tools(spec.tools, "arc.spec.tools")
+    }
     training = create_model(
         "Training",
         __config__=_STRICT,
         strategy=(Strategy, ...),
         learning_rate=(_learning_rate(spec), ...),
         num_train_epochs=(_epochs(spec), ...),
+        **calls,
     )
     return create_model(
         "SelfEdit", __config__=_STRICT, data_generation=(generation, ...), training=(training, ...)
@@ -108,9 +117,9 @@ def to_self_edit(record: dict[str, Any], toolbox: Toolbox = TOOLBOX) -> ArcSelfE
         family for family in toolbox.families if record["data_generation"][switch(family)]
     )
     loss_on = STRATEGIES[training["strategy"]]
-    return ArcSelfEdit(
-        families, loss_on, float(training["learning_rate"]), training["num_train_epochs"]
-    )
+    rate, epochs = float(training["learning_rate"]), training["num_train_epochs"]
+    calls = tuple((name, value) for name, value in training.items() if name in UPDATE_TOOLS)
+    return ArcSelfEdit(families, loss_on, rate, epochs, calls)
 
 
 def _learning_rate(spec: SelfEditSpec) -> Any:

@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeVar
 
 from selfedit.config import DirectiveSettings, EditSettings
 from selfedit.grading.thoughts import without_thoughts
+from selfedit.tasks.knowledge.text_tools import NONE, TEXT_TOOLS
+from selfedit.tasks.update_tools import ALL, UPDATE_TOOLS
 
 MAX_LINE = 1000
 """Characters of a line that are kept."""
@@ -34,11 +36,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Directives:
-    """Training settings a self-edit asks for; None where it asks for nothing."""
+    """Training settings a self-edit asks for; None where it asks for nothing. ``tools`` are the
+    tools it calls, with what.
+    """
 
     lr: float | None = None
     epochs: int | None = None
     loss: Loss | None = None
+    tools: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,19 @@ def parse_edit(text: str, settings: EditSettings) -> ParsedEdit:
     if over > 0:
         dropped["over max_lines"] = over
     pairs_out, lines_out = kept_pairs[: settings.max_lines], kept_lines[: max(0, room)]
-    return ParsedEdit(tuple(lines_out), tuple(pairs_out), Directives(**found), dropped)
+    return ParsedEdit(tuple(lines_out), tuple(pairs_out), _directives(found), dropped)
+
+
+def _directives(values: dict[str, Any]) -> Directives:
+    calls = tuple((name, values.pop(name)) for name in list(values) if name not in _DIRECTIVES)
+    return Directives(**values, tools=calls)
+
+
+def _tool_choices(bounds: DirectiveSettings) -> dict[str, tuple[str, ...]]:
+    """What each tool that the settings name may be called with."""
+    every = ALL in bounds.tools
+    tools = {t.name: t.choices for t in UPDATE_TOOLS.values() if every or t.name in bounds.tools}
+    return tools | ({"augment": (NONE, *TEXT_TOOLS)} if every or "augment" in bounds.tools else {})
 
 
 def _clean(row: str) -> str:
@@ -217,11 +234,9 @@ def _directive(
     for name, _, text in wanted or [("", "", "")]:
         value = _value(name, text, bounds)
         if value is None or name in checked or name in found:
-            kind = (
-                f"{name!r} {'unusable' if value is None else 'repeated'}"
-                if name in _DIRECTIVES
-                else "unknown"
-            )
+            known = name in (*_DIRECTIVES, *_tool_choices(bounds))
+            kind = f"{name!r} {'unusable' if value is None else 'repeated'}"
+            kind = kind if known else "unknown"
             _count(dropped, f"directive {kind}")
             return True
         checked[name] = value
@@ -233,6 +248,8 @@ def _value(name: str, text: str, bounds: DirectiveSettings) -> object:
     """A directive's value, or None if it is unknown, not a plain number, or out of bounds."""
     if name == "loss":
         return text if text in ("all", "answers") else None
+    if name not in _DIRECTIVES:
+        return text if text in _tool_choices(bounds).get(name, ()) else None
     if name == "epochs" and re.fullmatch(r"[0-9]{1,4}", text):
         return int(text) if bounds.epochs[0] <= int(text) <= bounds.epochs[1] else None
     if name == "lr" and re.fullmatch(

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 from selfedit.config import FORMATS, EditSettings, Format
 from selfedit.config.choice import load_named
 from selfedit.tasks.knowledge.as_written import as_written
+from selfedit.tasks.knowledge.directives import directive_clause
 from selfedit.tasks.knowledge.edits import ParsedEdit, parse_edit
 from selfedit.tasks.knowledge.prompts import edit_prompt, fill_template
 from selfedit.tasks.task import Context
@@ -48,7 +49,7 @@ class LineFormat:
 
     def prompt(self, context: Context, chat: bool) -> str:
         """See `EditFormat`; a base model finds a cue at the end."""
-        return edit_prompt(context, self.form, chat)
+        return edit_prompt(context, self.form, chat, directive_clause(self.settings.directives))
 
     def parse(self, text: str) -> ParsedEdit:
         """See `EditFormat`."""
@@ -68,7 +69,13 @@ def format_of(settings: EditSettings) -> EditFormat:
 
 
 def edit_request(context: Context, settings: EditSettings, chat: bool) -> str:
-    """What asks for a self-edit: the user's template if there is one, else the format's."""
+    """What asks for a self-edit: the user's template if there is one, else the format's.
+
+    What a self-edit may ask of its training is told in either: before it, where it is not in it.
+    """
     if settings.prompt is not None:
-        return fill_template(settings.prompt, context)
-    return format_of(settings).prompt(context, chat)
+        text = fill_template(settings.prompt, context)
+    else:
+        text = format_of(settings).prompt(context, chat)
+    clause = directive_clause(settings.directives)
+    return text if clause in text else f"{clause}\n\n{text}"

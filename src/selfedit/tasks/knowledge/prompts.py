@@ -56,13 +56,13 @@ def fill_template(template: str, context: Context) -> str:
     return re.sub(r"\{title\}|\{passage\}", lambda match: filled[match[0]], template)
 
 
-def edit_prompt(context: Context, format: Format, chat: bool) -> str:
+def edit_prompt(context: Context, format: Format, chat: bool, clause: str = "") -> str:
     """What asks for a self-edit of ``context``.
 
     A chat model gets it as the user's message; a base model gets it with a cue at its end, which it
-    continues.
+    continues. A ``clause`` is told besides the instruction.
     """
-    instruction, cue = _INSTRUCTIONS[format], CUES[format]
+    instruction, cue = " ".join(p for p in (_INSTRUCTIONS[format], clause) if p), CUES[format]
     passage = f"Passage:\n{context.title}\n{context.text}"
     # A small chat model keeps to the form it is shown last.
     last = chat and format == "self-qa"

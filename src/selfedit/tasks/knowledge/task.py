@@ -5,7 +5,7 @@ in the prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from selfedit.config import Settings
 from selfedit.errors import DataError
@@ -16,10 +16,13 @@ from selfedit.lm.lora import LoraSpec
 from selfedit.lm.rules import Decoding
 from selfedit.run.records import Trial
 from selfedit.tasks.completion import completion
+from selfedit.tasks.knowledge.directives import AUGMENT, HeaderGrammar, HeaderRow, as_asked
 from selfedit.tasks.knowledge.edits import Directives, Loss, ParsedEdit
 from selfedit.tasks.knowledge.formats import edit_request, format_of
 from selfedit.tasks.knowledge.prompts import question_prompt
+from selfedit.tasks.knowledge.text_tools import NONE, augmented
 from selfedit.tasks.task import Context, Note, Question
+from selfedit.tasks.update_tools import UpdateKind, apply_tools
 
 
 class KnowledgeTask:
@@ -38,6 +41,8 @@ class KnowledgeTask:
         inner = settings.inner
         self.lora = LoraSpec(**inner.lora.model_dump())
         self.optim = OptimSpec(**inner.optim.model_dump())
+        directives = settings.edit.directives
+        self.grammar = HeaderGrammar(lm, directives) if directives.grammar else None
 
     def prompt(self, context: Context) -> tuple[int, ...]:
         """Token ids that ask the policy for a self-edit of ``context``."""
@@ -62,8 +67,9 @@ class KnowledgeTask:
         """
         return completion(self.lm, self.prompt(context), text)
 
-    def rule(self) -> None:
-        """Self-edits are sampled freely."""
+    def rule(self) -> HeaderRow | None:
+        """The grammar of the header line, where it is held to one; what follows is free."""
+        return self.grammar.row() if self.grammar else None
 
     def parse(self, text: str) -> ParsedEdit:
         """A self-edit's text as training material."""
@@ -71,10 +77,8 @@ class KnowledgeTask:
 
     def note(self, tries: Sequence[ParsedEdit]) -> Note:
         """The directives it gives, and whether there is anything to train on."""
-        asked = {
-            name: value for name, value in asdict(tries[-1].directives).items() if value is not None
-        }
-        return Note(asked, "nothing in it to train on" if tries[-1].empty else None)
+        rejected = "nothing in it to train on" if tries[-1].empty else None
+        return Note(as_asked(tries[-1].directives), rejected)
 
     def fixed(self, method: str, context: Context) -> ParsedEdit:
         """Nothing but the passage; or, the upper reference, every question with its first
@@ -112,7 +116,8 @@ class KnowledgeTask:
         if not sequences:
             what = "the self-edit is empty and the passage is not trained on"
             raise DataError(what, where=context.id, fix="set edit.passage = true")
-        return AdaptJob(sequences, self.lora, self._optim(edit.directives), seed, order_seed)
+        training = self.training(edit.directives)
+        return AdaptJob(sequences, training.lora, training.optim, seed, order_seed)
 
     def sequences(self, context: Context, edit: ParsedEdit) -> list[TrainSequence]:
         """``{title}\\n{line}`` for every line, a chat turn for every pair, ``{title}\\n{passage}``
@@ -123,6 +128,11 @@ class KnowledgeTask:
         )
         made = [self._text(context.title, line) for line in edit.lines]
         made += [self._pair(context.title, *pair, on) for pair in edit.pairs]
+        for more in augmented(dict(edit.directives.tools).get(AUGMENT, NONE), edit.lines, context):
+            text = isinstance(more, str)
+            made.append(
+                self._text(context.title, more) if text else self._pair(context.title, *more, on)
+            )
         if self.settings.edit.passage:
             made.append(self._text(context.title, context.text))
         return [self._pad(sequence) for sequence in made]
@@ -150,13 +160,12 @@ class KnowledgeTask:
             (*sequence.ids, *[self.lm.end_id] * missing), (*sequence.loss, *[True] * missing)
         )
 
-    def _optim(self, directives: Directives) -> OptimSpec:
-        asked = {
-            name: getattr(directives, name)
-            for name in ("lr", "epochs")
-            if getattr(directives, name) is not None
-        }
-        return replace(self.optim, **asked)
+    def training(self, directives: Directives) -> UpdateKind:
+        """The adapter and the optimiser that a self-edit asks for."""
+        asked = as_asked(directives)
+        optim = replace(self.optim, **{k: asked[k] for k in ("lr", "epochs") if k in asked})
+        layers = int(getattr(self.lm.model.config, "num_hidden_layers", 1))
+        return apply_tools(UpdateKind(self.lora, optim, layers), directives.tools)
 
     def _system(self, message: str | None) -> str | None:
         return message if self.lm.has_chat else None

@@ -47,13 +47,7 @@ class SelfEditFile:
         Raises:
             DataError: a context has fewer.
         """
-        found: dict[str, list[str]] = {}
-        for record in self.records:
-            found.setdefault(_name(record), []).extend(_texts(record))
-        texts = {
-            c.id: (found.get(_by_text(c.text)) or found.get(f"id {c.id}") or [])[:samples]
-            for c in contexts
-        }
+        texts = {name: every[:samples] for name, every in self._every(contexts).items()}
         if short := [c for c in contexts if len(texts[c.id]) < samples]:
             what = (
                 f"{len(short)} of {len(contexts)} passages have fewer than {samples} self-edits in"
@@ -66,6 +60,24 @@ class SelfEditFile:
             )
             raise DataError(what, where=f"{self.path}: {places}", fix=fix)
         return texts
+
+    def fewest(self, contexts: Sequence[Context]) -> int:
+        """How many self-edits each of these contexts has at the least.
+
+        Raises:
+            DataError: one has none.
+        """
+        self.of(contexts, 1)
+        return min(map(len, self._every(contexts).values()))
+
+    def _every(self, contexts: Sequence[Context]) -> dict[str, list[str]]:
+        by_passage: dict[str, list[str]] = {}
+        for record in self.records:
+            by_passage.setdefault(_name(record), []).extend(_texts(record))
+        return {
+            c.id: by_passage.get(_by_text(c.text)) or by_passage.get(f"id {c.id}") or []
+            for c in contexts
+        }
 
 
 def read_self_edits(path: str | Path, *, fix: str = _FORM) -> SelfEditFile:

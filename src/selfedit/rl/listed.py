@@ -1,0 +1,71 @@
+"""Every self-edit there is as a round's candidates, where they can be listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from selfedit.errors import UsageError
+from selfedit.lm.decoder import Completion
+from selfedit.lm.rules import OneOf, TokenTree
+from selfedit.rl.policy_tokens import read_logs, sampled_sequence
+from selfedit.rl.sample import edit_row
+from selfedit.rl.session import Session
+from selfedit.run.records import Place, Sampled, SelfEditRow
+from selfedit.tasks.task import Context
+
+
+def check_listed(session: Session[Any]) -> TokenTree:
+    """The tree of all self-edits, where ``rl.draw = "every"`` can be done.
+
+    Raises:
+        UsageError: they cannot be listed, or ``rl.candidates`` is not their number.
+    """
+    rule, count = session.task.rule(), session.settings.rl.candidates
+    if not isinstance(rule, OneOf):
+        fix = "set arc.listed = true in few-shot ARC; else rl.draw = policy"
+        raise UsageError("self-edits cannot be listed", where="rl.draw", fix=fix)
+    if len(rule.tree.texts) != count:
+        what = f"there are {len(rule.tree.texts)} self-edits, and {count} candidates a context"
+        fix = f"set rl.candidates = {len(rule.tree.texts)}, or list fewer"
+        raise UsageError(what, where="rl.draw", fix=fix)
+    return rule.tree
+
+
+def write_every(
+    session: Session[Any], place: Place, contexts: Sequence[Context]
+) -> list[SelfEditRow]:
+    """All self-edits of each context, with how likely the policy finds each; a context is one
+    transaction.
+    """
+    tree, ledger = check_listed(session), session.run.ledger
+    have = {row.context_id for row in ledger.self_edits(place)}
+    name = f"listing self-edits ({place})"
+    total, done = len(contexts), sum(context.id in have for context in contexts)
+    with session.progress.task(name, total=total, unit="contexts", done=done) as task:
+        for context in contexts:
+            if context.id not in have:
+                session.interrupt.check()
+                ledger.add_self_edits(_rows_of(session, place, context, tree))
+                task.advance()
+    return ledger.self_edits(place)
+
+
+def _rows_of(
+    session: Session[Any], place: Place, context: Context, tree: TokenTree
+) -> list[SelfEditRow]:
+    prompt = session.task.prompt(context)
+    sequences = [sampled_sequence(session, prompt, Sampled(text)) for text in tree.texts]
+    temperature = session.settings.edit.temperature or 1.0
+    logs = read_logs(session.lm, sequences, session.policy, temperature)
+    rows = []
+    for number, (text, sequence, likely) in enumerate(
+        zip(tree.texts, sequences, logs, strict=True)
+    ):
+        chosen = dict(zip(sequence.places, likely, strict=True))
+        every = [chosen.get(len(prompt) + index, 0.0) for index in range(len(text))]
+        written = Completion(
+            session.lm.decode(text), text, "stop", len(prompt), logprobs=tuple(every)
+        )
+        rows.append(edit_row(session, place, context, number, 0, prompt, [written]))
+    return rows
