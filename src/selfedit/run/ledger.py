@@ -39,8 +39,8 @@ from selfedit.storage.tables import R, Table
 
 __all__ = ["FORM", "Ledger"]
 
-FORM = 3
-"""The form of the tables. Form 1 kept answers and trainings apart, 2 had neither sampled tokens nor
+FORM = 4
+"""The form of the tables. Form 1 kept answers and trainings apart, 2 had no sampled tokens, 3 no
 hashes."""
 _ADD_UP = (
     " ON CONFLICT DO UPDATE SET seconds = seconds + excluded.seconds, count = count +"
