@@ -43,7 +43,8 @@ class Constant(se.LocalSampler):
     ) -> list[se.Completion]:
         written = super().generate(prompts, *args, **options)
         ids = tuple(self.lm.encode("again"))
-        return [replace(completion, ids=ids, text="again") for completion in written]
+        # Its tokens were not drawn: the probabilities of those that were are not theirs.
+        return [replace(one, ids=ids, text="again", logprobs=()) for one in written]
 
 
 class ByCandidate(se.PlainReward):

@@ -16,7 +16,13 @@ from selfedit.lm.lora import LoraSpec
 from selfedit.lm.rules import Decoding
 from selfedit.run.records import Trial
 from selfedit.tasks.completion import completion
-from selfedit.tasks.knowledge.directives import AUGMENT, HeaderGrammar, HeaderRow, as_asked
+from selfedit.tasks.knowledge.directives import (
+    AUGMENT,
+    HeaderGrammar,
+    HeaderRow,
+    as_asked,
+    directive_choices,
+)
 from selfedit.tasks.knowledge.edits import Directives, Loss, ParsedEdit
 from selfedit.tasks.knowledge.formats import edit_request, format_of
 from selfedit.tasks.knowledge.prompts import question_prompt
@@ -42,6 +48,9 @@ class KnowledgeTask:
         self.lora = LoraSpec(**inner.lora.model_dump())
         self.optim = OptimSpec(**inner.optim.model_dump())
         directives = settings.edit.directives
+        directive_choices(
+            directives
+        )  # A tool that there is not is refused now, not when it is told.
         self.grammar = HeaderGrammar(lm, directives) if directives.grammar else None
 
     def prompt(self, context: Context) -> tuple[int, ...]:
@@ -93,12 +102,14 @@ class KnowledgeTask:
     def inner_loop(
         self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None
     ) -> AdaptJob | None:
-        """None for an empty self-edit where the passage is not trained on either: the model answers
-        as it is.
+        """None where there is nothing to train on (an empty self-edit, where the passage is not
+        trained on either): the model answers as it is.
         """
-        if edit.empty and not self.settings.edit.passage:
+        sequences = self.sequences(context, edit)
+        if not sequences or (edit.empty and not self.settings.edit.passage):
             return None
-        return self.job(context, edit, seed, order_seed)
+        training = self.training(edit.directives)
+        return AdaptJob(sequences, training.lora, training.optim, seed, order_seed)
 
     def marks(self, trial: Trial, *, graded: bool = False) -> list[float]:
         """Each answer is right or wrong on its own; one without a verdict counts for nothing."""
@@ -112,12 +123,11 @@ class KnowledgeTask:
         Raises:
             DataError: nothing at all to train on.
         """
-        sequences = self.sequences(context, edit)
-        if not sequences:
+        job = self.inner_loop(context, edit, seed, order_seed)
+        if job is None:
             what = "the self-edit is empty and the passage is not trained on"
             raise DataError(what, where=context.id, fix="set edit.passage = true")
-        training = self.training(edit.directives)
-        return AdaptJob(sequences, training.lora, training.optim, seed, order_seed)
+        return job
 
     def sequences(self, context: Context, edit: ParsedEdit) -> list[TrainSequence]:
         """``{title}\\n{line}`` for every line, a chat turn for every pair, ``{title}\\n{passage}``
