@@ -62,6 +62,7 @@ def small_paper_run(model: Path, server: FakeEndpoint, folder: Path) -> Settings
         "edit.max_new_tokens": 10,
         "answer.max_new_tokens": 3,
         "model": str(model),
+        "train": "corpus:train",
         "dtype": "float32",
     }
     judge = {"url": server.url, "key_env": None, "cache": str(folder / "kept.sqlite")}
