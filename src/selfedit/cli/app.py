@@ -36,6 +36,7 @@ VERBS = {
         "The table of a run, also with another grader; or a model's accuracy on questions from a"
         " file."
     ),
+    "compare": "Runs with different settings on the same passages, paired with the first.",
     "grade": "How far a grader agrees with the labels of a file, on questions it has not seen.",
     "signal": "How much of a run's reward is signal, per inner loop spent.",
     "bench": (
