@@ -112,6 +112,20 @@ def test_a_parser_of_ones_own_keeps_our_prompt(monkeypatch: pytest.MonkeyPatch) 
     )
 
 
+def test_a_prompt_of_ones_own_is_told_what_a_self_edit_may_ask() -> None:
+    from selfedit.tasks.knowledge.formats import edit_request
+
+    context = se.Context("c", "Title", "Text.")
+    directives = {"directives": {"allowed": True}}
+    for edit in ({"format": "theirs:Shouting"}, {"prompt": "SHOUT ABOUT {title}: {passage}"}):
+        plain = edit_request(context, se.make_settings({"edit": edit}).edit, True)
+        request = edit_request(context, se.make_settings({"edit": edit | directives}).edit, True)
+        assert "@train" not in plain
+        assert request.endswith(f"\n\n{plain}") and "@train" in request
+    ours = edit_request(context, se.make_settings({"edit": directives}).edit, True)
+    assert ours.count("@train") == request.count("@train"), "ours tells it once"
+
+
 class Reversed(se.LineFormat):
     """Our implications, last line first."""
 

@@ -59,7 +59,7 @@ def test_doctor_misses_the_model_and_asks_the_registry(
 
 def test_doctor_names_a_package_that_is_missing(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "NEEDED", ("no-such-package",))
-    monkeypatch.setattr(doctor, "_model", lambda: iter(()))
+    monkeypatch.setattr(doctor, "_check_model", lambda: iter(()))
     done = run("doctor")
     assert done.code == 4
     assert "pip install no-such-package" in done.out
