@@ -255,7 +255,7 @@ def test_another_version_is_refused(ledger):
     with sqlite3.connect(ledger.path) as other:
         other.execute("PRAGMA user_version = 99")
     other.close()
-    with pytest.raises(RunFolderError, match=r"form 99.*reads form 3"):
+    with pytest.raises(RunFolderError, match=r"form 99.*reads form 4"):
         Ledger(ledger.path)
 
 
