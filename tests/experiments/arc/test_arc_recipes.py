@@ -78,6 +78,7 @@ def test_every_step_of_the_papers_recipe_on_a_two_layer_model(small_folder, tmp_
     """Only sizes are changed, and who writes: a random model writes nothing that can be used."""
     ScriptedSampler.prompts = 0
     changed = {"model": str(small_folder), "sampler": "scripted_sampler:ScriptedSampler"}
+    changed["rl.movement.prompts"] = 0  # which writes some more
     settings = read_settings(RECIPES / "arc-paper.toml", SMALL | changed)
     assert not settings.arc.constrained
     results = run_few_shot(tmp_path / "paper", settings)
