@@ -136,12 +136,13 @@ def test_token_logs_are_those_of_autograd():
     torch.testing.assert_close(logs, picked)
     torch.testing.assert_close(ours.grad, theirs.grad)
     old = torch.randn(6, 8, generator=generator, dtype=torch.float64)
-    kl, entropy = divergences(hidden, old, head, Choosing(0.7, allowed))
+    kl, entropy, entropy_old = divergences(hidden, old, head, Choosing(0.7, allowed))
     before = F.log_softmax((old @ head.T / 0.7).masked_fill(~mask, -torch.inf), 1)
     probs = expected.detach().exp()
     each = torch.where(probs > 0, probs * (expected.detach() - before), 0.0).sum(1)
     torch.testing.assert_close(kl, each)
     torch.testing.assert_close(entropy, torch.distributions.Categorical(probs).entropy())
+    torch.testing.assert_close(entropy_old, torch.distributions.Categorical(before.exp()).entropy())
 
 
 TEXTS = ("yes, all of it", "yes, but half", "no", "never")

@@ -12,7 +12,6 @@ from selfedit.cli.output import percent, print_json, print_table
 from selfedit.cli.setting_options import overrides_from, with_settings
 
 if TYPE_CHECKING:
-    from selfedit.config import Settings
     from selfedit.documents.adapt import AdaptResults
     from selfedit.documents.recall import Change
     from selfedit.documents.upkeep import LibraryResults
@@ -63,56 +62,20 @@ def adapt(
     from selfedit.tasks.knowledge.contexts import load_contexts
 
     load_contexts(list(documents))  # before any model is fetched or loaded
-    learn = _library if library else _one_adapter
-    learn(out, documents, settings, samples, own_questions, json=json, quiet=quiet)
-
-
-def _one_adapter(
-    out: Path,
-    documents: list[str],
-    settings: Settings,
-    samples: int,
-    own_questions: bool,
-    *,
-    json: bool,
-    quiet: bool,
-) -> None:
-    """One adapter on all documents."""
     with working_with(settings.model, quiet=quiet) as options:
         from selfedit.documents.adapt import adapt_documents
-
-        results = adapt_documents(
-            out, documents, settings, samples=samples, own_questions=own_questions, **options
-        )
-    if json:
-        print_json(results)
-        return
-    print_recall(results)
-    say(f"adapter: {out}; ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
-
-
-def _library(
-    out: Path,
-    documents: list[str],
-    settings: Settings,
-    samples: int,
-    own_questions: bool,
-    *,
-    json: bool,
-    quiet: bool,
-) -> None:
-    """One adapter a document, where something about it has changed."""
-    with working_with(settings.model, quiet=quiet) as options:
         from selfedit.documents.upkeep import adapt_library
 
-        results = adapt_library(
+        learn = adapt_library if library else adapt_documents
+        results: Any = learn(
             out, documents, settings, samples=samples, own_questions=own_questions, **options
         )
     if json:
         print_json(results)
         return
-    print_library(results)
-    say(f"library: {out}; ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
+    (print_library if library else print_recall)(results)
+    what = "library" if library else "adapter"
+    say(f"{what}: {out}; ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
 
 
 def print_library(results: LibraryResults) -> None:

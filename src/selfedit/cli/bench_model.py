@@ -80,6 +80,13 @@ class GenerateOptions:
         return {name: value for name, value in changed.items() if value is not None}
 
 
+def _show_in(folder: Path, results: dict[str, Any], picture: Path, *, json: bool) -> None:
+    """The tables, and where they and their picture are."""
+    show_bench(results, json=json)
+    if not json:
+        say(f"results: {folder / 'results.json'}; picture: {picture}")
+
+
 @with_settings("seed", "device", "dtype", "inner", "edit")
 def inner_loops(
     *,
@@ -123,10 +130,7 @@ def inner_loops(
         )
     from selfedit.report.bench import draw_inner
 
-    picture = draw_inner(results, folder / "report")
-    show_bench(results, json=json)
-    if not json:
-        say(f"results: {folder / 'results.json'}; picture: {picture}")
+    _show_in(folder, results, draw_inner(results, folder / "report"), json=json)
 
 
 @with_settings("seed", "device", "dtype", "inner")
@@ -170,10 +174,7 @@ def answering(
         )
     from selfedit.report.bench import draw_generate
 
-    picture = draw_generate(results, folder / "report")
-    show_bench(results, json=json)
-    if not json:
-        say(f"results: {folder / 'results.json'}; picture: {picture}")
+    _show_in(folder, results, draw_generate(results, folder / "report"), json=json)
 
 
 @with_settings("seed", "device", "dtype", "inner")

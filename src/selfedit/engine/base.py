@@ -11,7 +11,7 @@ from selfedit.inner.job import AdaptJob
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
 from selfedit.lm.lora import Adapter
-from selfedit.lm.rules import Stop, TokenRule
+from selfedit.lm.rules import Stop
 
 OnTokens = Callable[[int], None]
 """Called with the training tokens done since the last call."""
@@ -65,7 +65,9 @@ class Done:
 
 @dataclass(frozen=True)
 class Writing:
-    """Texts to be written by the current policy: the arguments of `selfedit.lm.generate.generate`."""
+    """Texts to be written by the current policy: arguments of `selfedit.lm.generate.generate`. A
+    grammar is not among them: its state stays in the process that made it.
+    """
 
     prompts: tuple[tuple[int, ...], ...]
     adapters: tuple[Adapter | None, ...]
@@ -73,7 +75,6 @@ class Writing:
     temperature: float
     top_p: float
     seeds: tuple[int, ...] | None
-    rules: tuple[TokenRule | None, ...] | None
     alphabet: tuple[int, ...] | None
     stop: Stop | None
 

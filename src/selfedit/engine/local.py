@@ -60,18 +60,7 @@ def _say_halved(rows: int) -> None:
 
 def run_writing(lm: LanguageModel, work: Writing) -> list[Completion]:
     """Write the texts of one piece of work."""
-    return generate(
-        lm,
-        work.prompts,
-        work.adapters,
-        max_new_tokens=work.max_new_tokens,
-        temperature=work.temperature,
-        top_p=work.top_p,
-        seeds=work.seeds,
-        rules=work.rules,
-        alphabet=work.alphabet,
-        stop=work.stop,
-    )
+    return generate(lm, **vars(work))
 
 
 def run_reading(lm: LanguageModel, work: Reading) -> list[float]:

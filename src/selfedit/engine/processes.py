@@ -91,12 +91,14 @@ class Processes:
 
     def write(self, works: Sequence[Writing]) -> list[list[Completion]]:
         """See `Engine`."""
-        done = dict(self._share("write", works, lambda _: None, lambda: None))
-        return [done[number] for number in range(len(works))]
+        return self._all("write", works)
 
     def read(self, works: Sequence[Reading]) -> list[list[float]]:
         """See `Engine`."""
-        done = dict(self._share("read", works, lambda _: None, lambda: None))
+        return self._all("read", works)
+
+    def _all(self, kind: str, works: Sequence[Any]) -> list[Any]:
+        done = dict(self._share(kind, works, lambda _: None, lambda: None))
         return [done[number] for number in range(len(works))]
 
     def _share(

@@ -27,7 +27,7 @@ from selfedit.inner.static import StaticSteps, can_be_static
 from selfedit.inner.trainer import Objective, StepRunner, Training
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.below import frozen_bank
-from selfedit.lm.cores import OnTokens, on_cores, share_out
+from selfedit.lm.cores import OnTokens, in_order, on_cores, share_out
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.segments import IntArray
@@ -187,13 +187,7 @@ def _train_all(
 
     most = sum(loads) // (MIN_TOKENS * max(job.steps for job in jobs))
     parts = share_out(lm, loads, most)
-    trained = on_cores(lm, parts, train, on_tokens)
-    adapters = dict(
-        pair
-        for part, own in zip(parts, trained, strict=True)
-        for pair in zip(part, own, strict=True)
-    )
-    return [adapters[k] for k in range(len(jobs))]
+    return in_order(parts, on_cores(lm, parts, train, on_tokens))
 
 
 def _train(

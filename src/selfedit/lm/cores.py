@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -63,6 +63,22 @@ def balanced(loads: Sequence[int], count: int) -> list[list[int]]:
         parts[least].append(place)
         filled[least] += loads[place]
     return [sorted(part) for part in parts]
+
+
+def together(keys: Sequence[Hashable]) -> list[list[int]]:
+    """The places of equal keys, one list a key, in the order in which keys come first."""
+    units: dict[Hashable, list[int]] = {}
+    for place, key in enumerate(keys):
+        units.setdefault(key, []).append(place)
+    return list(units.values())
+
+
+def in_order(parts: Sequence[Sequence[int]], results: Sequence[Sequence[T]]) -> list[T]:
+    """What every part came to at its places, in the order of all places."""
+    by_place: dict[int, T] = {}
+    for part, own in zip(parts, results, strict=True):
+        by_place.update(zip(part, own, strict=True))
+    return [by_place[place] for place in range(len(by_place))]
 
 
 def on_cores(

@@ -11,7 +11,7 @@ import torch
 from selfedit.errors import DataError, UsageError
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.chat import chat_prompt
-from selfedit.lm.cores import OnTokens, on_cores, share_out
+from selfedit.lm.cores import OnTokens, on_cores, share_out, together
 from selfedit.lm.decoder import Completion, Decoder, OnToken, Row, heads_of
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
@@ -98,10 +98,7 @@ def generate(
 
 def _parts(lm: LanguageModel, rows: Sequence[Row], new_tokens: int) -> list[list[int]]:
     """Places of the rows that each core decodes; rows of one prompt under one adapter stay together."""
-    alike: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-    for place, row in enumerate(rows):
-        alike.setdefault((row.adapter, row.prompt), []).append(place)
-    units = list(alike.values())
+    units = together([(row.adapter, row.prompt) for row in rows])
     loads = [len(rows[unit[0]].prompt) + new_tokens * len(unit) for unit in units]
     parts = share_out(lm, loads, len(rows) // MIN_ROWS)
     return [[place for number in part for place in units[number]] for part in parts]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from selfedit.errors import DataError
-from selfedit.lm.cores import OnTokens, on_cores, share_out
+from selfedit.lm.cores import OnTokens, in_order, on_cores, share_out
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.loss import head_loss
@@ -49,10 +49,7 @@ def answer_losses(
 
     loads = [len(ids) for ids, _ in golds]
     parts = share_out(lm, loads, sum(loads) // MIN_TOKENS)
-    losses: dict[int, float] = {}
-    for part, own in zip(parts, on_cores(lm, parts, losses_of, lambda _: None), strict=True):
-        losses.update(zip(part, own, strict=True))
-    return [losses[k] for k in range(len(golds))]
+    return in_order(parts, on_cores(lm, parts, losses_of, lambda _: None))
 
 
 @torch.inference_mode()

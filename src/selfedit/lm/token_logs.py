@@ -98,9 +98,9 @@ def token_logs(
 @torch.no_grad()
 def divergences(
     new: Tensor, old: Tensor, head: Tensor, choosing: Choosing
-) -> tuple[Tensor, Tensor]:
-    """At each place KL(new‖old) of the whole distributions and the new one's entropy, in nats,
-    ``[N]`` each.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """At each place KL(new‖old) of the whole distributions, the new one's entropy and the old
+    one's, in nats, ``[N]`` each.
 
     Args:
         new, old: last hidden states of the two policies at the same places, ``[N, D]``.
@@ -108,13 +108,18 @@ def divergences(
         choosing: temperature and rules.
     """
     wide = torch.promote_types(new.dtype, torch.float32)
-    kl, entropy = (torch.empty(len(new), device=new.device, dtype=wide) for _ in range(2))
+    kl, entropy, before = (torch.empty(len(new), device=new.device, dtype=wide) for _ in range(3))
     step = chunk_rows(head)
     for start in range(0, len(new), step):
         rows = slice(start, start + step)
-        logs, before = (choosing.logs(states[rows], head, start) for states in (new, old))
+        logs, old_logs = (choosing.logs(states[rows], head, start) for states in (new, old))
         probs = logs.exp()
-        possible = probs > 0  # 0 · log 0 is 0
-        entropy[rows] = -torch.where(possible, probs * logs, 0.0).sum(1)
-        kl[rows] = torch.where(possible, probs * (logs - before), 0.0).sum(1)
-    return kl.clamp_(min=0.0), entropy
+        kl[rows] = torch.where(probs > 0, probs * (logs - old_logs), 0.0).sum(1)  # 0 · log 0 is 0
+        entropy[rows], before[rows] = _entropy(logs), _entropy(old_logs)
+    return kl.clamp_(min=0.0), entropy, before
+
+
+def _entropy(logs: Tensor) -> Tensor:
+    """Of distributions given by their logarithms, ``[n, V]`` to ``[n]``; 0 · log 0 is 0."""
+    probs = logs.exp()
+    return -torch.where(probs > 0, probs * logs, 0.0).sum(1)

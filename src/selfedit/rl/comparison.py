@@ -11,7 +11,13 @@ from selfedit.lm.decoder import Completion
 from selfedit.lm.lora import Adapter
 from selfedit.lm.reading import hidden_states
 from selfedit.lm.token_logs import Choosing, divergences
-from selfedit.rl.policy_tokens import PolicySequence, before_and_targets, joined, sampled_sequence
+from selfedit.rl.policy_tokens import (
+    PolicySequence,
+    before_and_targets,
+    joined,
+    policy_temperature,
+    sampled_sequence,
+)
 from selfedit.rl.session import Session
 from selfedit.run.records import Sampled
 from selfedit.run.seeds import derive
@@ -48,7 +54,7 @@ class PolicyPair:
 
     def __init__(self, session: Session[Any], number: int, new: Adapter) -> None:
         self.session, self.number, self.new = session, number, new
-        self.temperature = session.settings.edit.temperature or 1.0
+        self.temperature = policy_temperature(session)
 
     def on(self, contexts: Sequence[Context]) -> Moved:
         """What the two write on these contexts' prompts, and how far apart they are."""
@@ -103,11 +109,12 @@ class PolicyPair:
         for sequence, after, before in zip(sequences, new, old, strict=True):
             places, _ = before_and_targets([sequence], lm.device)
             choosing = Choosing(self.temperature, joined([sequence]))
-            forth = divergences(after[places], before[places], lm.head, choosing)
-            _, was = divergences(before[places], after[places], lm.head, choosing)
-            kl += float(forth[0].sum())
-            entropy += float(forth[1].sum())
-            entropy_before += float(was.sum())
+            apart, entropies, old_entropies = divergences(
+                after[places], before[places], lm.head, choosing
+            )
+            kl += float(apart.sum())
+            entropy += float(entropies.sum())
+            entropy_before += float(old_entropies.sum())
             choices += len(places)
         return kl / len(sequences), entropy / choices, entropy_before / choices
 

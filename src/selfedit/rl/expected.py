@@ -13,7 +13,13 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.rules import OneOf
 from selfedit.rl.advantages import known_rewards
 from selfedit.rl.policy_gradient import with_old_logs
-from selfedit.rl.policy_tokens import PolicySequence, policy_sequence, read_logs, without_logs
+from selfedit.rl.policy_tokens import (
+    PolicySequence,
+    policy_sequence,
+    policy_temperature,
+    read_logs,
+    without_logs,
+)
 from selfedit.rl.session import Session
 from selfedit.rl.updates.base import ScoredEdits
 
@@ -102,7 +108,7 @@ def _tried_of(session: Session[Any], scored: ScoredEdits, new: Adapter, name: st
     if not different:
         return []
     before = with_old_logs(session, list(different.values()))
-    temperature = session.settings.edit.temperature or 1.0
+    temperature = policy_temperature(session)
     after = read_logs(session.lm, before, new, temperature)
     triples = zip(before, after, earned.values(), strict=True)
     return [_Tried(sum(sequence.old), sum(logs), values) for sequence, logs, values in triples]

@@ -8,7 +8,7 @@ from typing import Any
 from selfedit.errors import UsageError
 from selfedit.lm.decoder import Completion
 from selfedit.lm.rules import OneOf, TokenTree
-from selfedit.rl.policy_tokens import read_logs, sampled_sequence
+from selfedit.rl.policy_tokens import policy_temperature, read_logs, sampled_sequence
 from selfedit.rl.sample import edit_row
 from selfedit.rl.session import Session
 from selfedit.run.records import Place, Sampled, SelfEditRow
@@ -56,7 +56,7 @@ def _rows_of(
 ) -> list[SelfEditRow]:
     prompt = session.task.prompt(context)
     sequences = [sampled_sequence(session, prompt, Sampled(text)) for text in tree.texts]
-    temperature = session.settings.edit.temperature or 1.0
+    temperature = policy_temperature(session)
     logs = read_logs(session.lm, sequences, session.policy, temperature)
     rows = []
     for number, (text, sequence, likely) in enumerate(

@@ -122,9 +122,21 @@ def adopt_policy(
         policy = replace(Adapter.load(folder / "adapter"), base=session.lm.name)
         session.adopt(policy, digest)
         return policy
-    if not in_weights:
-        load_weights(session.lm, folder / "model")
-    session.engine.load_weights(folder / "model")
-    session.sampler.load_policy(folder / "model")
-    session.weights = digest
+    use_weights(session, folder / "model", digest, here=not in_weights)
     return None
+
+
+def use_weights(session: Session[Any], folder: Path, name: str, *, here: bool = True) -> None:
+    """Go on with the weights of a model folder: this process, its workers and its sampler.
+
+    Args:
+        session: the run.
+        folder: with the weights in safetensors.
+        name: what tells these weights from others.
+        here: whether this process's model has yet to be given them.
+    """
+    if here:
+        load_weights(session.lm, folder)
+    session.engine.load_weights(folder)
+    session.sampler.load_policy(folder)
+    session.weights = name

@@ -15,7 +15,12 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import stack
 from selfedit.rl.advantages import Advantages, known_rewards, signed_advantages
 from selfedit.rl.policy import merges
-from selfedit.rl.policy_tokens import PolicySequence, policy_sequence, read_logs
+from selfedit.rl.policy_tokens import (
+    PolicySequence,
+    policy_sequence,
+    policy_temperature,
+    read_logs,
+)
 from selfedit.rl.policy_training import StepTokens, TokenObjective, train_policy
 from selfedit.rl.session import Session
 from selfedit.rl.updates.base import PlainUpdate, ScoredEdits
@@ -133,7 +138,7 @@ def with_logs(session: Session[Any], sequences: list[PolicySequence]) -> list[Po
     """The same with log-probabilities under the policy that sampled, kept from then or else read
     now, and under the reference.
     """
-    temperature = session.settings.edit.temperature or 1.0
+    temperature = policy_temperature(session)
     complete = with_old_logs(session, sequences)
     if session.settings.rl.gradient.reference == "sampled":
         return [replace(sequence, reference=sequence.old) for sequence in complete]
@@ -145,7 +150,7 @@ def with_old_logs(session: Session[Any], sequences: list[PolicySequence]) -> lis
     """The same, those whose sampler gave no log-probabilities with what the policy that sampled,
     which is still the session's, gives them now.
     """
-    temperature = session.settings.edit.temperature or 1.0
+    temperature = policy_temperature(session)
     lacking = [len(sequence.old) != len(sequence.places) for sequence in sequences]
     without = [s for s, lacks in zip(sequences, lacking, strict=True) if lacks]
     fresh = iter(read_logs(session.lm, without, session.policy, temperature) if without else ())

@@ -92,6 +92,13 @@ def sampled_sequence(
     )
 
 
+def policy_temperature(session: Session[Any]) -> float:
+    """What logits are divided by where the policy is a distribution; 1 where self-edits are the
+    likeliest ones.
+    """
+    return session.settings.edit.temperature or 1.0
+
+
 def without_logs(sequence: PolicySequence) -> PolicySequence:
     """Equal self-edits are then equal, whatever batch each was sampled in."""
     return replace(sequence, old=())

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from selfedit.engine.base import Engine, Reading, Writing
-from selfedit.lm.cores import balanced
+from selfedit.lm.cores import balanced, in_order, together
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
 from selfedit.lm.lora import Adapter
 from selfedit.lm.rules import Stop, TokenRule
 from selfedit.sampling.base import Sampler
-
-T = TypeVar("T")
 
 MIN_TEXTS = 8
 """Texts a worker gets at the least."""
@@ -71,7 +68,6 @@ class SharedSampler:
                 temperature=temperature,
                 top_p=top_p,
                 seeds=None if seeds is None else tuple(seeds[k] for k in part),
-                rules=None,
                 alphabet=None if alphabet is None else tuple(alphabet),
                 stop=stop,
             )
@@ -98,22 +94,9 @@ class SharedSampler:
 
     def _parts(self, alike: Sequence[Hashable], loads: Sequence[int]) -> list[list[int]]:
         """Places of each worker's texts; those that are alike stay together."""
-        units: dict[Hashable, list[int]] = {}
-        for place, key in enumerate(alike):
-            units.setdefault(key, []).append(place)
+        units = together(alike)
         count = min(self._engine.workers, len(units), len(alike) // MIN_TEXTS)
         if count < 2:
             return [list(range(len(alike)))]
-        by_unit = list(units.values())
-        shares = balanced([sum(loads[k] for k in unit) for unit in by_unit], count)
-        return [[place for number in share for place in by_unit[number]] for share in shares]
-
-
-def in_order(parts: Sequence[Sequence[int]], results: Sequence[Sequence[T]]) -> list[T]:
-    """The results of every part, in the order of what was asked."""
-    by_place = {
-        place: result
-        for part, own in zip(parts, results, strict=True)
-        for place, result in zip(part, own, strict=True)
-    }
-    return [by_place[place] for place in range(len(by_place))]
+        shares = balanced([sum(loads[k] for k in unit) for unit in units], count)
+        return [[place for number in share for place in units[number]] for share in shares]

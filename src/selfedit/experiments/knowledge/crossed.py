@@ -18,11 +18,11 @@ from selfedit.experiments.knowledge.methods import measure_written
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.train import heldout_contexts
 from selfedit.grading.grader import get_grader
-from selfedit.lm.load import load_weights
 from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.policy import use_weights
 from selfedit.rl.sample import sample
 from selfedit.rl.session import Session
 from selfedit.run.records import Phase, Place
@@ -112,10 +112,7 @@ def _use(session: Session, model: str, policy: Path, digest: str) -> None:
     if session.weights == weights:
         return
     folder = policy if model == "after" else model_path(session.settings.model)
-    load_weights(session.lm, folder)
-    session.engine.load_weights(folder)
-    session.sampler.load_policy(folder)
-    session.weights = weights
+    use_weights(session, folder, weights)
 
 
 def _measure_cells(session: Session, learner: str, contexts: Sequence[Context]) -> None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfedit.errors import Unavailable, UsageError
+from selfedit.errors import UsageError
 from selfedit.tasks.arc.parse import Rejection, parse_self_edit
 from selfedit.tasks.arc.self_edit import ArcSelfEdit, SelfEditSpec, json_schema
 from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
+from selfedit.tasks.grammar import NextTokens, TokenGrammar
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
@@ -46,37 +47,24 @@ class SelfEditGrammar:
         *,
         vocabulary: int | None = None,
     ) -> None:
-        try:
-            import llguidance.hf
-        except ImportError as error:
-            fix = "pip install 'selfedit[arc]', or sample without constraint"
-            raise Unavailable(
-                "constrained decoding needs the package llguidance", fix=fix
-            ) from error
         self.spec, self.toolbox = spec, toolbox
-        try:
-            self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary)
-        except ValueError as error:
-            fix = "use a fast tokenizer with an end-of-text token"
-            raise UsageError(f"no grammar for this tokenizer: {error}", fix=fix) from error
-        self.vocabulary: int = self._tokenizer.vocab_size
-        compact: Any = {"whitespace_flexible": False}
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(
-            json_schema(spec, toolbox), overrides=compact
+        schema, compact = json_schema(spec, toolbox), {"whitespace_flexible": False}
+
+        def write(matcher: Any) -> str:
+            return matcher.grammar_from_json_schema(schema, overrides=compact)
+
+        self._grammar = TokenGrammar(
+            tokenizer, write, vocabulary=vocabulary, without="sample without constraint", where=spec
         )
-        self._first = llguidance.LLMatcher(self._tokenizer, grammar)
-        if self._first.is_error():
-            raise UsageError(
-                f"no grammar for this specification: {self._first.get_error()}", where=spec
-            )
+        self.vocabulary: int = self._grammar.vocabulary
 
     def row(self) -> GrammarRow:
         """A new row at the beginning of a self-edit. Rows share nothing."""
-        return GrammarRow(self, self._first.deep_copy())
+        return GrammarRow(self, self._grammar.start())
 
     def text(self, tokens: list[int]) -> str:
         """The text of a row's tokens."""
-        return self._tokenizer.decode_str(tokens)
+        return self._grammar.text(tokens)
 
 
 class GrammarRow:
@@ -84,7 +72,7 @@ class GrammarRow:
 
     def __init__(self, grammar: SelfEditGrammar, matcher: LLMatcher) -> None:
         self._grammar, self._matcher = grammar, matcher
-        self._bits = np.empty((1, (grammar.vocabulary + 31) // 32), dtype=np.int32)
+        self._next = NextTokens(grammar.vocabulary)
         self._forced: list[int] = matcher.compute_ff_tokens()
         self.tokens: list[int] = []
         """The tokens so far."""
@@ -121,7 +109,7 @@ class GrammarRow:
         if self._forced:
             mask[self._forced[0]] = True
         elif not self.done:
-            mask[: self._grammar.vocabulary] = self._choices()
+            mask[: self._grammar.vocabulary] = self._next.of(self._matcher)
 
     def advance(self, token: int) -> None:
         """Take a sampled token.
@@ -150,12 +138,3 @@ class GrammarRow:
     def result(self) -> ArcSelfEdit | Rejection:
         """The self-edit, read as strictly as any other; a row that is not done gives a rejection."""
         return parse_self_edit(self.text, self._grammar.spec, self._grammar.toolbox)
-
-    def _choices(self) -> NDArray[np.uint8]:
-        from llguidance.numpy import fill_next_token_bitmask
-
-        fill_next_token_bitmask(self._matcher, self._bits)
-        vocabulary = self._grammar.vocabulary
-        return np.unpackbits(
-            self._bits.view(np.uint8)[0], count=vocabulary, bitorder="little"
-        )  # [vocabulary]

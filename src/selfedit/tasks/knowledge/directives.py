@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfedit.config import DirectiveSettings
-from selfedit.errors import Unavailable
 from selfedit.lm.load import LanguageModel
+from selfedit.tasks.grammar import NextTokens, TokenGrammar
 from selfedit.tasks.knowledge.edits import Directives
 from selfedit.tasks.knowledge.text_tools import NONE, TEXT_TOOLS
 from selfedit.tasks.update_tools import ALL, chosen_tools
@@ -76,24 +76,25 @@ class HeaderGrammar:
     """
 
     def __init__(self, lm: LanguageModel, settings: DirectiveSettings) -> None:
-        try:
-            import llguidance.hf
-        except ImportError as error:
-            fix = "pip install 'selfedit[arc]', or set edit.directives.grammar = false"
-            raise Unavailable("a grammar needs the package llguidance", fix=fix) from error
         parts = [
             f" {name}=({'|'.join(map(re.escape, each))})"
             for name, each in directive_choices(settings).items()
         ]
-        self._bits = (int(lm.head.shape[0]) + 31) // 32
-        tokenizer: Any = lm.tokenizer
-        self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=int(lm.head.shape[0]))
-        grammar = llguidance.LLMatcher.grammar_from_regex(f"@train{''.join(parts)}\n")
-        self._first = llguidance.LLMatcher(self._tokenizer, grammar)
+
+        def write(matcher: Any) -> str:
+            return matcher.grammar_from_regex(f"@train{''.join(parts)}\n")
+
+        self._grammar = TokenGrammar(
+            lm.tokenizer,
+            write,
+            vocabulary=int(lm.head.shape[0]),
+            without="set edit.directives.grammar = false",
+            where="edit.directives",
+        )
 
     def row(self) -> HeaderRow:
         """A new row, before its header."""
-        return HeaderRow(self._first.deep_copy(), self._bits)
+        return HeaderRow(self._grammar.start(), self._grammar.vocabulary)
 
 
 class HeaderRow:
@@ -101,20 +102,15 @@ class HeaderRow:
 
     done = False
 
-    def __init__(self, matcher: LLMatcher, words: int) -> None:
+    def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
         self._matcher, self._free = matcher, False
-        self._mask = np.empty((1, words), dtype=np.int32)
+        self._vocabulary, self._next = vocabulary, NextTokens(vocabulary)
 
     def allowed(self, mask: NDArray[np.bool_]) -> None:
         """See `selfedit.lm.rules.TokenRule`; behind the header everything is allowed."""
-        mask[:] = True
+        mask[:] = self._free
         if not self._free:
-            import llguidance.numpy
-
-            llguidance.numpy.fill_next_token_bitmask(self._matcher, self._mask, 0)
-            bits = np.unpackbits(self._mask.view(np.uint8), bitorder="little")
-            mask[: len(bits)] = bits[: len(mask)].astype(np.bool_)
-            mask[len(bits) :] = False
+            mask[: self._vocabulary] = self._next.of(self._matcher)
 
     def advance(self, token: int) -> None:
         """See `selfedit.lm.rules.TokenRule`."""
