@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from selfedit.cli.command import say
 from selfedit.cli.output import print_json, write
+from selfedit.errors import RunFolderError, UsageError
 
 if TYPE_CHECKING:
     from selfedit.results.results import Results
@@ -17,13 +20,14 @@ def report(
     run: Path,
     /,
     *more: Path,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     markdown: bool = False,
     into: Path | None = None,
     block: str | None = None,
     json: bool = False,
 ) -> None:
-    """Write the pictures and a page of a run, finished or not, into its folder, and print their
-    paths.
+    """Write the pictures and a page of a run, finished or not, into its folder or another, and
+    print their paths.
 
     With ``--markdown`` print a finished run's tables instead, published numbers beside ours; with
     ``--into`` rewrite them in a page. Several runs (seeds) with the same held-out passages give one
@@ -32,24 +36,26 @@ def report(
     Args:
         run: the run's folder.
         more: further runs, with --markdown or --into.
+        out: the folder of pictures and page; report in the run's folder if not given.
         markdown: print the tables as Markdown; nothing is written.
         into: a Markdown page; its block of results is rewritten.
         block: the block's name in the page; the name of the run's folder if not given.
         json: print the paths as JSON.
     """
     if markdown or into is not None:
+        if out is not None:
+            what, fix = "--out is where pictures and a page go", "leave --out or --markdown, --into"
+            raise UsageError(what, where=str(out), fix=fix)
         _markdown([run, *more], into, block or run.resolve().name)
         return
     if more:
-        from selfedit.errors import UsageError
-
         fix = "give one run, or ask for tables with --markdown or --into"
         raise UsageError(
             "pictures and a page are made of one run", where=", ".join(map(str, more)), fix=fix
         )
     from selfedit.report.folder import write_report
 
-    written = write_report(run)
+    written = write_report(run, out)
     if json:
         print_json({"page": written[0], "pictures": written[1:]})
         return
@@ -71,7 +77,6 @@ def _markdown(runs: list[Path], into: Path | None, block: str) -> None:
 
 
 def _results_of_runs(run: Path) -> Results:
-    from selfedit.errors import RunFolderError
     from selfedit.results.results import Results
     from selfedit.run.folder import RunFolder
 
