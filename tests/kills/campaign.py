@@ -25,8 +25,10 @@ sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parent)]  # star
 from children import Command, after_a_phase, at_a_moment, preload, run, share_what_kills_do_not_test
 from scenarios import content, make_material, phases, scenarios
 
-IN_A_ROW = 6
+IN_A_ROW = 8
 """Kills of one run at the most, before it is left to end."""
+LEAST = 0.3
+"""Of an undisturbed run's time, what one takes that has only its end to do."""
 WAYS = ("moment", "call", "phase", "moment", "call", "phase", "signal", "signals")
 ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -148,11 +150,12 @@ class Campaign:
 
     def _strike(self, command: Command, whole: Whole, blow: Blow) -> tuple[int, str]:
         """One start of a run that is ended early: its exit code, and where that was."""
-        seconds = blow.share * whole.seconds
+        done = phases(self.run_folder)
+        later = [name for name in whole.phases if name not in done]
+        share = blow.share * (LEAST + (1 - LEAST) * len(later) / len(whole.phases))
         if blow.way == "call" and whole.calls:
-            call = 1 + int(blow.share * whole.calls)
+            call = 1 + int(share * whole.calls)
             return run(command, self.run_folder, call=call).code, f"at call {call}"
-        later = [name for name in whole.phases if name not in phases(self.run_folder)]
         if blow.way == "phase" and later:
             name = later[int(blow.share * len(later))]
             return run(command, self.run_folder, after_a_phase(name)).code, f"after {name!r}"
@@ -160,9 +163,9 @@ class Campaign:
         if "signal" in blow.way:
             many = 1 + int(blow.share * 100) % 4 if blow.way == "signals" else 0
             numbers = [ASKED[int(blow.share * 1000) % len(ASKED)]] * (1 + many)
-        stop = at_a_moment(seconds, *numbers)
+        stop = at_a_moment(share * whole.seconds, *numbers)
         shown = " ".join(number.name for number in numbers)
-        return run(command, self.run_folder, stop).code, f"{shown} at {seconds:.2f} s"
+        return run(command, self.run_folder, stop).code, f"{shown} at {share * whole.seconds:.2f} s"
 
     def _whole(self, name: str) -> Whole:
         """The run of a command when nobody disturbs it."""

@@ -121,17 +121,22 @@ def run(command: Command, folder: Path, stop: Stopper | None = None, call: int =
         os.close(reader)
         _live(command, folder, writer, call)
     os.close(writer)
-    if stop is not None:
-        stop(child, folder)
     deadline = time.monotonic() + PATIENCE
-    while (status := os.waitpid(child, os.WNOHANG))[0] == 0:
-        time.sleep(0.002)
-        if time.monotonic() > deadline:
-            send(child, signal.SIGKILL)
-            deadline = float("inf")
+    try:
+        if stop is not None:
+            stop(child, folder)
+        while not has_ended(child):
+            time.sleep(0.002)
+            if time.monotonic() > deadline:
+                send(child, signal.SIGKILL)
+    except BaseException:
+        send(child, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(child, 0)
     with os.fdopen(reader) as counted:
         calls, seconds = (counted.read() or "0 0").split()
-    return Ended(os.waitstatus_to_exitcode(status[1]), int(calls), float(seconds))
+    return Ended(os.waitstatus_to_exitcode(status), int(calls), float(seconds))
 
 
 def _live(command: Command, folder: Path, writer: int, call: int) -> None:

@@ -22,7 +22,7 @@ def make_material(folder: Path) -> None:
     """A model, passages with questions, and documents."""
     tokenizer = made_tokenizer()
     tokenizer.save_pretrained(folder / "model")
-    tiny_llama(len(tokenizer)).save_pretrained(folder / "model")
+    tiny_llama(len(tokenizer), layers=1).save_pretrained(folder / "model")
     for name, numbers in (("learn", range(2)), ("held", range(2, 4))):
         (folder / f"{name}.json").write_text(json.dumps([_passage(n) for n in numbers]))
     (folder / "documents").mkdir()

@@ -24,19 +24,19 @@ def connect(path: Path, *, readonly: bool, timeout: float) -> sqlite3.Connection
     if not readonly:
         return _opened(path, "mode=rwc", timeout)
     try:
-        return _tried(_opened(path, "mode=ro", timeout))
+        return _usable(_opened(path, "mode=ro", timeout))
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in _NO_ROOM_BESIDE or not path.exists():
             raise
     log = _log(path)
     if not log.exists() or not log.stat().st_size:
-        return _tried(_opened(path, "mode=ro&immutable=1", timeout))
+        return _usable(_opened(path, "mode=ro&immutable=1", timeout))
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
         shutil.copyfile(log, _log(copy))
         # What is open stays readable when its name is gone.
-        return _tried(_opened(copy, "mode=ro", timeout))
+        return _usable(_opened(copy, "mode=ro", timeout))
 
 
 def _opened(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
@@ -44,7 +44,7 @@ def _opened(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
 
 
-def _tried(db: sqlite3.Connection) -> sqlite3.Connection:
+def _usable(db: sqlite3.Connection) -> sqlite3.Connection:
     """The connection, once it has opened its files."""
     try:
         db.execute("SELECT count(*) FROM sqlite_schema").fetchall()

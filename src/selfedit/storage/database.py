@@ -72,6 +72,8 @@ class Database:
         try:
             with self.errors():
                 self._db = connect(path, readonly=readonly, timeout=timeout)
+        except UnicodeDecodeError as error:
+            raise damaged(str(error), self.path, noun) from error
         except OSError as error:
             raise unreadable(error, self.path, noun) from error
         self._db.text_factory = lambda data: data.decode("utf-8", "surrogatepass")
