@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import NO_VERDICT
@@ -100,9 +101,34 @@ def pool_results(runs: Sequence[tuple[str, Results]]) -> Results:
         model=first.model,
         grader=first.grader,
         settings=first.settings,
+        notes=first.notes,
+        more=_pooled_more(every),
         runs=len(runs),
         seeds=seeds if len(seeds) == len(runs) else (),
     )
+
+
+def _pooled_more(every: Sequence[Results]) -> dict[str, Any]:
+    """What the second grader and answers' lengths come to over the runs; tricks are the same in all
+    of them.
+    """
+    parts = [results.more for results in every]
+    if not all("second" in part for part in parts):
+        return {}
+    second: dict[str, Any] = parts[0]["second"]
+    tables: list[Scores] = [part["second"]["contexts"] for part in parts]
+    words: list[Mapping[str, float]] = [part["answer_words"] for part in parts]
+    shared = [m for m in tables[0] if all(m in table for table in tables)]
+    pooled: dict[str, dict[str, float]] = {}
+    for method in shared:
+        columns = [table[method] for table in tables]
+        known = set(columns[0]).intersection(*columns)
+        pooled[method] = {c: _mean_of(columns, c) for c in columns[0] if c in known}
+    return {
+        "canary": parts[0]["canary"],
+        "second": {**second, "contexts": pooled},
+        "answer_words": {m: _mean_of(words, m) for m in words[0] if all(m in w for w in words)},
+    }
 
 
 def pool(runs: Sequence[Scores]) -> Comparison:

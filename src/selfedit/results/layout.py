@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from selfedit.results.names import method_name
+from selfedit.grading.stats import mean_se
+from selfedit.results.names import CANARY, CANARY_NAMES, CANARY_ROW, method_name
 from selfedit.results.policy_moved import round_tables
 from selfedit.results.results import Difference, Reference, Results
 from selfedit.results.tabular import Cell, Column, Table, show_cell
@@ -27,9 +28,8 @@ def more_tables(results: Results) -> list[Table]:
     tables = [
         _training_table(results),
         _task_table(results),
+        _two_graders(results),
         *results.tables,
-        _canary(results),
-        _words_table(results),
     ]
     tables += [_order(results), *round_tables(results), _shapes(results)]
     return [table for table in tables if table is not None and table.rows]
@@ -47,7 +47,16 @@ def _main_rows(results: Results, title: str) -> Table:
         cells += _beside_published(theirs.get(row.method)) if theirs else ()
         cells += [row.more["trials"]] if trials else []
         rows.append(cells)
+    rows += _canary_row(results, len(columns))
     return Table.make(title, columns, rows)
+
+
+def _canary_row(results: Results, width: int) -> list[list[Cell]]:
+    """What the best trick scores, as the last row of the table."""
+    found = [row for row in results.more.get("canary", ()) if row["method"] == CANARY]
+    return [
+        [CANARY_ROW, row["accuracy"], row["se"], row["n"], *[""] * (width - 4)] for row in found
+    ]
 
 
 def _paired(results: Results) -> Table:
@@ -109,31 +118,32 @@ def _task_table(results: Results) -> Table | None:
     )
 
 
-def _canary(results: Results) -> Table:
-    """What answers score that are the same for every question of a passage."""
-    names = {
-        "constant-list": "the list of the passage's gold answers",
-        "constant-best": "the best single gold answer of the passage",
-    }
+def _two_graders(results: Results) -> Table:
+    """Every method and every trick by the table's grader and by a second one, and how long answers
+    are.
+    """
+    second: dict[str, Any] = results.more.get("second", {})
+    words: dict[str, float] = results.more.get("answer_words", {})
     rows: list[list[Cell]] = []
+    for row in results.rows:
+        if scores := second.get("contexts", {}).get(row.method):
+            estimate = mean_se(scores.values())
+            by_second: list[Cell] = [estimate.mean, estimate.se]
+            name = row.method
+            rows.append([name, row.accuracy, row.se, *by_second, words.get(name, ""), row.n])
+    tricks = {row["method"]: row for row in second.get("canary", ())}
     for row in results.more.get("canary", ()):
-        rows.append([names[row["method"]], row["accuracy"], row["se"], row["n"]])
-    columns = [
-        "answer to every question",
-        Column("accuracy %", "percent"),
-        Column("se", "percent"),
-        "n",
-    ]
-    return Table.make("What a constant answer scores", columns, rows)
-
-
-def _words_table(results: Results) -> Table:
-    """How long each method's answers are."""
-    rows: list[list[Cell]] = [
-        [method, words] for method, words in results.more.get("answer_words", {}).items()
-    ]
+        other = tricks.get(row["method"], {"accuracy": "", "se": ""})
+        name = CANARY_NAMES.get(row["method"], row["method"])
+        cells: list[Cell] = [row["accuracy"], row["se"], other["accuracy"], other["se"]]
+        rows.append([name, *cells, "", row["n"]])
+    columns: list[Column | str] = ["answers"]
+    for grader in (results.grader or "grader", second.get("grader", "")):
+        columns += [Column(f"{grader} %", "percent"), Column("se", "percent")]
     return Table.make(
-        "How long the answers are", ["method", Column("words an answer", "number1")], rows
+        "By two graders, and what tricks score",
+        [*columns, Column("words an answer", "number1"), "n"],
+        rows,
     )
 
 

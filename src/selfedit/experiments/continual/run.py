@@ -32,6 +32,7 @@ from selfedit.experiments.continual.measures import Measured, StepRecord, Unedit
 from selfedit.experiments.continual.plan import plan_sequences
 from selfedit.experiments.continual.results import continual_results
 from selfedit.experiments.continual.steps import run_group, store_step
+from selfedit.experiments.continual.two_graders import by_two_graders
 from selfedit.experiments.continual.way import KIND, Setting, Way
 from selfedit.grading.grader import get_grader
 from selfedit.lm.perplexity import mean_losses
@@ -86,7 +87,15 @@ def run_continual(
         measured |= _after_rl(setting, policies)
         model = {"name": settings.model, "fingerprint": session.lm.fingerprint}
         numbers = continual_results(settings, plan, measured)
-        results = replace(numbers, model=model, data=hashes).as_dict()
+        second = by_two_graders(setting, measured)
+        results = replace(
+            numbers,
+            model=model,
+            data=hashes,
+            notes=second.notes,
+            tables=[*second.tables, *numbers.tables],
+            more={**numbers.more, **second.more},
+        ).as_dict()
         write_atomic(run.path / "matrix.csv", matrix_csv(results).encode())
         run.write_results(results)
     return results

@@ -239,7 +239,13 @@ def _cpt_results(session: Session, data: _Data, hashes: Mapping[str, str]) -> di
     scores = {method: means(by_context) for method, by_context in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
     table = method_results(
-        KIND, session, scores, hashes, pairs=cpt_pairs(methods), published=published
+        KIND,
+        session,
+        scores,
+        hashes,
+        pairs=cpt_pairs(methods),
+        published=published,
+        asked=data.questioned,
     )
     # Continued pretraining learns all passages at once, so its questions count one by one too.
     by_question = {
