@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import NO_VERDICT
+from selfedit.grading.inference import Test, crossed
 from selfedit.grading.stats import clustered, mean_se, paired, share_right
 from selfedit.results.results import Difference, Results, Row
 
@@ -136,8 +137,9 @@ def pool(runs: Sequence[Scores]) -> Comparison:
 
     A context's score is its mean over the runs, so n counts contexts and the standard error is over
     contexts: answers about one passage are not independent, whichever run they come from. Each
-    paired difference also says what every run alone gives, ``by_run``, and its mean's standard
-    error over runs, ``se_runs``.
+    paired difference also says what every run alone gives, ``by_run``, its mean's standard error
+    over runs, ``se_runs``, and the test ``both`` with the error over contexts and runs at once:
+    runs are policies, and those at hand are as much a draw as the passages are.
 
     Args:
         runs: for each run, for each method, the accuracy of each context.
@@ -160,8 +162,18 @@ def pool(runs: Sequence[Scores]) -> Comparison:
     gaps: list[Difference] = []
     for gap in pooled.paired:
         by_run = tuple(paired(run[gap.a], run[gap.b]).difference for run in runs)
-        gaps.append(replace(gap, by_run=by_run, se_runs=mean_se(by_run).se))
+        gaps.append(
+            replace(gap, by_run=by_run, se_runs=mean_se(by_run).se, both=_over_both(runs, gap))
+        )
     return Comparison(pooled.rows, tuple(gaps))
+
+
+def _over_both(runs: Sequence[Scores], gap: Difference) -> Test:
+    """The test of a difference whose error is over contexts and runs at once."""
+    table: dict[Hashable, dict[Hashable, float]] = {}
+    for number, run in enumerate(runs):
+        table[number] = {name: score - run[gap.b][name] for name, score in run[gap.a].items()}
+    return crossed(table).test
 
 
 def _mean_of(columns: Sequence[Mapping[str, float]], name: str) -> float:
