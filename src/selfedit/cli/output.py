@@ -57,7 +57,8 @@ def print_results(stored: dict[str, Any]) -> None:
 
     results = Results.read(stored)
     rows, *others = main_tables(results, results.title or HELD_OUT)
-    print_results_table(rows)
+    if rows.rows:  # a run without held-out passages has none
+        print_results_table(rows)
     notes = notes_of(results)
     for note in notes:
         write(note)
