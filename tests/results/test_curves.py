@@ -7,8 +7,8 @@ import math
 import pytest
 
 from selfedit.errors import UsageError
+from selfedit.results.by_settings import groups_of
 from selfedit.results.curves import curve_table, learning_curves
-from selfedit.results.groups import groups_of
 from selfedit.results.results import Results
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from selfedit.rl.rounds import rl_place
-from selfedit.rl.signal import loop_signal, reward_signal, signal_ratio
+from selfedit.rl.signal import loop_signal, reward_signal
+from selfedit.rl.signal_ratio import signal_ratio
 from selfedit.run.records import Answer, Training, Trial
 
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 def compare(
     first: Path, second: Path, /, *more: Path, method: str = "own", json: bool = False
 ) -> None:
-    """Compare one method of several runs with the first run's, paired over the passages that all have.
+    """Compare one method of several runs with the first run's, paired over the passages that all
+    have.
 
-    Runs that differ only in their seed are policies of one row, and its errors are over passages and
-    policies at once, paired seed by seed. Which settings differ stands below the table.
+    Runs that differ only in their seed are policies of one row, and its errors are over passages
+    and policies at once, paired seed by seed. Which settings differ stands below the table.
 
     Args:
         first: the folder of the run that the others are compared with; further seeds of it count
@@ -47,7 +48,7 @@ def compare(
             runs.append((name, _results(run, folder, method)))
             seconds[name] = _seconds(run)
             changes[name] = described(base, run.settings)
-    rows = _rows(runs, method)
+    rows = _policies_by_row(runs, method)
     if len(rows) < 2:
         fix = "give runs of other settings too; the table of seeds alone: selfedit evaluate RUN RUN"
         raise UsageError("these runs differ in their seed only", where=str(first), fix=fix)
@@ -61,18 +62,14 @@ def compare(
         write(f"{name}: {'; '.join(changed) or 'the same settings'}")
 
 
-def _rows(runs: list[tuple[str, Results]], method: str) -> dict[str, Policies]:
+def _policies_by_row(runs: list[tuple[str, Results]], method: str) -> dict[str, Policies]:
     """Rows by the name of their first run."""
-    from selfedit.results.groups import groups_of
+    from selfedit.results.by_settings import groups_of
 
-    names = {id(results): name for name, results in runs}
     rows: dict[str, Policies] = {}
     for group in groups_of(runs):
-        name = min(
-            (names[id(results)] for results in group.runs.values()),
-            key=[name for name, _ in runs].index,
-        )
-        rows[name] = {seed: dict(one.contexts[method]) for seed, one in group.runs.items()}
+        policies = {seed: dict(one.contexts[method]) for seed, one in group.runs.items()}
+        rows[group.first] = policies
     return rows
 
 

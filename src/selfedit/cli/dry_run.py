@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def print_estimate(
     experiment: str, settings: Settings, check_data: Callable[[Settings], object], *, json: bool
 ) -> None:
-    """Print a run's parts with their minutes; what its data still lack is said, not refused: a policy
-    may be trained by a run that comes first.
+    """Print a run's parts with their minutes; what its data still lack is said, not refused: a
+    policy may be trained by a run that comes first.
     """
     from selfedit.errors import SelfEditError
     from selfedit.experiments.estimate import estimate

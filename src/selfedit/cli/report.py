@@ -58,9 +58,9 @@ def report(
 
 def _markdown(runs: list[Path], into: Path | None, block: str, short: bool) -> None:
     from selfedit.report.markdown import markdown, rewrite
+    from selfedit.results.by_settings import groups_of
     from selfedit.results.compare import pool_results
     from selfedit.results.curves import curve_table, learning_curves
-    from selfedit.results.groups import groups_of
 
     results = [(str(run), _results_of_run(run)) for run in runs]
     groups = groups_of(results)
@@ -82,9 +82,10 @@ def _curves(runs: list[Path], json: bool) -> None:
 
     from selfedit.cli.output import print_results_table
     from selfedit.errors import UsageError
-    from selfedit.report.pictures import curves, save
+    from selfedit.report.curve_picture import curve_picture
+    from selfedit.report.pictures import save
+    from selfedit.results.by_settings import groups_of
     from selfedit.results.curves import curve_table, learning_curves
-    from selfedit.results.groups import groups_of
 
     points = learning_curves(groups_of([(str(run), _results_of_run(run)) for run in runs]))
     if not points:
@@ -95,7 +96,7 @@ def _curves(runs: list[Path], json: bool) -> None:
         raise UsageError(
             "these runs have no learning curve", where=", ".join(map(str, runs)), fix=fix
         )
-    picture = save(curves(points), runs[0] / "report" / "learning-curves.png")
+    picture = save(curve_picture(points), runs[0] / "report" / "learning-curves.png")
     if json:
         print_json({"points": list(map(asdict, points)), "picture": picture})
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from selfedit.cli.output import print_json, print_results_table, write
 
 if TYPE_CHECKING:
-    from selfedit.rl.signal import SignalRatio
+    from selfedit.rl.signal_ratio import SignalRatio
     from selfedit.run.records import Trial
 
 
@@ -27,9 +27,10 @@ def signal(run: Path, off: Path | None = None, /, *, json: bool = False) -> None
         json: print it as JSON.
     """
     from selfedit.results.tabular import Cell, Column, Table
-    from selfedit.rl.signal import loop_signal, signal_ratio
+    from selfedit.rl.signal import loop_signal
+    from selfedit.rl.signal_ratio import signal_ratio
 
-    trials = {folder: _rounds(folder) for folder in (run, off) if folder is not None}
+    trials = {folder: _tried_rounds(folder) for folder in (run, off) if folder is not None}
     signals = {
         folder: {number: loop_signal(of_round) for number, of_round in rounds.items()}
         for folder, rounds in trials.items()
@@ -59,11 +60,11 @@ def _ratio_sentence(ratio: SignalRatio) -> str:
     if ratio.ratio is None:
         return "On over off: not known, since one of the two runs shows no signal."
     error = "?" if ratio.se is None else f"{ratio.se:.2f}"
-    how = "the same contexts in both" if ratio.paired else "other contexts in each"
-    return f"On over off, per inner loop: {ratio.ratio:.2f} ± {error} (jackknife, {how})."
+    pairing = "the same contexts in both" if ratio.paired else "other contexts in each"
+    return f"On over off, per inner loop: {ratio.ratio:.2f} ± {error} (jackknife, {pairing})."
 
 
-def _rounds(run: Path) -> dict[int, list[Trial]]:
+def _tried_rounds(run: Path) -> dict[int, list[Trial]]:
     """The trials of each round that has some of self-edits tried more than once.
 
     Raises:
@@ -76,9 +77,12 @@ def _rounds(run: Path) -> dict[int, list[Trial]]:
 
     with RunFolder.read(run) as opened:
         ledger = opened.ledger
-        stages = [stage for stage in ledger.places() if stage.phase is Phase.RL]
-        rounds = {stage.round or 0: ledger.trials(stage) for stage in stages}
-    usable = {number: trials for number, trials in rounds.items() if loop_signal(trials).contexts}
+        usable: dict[int, list[Trial]] = {}
+        for stage in ledger.places():
+            trials = ledger.trials(stage) if stage.phase is Phase.RL else []
+            # A round that was raced, or is at its beginning, tells nothing.
+            if loop_signal(trials).contexts:
+                usable[stage.round or 0] = trials
     if not usable:
         fix = "give a run of rl.repeats ≥ 2 (without racing) whose first round has been tried"
         raise DataError("no self-edit was tried more than once", where=run, fix=fix)

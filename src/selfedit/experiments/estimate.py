@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from math import ceil
-from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import UsageError
@@ -16,11 +14,11 @@ from selfedit.experiments.work import (
     LINES,
     SECONDS,
     TOKENS_A_WORD,
-    Part,
     Passages,
     Prices,
+    WorkEstimate,
+    WorkPart,
 )
-from selfedit.results.tabular import Cell, Column, Table
 from selfedit.retention.facts import everyday_facts
 from selfedit.retention.general import measured_texts
 from selfedit.tasks.knowledge.contexts import load_contexts
@@ -31,32 +29,7 @@ REMEDY = 1.5
 """What a remedy adds to an inner loop, as a share of it: rehearsed and replayed texts."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """The parts of a run."""
-
-    parts: tuple[Part, ...]
-
-    @property
-    def seconds(self) -> float:
-        """Of all of them, and of the start."""
-        return SECONDS["start"] + sum(part.seconds for part in self.parts)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {"parts": [asdict(part) for part in self.parts], "seconds": self.seconds}
-
-    def table(self) -> Table:
-        """For a terminal."""
-        rows: list[list[Cell]] = []
-        for part in self.parts:
-            rows.append([part.name, part.count, part.unit, part.seconds / 60])
-        rows.append(["all", "", "", self.seconds / 60])
-        columns = ["part", "count", "of", Column("minutes on two cores", "number1")]
-        return Table.make("", columns, rows)
-
-
-def estimate(experiment: str, settings: Settings) -> Estimate:
+def estimate(experiment: str, settings: Settings) -> WorkEstimate:
     """What a run of an experiment comes to; ``train`` is one of them.
 
     Raises:
@@ -66,31 +39,32 @@ def estimate(experiment: str, settings: Settings) -> Estimate:
     if experiment not in _PARTS:
         fix = f"--dry-run estimates {', '.join(_PARTS)}"
         raise UsageError(f"there is no estimate of {experiment}", where="--dry-run", fix=fix)
-    return Estimate(tuple(_PARTS[experiment](settings)))
+    return WorkEstimate(tuple(_PARTS[experiment](settings)))
 
 
-def _knowledge(settings: Settings) -> list[Part]:
+def _knowledge_parts(settings: Settings) -> list[WorkPart]:
     prices, heldout = Prices(settings), Passages.of(heldout_contexts(settings))
     parts = _held_out(prices, heldout) if heldout.count else []
     train = load_contexts(settings.train) if settings.rl.rounds else []
     for number in range(1, settings.rl.rounds + 1):
         passages = Passages.of(train, settings.rl.contexts)
-        parts += _round(prices, f"round {number}", passages, bool(heldout.count))
+        parts += _round_parts(prices, f"round {number}", passages, bool(heldout.count))
     return parts
 
 
-def _single(settings: Settings) -> list[Part]:
+def _single_parts(settings: Settings) -> list[WorkPart]:
     """A sweep over formats measures what does not depend on them once."""
-    parts = _knowledge(settings)
+    parts = _knowledge_parts(settings)
     formats = settings.single.formats
+    # `own: writing` belongs to `own`.
     shared = ("base", "context", "passage", "external", "gold")
     again = [part for part in parts if part.name.split(":")[0] not in shared]
     return parts + again * (len(formats) - 1) if formats else parts
 
 
-def _held_out(prices: Prices, heldout: Passages) -> list[Part]:
+def _held_out(prices: Prices, heldout: Passages) -> list[WorkPart]:
     chosen = prices.settings.eval
-    parts: list[Part] = []
+    parts: list[WorkPart] = []
     for method in measured_methods(prices.settings):
         if method in ("base", "context"):
             parts.append(prices.answers(method, heldout.count * heldout.questions))
@@ -104,7 +78,7 @@ def _held_out(prices: Prices, heldout: Passages) -> list[Part]:
     return parts
 
 
-def _round(prices: Prices, name: str, passages: Passages, heldout: bool) -> list[Part]:
+def _round_parts(prices: Prices, name: str, passages: Passages, heldout: bool) -> list[WorkPart]:
     """At the most where racing spares inner loops, at the least where contexts are tried anew."""
     rl = prices.settings.rl
     edits = passages.count * rl.candidates
@@ -128,16 +102,16 @@ def _round(prices: Prices, name: str, passages: Passages, heldout: bool) -> list
     return [*parts, prices.mstep(name, passages, learned), prices.movement(name, heldout)]
 
 
-def _crossed(settings: Settings) -> list[Part]:
+def _crossed(settings: Settings) -> list[WorkPart]:
     prices, heldout = Prices(settings), Passages.of(heldout_contexts(settings))
     texts = heldout.count * settings.eval.samples
     parts = [prices.writing(f"{model} RL", texts) for model in ("before", "after")]
-    asked = 2 * heldout.count * heldout.questions
-    parts.append(prices.answers("both models as they are", asked))
+    questions = 2 * heldout.count * heldout.questions
+    parts.append(prices.answers("both models as they are", questions))
     return [*parts, prices.loops("four cells", heldout, 4 * texts * settings.eval.repeats)]
 
 
-def _cpt(settings: Settings) -> list[Part]:
+def _cpt(settings: Settings) -> list[WorkPart]:
     prices, cpt = Prices(settings), settings.cpt
     passages = Passages.of(cpt_contexts(settings))
     texts = {
@@ -147,22 +121,22 @@ def _cpt(settings: Settings) -> list[Part]:
         "entigraph": cpt.pairs + cpt.triples,
         "spa": 7 * cpt.spa_rounds,
     }
-    parts: list[Part] = []
+    parts: list[WorkPart] = []
     for method in cpt.methods:
         count = passages.count * texts.get(method, 0)
-        given = method == "external" or (method == "seal" and cpt.policy_file is not None)
-        if count and not given:
+        from_outside = method == "external" or (method == "seal" and cpt.policy_file is not None)
+        if count and not from_outside:
             parts.append(prices.writing(method, count))
         repeats = 1 if method == "base" else settings.eval.repeats
         if method != "base":
             tokens = passages.count * passages.tokens + count * prices.edit_tokens
             parts.append(prices.documents(method, repeats * tokens))
-        asked = repeats * passages.count * passages.questions
-        parts.append(prices.answers(f"{method}: answering", asked))
+        questions = repeats * passages.count * passages.questions
+        parts.append(prices.answers(f"{method}: answering", questions))
     return parts
 
 
-def _continual(settings: Settings) -> list[Part]:
+def _continual(settings: Settings) -> list[WorkPart]:
     """What remedies add, a gate's probes or rehearsed texts, is counted as one part."""
     chosen, prices = settings.continual, Prices(settings)
     passages = Passages.of(load_contexts(settings.train))
@@ -170,8 +144,8 @@ def _continual(settings: Settings) -> list[Part]:
     facts = sum(len(topic.questions) for topic in everyday_facts())
     known = KNOWN * facts if chosen.facts else chosen.probes * passages.questions
     earlier = chosen.sequences * chosen.steps * (chosen.steps - 1) / 2
-    asked = earlier * passages.questions + edits * known
-    read = edits * sum(TOKENS_A_WORD * len(text.split()) for text in measured_texts())
+    questions = earlier * passages.questions + edits * known
+    tokens_read = edits * sum(TOKENS_A_WORD * len(text.split()) for text in measured_texts())
     parts = [prices.answers("before any edit", passages.count * passages.questions)]
     ways = chosen.compare or ("+".join(settings.retention.remedies) or "none",)
     for name in (*ways, *(policy.partition("=")[0] for policy in chosen.policies)):
@@ -179,15 +153,22 @@ def _continual(settings: Settings) -> list[Part]:
         loops = prices.loops(name, passages, edits)
         parts.append(loops)
         if name in ways and name != "none":
-            parts.append(Part(f"{name}: the remedy", edits, "edits", REMEDY * loops.seconds))
-        parts.append(prices.answers(f"{name}: earlier passages and facts", asked))
-        parts.append(Part(f"{name}: everyday text", ceil(read), "tokens", read * SECONDS["read"]))
+            parts.append(WorkPart(f"{name}: the remedy", edits, "edits", REMEDY * loops.seconds))
+        parts.append(prices.answers(f"{name}: earlier passages and facts", questions))
+        parts.append(
+            WorkPart(
+                f"{name}: everyday text",
+                ceil(tokens_read),
+                "tokens",
+                tokens_read * SECONDS["read"],
+            )
+        )
     return parts
 
 
-_PARTS: dict[str, Callable[[Settings], Sequence[Part]]] = {
-    "train": _knowledge,
-    "single-passage": _single,
+_PARTS: dict[str, Callable[[Settings], Sequence[WorkPart]]] = {
+    "train": _knowledge_parts,
+    "single-passage": _single_parts,
     "crossed": _crossed,
     "cpt": _cpt,
     "continual": _continual,

@@ -8,9 +8,11 @@ self-edit's by the limit on its tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from selfedit.config import Settings
+from selfedit.results.tabular import Cell, Column, Table
 from selfedit.tasks.task import Context
 
 SECONDS = {
@@ -40,7 +42,7 @@ LINES = 6
 
 
 @dataclass(frozen=True)
-class Part:
+class WorkPart:
     """One part of a run: how often something is done, and the seconds of all of it."""
 
     name: str
@@ -74,9 +76,9 @@ class Prices:
         self.settings = settings
         self.edit_tokens = WRITTEN_SHARE * settings.edit.max_new_tokens
 
-    def writing(self, name: str, count: int) -> Part:
+    def writing(self, name: str, count: int) -> WorkPart:
         """So many self-edits, or texts as long, are sampled."""
-        return Part(
+        return WorkPart(
             f"{name}: writing", count, "texts", count * self.edit_tokens * SECONDS["written"]
         )
 
@@ -89,38 +91,65 @@ class Prices:
         edited: bool = True,
         gold: bool = False,
         more_questions: float = 0.0,
-    ) -> Part:
+    ) -> WorkPart:
         """So many inner loops, each on a passage and what else it trains on, with its questions."""
         tokens = passages.tokens if self.settings.edit.passage else 0.0
         tokens += LINES_SHARE * self.edit_tokens if edited else 0.0
         tokens += GOLD_TURN * passages.questions if gold else 0.0
         trained = tokens * self.settings.inner.optim.epochs * SECONDS["trained"]
-        asked = (passages.questions + more_questions) * SECONDS["answered"]
-        return Part(name, count, "inner loops", count * (trained + asked))
+        answering = (passages.questions + more_questions) * SECONDS["answered"]
+        return WorkPart(name, count, "inner loops", count * (trained + answering))
 
-    def answers(self, name: str, count: float) -> Part:
+    def answers(self, name: str, count: float) -> WorkPart:
         """So many questions are put to a model as it is."""
-        return Part(name, round(count), "answers", count * SECONDS["answered"])
+        return WorkPart(name, round(count), "answers", count * SECONDS["answered"])
 
-    def documents(self, name: str, tokens: float) -> Part:
+    def documents(self, name: str, tokens: float) -> WorkPart:
         """Continued pretraining on so many tokens."""
         cpt, inner = self.settings.cpt, self.settings.inner.optim
         full = cpt.update == "full"
         epochs = cpt.full.optim.epochs if full else inner.epochs
         price = SECONDS["full" if full else "trained"]
-        return Part(f"{name}: training", round(tokens * epochs), "tokens", tokens * epochs * price)
+        return WorkPart(
+            f"{name}: training", round(tokens * epochs), "tokens", tokens * epochs * price
+        )
 
-    def mstep(self, name: str, passages: Passages, edits: int) -> Part:
+    def mstep(self, name: str, passages: Passages, edits: int) -> WorkPart:
         """The policy learns from so many self-edits of these passages."""
         one = PROMPT + passages.tokens + self.edit_tokens
         epochs = self.settings.rl.mstep.optim.epochs
         seconds = SECONDS["mstep"] + edits * epochs * one * SECONDS["policy"]
-        return Part(f"{name}: the policy learns", edits, "self-edits", seconds)
+        return WorkPart(f"{name}: the policy learns", edits, "self-edits", seconds)
 
-    def movement(self, name: str, heldout: bool) -> Part:
+    def movement(self, name: str, heldout: bool) -> WorkPart:
         """Two policies are held against each other: what each writes, and what the new one samples,
         on the round's prompts and on held-out ones.
         """
         prompts = min(self.settings.rl.movement.prompts, self.settings.rl.contexts)
         texts = 3 * prompts * (2 if heldout else 1)
         return self.writing(f"{name}: did the policy move?", texts)
+
+
+@dataclass(frozen=True)
+class WorkEstimate:
+    """The parts of a run."""
+
+    parts: tuple[WorkPart, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of all of them, and of the start."""
+        return SECONDS["start"] + sum(part.seconds for part in self.parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"parts": [asdict(part) for part in self.parts], "seconds": self.seconds}
+
+    def table(self) -> Table:
+        """For a terminal."""
+        rows: list[list[Cell]] = []
+        for part in self.parts:
+            rows.append([part.name, part.count, part.unit, part.seconds / 60])
+        rows.append(["all", "", "", self.seconds / 60])
+        columns = ["part", "count", "of", Column("minutes on two cores", "number1")]
+        return Table.make("", columns, rows)

@@ -16,7 +16,6 @@ matplotlib.use("Agg")  # files only: no window, no display needed
 
 from matplotlib.figure import Figure
 
-from selfedit.results.curves import Point
 from selfedit.storage.neutral import in_picture
 
 Row = Mapping[str, Any]
@@ -135,30 +134,6 @@ def accuracies(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Fi
     most = max(len(rounds) for rounds in by_round.values())
     axes.set(xlabel="round of ReST-EM", ylabel="accuracy, %", title="Held-out accuracy by round")
     axes.set_xticks(range(most), ["before RL", *[str(number) for number in range(1, most)]])
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize="small")
-    return figure
-
-
-def curves(points: Sequence[Point]) -> Figure:
-    """Held-out accuracy by round for each group of settings, the mean over its policies with the
-    standard error over passages and policies at once.
-    """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    groups: dict[str, list[Point]] = {}
-    for point in points:
-        groups.setdefault(point.group, []).append(point)
-    for name, of_group in groups.items():
-        tests = [point.accuracy.test for point in of_group]
-        heights = [100 * test.difference for test in tests]
-        errors = [100 * (test.se or 0.0) for test in tests]
-        policies = of_group[0].accuracy.policies
-        label = in_picture(f"{name or 'self-edits'} ({policies} policies)")
-        rounds = [point.round for point in of_group]
-        axes.errorbar(rounds, heights, errors, marker="o", capsize=3, label=label)
-    axes.set(xlabel="round", ylabel="held-out accuracy, %", title="Learning curves")
-    axes.set_xticks(sorted({point.round for point in points}))
     axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")
     return figure

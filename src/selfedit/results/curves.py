@@ -1,5 +1,5 @@
-"""Held-out accuracy round by round, over seeds and groups of settings, with errors over passages and
-policies at once.
+"""Held-out accuracy round by round, over seeds and groups of settings, with errors over passages
+and policies at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from selfedit.grading.inference import Crossed, Test, crossed, holm
-from selfedit.results.groups import Group
+from selfedit.results.by_settings import RunGroup
 from selfedit.results.tabular import Cell, Column, Table
 
 BEFORE = "own"
@@ -40,23 +40,23 @@ class Point:
     over_first: Crossed | None
 
 
-def learning_curves(groups: Sequence[Group]) -> list[Point]:
+def learning_curves(groups: Sequence[RunGroup]) -> list[Point]:
     """Every group round by round; groups without a method before RL, or after it, are left out."""
     points: list[Point] = []
     first: dict[int, dict[int, Scores]] = {}
     for group in groups:
-        rounds = _rounds(group)
+        rounds = _scores_by_round(group)
         if len(rounds) < 2:
             continue
         for number, scores in rounds.items():
-            shared = _paired(scores, first.get(number, {})) if number else {}
+            shared = _gaps(scores, first.get(number, {})) if number else {}
             points.append(
                 Point(
                     group.name,
                     number,
                     crossed(scores),
-                    crossed(_paired(scores, rounds[0])) if number else None,
-                    crossed(_paired(scores, rounds[number - 1]))
+                    crossed(_gaps(scores, rounds[0])) if number else None,
+                    crossed(_gaps(scores, rounds[number - 1]))
                     if number > 1 and number - 1 in rounds
                     else None,
                     crossed(shared) if shared else None,
@@ -66,26 +66,26 @@ def learning_curves(groups: Sequence[Group]) -> list[Point]:
     return points
 
 
-def _rounds(group: Group) -> dict[int, dict[int, Scores]]:
+def _scores_by_round(group: RunGroup) -> dict[int, dict[int, Scores]]:
     """For each round, for each seed, the accuracy of each passage; rounds that every run has."""
     by_seed: dict[int, dict[int, Scores]] = {}
     for seed, results in group.runs.items():
         for method, scores in results.contexts.items():
-            number = _round(method, results.settings.get("rl", {}).get("rounds", 1))
+            number = _round_of_method(method, results.settings.get("rl", {}).get("rounds", 1))
             if number is not None:
                 by_seed.setdefault(number, {})[seed] = scores
-    whole = {n: scores for n, scores in by_seed.items() if len(scores) == len(group.runs)}
-    return dict(sorted(whole.items())) if 0 in whole else {}
+    complete = {n: scores for n, scores in by_seed.items() if len(scores) == len(group.runs)}
+    return dict(sorted(complete.items())) if 0 in complete else {}
 
 
-def _round(method: str, rounds: int) -> int | None:
+def _round_of_method(method: str, rounds: int) -> int | None:
     if method == BEFORE:
         return 0
     after = _AFTER.fullmatch(method)
     return None if after is None else int(after[1] or rounds)
 
 
-def _paired(
+def _gaps(
     scores: Mapping[int, Scores], others: Mapping[int, Scores]
 ) -> dict[int, dict[str, float]]:
     """Differences on the passages and seeds that both have."""
@@ -98,13 +98,13 @@ def _paired(
 
 def curve_table(points: Sequence[Point]) -> Table:
     """One table of all groups and rounds; p values are adjusted for all its comparisons (Holm)."""
-    tests = {
-        (at, name): test.test.p
-        for at, point in enumerate(points)
-        for name, test in (("gain", point.gain), ("first", point.over_first))
-        if test is not None
-    }
-    adjusted = holm({key: p for key, p in tests.items() if p is not None})
+    # One family: whoever looks for the best row looks at all of them.
+    known: dict[tuple[int, str], float] = {}
+    for at, point in enumerate(points):
+        for name, test in (("gain", point.gain), ("first", point.over_first)):
+            if test is not None and test.test.p is not None:
+                known[at, name] = test.test.p
+    adjusted = holm(known)
     rows: list[list[Cell]] = []
     for at, point in enumerate(points):
         means: Cell = (point.accuracy.test.difference, point.accuracy.test.se)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfedit.grading.inference import Test, holm, t_test
-from selfedit.grading.stats import Paired, mean_se
+from selfedit.grading.stats import Paired
 from selfedit.results.curves import interval
-from selfedit.results.names import CANARY, CANARY_NAMES, CANARY_ROW, method_name
+from selfedit.results.names import method_name
 from selfedit.results.policy_moved import round_tables
 from selfedit.results.results import Difference, Reference, Results
+from selfedit.results.second_grader import canary_row, two_graders_table
 from selfedit.results.tabular import Cell, Column, Table, show_cell
 
 HELD_OUT = "Held-out passages (n counts passages)"
@@ -30,7 +31,7 @@ def more_tables(results: Results) -> list[Table]:
     tables = [
         _training_table(results),
         _task_table(results),
-        _two_graders(results),
+        two_graders_table(results),
         *results.tables,
     ]
     tables += [_order(results), *round_tables(results), _shapes(results)]
@@ -49,16 +50,8 @@ def _main_rows(results: Results, title: str) -> Table:
         cells += _beside_published(theirs.get(row.method)) if theirs else ()
         cells += [row.more["trials"]] if trials else []
         rows.append(cells)
-    rows += _canary_row(results, len(columns))
+    rows += canary_row(results, len(columns))
     return Table.make(title, columns, rows)
-
-
-def _canary_row(results: Results, width: int) -> list[list[Cell]]:
-    """What the best trick scores, as the last row of the table."""
-    found = [row for row in results.more.get("canary", ()) if row["method"] == CANARY]
-    return [
-        [CANARY_ROW, row["accuracy"], row["se"], row["n"], *[""] * (width - 4)] for row in found
-    ]
 
 
 def _paired(results: Results) -> Table:
@@ -149,35 +142,6 @@ def _task_table(results: Results) -> Table | None:
         rows.append([name, *(results.contexts[method].get(name) for method in methods)])
     return Table.make(
         "", ["held-out task, solved %", *(Column(method, "percent") for method in methods)], rows
-    )
-
-
-def _two_graders(results: Results) -> Table:
-    """Every method and every trick by the table's grader and by a second one, and how long answers
-    are.
-    """
-    second: dict[str, Any] = results.more.get("second", {})
-    words: dict[str, float] = results.more.get("answer_words", {})
-    rows: list[list[Cell]] = []
-    for row in results.rows:
-        if scores := second.get("contexts", {}).get(row.method):
-            estimate = mean_se(scores.values())
-            by_second: list[Cell] = [estimate.mean, estimate.se]
-            name = row.method
-            rows.append([name, row.accuracy, row.se, *by_second, words.get(name, ""), row.n])
-    tricks = {row["method"]: row for row in second.get("canary", ())}
-    for row in results.more.get("canary", ()):
-        other = tricks.get(row["method"], {"accuracy": "", "se": ""})
-        name = CANARY_NAMES.get(row["method"], row["method"])
-        cells: list[Cell] = [row["accuracy"], row["se"], other["accuracy"], other["se"]]
-        rows.append([name, *cells, "", row["n"]])
-    columns: list[Column | str] = ["answers"]
-    for grader in (results.grader or "grader", second.get("grader", "")):
-        columns += [Column(f"{grader} %", "percent"), Column("se", "percent")]
-    return Table.make(
-        "By two graders, and what tricks score",
-        [*columns, Column("words an answer", "number1"), "n"],
-        rows,
     )
 
 

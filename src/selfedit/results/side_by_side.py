@@ -49,8 +49,8 @@ Policies = Mapping[int, Mapping[str, float]]
 def side_by_side(
     scores: Mapping[str, Policies], seconds: Mapping[str, float | None]
 ) -> list[Compared]:
-    """Every row's accuracy, and its difference from the first, paired over passages and, where there
-    are several, over the policies of equal seeds.
+    """Every row's accuracy, and its difference from the first, paired over passages and, where
+    there are several, over the policies of equal seeds.
 
     Args:
         scores: for each row, in order, each policy's accuracies.
@@ -60,7 +60,9 @@ def side_by_side(
         UsageError: the runs share no passage, or rows of several policies no seed.
     """
     names = list(scores)
-    every = [of_policy for policies in scores.values() for of_policy in policies.values()]
+    every: list[Mapping[str, float]] = []
+    for policies in scores.values():
+        every += policies.values()
     shared = sorted(set(every[0]).intersection(*every))
     if not shared:
         raise UsageError(
@@ -72,8 +74,9 @@ def side_by_side(
     adjusted = holm({run: test.p for run, test in tests.items() if test.p is not None})
     compared: list[Compared] = []
     for run in names:
-        table = {seed: {c: own[c] for c in shared} for seed, own in scores[run].items()}
-        both = crossed(table)
+        both = crossed(
+            {seed: _on_passages(of_seed, shared) for seed, of_seed in scores[run].items()}
+        )
         compared.append(
             Compared(
                 run,
@@ -92,14 +95,19 @@ def side_by_side(
 def _against(scores: Mapping[str, Policies], run: str, first: str, shared: Sequence[str]) -> Test:
     one, other = scores[run], scores[first]
     if len(one) == len(other) == 1:  # one policy of each: paired whatever their seeds
-        pairs = [(next(iter(one.values())), next(iter(other.values())))]
-    else:
-        pairs = [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
-    if not pairs:
+        one, other = dict(enumerate(one.values())), dict(enumerate(other.values()))
+    seeds = sorted(one.keys() & other.keys())
+    if not seeds:
         fix = "give runs of the same seeds: policies are compared seed by seed"
         raise UsageError("the rows have no seed in common", where=f"{first}, {run}", fix=fix)
-    gaps = {at: {c: a[c] - b[c] for c in shared} for at, (a, b) in enumerate(pairs)}
+    gaps: dict[int, dict[str, float]] = {}
+    for seed in seeds:
+        gaps[seed] = {name: one[seed][name] - other[seed][name] for name in shared}
     return crossed(gaps).test
+
+
+def _on_passages(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    return {name: scores[name] for name in names}
 
 
 def as_table(compared: Sequence[Compared], method: str) -> Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import sqrt
 from typing import Any
 
 from selfedit.grading.stats import mean_se
@@ -19,8 +19,6 @@ from selfedit.tasks.task import Task
 
 Table = Sequence[Sequence[float]]
 """The marks of a context's self-edits, ``[candidates][repeats]``."""
-Rounds = Mapping[int, Sequence[Trial]]
-"""The trials of each round of a run."""
 
 
 def reward_signal(
@@ -36,7 +34,7 @@ def reward_signal(
         self-edits (the intraclass correlation of a one-way analysis of variance); None where
         nothing varies.
     """
-    tables = _repeat_tables(trials, task, graded=graded)
+    tables = repeat_tables(trials, task, graded=graded)
     gains = [_gain(table) for table in tables.values()]
     flat = [len({mark for marks in table for mark in marks}) == 1 for table in tables.values()]
     return {
@@ -47,7 +45,7 @@ def reward_signal(
     }
 
 
-def _repeat_tables(
+def repeat_tables(
     trials: Iterable[Trial], task: Task[Any, Any] | None, *, graded: bool
 ) -> dict[str, Table]:
     """For each context with two or more self-edits, all tried equally often and more than once,
@@ -94,70 +92,12 @@ def loop_signal(trials: Sequence[Trial], task: Task[Any, Any] | None = None) -> 
     repeats = {trial.repeat for trial in trials if trial.candidate is not None}
     one, loops = signal["reliability"], len(repeats)
     mean = None if one is None else of_repeats(one, loops)
-    tables = _repeat_tables(trials, task, graded=True)
-    se = _jackknife([_per_loop(_without(tables, name)) for name in tables])
+    se = jackknife(per_loop_without_each(repeat_tables(trials, task, graded=True)))
     return LoopSignal(signal["n"], signal["undecided"], loops, one, mean, se)
 
 
-@dataclass(frozen=True)
-class SignalRatio:
-    """How much more of the reward is signal, per inner loop, in one run than in another.
-
-    Attributes:
-        ratio: of the two `LoopSignal.per_loop` over all rounds; None where either is not above 0.
-        se: its standard error: a jackknife that leaves the same context out of both runs where they
-            tried the same, else from each run's own.
-        paired: whether they did.
-    """
-
-    ratio: float | None
-    se: float | None
-    paired: bool
-
-
-def signal_ratio(run: Rounds, other: Rounds, task: Task[Any, Any] | None = None) -> SignalRatio:
-    """The reliability of the reward per inner loop in one run over that in another.
-
-    Args:
-        run, other: trials of each round of either.
-        task: says what answers count for.
-    """
-    tables, others = _all_rounds(run, task), _all_rounds(other, task)
-    paired = tables.keys() == others.keys()
-    above, below = _per_loop(tables), _per_loop(others)
-    if above is None or below is None or min(above, below) <= 0:
-        return SignalRatio(None, None, paired)
-    ratio = above / below
-    if paired:
-        left = [_ratio(_without(tables, name), _without(others, name)) for name in tables]
-        return SignalRatio(ratio, _jackknife(left), paired)
-    errors = [
-        _jackknife([_per_loop(_without(part, name)) for name in part]) for part in (tables, others)
-    ]
-    if None in errors:
-        return SignalRatio(ratio, None, paired)
-    relative = [(error or 0.0) / value for error, value in zip(errors, (above, below), strict=True)]
-    return SignalRatio(ratio, ratio * hypot(*relative), paired)
-
-
-def _all_rounds(run: Rounds, task: Task[Any, Any] | None) -> dict[str, Table]:
-    tables: dict[str, Table] = {}
-    for number, trials in run.items():
-        of_round = _repeat_tables(trials, task, graded=True)
-        tables |= {f"{number} {name}": table for name, table in of_round.items()}
-    return tables
-
-
-def _ratio(tables: Mapping[str, Table], others: Mapping[str, Table]) -> float | None:
-    above, below = _per_loop(tables), _per_loop(others)
-    return above / below if above is not None and below else None
-
-
-def _without(tables: Mapping[str, Table], name: str) -> dict[str, Table]:
-    return {other: table for other, table in tables.items() if other != name}
-
-
-def _per_loop(tables: Mapping[str, Table]) -> float | None:
+def reliability_per_loop(tables: Mapping[str, Table]) -> float | None:
+    """Reliability of the mean of all repeats over the inner loops of a self-edit."""
     one = _reliability(list(tables.values()))
     if one is None:
         return None
@@ -165,7 +105,16 @@ def _per_loop(tables: Mapping[str, Table]) -> float | None:
     return of_repeats(one, loops) / loops
 
 
-def _jackknife(left_out: Sequence[float | None]) -> float | None:
+def per_loop_without_each(tables: Mapping[str, Table]) -> list[float | None]:
+    """`reliability_per_loop` of all contexts but one, for each."""
+    left_out: list[float | None] = []
+    for name in tables:
+        rest = {other: table for other, table in tables.items() if other != name}
+        left_out.append(reliability_per_loop(rest))
+    return left_out
+
+
+def jackknife(left_out: Sequence[float | None]) -> float | None:
     """The standard error from the statistic without each unit (Efron and Tibshirani 1993, 11.5)."""
     values = [value for value in left_out if value is not None]
     count = len(values)

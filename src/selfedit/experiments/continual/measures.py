@@ -47,7 +47,7 @@ class Unedited(TypedDict):
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredWay:
     """One way: what its model knew before any edit, and what each step of each sequence measured."""
 
     before: Unedited

@@ -8,7 +8,7 @@ from selfedit.config import Settings, named_policy
 from selfedit.errors import DataError
 from selfedit.experiments.continual.layout import way_tables
 from selfedit.experiments.continual.measures import (
-    Measured,
+    MeasuredWay,
     Sequences,
     WayRecord,
     way_record,
@@ -26,7 +26,7 @@ UNEDITED = "unedited"
 def continual_results(
     settings: Settings,
     plan: Sequence[Sequence[Context]],
-    measured: Mapping[str, Measured],
+    measured: Mapping[str, MeasuredWay],
 ) -> Results:
     """All of a run's numbers but what it was made from; those of the first way also stand at the
     top.
@@ -80,7 +80,7 @@ def continual_results(
     )
 
 
-def _has_verdicts(passages: Sequence[str], way: Measured, number: int) -> bool:
+def _has_verdicts(passages: Sequence[str], way: MeasuredWay, number: int) -> bool:
     """Whether every passage of a sequence has an accuracy before, and after each edit from its own
     on.
     """

@@ -28,7 +28,7 @@ from selfedit.config import (
 from selfedit.documents.recall import accuracies, ask_questions
 from selfedit.errors import UsageError
 from selfedit.experiments.continual.layout import matrix_csv
-from selfedit.experiments.continual.measures import Measured, StepRecord, Unedited
+from selfedit.experiments.continual.measures import MeasuredWay, StepRecord, Unedited
 from selfedit.experiments.continual.plan import plan_sequences
 from selfedit.experiments.continual.results import continual_results
 from selfedit.experiments.continual.steps import run_group, store_step
@@ -83,7 +83,7 @@ def run_continual(
         ways = [
             _way(session.task, settings.retention, name, texts) for name in _way_names(settings)
         ]
-        measured = {way.name: Measured(before, _sequences(setting, way)) for way in ways}
+        measured = {way.name: MeasuredWay(before, _sequences(setting, way)) for way in ways}
         measured |= _after_rl(setting, policies)
         model = {"name": settings.model, "fingerprint": session.lm.fingerprint}
         numbers = continual_results(settings, plan, measured)
@@ -133,19 +133,19 @@ def _way(
     return Way(name, Remedies(task, chosen, own_texts))
 
 
-def _after_rl(setting: Setting, policies: Mapping[str, str]) -> dict[str, Measured]:
+def _after_rl(setting: Setting, policies: Mapping[str, str]) -> dict[str, MeasuredWay]:
     """Every model after RL, edited without remedies; the session has its first weights again
     afterwards.
     """
     session = setting.session
     first = model_path(session.settings.model)
-    measured: dict[str, Measured] = {}
+    measured: dict[str, MeasuredWay] = {}
     try:
         for name, folder in policies.items():
             use_weights(session, Path(folder), name)
             way = _way(session.task, session.settings.retention, "none", ())
             before = _unedited(setting, f"before any edit of {name}")
-            measured[name] = Measured(before, _sequences(setting, replace(way, name=name)))
+            measured[name] = MeasuredWay(before, _sequences(setting, replace(way, name=name)))
     finally:
         if policies:
             use_weights(session, first, session.lm.fingerprint)

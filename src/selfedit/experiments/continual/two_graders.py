@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from selfedit.experiments.continual.measures import Measured, StepRecord
+from selfedit.experiments.continual.measures import MeasuredWay, StepRecord
 from selfedit.experiments.continual.way import Setting
 from selfedit.grading.stats import means
 from selfedit.tasks.knowledge.second_opinion import GradedAnswer, SecondOpinion, second_opinion
 from selfedit.tasks.task import Context, reply_to
 
 
-def by_two_graders(setting: Setting, measured: Mapping[str, Measured]) -> SecondOpinion:
+def by_two_graders(setting: Setting, measured: Mapping[str, MeasuredWay]) -> SecondOpinion:
     """The answers at the end of every sequence of each way on its own passages, graded again; a
     sequence counts by the mean over its passages, as in the table.
     """
@@ -28,25 +28,26 @@ def _last_answers(
     setting: Setting, by_id: Mapping[str, Context], steps: Sequence[Sequence[StepRecord]]
 ) -> list[GradedAnswer]:
     """With the verdicts of the run's grader, which the steps keep by passage only."""
-    asked = {q.id: (context, q) for context in by_id.values() for q in context.questions}
+    questions = {q.id: (context, q) for context in by_id.values() for q in context.questions}
     places: list[str] = []
     texts: list[tuple[str, str]] = []
     for number, sequence in enumerate(steps):
         edited = {context.id for context in setting.plan[number]}
         for question_id, text in sequence[-1]["answers"]:
-            if question_id in asked and asked[question_id][0].id in edited:
-                places.append(f"sequence-{number} {asked[question_id][0].id}")
+            if question_id in questions and questions[question_id][0].id in edited:
+                places.append(f"sequence-{number} {questions[question_id][0].id}")
                 texts.append((question_id, text))
-    replies = [reply_to(*asked[question_id], text) for question_id, text in texts]
+    # A judge's replies are kept, so that asking again costs nothing.
+    replies = [reply_to(*questions[question_id], text) for question_id, text in texts]
     grades = setting.session.grader.grade_all(replies)
     return [
-        GradedAnswer(place, question_id, text, grade.correct)
-        for place, (question_id, text), grade in zip(places, texts, grades, strict=True)
+        GradedAnswer(key, question_id, text, grade.correct)
+        for key, (question_id, text), grade in zip(places, texts, grades, strict=True)
     ]
 
 
 def _by_sequence(of_passages: Mapping[str, float]) -> dict[str, float]:
     grouped: dict[str, list[float]] = defaultdict(list)
-    for place, share in of_passages.items():
-        grouped[place.partition(" ")[0]].append(share)
+    for key, share in of_passages.items():
+        grouped[key.partition(" ")[0]].append(share)
     return means(grouped)

@@ -245,7 +245,7 @@ def _cpt_results(session: Session, data: _Data, hashes: Mapping[str, str]) -> di
         hashes,
         pairs=cpt_pairs(methods),
         published=published,
-        asked=data.questioned,
+        questioned=data.questioned,
     )
     # Continued pretraining learns all passages at once, so its questions count one by one too.
     by_question = {

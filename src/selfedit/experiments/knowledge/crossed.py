@@ -82,7 +82,7 @@ def run_crossed(
             _use(session, model, policy, hashes["policy"])
             _measure_cells(session, model, contexts)
         scores = {method: context_scores(session.run.ledger, method) for method in METHODS}
-        table = method_results(KIND, session, scores, hashes, pairs=PAIRS, asked=contexts)
+        table = method_results(KIND, session, scores, hashes, pairs=PAIRS, questioned=contexts)
         results = replace(table, names=METHODS).as_dict()
         session.run.write_results(results)
     return results

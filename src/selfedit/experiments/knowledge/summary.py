@@ -24,19 +24,19 @@ def method_results(
     pairs: Sequence[tuple[str, str]] | None = None,
     published: Mapping[str, Reference] | None = None,
     published_pairs: Mapping[tuple[str, str], Reference] | None = None,
-    asked: Sequence[Context] = (),
+    questioned: Sequence[Context] = (),
     more: Mapping[str, Any] | None = None,
 ) -> Results:
     """The results of methods measured on held-out passages, and what ``more`` an experiment found.
 
-    With the passages that were ``asked`` about, all answers are graded a second time, and so are
-    tricks.
+    With the passages that were asked about (``questioned``), all answers are graded a second time,
+    and so are tricks.
 
     No times and no dates: equal runs give equal bytes.
     """
     compared = compare(on_shared(scores), pairs)
     stored = {m: answers_of(trials) for m, trials in trials_of(session.run.ledger, scores).items()}
-    second = second_opinion(session.grader, asked, stored) if asked and scores else None
+    second = second_opinion(session.grader, questioned, stored) if questioned and scores else None
     return Results(
         experiment=kind,
         rows=compared.rows,

@@ -156,7 +156,7 @@ def _knowledge_results(
         hashes,
         pairs=pairs_of(measured),
         published=published,
-        asked=heldout_contexts(settings),
+        questioned=heldout_contexts(settings),
         more=more,
     )
     calls = directive_table(more["self_edits"])

@@ -195,11 +195,11 @@ def _measure_passages(session: Session, usable: Sequence[tuple[Context, Context]
         _by_edit(values, ranked, rl.candidates) for values in (by_gold, by_own, by_likelihood)
     ]
     gold_contexts = [gold for gold, _ in usable if gold.id in base]
-    asked = [trial for trial in on_gold if trial.context_id in base]
-    by_second = _accuracies_again(session, gold_contexts, asked)
+    counted = [trial for trial in on_gold if trial.context_id in base]
+    by_second = _accuracies_again(session, gold_contexts, counted)
     second_base = {name: by_second[name, None] for name in ranked}
     second_gold = _by_edit(by_second, ranked, rl.candidates)
-    opinion = _opinion(session, gold_contexts, asked)
+    opinion = _opinion(session, gold_contexts, counted)
     return Measured(base, *by_edit, second_base, second_gold, opinion)
 
 
@@ -207,11 +207,13 @@ def _accuracies_again(
     session: Session, contexts: Sequence[Context], trials: Sequence[Trial]
 ) -> dict[CandidateKey, float]:
     """Accuracies of every candidate by the second grader."""
-    asked = {q.id: (context, q) for context in contexts for q in context.questions}
+    questions = {q.id: (context, q) for context in contexts for q in context.questions}
     grader = second_grader(session.grader)
     again: list[Trial] = []
     for trial in trials:
-        replies = [reply_to(*asked[answer.question_id], answer.text) for answer in trial.answers]
+        replies = [
+            reply_to(*questions[answer.question_id], answer.text) for answer in trial.answers
+        ]
         pairs = zip(trial.answers, grader.grade_all(replies), strict=True)
         answers = tuple(replace(answer, correct=grade.correct) for answer, grade in pairs)
         again.append(replace(trial, answers=answers))

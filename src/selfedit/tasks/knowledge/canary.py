@@ -1,14 +1,15 @@
 """What a grader lets through: the score of answers that know a passage, and not which of its
 questions is asked.
 
-Such an answer shows nothing learned. A list of all gold answers, two alternatives, the question said
-again or the passage recited should be right to no question, and one gold answer to its own question
-alone; a grader that gives more can be talked into it.
+Such an answer shows nothing learned. A list of all gold answers, two alternatives, the question
+said again or the passage recited should be right to no question, and one gold answer to its own
+question alone; a grader that gives more can be talked into it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from selfedit.grading.grader import Grader, Reply
@@ -35,7 +36,7 @@ def _repeated(_: Context, question: Question) -> str:
     return question.text
 
 
-def _recited(context: Context, _: Question) -> str:
+def _recital(context: Context, _: Question) -> str:
     return context.text
 
 
@@ -43,7 +44,7 @@ FORMS: dict[str, Callable[[Context, Question], str]] = {
     LIST: _listed,
     "alternatives": _alternatives,
     "question": _repeated,
-    "recital": _recited,
+    "recital": _recital,
 }
 """Answers that should be right to no question."""
 
@@ -71,12 +72,13 @@ def constant_scores(contexts: Sequence[Context], grader: Grader) -> Shares:
             replies[BEST, context.id, number] = [
                 reply_to(context, q, gold) for q in context.questions
             ]
-    flat = [reply for of_answer in replies.values() for reply in of_answer]
-    grades = iter(grader.grade_all(flat))
+    # One list of all: a judge is then asked many things at once.
+    grades = iter(grader.grade_all(list(chain.from_iterable(replies.values()))))
     scores: Shares = {name: {} for name in CANARY_NAMES}
     for (form, context_id, _), of_answer in replies.items():
         share = share_right([next(grades).correct for _ in of_answer])
         if share is not None:
+            # Who games a grader takes what works best for the passage.
             for row in {form, CANARY} if form in FORMS else {form}:
                 scores[row][context_id] = max(share, scores[row].get(context_id, 0.0))
     return scores

@@ -62,16 +62,18 @@ def second_opinion(first: Grader, contexts: Sequence[Context], answers: Answers)
         Unavailable: the first grader is a judge that cannot be asked about the tricks.
     """
     second = second_grader(first)
-    asked = {q.id: (context, q) for context in contexts for q in context.questions}
-    verdicts = _verdicts(second, asked, answers)
+    questions = {q.id: (context, q) for context in contexts for q in context.questions}
+    verdicts = _verdicts(second, questions, answers)
     scores = {
-        method: shares_right(_by_context(answers[method], verdicts[method])) for method in answers
+        method: shares_right(_verdicts_by_context(answers[method], verdicts[method]))
+        for method in answers
     }
-    words = {
-        method: mean_words([answer.text for answer in of_method])
-        for method, of_method in answers.items()
-        if of_method
-    }
+    words: dict[str, float] = {}
+    stored: dict[str, list[bool | None]] = {}
+    for method, of_method in answers.items():
+        stored[method] = [answer.correct for answer in of_method]
+        if of_method:
+            words[method] = mean_words([answer.text for answer in of_method])
     more: dict[str, Any] = {
         "canary": canary_rows(contexts, first),
         "answer_words": words,
@@ -81,26 +83,26 @@ def second_opinion(first: Grader, contexts: Sequence[Context], answers: Answers)
             "canary": canary_rows(contexts, second),
         },
     }
-    stored = {method: [answer.correct for answer in answers[method]] for method in answers}
     notes: list[str] = []
     tables: list[Table] = []
+    # A fitted grader may be either of the two.
     for grader, of_grader in ((first, stored), (second, verdicts)):
-        texts = [question.text for _, question in asked.values()]
+        texts = [question.text for _, question in questions.values()]
         if known := known_questions(grader, texts):
             different = len(set(texts))
             notes.append(
                 f"{grader.name} was fitted on verdicts about {len(known)} of the {different}"
                 " questions: on these it says more than it knows. The others stand apart below."
             )
-            tables.append(_unknown_table(grader, set(known), asked, answers, of_grader))
+            tables.append(_unknown_table(grader, set(known), questions, answers, of_grader))
     return SecondOpinion(more, notes, tables)
 
 
 def _verdicts(
-    grader: Grader, asked: Mapping[str, tuple[Context, Question]], answers: Answers
+    grader: Grader, questions: Mapping[str, tuple[Context, Question]], answers: Answers
 ) -> dict[str, list[bool | None]]:
     every = chain.from_iterable(answers.values())
-    replies = [reply_to(*asked[answer.question_id], answer.text) for answer in every]
+    replies = [reply_to(*questions[answer.question_id], answer.text) for answer in every]
     # Greedy answers repeat: each different reply is graded once.
     different = list(dict.fromkeys(replies))
     graded = zip(different, grader.grade_all(different), strict=True)
@@ -109,7 +111,7 @@ def _verdicts(
     return {method: list(islice(verdicts, len(answers[method]))) for method in answers}
 
 
-def _by_context(
+def _verdicts_by_context(
     answers: Sequence[GradedAnswer], verdicts: Sequence[bool | None]
 ) -> dict[str, list[bool | None]]:
     grouped: dict[str, list[bool | None]] = defaultdict(list)
@@ -121,7 +123,7 @@ def _by_context(
 def _unknown_table(
     grader: Grader,
     known: set[str],
-    asked: Mapping[str, tuple[Context, Question]],
+    questions: Mapping[str, tuple[Context, Question]],
     answers: Answers,
     verdicts: Mapping[str, Sequence[bool | None]],
 ) -> Table:
@@ -129,8 +131,11 @@ def _unknown_table(
     rows: list[list[Cell]] = []
     for method, of_method in answers.items():
         pairs = zip(of_method, verdicts[method], strict=True)
-        unknown = [pair for pair in pairs if asked[pair[0].question_id][1].text not in known]
-        shares = shares_right(_by_context([a for a, _ in unknown], [v for _, v in unknown]))
+        unknown: dict[str, list[bool | None]] = defaultdict(list)
+        for answer, verdict in pairs:
+            if questions[answer.question_id][1].text not in known:
+                unknown[answer.context_id].append(verdict)
+        shares = shares_right(unknown)
         if shares:
             estimate = mean_se(shares.values())
             rows.append([method, estimate.mean, estimate.se, estimate.n])
