@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from selfedit.cli.command import say
 from selfedit.cli.output import print_json, write
+from selfedit.errors import RunFolderError, UsageError
 
 if TYPE_CHECKING:
     from selfedit.results.results import Results
@@ -17,14 +20,15 @@ def report(
     run: Path,
     /,
     *more: Path,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     markdown: bool = False,
     into: Path | None = None,
     block: str | None = None,
     short: bool = False,
     json: bool = False,
 ) -> None:
-    """Write the pictures and a page of a run, finished or not, into its folder, and print their
-    paths; of several runs, print their learning curves as a table and draw them.
+    """Write the pictures and a page of a run, finished or not, into its folder or another, and
+    print their paths; of several runs, print their learning curves as a table and draw them.
 
     With ``--markdown`` print a finished run's tables instead, published numbers beside ours; with
     ``--into`` rewrite them in a page. Several runs (seeds) with the same held-out passages give one
@@ -34,6 +38,7 @@ def report(
     Args:
         run: the run's folder.
         more: further runs: seeds, other settings, or both.
+        out: the folder of pictures and page; report in the run's folder if not given.
         markdown: print the tables as Markdown; nothing is written.
         into: a Markdown page; its block of results is rewritten.
         block: the block's name in the page; the name of the run's folder if not given.
@@ -41,14 +46,17 @@ def report(
         json: print the paths, or several runs' curves, as JSON.
     """
     if markdown or into is not None:
+        if out is not None:
+            what, fix = "--out is where pictures and a page go", "leave --out or --markdown, --into"
+            raise UsageError(what, where=str(out), fix=fix)
         _markdown([run, *more], into, block or run.resolve().name, short)
         return
     if more:
-        _curves([run, *more], json)
+        _curves([run, *more], out, json)
         return
     from selfedit.report.folder import write_report
 
-    written = write_report(run)
+    written = write_report(run, out)
     if json:
         print_json({"page": written[0], "pictures": written[1:]})
         return
@@ -76,12 +84,13 @@ def _markdown(runs: list[Path], into: Path | None, block: str, short: bool) -> N
     say(f"the block {block!r} of {into} holds the tables of {', '.join(map(str, runs))}")
 
 
-def _curves(runs: list[Path], json: bool) -> None:
-    """The learning curves of several runs: a table, and a picture in the first run's folder."""
+def _curves(runs: list[Path], out: Path | None, json: bool) -> None:
+    """The learning curves of several runs: a table, and a picture in ``out`` or the first run's
+    folder.
+    """
     from dataclasses import asdict
 
     from selfedit.cli.output import print_results_table
-    from selfedit.errors import UsageError
     from selfedit.report.curve_picture import curve_picture
     from selfedit.report.pictures import save
     from selfedit.results.by_settings import groups_of
@@ -96,7 +105,7 @@ def _curves(runs: list[Path], json: bool) -> None:
         raise UsageError(
             "these runs have no learning curve", where=", ".join(map(str, runs)), fix=fix
         )
-    picture = save(curve_picture(points), runs[0] / "report" / "learning-curves.png")
+    picture = save(curve_picture(points), (out or runs[0] / "report") / "learning-curves.png")
     if json:
         print_json({"points": list(map(asdict, points)), "picture": picture})
         return
@@ -105,7 +114,6 @@ def _curves(runs: list[Path], json: bool) -> None:
 
 
 def _results_of_run(run: Path) -> Results:
-    from selfedit.errors import RunFolderError
     from selfedit.results.results import Results
     from selfedit.run.folder import RunFolder
 
