@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from selfedit.errors import FormatError
+from selfedit.results.stored import Scores, as_form, check_stored
 from selfedit.results.tabular import Table
 
 
@@ -184,7 +185,8 @@ class Results:
         """For each method, in the order of the rows, the accuracy of each context: a file has its
         keys sorted.
         """
-        return {row.method: self.contexts[row.method] for row in self.rows}
+        scores = as_form(dict(self.contexts), Scores)
+        return {row.method: scores[row.method] for row in self.rows if row.method in scores}
 
     @property
     def seed(self) -> int | None:
@@ -234,6 +236,7 @@ class Results:
             "runs",
             "seeds",
         }
+        check_stored(stored)
         known = {f.name for f in fields(cls)} - {"more"}
         try:
             return cls(
