@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from selfedit.documents.adapt import AdaptResults
     from selfedit.documents.recall import Change
     from selfedit.documents.upkeep import LibraryResults
-    from selfedit.storage.files import JsonObject
+    from selfedit.tasks.knowledge.folder import SkippedRecord
 
 
 @with_settings(
@@ -83,7 +83,7 @@ def adapt(
     say(f"{what}: {out}; ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
 
 
-def print_skipped(skipped: list[JsonObject]) -> None:
+def print_skipped(skipped: list[SkippedRecord]) -> None:
     """The files that were left out, each with its reason."""
     if skipped:
         rows = [[each["file"], each["reason"]] for each in skipped]

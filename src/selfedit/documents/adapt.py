@@ -9,7 +9,6 @@ loss of a text that has nothing to do with them (the project's held-out passages
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NotRequired, Unpack
 
@@ -30,7 +29,7 @@ from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import JsonObject, canonical_json, write_atomic
 from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
-from selfedit.tasks.knowledge.folder import Skipped
+from selfedit.tasks.knowledge.folder import Skipped, SkippedRecord
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
@@ -55,7 +54,7 @@ class AdaptResults(TypedDict):
     passages: int
     sequences: int
     tokens: int
-    skipped: NotRequired[list[JsonObject]]
+    skipped: NotRequired[list[SkippedRecord]]
     accuracy: NotRequired[Change]
     loss: Change
     general_loss: Change
@@ -113,7 +112,7 @@ def adapt_documents(
         grader = get_grader(settings.answer.grader, settings.judge)
         with open_session(run, settings, grader, make_task, workers=False, **options) as session:
             results = _learn(session, contexts, hashes, samples, own_questions)
-            results["skipped"] = [asdict(each) for each in skipped]
+            results["skipped"] = [each.as_record() for each in skipped]
             write_atomic(
                 run.path / "selfedit.json",
                 canonical_json(_adapter_record(session, samples, hashes)),

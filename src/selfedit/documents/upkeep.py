@@ -7,22 +7,23 @@ resumable by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import NotRequired, Unpack
 
 from typing_extensions import TypedDict
 
 from selfedit.config import Settings
 from selfedit.documents.adapt import AdaptResults, adapt_documents, frozen_settings
 from selfedit.documents.library import TEXTS, Entry, Library, read_library, write_library
+from selfedit.documents.recall import Recalled
 from selfedit.documents.sources import Document, read_documents
 from selfedit.lm.load import load_for
 from selfedit.rl.opening import RunOptions, open_folder
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.storage.files import JsonObject, canonical_json, remove, write_atomic
-from selfedit.tasks.knowledge.folder import Skipped
+from selfedit.storage.files import canonical_json, remove, write_atomic
+from selfedit.tasks.knowledge.folder import Skipped, SkippedRecord
 
 KIND = "library"
 _UPDATE = "update"
@@ -37,14 +38,24 @@ class Routed(TypedDict):
     questions: int
 
 
+class DocumentRecord(TypedDict):
+    """A document as the library knows it: see `selfedit.documents.library.Entry`."""
+
+    name: str
+    version: str
+    adapter: str
+    passages: int
+    recall: Recalled
+
+
 class LibraryResults(TypedDict):
     """What is written to a library's ``results.json``; ``skipped`` are the files of its folders that
     were left out, each with its reason.
     """
 
     experiment: str
-    documents: list[JsonObject]
-    skipped: list[JsonObject]
+    documents: list[DocumentRecord]
+    skipped: NotRequired[list[SkippedRecord]]
     done: dict[str, list[str]]
     routed: dict[str, Routed]
     model: dict[str, str]
@@ -184,7 +195,7 @@ def _new_entry(run: RunFolder, document: Document, results: AdaptResults) -> Ent
     """
     texts = [f"{context.title}\n{context.text}" for context in document.contexts]
     write_atomic(run.path / document.folder / TEXTS, canonical_json(texts))
-    recall = {"loss": results["loss"], "general_loss": results["general_loss"]}
+    recall: Recalled = {"loss": results["loss"], "general_loss": results["general_loss"]}
     if "accuracy" in results:
         recall["accuracy"] = results["accuracy"]
     return Entry(document.name, document.version, document.folder, len(document.contexts), recall)
@@ -205,6 +216,16 @@ def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
     for folder in sorted((run.path / "documents").glob("*")):
         if folder not in used_folders:
             remove(folder)
+
+
+def _record(entry: Entry) -> DocumentRecord:
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "adapter": entry.adapter,
+        "passages": entry.passages,
+        "recall": entry.recall,
+    }
 
 
 def _library_results(
@@ -231,8 +252,8 @@ def _library_results(
             routed[document.name] = {"right": right, "questions": len(routes)}
     return {
         "experiment": KIND,
-        "documents": [asdict(entry) for _, entry in sorted(entries.items())],
-        "skipped": [asdict(each) for each in skipped],
+        "documents": [_record(entry) for _, entry in sorted(entries.items())],
+        "skipped": [each.as_record() for each in skipped],
         "done": done,
         "routed": routed,
         "model": {"name": settings.model},

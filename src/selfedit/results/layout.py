@@ -136,10 +136,10 @@ def _task_table(results: Results) -> Table | None:
     """Each held-out task with the share of its trials that solved it."""
     if "tasks" not in results.more:
         return None
-    methods = [row.method for row in results.rows]
+    methods, scores = [row.method for row in results.rows], results.scores
     rows: list[list[Cell]] = []
     for name in results.more["tasks"]["heldout"]:
-        rows.append([name, *(results.contexts[method].get(name) for method in methods)])
+        rows.append([name, *(scores.get(method, {}).get(name) for method in methods)])
     return Table.make(
         "", ["held-out task, solved %", *(Column(method, "percent") for method in methods)], rows
     )

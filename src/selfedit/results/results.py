@@ -10,6 +10,7 @@ from typing import Any
 
 from selfedit.errors import FormatError
 from selfedit.grading.inference import Test
+from selfedit.results.stored import Scores, as_form, check_stored
 from selfedit.results.tabular import Table
 
 
@@ -189,7 +190,8 @@ class Results:
         """For each method, in the order of the rows, the accuracy of each context: a file has its
         keys sorted.
         """
-        return {row.method: self.contexts[row.method] for row in self.rows}
+        scores = as_form(dict(self.contexts), Scores)
+        return {row.method: scores[row.method] for row in self.rows if row.method in scores}
 
     @property
     def seed(self) -> int | None:
@@ -239,6 +241,7 @@ class Results:
             "runs",
             "seeds",
         }
+        check_stored(stored)
         known = {f.name for f in fields(cls)} - {"more"}
         try:
             return cls(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from selfedit.errors import DocumentError
 from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.readers.kinds import CONVERTIBLE, KINDS
@@ -18,6 +20,13 @@ DATA_SUFFIXES = (".json", ".jsonl")
 
 _BLANK = 2**12
 _LOG = logging.getLogger(__name__)
+
+
+class SkippedRecord(TypedDict):
+    """A `Skipped` as it stands in results."""
+
+    file: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,10 @@ class Skipped:
 
     file: str
     reason: str
+
+    def as_record(self) -> SkippedRecord:
+        """As plain JSON values."""
+        return {"file": self.file, "reason": self.reason}
 
     @staticmethod
     def because(path: Path, error: DocumentError | Exception) -> Skipped:
