@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from selfedit.errors import FormatError
+from selfedit.grading.inference import Test
+from selfedit.results.stored import Scores, as_form, check_stored
 from selfedit.results.tabular import Table
 
 
@@ -45,8 +47,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """Method ``a`` less ``b``, paired over contexts; ``by_run`` and ``se_runs`` where several runs
-    are pooled.
+    """Method ``a`` less ``b``, paired over contexts; where several runs are pooled, ``by_run``,
+    ``se_runs`` and the test ``both`` with an error over contexts and runs at once.
     """
 
     a: str
@@ -56,6 +58,7 @@ class Difference:
     n: int
     by_run: tuple[float, ...] = ()
     se_runs: float | None = None
+    both: Test | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As results.json keeps it."""
@@ -66,15 +69,18 @@ class Difference:
             "se": self.se,
             "n": self.n,
         }
-        return stored | (
-            {"by_run": list(self.by_run), "se_runs": self.se_runs} if self.by_run else {}
-        )
+        pooled: dict[str, Any] = {"by_run": list(self.by_run), "se_runs": self.se_runs}
+        if self.both is not None:
+            pooled["both"] = self.both.as_dict()
+        return stored | (pooled if self.by_run else {})
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Difference:
         """A difference as `as_dict` gives it."""
         gap: dict[str, Any] = {name: stored[name] for name in ("a", "b", "difference", "se", "n")}
-        return cls(**gap, by_run=tuple(stored.get("by_run", ())), se_runs=stored.get("se_runs"))
+        both = Test(**stored["both"]) if "both" in stored else None
+        runs = tuple(stored.get("by_run", ()))
+        return cls(**gap, by_run=runs, se_runs=stored.get("se_runs"), both=both)
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,8 @@ class Results:
         """For each method, in the order of the rows, the accuracy of each context: a file has its
         keys sorted.
         """
-        return {row.method: self.contexts[row.method] for row in self.rows}
+        scores = as_form(dict(self.contexts), Scores)
+        return {row.method: scores[row.method] for row in self.rows if row.method in scores}
 
     @property
     def seed(self) -> int | None:
@@ -234,6 +241,7 @@ class Results:
             "runs",
             "seeds",
         }
+        check_stored(stored)
         known = {f.name for f in fields(cls)} - {"more"}
         try:
             return cls(
