@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from selfedit.cli.command import working_with
+from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, write
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def ask(
         model: a short name, a folder, or a hub id.
         questions: one or more.
         adapter: the folder of an adapter, from `selfedit adapt` or peft; or of a library (`selfedit
-            adapt --library`), where each question goes to the document whose words it shares, or to
-            the plain model.
+            adapt --library`), where each question goes to the document whose words it shares, which
+            is named, or to the plain model, which is said.
         title: the topic, as the passages were titled in training.
         max_new_tokens: at most this many tokens an answer.
         prompting: how the model is asked: in its chat template, plainly, or (auto) in its template
@@ -52,6 +52,9 @@ def ask(
         if len(questions) > 1:
             write(f"> {reply['question']}")
         write((reply["answer"] or "").strip())
+        if "document" in reply:
+            source = reply["document"]
+            say(f"from {source}" if source else "no document knows this: the model's own answer")
 
 
 def _replies(
@@ -98,7 +101,7 @@ def _route(
     if folder is None or not is_library(folder):
         adapter = None if folder is None else load_adapter(folder, lm)
         return [adapter] * len(questions), None
-    library = Library(folder)
+    library = Library(folder, lm)
     routed = [library.route(question, title) for question in questions]
     adapters = [None if entry is None else library.adapter(entry, lm) for entry in routed]
     return adapters, [None if entry is None else entry.name for entry in routed]

@@ -1,9 +1,10 @@
-"""A library of documents to ask: one adapter a document, and a router by words.
+"""A library of documents to ask: one adapter a document, and a router by words
+(`selfedit.documents.routing`).
 
 A library's folder holds ``library.json``, which says which adapter knows what, from which version
 of the document, with what recall, and one folder a document, which is an adapter in PEFT's format
 and the run that made it. `selfedit.documents.upkeep` keeps it up to date. Questions are routed to a
-document's adapter by their words; see `selfedit.retention.library` for what the router sees.
+document's adapter by their words, and by those of their topic line where there is one.
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, StringConstraints
 
-from selfedit.config.retention import LibrarySettings
 from selfedit.documents.adapt import load_adapter
 from selfedit.documents.recall import Recalled
+from selfedit.documents.routing import DocumentRouter
 from selfedit.documents.training import PLACE
 from selfedit.errors import ModelFileError
-from selfedit.lm.load import LanguageModel
+from selfedit.lm.load import LanguageModel, load_without_weights
 from selfedit.lm.lora import Adapter
-from selfedit.retention.library import WordRouter
 from selfedit.run.folder import RunFolder
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import canonical_json, write_atomic
@@ -53,6 +53,7 @@ class Entry:
 class _State(BaseModel):
     """What ``library.json`` holds."""
 
+    model: str
     documents: list[Entry]
 
 
@@ -74,8 +75,12 @@ def read_library(folder: str | Path) -> list[Entry]:
     Raises:
         ModelFileError: ``library.json`` cannot be read.
     """
+    return _read_state(folder).documents if is_library(folder) else []
+
+
+def _read_state(folder: str | Path) -> _State:
     path = Path(folder) / STATE
-    return _STATE.shape(_STATE.json(path), _State, path).documents if path.exists() else []
+    return _STATE.shape(_STATE.json(path), _State, path)
 
 
 def write_library(run: RunFolder, entries: Mapping[str, Entry]) -> None:
@@ -94,30 +99,31 @@ class Library:
 
     Args:
         folder: the library's.
-        settings: how questions are routed; by words, whatever ``route`` says.
+        lm: the model it was made for, if it is loaded already; else its tokenizer alone is loaded.
 
     Raises:
         ModelFileError: this is no library, or a document's adapter is missing.
+        ModelUnavailable: the model's tokenizer cannot be fetched.
     """
 
-    def __init__(self, folder: str | Path, settings: LibrarySettings | None = None) -> None:
+    def __init__(self, folder: str | Path, lm: LanguageModel | None = None) -> None:
         self.folder = Path(folder)
         if not is_library(folder):
             fix = "give the folder that `selfedit adapt --library -o` wrote"
             raise ModelFileError("this is not a library of documents", where=folder, fix=fix)
-        self.settings = settings or LibrarySettings()
         self.entries = read_library(folder)
-        self._router = WordRouter(
-            [self._text(entry) for entry in self.entries], self.settings.least
+        tokens = lm or load_without_weights(_read_state(folder).model)
+        self._router = DocumentRouter(
+            [self._texts(entry) for entry in self.entries],
+            tokens.encoding.more,
+            len(tokens.tokenizer),
         )
         self._adapters: dict[int, Adapter] = {}
 
     def route(self, question: str, title: str = "") -> Entry | None:
         """The document a question goes to, by its words and its topic line; None for none."""
-        index = self._router.route(
-            f"{title}\n{question}" if title and self.settings.title else question
-        )
-        return None if index is None else self.entries[index]
+        route = self._router.route(f"{title}\n{question}" if title else question)
+        return None if route is None else self.entries[route.document]
 
     def adapter(self, entry: Entry, lm: LanguageModel) -> Adapter:
         """A document's adapter for a model, loaded once.
@@ -130,15 +136,15 @@ class Library:
             self._adapters[index] = load_adapter(self.folder / entry.adapter, lm)
         return self._adapters[index]
 
-    def _text(self, entry: Entry) -> str:
+    def _texts(self, entry: Entry) -> list[str]:
         """What an adapter was made from: the document's passages and the model's self-edits of
         them.
         """
         path = self.folder / entry.adapter
         try:
-            words = _PASSAGES.shape(_PASSAGES.json(path / TEXTS), list[str], path / TEXTS)
+            passages = _PASSAGES.shape(_PASSAGES.json(path / TEXTS), list[str], path / TEXTS)
             with RunFolder.read(path) as run:
-                return "\n".join([*words, *[row.text for row in run.ledger.self_edits(PLACE)]])
+                return [*passages, *[row.text for row in run.ledger.self_edits(PLACE)]]
         except OSError as error:
             raise _PASSAGES.refused(str(error), path) from error
 

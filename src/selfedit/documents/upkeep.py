@@ -18,7 +18,7 @@ from selfedit.documents.adapt import AdaptResults, adapt_documents, frozen_setti
 from selfedit.documents.library import TEXTS, Entry, Library, read_library, write_library
 from selfedit.documents.recall import Recalled
 from selfedit.documents.sources import Document, read_documents
-from selfedit.lm.load import load_for
+from selfedit.lm.load import LanguageModel, load_for
 from selfedit.rl.opening import RunOptions, open_folder
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
@@ -113,7 +113,7 @@ def adapt_library(
                 write_library(run, {entry.name: entry for entry in by_version.values()} | entries)
                 unwritten = 0
         done = _done_by_kind(before, documents)
-        return _finish(run, documents, skipped, entries, done, settings)
+        return _finish(run, documents, skipped, entries, done, settings, options.get("lm"))
 
 
 def _learned(
@@ -164,11 +164,12 @@ def _finish(
     entries: Mapping[str, Entry],
     done: dict[str, list[str]],
     settings: Settings,
+    lm: LanguageModel | None,
 ) -> LibraryResults:
     """Write what the library knows now; only then may a folder that nothing names go."""
     write_library(run, entries)
     _sweep(run, entries)
-    results = _library_results(run, documents, skipped, entries, done, settings)
+    results = _library_results(run, documents, skipped, entries, done, settings, lm)
     run.write_results(results)
     run.ledger.finish_step(f"{_UPDATE} {_updates(run)} done", {})
     return results
@@ -235,11 +236,12 @@ def _library_results(
     entries: Mapping[str, Entry],
     done: dict[str, list[str]],
     settings: Settings,
+    lm: LanguageModel | None,
 ) -> LibraryResults:
     """The library as it is now, what was done, and how many of its documents' own questions find
     their document.
     """
-    library = Library(run.path, settings.retention.library)
+    library = Library(run.path, lm)
     routed: dict[str, Routed] = {}
     for document in documents:
         routes = [
