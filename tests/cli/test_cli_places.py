@@ -177,5 +177,5 @@ def test_a_terminal_of_another_encoding_shows_the_same_with_marks_for_letters_it
         done = in_a_child(words, encoding=encoding)
         assert done is not None and "Traceback" not in done.err, done
         assert done.code == expected.code in (0, 2, 3), done.err
-        if not expected.out.startswith("Usage"):  # boxes are drawn with other letters
+        if not set("─━") & set(expected.out):  # boxes are drawn with other letters
             assert done.out == expected.out.encode(encoding, "replace").decode(encoding)
