@@ -8,11 +8,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from selfedit._version import __version__
 from selfedit.cli import command
-from selfedit.errors import SelfEditError
+from selfedit.errors import SelfEditError, UsageError
 
 VERBS = {
     "demo": (
@@ -94,9 +94,12 @@ def main(tokens: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     """Run one command; its errors become messages."""
     try:
-        result = app(words, result_action="return_value")
+        result = app(words, result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        _say(f"error: {error}")  # its own panel would print what was typed as it stands
+        return UsageError.exit_code
     except SelfEditError as error:
         return _tell(error)
     except KeyboardInterrupt:

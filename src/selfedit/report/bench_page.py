@@ -37,7 +37,7 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
     """
     try:
         text = page.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name no file can have
         raise DataError(f"the page cannot be read: {error}", where=page) from error
     results_by_name = dict(_read_results(path) for path in results)
     places = [match["name"] for match in _MARKED.finditer(text)]

@@ -10,6 +10,7 @@ from typing import Any
 from selfedit.results.names import method_name
 from selfedit.results.policy_moved import round_tables
 from selfedit.results.results import Difference, Reference, Results
+from selfedit.results.stored import PartScores, as_form
 from selfedit.results.tabular import Cell, Column, Table, show_cell
 
 HELD_OUT = "Held-out passages (n counts passages)"
@@ -100,7 +101,8 @@ def _task_table(results: Results) -> Table | None:
     """Each held-out task with the share of its trials that solved it."""
     if "tasks" not in results.more:
         return None
-    methods, scores = [row.method for row in results.rows], results.scores
+    methods = [row.method for row in results.rows]
+    scores = as_form(dict(results.contexts), PartScores)
     rows: list[list[Cell]] = []
     for name in results.more["tasks"]["heldout"]:
         rows.append([name, *(scores.get(method, {}).get(name) for method in methods)])

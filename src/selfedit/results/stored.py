@@ -28,6 +28,8 @@ Number = Annotated[float, AfterValidator(_shown)]
 Count = Annotated[int, Field(ge=-_LARGEST, le=_LARGEST)]
 Scores = dict[str, dict[str, Number]]
 """For each method, the accuracy of each context."""
+PartScores = dict[str, dict[str, Number | None]]
+"""The same where some contexts have none."""
 
 _READER = BoundedReader(
     "these results", fix="give the folder of a finished run, or start the run anew"
@@ -153,7 +155,7 @@ class _CutOff(_Form):
 
 class _Round(_Form):
     round: Count
-    self_edits: Count
+    self_edits: Count | None = None
     baseline: Number | None
     accuracy: Number | None
     best: Number | None

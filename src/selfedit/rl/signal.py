@@ -31,7 +31,7 @@ def reward_signal(
         nothing varies.
     """
     by_context: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    edited = [trial for trial in trials if trial.candidate is not None]
+    edited = (trial for trial in trials if trial.candidate is not None)
     for (context, candidate, _), marks in sorted(marks_of(edited, task, graded=graded).items()):
         if candidate is not None:
             by_context[context][candidate].append(sum(marks) / len(marks))

@@ -26,7 +26,7 @@ from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.writing import costs
 from selfedit.grading.grader import get_grader
 from selfedit.lm.lora import Adapter
-from selfedit.rl.evaluate import context_scores, held_out, trials_of
+from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import train
@@ -149,7 +149,7 @@ def _knowledge_results(
         "rounds": [asdict(r) for r in rounds],
         "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
         "canary": canary_rows(heldout_contexts(settings), session.grader),
-        "answer_words": answer_words(trials_of(ledger, measured)),
+        "answer_words": answer_words({m: ledger.each_trial(held_out(m)) for m in measured}),
     }
     published = single_passage(settings.edit.format)
     results = method_results(

@@ -8,7 +8,8 @@ gives more can be talked into it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from selfedit.grading.grader import Grader
@@ -65,19 +66,18 @@ def canary_rows(contexts: Sequence[Context], grader: Grader) -> list[dict[str, A
     return rows
 
 
-def answer_words(trials: Mapping[str, Sequence[Trial]]) -> dict[str, float]:
+def answer_words(trials: Mapping[str, Iterable[Trial]]) -> dict[str, float]:
     """How long each method's answers are: the mean number of words; methods without answers are
     left out.
     """
-    texts = {
-        method: [answer.text for trial in of for answer in trial.answers]
-        for method, of in trials.items()
-    }
-    return {
-        method: sum(len(text.split()) for text in of) / len(of)
-        for method, of in texts.items()
-        if of
-    }
+    means: dict[str, float] = {}
+    for method, of_method in trials.items():
+        words = answers = 0
+        for answer in chain.from_iterable(trial.answers for trial in of_method):
+            words, answers = words + len(answer.text.split()), answers + 1
+        if answers:
+            means[method] = words / answers
+    return means
 
 
 def _golds(context: Context) -> list[str]:
