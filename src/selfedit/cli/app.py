@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -62,6 +63,10 @@ app = App(
     default_parameter=Parameter(negative="", show_default=lambda value: value or None),
     suppress_keyboard_interrupt=False,
 )
+_OF_PATHS = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL,
+}  # fmt: skip
 GROUPS = ("arc", "bench", "data")
 """Verbs with verbs of their own: apps, which say themselves how their help looks."""
 
@@ -113,9 +118,18 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         from selfedit.storage.files import storage_error
 
-        if (explained := storage_error(error, error.filename)) is None:
+        explained = storage_error(error, error.filename) or _unusable(error)
+        if explained is None:
             raise
         return _tell(explained)
+
+
+def _unusable(error: OSError) -> SelfEditError | None:
+    """An error about a path that a command was given: not there, not a folder, not to be written."""
+    if error.filename is None or error.errno not in _OF_PATHS:
+        return None
+    what = f"this path cannot be used: {error.strerror}"
+    return UsageError(what, where=error.filename, fix="give one that can be read and written")
 
 
 def _tell(error: SelfEditError) -> int:

@@ -6,6 +6,7 @@ A run's ledger is one; the kept replies of chat endpoints are another.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -71,7 +72,8 @@ class Database:
             # Before SQLite sees it: it would drop the log beside an empty file.
             raise lost("is missing" if _size(path) is None else "is empty", self.path, noun)
         with self.errors():
-            uri = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+            mode = _reading(path.resolve()) if readonly else "mode=rwc"
+            uri = f"{path.resolve().as_uri()}?{mode}"
             self._db = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
         self._db.text_factory = lambda data: data.decode("utf-8", "surrogatepass")
         self._seals = Seals(self._db, tables) if sealed else None
@@ -256,6 +258,14 @@ class Database:
             " in a new folder"
         )
         return RunFolderError(what, where=self.path, fix=fix)
+
+
+def _reading(path: Path) -> str:
+    """How SQLite is to open a file for reading. Where nothing can be written beside it, it cannot
+    make the files that readers and a writer share: there is no writer then, if its log is empty.
+    """
+    alone = not os.access(path.parent, os.W_OK) and not _size(path.with_name(f"{path.name}-wal"))
+    return "mode=ro&immutable=1" if alone else "mode=ro"
 
 
 def _size(path: Path) -> int | None:
