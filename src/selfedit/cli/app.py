@@ -125,7 +125,7 @@ def _run(words: list[str]) -> int:
 
 
 def _unusable(error: OSError) -> SelfEditError | None:
-    """An error about a path that a command was given: not there, not a folder, not to be written."""
+    """An error about a path that a command was given: not there, or not to be written."""
     if error.filename is None or error.errno not in _OF_PATHS:
         return None
     what = f"this path cannot be used: {error.strerror}"

@@ -157,7 +157,7 @@ def _again(
     return shares, {"no_verdict": missing} | judge_report(grader)
 
 
-class _Stored(NamedTuple):
+class _GivenAnswer(NamedTuple):
     """An answer as the ledger has it."""
 
     method: str
@@ -165,11 +165,11 @@ class _Stored(NamedTuple):
     answer: Answer
 
 
-def _stored_answers(ledger: Ledger, methods: Sequence[str]) -> Iterator[_Stored]:
+def _stored_answers(ledger: Ledger, methods: Sequence[str]) -> Iterator[_GivenAnswer]:
     for method in methods:
         for trial in ledger.each_trial(held_out(method)):
             for answer in trial.answers:
-                yield _Stored(method, trial.context_id, answer)
+                yield _GivenAnswer(method, trial.context_id, answer)
 
 
 def _questions(

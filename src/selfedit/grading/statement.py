@@ -125,18 +125,18 @@ def states(text: str, gold: str) -> bool:
 def _together(gold: Counter[str], words: Sequence[str]) -> bool:
     """Whether a stretch of the words, a little longer than the gold ones, has all of them."""
     width, missing = gold.total() + _LONGEST_BETWEEN, Counter(gold)
-    wanted = gold.total()  # gold words that the stretch up to here has not
+    lacking = gold.total()  # gold words that the stretch up to here has not
     for at, word in enumerate(words):
         if at >= width:
             left = words[at - width]
             missing[left] += left in gold
-            wanted += left in gold and missing[left] > 0
+            lacking += left in gold and missing[left] > 0
         if word in gold:
-            wanted -= missing[word] > 0
+            lacking -= missing[word] > 0
             missing[word] -= 1
-        if wanted == 0:
+        if lacking == 0:
             return True
-    return wanted == 0
+    return lacking == 0
 
 
 def answer_text(answer: str) -> str:

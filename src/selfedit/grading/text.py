@@ -190,13 +190,13 @@ def _longer(gold: list[str], borders: list[int], matched: int, word: str) -> int
 
 
 def _begins_somewhere(gold: list[str], answered: list[str]) -> bool:
-    """The same where a gold word may be a part of another: a bit for each place it could begin at."""
+    """The same where a gold word may be a part of another: a bit for each place it may begin at."""
     masks: dict[str, int] = {}
     starts = (1 << (len(answered) - len(gold) + 1)) - 1
     for number, word in enumerate(gold):
         if word not in masks:
-            found = "".join("1" if _same_word(word, each) else "0" for each in reversed(answered))
-            masks[word] = int(found, 2)
+            bits = "".join("1" if _same_word(word, each) else "0" for each in reversed(answered))
+            masks[word] = int(bits, 2)
         starts &= masks[word] >> number
         if not starts:
             return False

@@ -30,7 +30,7 @@ def task_pictures(run: RunFolder) -> list[Path]:
     if run.kind != "few-shot":
         return []
     settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
-    first = next((found for m in METHODS if (found := _first_trials(run, m))), {})
+    first = next((trials for m in METHODS if (trials := _first_trials(run, m))), {})
     tasks = {task.id: task for task in _shown_tasks(settings.arc)}
     seed = derive(settings.seed, "views")
     written = []

@@ -10,7 +10,7 @@ from typing import Any
 from selfedit.results.names import method_name
 from selfedit.results.policy_moved import round_tables
 from selfedit.results.results import Difference, Reference, Results
-from selfedit.results.stored import PartScores, as_form
+from selfedit.results.schema import PartScores, as_form
 from selfedit.results.tabular import Cell, Column, Table, show_cell
 
 HELD_OUT = "Held-out passages (n counts passages)"
