@@ -20,7 +20,7 @@ THREE = {"a": 0.4, "b": 0.3, "c": 0.8, "d": 0.4}
 
 def test_differences_are_paired_and_tested():
     stats = pytest.importorskip("scipy.stats")
-    first, second, third = side_by_side({"1": ONE, "2": TWO, "3": THREE}, {"2": 3.5})
+    first, second, third = side_by_side({"1": {0: ONE}, "2": {1: TWO}, "3": {0: THREE}}, {"2": 3.5})
     assert (first.test, first.p_holm, first.n) == (None, None, 4)
     expected = [
         stats.ttest_rel([one[k] for k in "abcd"], list(ONE.values())) for one in (TWO, THREE)
@@ -30,14 +30,14 @@ def test_differences_are_paired_and_tested():
     assert second.test is not None and second.test.difference == pytest.approx(0.175)
     assert second.accuracy == pytest.approx(np.mean([0.8, 0.2, 1.0, 0.7]))
     small, large = sorted(right.pvalue for right in expected)
-    adjusted = sorted([second.p_holm, third.p_holm])
+    adjusted = sorted([second.p_holm or 0, third.p_holm or 0])
     assert adjusted == pytest.approx([min(1, 2 * small), max(min(1, 2 * small), large)])
     assert as_table([first, second, third], "own").shown()[1][-1] == "3.5"
 
 
 def test_nothing_shared_is_refused():
     with pytest.raises(UsageError, match="no passage in common"):
-        side_by_side({"1": {"a": 1.0}, "2": {"b": 1.0}}, {})
+        side_by_side({"1": {0: {"a": 1.0}}, "2": {0: {"b": 1.0}}}, {})
 
 
 def made(folder, rank, scores):

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from selfedit._version import __version__
 from selfedit.cli import command
-from selfedit.errors import SelfEditError, UsageError
+from selfedit.errors import Interrupted, SelfEditError, UsageError
 
 VERBS = {
     "demo": (
@@ -88,11 +88,20 @@ def main(tokens: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if tokens is None else tokens)
     command.words = words
-    code = _run(words)
-    if tokens is None:
-        from selfedit.run.interrupt import ignore_signals
+    return _run_as_process(words) if tokens is None else _run(words)
 
+
+def _run_as_process(words: list[str]) -> int:
+    """Run the one command of this process, which a signal ends with 130 whenever it comes."""
+    from selfedit.run.interrupt import end_at_signals, ignore_signals
+
+    try:
+        end_at_signals()
+        code = _run(words)
         ignore_signals()
+    except KeyboardInterrupt:  # once more, while the first was being answered
+        ignore_signals()
+        return Interrupted.exit_code
     return code
 
 
@@ -109,7 +118,7 @@ def _run(words: list[str]) -> int:
         return _tell(error)
     except KeyboardInterrupt:
         _say(f"stopped; to go on: {command.resume()}")
-        return 130
+        return Interrupted.exit_code
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; without this Python complains again when it flushes
         # at its end.
@@ -135,7 +144,7 @@ def _unusable(error: OSError) -> SelfEditError | None:
 def _tell(error: SelfEditError) -> int:
     if os.environ.get("SELFEDIT_DEBUG", "") not in ("", "0"):
         traceback.print_exception(error)
-    _say(f"error: {error}" if error.exit_code != 130 else str(error))
+    _say(f"error: {error}" if error.exit_code != Interrupted.exit_code else str(error))
     return error.exit_code
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -61,6 +62,8 @@ class Processes:
         resource_tracker.ensure_running()  # it would let signals through again when it starts
         self._links: list[Connection] = []
         self._workers: list[Any] = []
+        # At the process's end at the latest: Python would wait for them then.
+        self._end = weakref.finalize(self, _end, self._workers, self._links)
         for number in range(count):
             here, there = context.Pipe()
             options = {
@@ -75,9 +78,9 @@ class Processes:
             )
             with _blocked(SIGNALS):
                 worker.start()
+                self._workers.append(worker)
             there.close()
             self._links.append(here)
-            self._workers.append(worker)
 
     def run(
         self, batches: Sequence[TrialBatch], on_tokens: OnTokens, check: Callable[[], None]
@@ -138,13 +141,8 @@ class Processes:
 
     def close(self) -> None:
         """Stop the workers at once."""
-        for worker in self._workers:
-            worker.kill()  # they ignore everything else
-        for worker in self._workers:
-            worker.join()
-        for link in self._links:
-            link.close()
-        self._links, self._workers = [], []
+        with _blocked(SIGNALS):  # an impatient Ctrl-C must not leave half of them
+            self._end()
 
     def _send(self, link: Connection, message: tuple[str, Any]) -> None:
         try:
@@ -216,6 +214,17 @@ def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
     except Interrupted as stopped:
         return stopped
     return None
+
+
+def _end(workers: list[Any], links: list[Connection]) -> None:
+    for worker in workers:
+        worker.kill()  # they ignore everything else
+    for worker in workers:
+        worker.join()
+    for link in links:
+        link.close()
+    workers.clear()
+    links.clear()
 
 
 def _died() -> Unavailable:

@@ -102,7 +102,7 @@ def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     names = {
         "baseline": "unadapted",
         "accuracy": "all self-edits",
-        "best": "best self-edit of each context",
+        "best": "best self-edit of each context, chosen on these answers",
     }
     for key, name in names.items():
         axes.plot(

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from selfedit.errors import FormatError
+from selfedit.grading.inference import Test
 from selfedit.results.schema import MethodScores, as_form, check_stored
 from selfedit.results.tabular import Table
 
@@ -46,8 +47,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """Method ``a`` less ``b``, paired over contexts; ``by_run`` and ``se_runs`` where several runs
-    are pooled.
+    """Method ``a`` less ``b``, paired over contexts; where several runs are pooled, ``by_run``,
+    ``se_runs`` and the test ``both`` with an error over contexts and runs at once.
     """
 
     a: str
@@ -57,6 +58,7 @@ class Difference:
     n: int
     by_run: tuple[float, ...] = ()
     se_runs: float | None = None
+    both: Test | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As results.json keeps it."""
@@ -67,15 +69,18 @@ class Difference:
             "se": self.se,
             "n": self.n,
         }
-        return stored | (
-            {"by_run": list(self.by_run), "se_runs": self.se_runs} if self.by_run else {}
-        )
+        pooled: dict[str, Any] = {"by_run": list(self.by_run), "se_runs": self.se_runs}
+        if self.both is not None:
+            pooled["both"] = self.both.as_dict()
+        return stored | (pooled if self.by_run else {})
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Difference:
         """A difference as `as_dict` gives it."""
         gap: dict[str, Any] = {name: stored[name] for name in ("a", "b", "difference", "se", "n")}
-        return cls(**gap, by_run=tuple(stored.get("by_run", ())), se_runs=stored.get("se_runs"))
+        both = Test(**stored["both"]) if "both" in stored else None
+        runs = tuple(stored.get("by_run", ()))
+        return cls(**gap, by_run=runs, se_runs=stored.get("se_runs"), both=both)
 
 
 @dataclass(frozen=True)

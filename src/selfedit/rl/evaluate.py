@@ -14,7 +14,7 @@ from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
 from selfedit.rl.trial import PlannedTrial, marks_of
 from selfedit.run.ledger import Ledger
-from selfedit.run.records import Phase, Place
+from selfedit.run.records import Phase, Place, Trial
 from selfedit.run.seeds import derive
 from selfedit.tasks.task import Context, Task
 
@@ -109,6 +109,11 @@ def _shares_right(ledger: Ledger, method: str) -> dict[str, float]:
         right[verdicts.context_id] += verdicts.right
         judged[verdicts.context_id] += verdicts.judged
     return {context: right[context] / count for context, count in judged.items() if count}
+
+
+def trials_of(ledger: Ledger, methods: Iterable[str]) -> dict[str, list[Trial]]:
+    """Every stored held-out trial of each method."""
+    return {method: ledger.trials(held_out(method)) for method in methods}
 
 
 def undecided(ledger: Ledger, methods: Iterable[str]) -> dict[str, int]:

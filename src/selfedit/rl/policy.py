@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from selfedit.errors import RunFolderError
+from selfedit.errors import DataError, RunFolderError
 from selfedit.lm.bank import BankLinear
 from selfedit.lm.load import LanguageModel, load_weights
 from selfedit.lm.lora import Adapter
@@ -124,6 +124,21 @@ def adopt_policy(
         return policy
     use_weights(session, folder / "model", digest, here=not in_weights)
     return None
+
+
+def policy_folder(named: str, where: str) -> Path:
+    """The model folder of another run's policy, as a setting names it.
+
+    Raises:
+        DataError: there is no model in it.
+    """
+    if not any(Path(named).glob("*.safetensors")):
+        fix = (
+            "give a folder policy/round-N/model of a run with rl.mstep.merge = true; where"
+            " one was to be trained first, run that first"
+        )
+        raise DataError(f"there is no model here ({where})", where=named, fix=fix)
+    return Path(named)
 
 
 def use_weights(session: Session[Any], folder: Path, name: str, *, here: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -102,7 +103,36 @@ class Interrupt:
         return Interrupted(what, fix=fix)
 
 
+def end_at_signals() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does, outside of an `Interrupt` too: the
+    first raises KeyboardInterrupt, the second ends it on the spot, for nothing is under way then
+    that could be lost. One that is ignored already stays so.
+    """
+    begun, hook = False, sys.unraisablehook
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal begun
+        if begun:
+            os._exit(Interrupted.exit_code)
+        begun = True
+        raise KeyboardInterrupt
+
+    def unraisable(unraisable: Any) -> None:
+        nonlocal begun
+        if unraisable.exc_type is not KeyboardInterrupt:
+            hook(unraisable)
+        elif signal.getsignal(signal.SIGALRM) != signal.SIG_IGN:  # not at the process's end
+            begun = False
+            signal.signal(signal.SIGALRM, handle)
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    sys.unraisablehook = unraisable
+    for number in SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, handle)
+
+
 def ignore_signals() -> None:
     """Let nothing interrupt a process that is at its end: its exit code and last words stand."""
-    for number in SIGNALS:
+    for number in (*SIGNALS, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)

@@ -6,7 +6,6 @@ A run's ledger is one; the kept replies of chat endpoints are another.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import RunFolderError, SelfEditError
-from selfedit.storage.database_errors import damaged, explained, lost
+from selfedit.storage.connection import connect
+from selfedit.storage.database_errors import damaged, explained, lost, unreadable
 from selfedit.storage.seals import CREATE_SEALS, SealBroken, Seals
 from selfedit.storage.tables import R, Table
 
@@ -71,10 +71,13 @@ class Database:
         if begun and not _size(path):
             # Before SQLite sees it: it would drop the log beside an empty file.
             raise lost("is missing" if _size(path) is None else "is empty", self.path, noun)
-        with self.errors():
-            mode = _reading(path.resolve()) if readonly else "mode=rwc"
-            uri = f"{path.resolve().as_uri()}?{mode}"
-            self._db = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+        try:
+            with self.errors():
+                self._db = connect(path, readonly=readonly, timeout=timeout)
+        except UnicodeDecodeError as error:
+            raise damaged(str(error), self.path, noun) from error
+        except OSError as error:
+            raise unreadable(error, self.path, noun) from error
         self._db.text_factory = lambda data: data.decode("utf-8", "surrogatepass")
         self._seals = Seals(self._db, tables) if sealed else None
         try:
@@ -258,14 +261,6 @@ class Database:
             " in a new folder"
         )
         return RunFolderError(what, where=self.path, fix=fix)
-
-
-def _reading(path: Path) -> str:
-    """How SQLite is to open a file for reading. Where nothing can be written beside it, it cannot
-    make the files that readers and a writer share: there is no writer then, if its log is empty.
-    """
-    alone = not os.access(path.parent, os.W_OK) and not _size(path.with_name(f"{path.name}-wal"))
-    return "mode=ro&immutable=1" if alone else "mode=ro"
 
 
 def _size(path: Path) -> int | None:

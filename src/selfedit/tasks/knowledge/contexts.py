@@ -12,16 +12,15 @@ Accepted sources:
 - a ``.jsonl`` file with one such record a line, or rows of one question each (``{"title",
   "context", "question", "answers": {"text": [...]}}``, as the `datasets` library has SQuAD), put
   together where the passage is the same; lines under the name ``.json`` are read too;
-- a text or Markdown document (.txt, .rst, .md, .markdown), or a folder of them, which gives
-  passages without questions.
+- a document, or a folder of documents, which gives passages without questions: text and Markdown
+  (.txt, .rst, .md, .markdown), and what `selfedit.tasks.knowledge.readers` reads (.pdf, .docx,
+  .pptx, .html, .epub, .csv, ...). Of a folder, a file that cannot be read is left out and named.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -39,27 +38,34 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from selfedit.errors import DataError, DocumentError, FormatError, UsageError
+from selfedit.errors import DataError, DocumentError, FormatError, Unavailable, UsageError
 from selfedit.storage.bounded import MAX_BYTES as MAX_DATA_BYTES
 from selfedit.storage.bounded import BoundedReader, Unreadable, is_there, json_value
 from selfedit.storage.neutral import in_line, slug
 from selfedit.tasks.knowledge import corpus
 from selfedit.tasks.knowledge.documents import MAX_BYTES, MAX_WORDS, read_document, split_document
+from selfedit.tasks.knowledge.folder import (
+    DATA_SUFFIXES,
+    DOCUMENT_SUFFIXES,
+    MARKDOWN_SUFFIXES,
+    OnSkip,
+    Skipped,
+    documents_in,
+    log_skipped,
+    readable,
+)
+from selfedit.tasks.knowledge.readers.extract import extract
+from selfedit.tasks.knowledge.readers.kinds import CONVERTIBLE, KINDS
 from selfedit.tasks.task import Context, Question
 
 CORPUS_PREFIX = "corpus:"
 CORPORA = ("train", "heldout", "learn", "choose", "sealed")
-MARKDOWN_SUFFIXES = (".md", ".markdown")
-DOCUMENT_SUFFIXES = (*MARKDOWN_SUFFIXES, ".txt", ".rst")
-DATA_SUFFIXES = (".json", ".jsonl")
 
 _SHOWN = 5  # bad records listed in one error
 _FORM = (
     'a record looks like {"title": "...", "context": "...", "questions": [{"question": "...",'
     ' "answers": ["..."]}]}'
 )
-_LOG = logging.getLogger(__name__)
-_BLANK = 2**12
 _DATA = BoundedReader("the file", fix=f"correct it there; {_FORM}")
 
 
@@ -153,6 +159,7 @@ def load_contexts(
     require_questions: bool = False,
     max_words: int = MAX_WORDS,
     max_bytes: int = MAX_BYTES,
+    on_skip: OnSkip = log_skipped,
 ) -> list[Context]:
     """The contexts of one or several sources, in their order, with ids that do not change between
     runs.
@@ -165,11 +172,13 @@ def load_contexts(
         source: a source as listed at the top of this module, or several.
         require_questions: refuse passages without questions.
         max_words: the size of the passages a document is cut to.
-        max_bytes: the largest document read; of a data file up to 256 MiB are.
+        max_bytes: the largest text or Markdown document read; of any other up to 256 MiB are.
+        on_skip: told of every file of a folder that is left out, and why.
 
     Raises:
         FormatError: a data file has the wrong form; the first few bad records are listed.
-        DocumentError: a document cannot be read as text.
+        DocumentError: a document cannot be read, or no document of a folder.
+        Unavailable: the reader of a kind of document is not installed.
         DataError: passages without questions, where they are required.
         UsageError: no source, an unknown ``corpus:`` name, or a ``max_words`` that is not positive.
     """
@@ -178,7 +187,7 @@ def load_contexts(
         raise UsageError("no passages are named", fix="give a file, a folder or corpus:train")
     passages: list[_PassageForm] = []
     for each in sources:
-        found = _passages(each, max_words, max_bytes)
+        found = _passages(each, max_words, max_bytes, on_skip)
         if require_questions:
             _require_questions(found, each)
         passages += found
@@ -212,13 +221,15 @@ def data_hash(contexts: Iterable[Context]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _passages(source: str | Path, max_words: int, max_bytes: int) -> list[_PassageForm]:
+def _passages(
+    source: str | Path, max_words: int, max_bytes: int, on_skip: OnSkip
+) -> list[_PassageForm]:
     """The passages of one source."""
     if isinstance(source, str) and source.startswith(CORPUS_PREFIX):
         return _checked(_json_records(_corpus_file(source)), source)
     path = Path(source)
     if is_there(path) and path.is_dir():
-        return _folder_passages(path, max_words, max_bytes)
+        return _folder_passages(path, max_words, max_bytes, on_skip)
     if not is_there(path):
         fix = f"check the path; the project's own passages are called {_corpus_names()}"
         raise DocumentError("the file or folder does not exist", where=in_line(path, 200), fix=fix)
@@ -227,9 +238,8 @@ def _passages(source: str | Path, max_words: int, max_bytes: int) -> list[_Passa
         return _checked(_jsonl_records(path) if suffix == ".jsonl" else _json_records(path), path)
     if suffix in DOCUMENT_SUFFIXES:
         return _document_passages(path, max_words, max_bytes)
-    fix = "convert it to one of these and name it so: " + " ".join(
-        (*DATA_SUFFIXES, *DOCUMENT_SUFFIXES)
-    )
+    endings = " ".join((*DATA_SUFFIXES, *DOCUMENT_SUFFIXES))
+    fix = CONVERTIBLE.get(suffix, f"convert it to one of these and name it so: {endings}")
     raise DocumentError(f"files ending in '{path.suffix}' are not read", where=path, fix=fix)
 
 
@@ -246,74 +256,38 @@ def _corpus_names() -> str:
     return ", ".join(CORPUS_PREFIX + part for part in CORPORA)
 
 
-def documents_in(folder: Path) -> list[Path]:
-    """The documents under a folder in the order of their paths, hidden files and folders left out."""
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in DOCUMENT_SUFFIXES and path.is_file()
-    ]
-    found = [
-        path
-        for path in found
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    if found and (others := _others(folder, found)):
-        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-        _LOG.warning("not read, no document: %s%s", in_line(", ".join(others[:_SHOWN])), more)
-    if not found:
-        fix = "put files in it that end in " + " ".join(DOCUMENT_SUFFIXES)
-        raise DocumentError("the folder holds no documents", where=folder, fix=fix)
-    return found
-
-
-def _others(folder: Path, documents: list[Path]) -> list[str]:
-    """The files of a folder that are not read, hidden ones left out."""
-    known = set(documents)
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in known]
-    names = [path.relative_to(folder) for path in paths]
-    return [str(name) for name in names if not any(part.startswith(".") for part in name.parts)]
-
-
-def _folder_passages(folder: Path, max_words: int, max_bytes: int) -> list[_PassageForm]:
-    """The passages of a folder's documents; one that is empty is named and left out."""
+def _folder_passages(
+    folder: Path, max_words: int, max_bytes: int, on_skip: OnSkip
+) -> list[_PassageForm]:
+    """The passages of a folder's documents; one that cannot be read is told and left out."""
     forms: list[_PassageForm] = []
-    for path in documents_in(folder):
-        if is_blank(path):
-            _LOG.warning("left out, it is empty: %s", in_line(path))
-            continue
-        forms += _document_passages(path, max_words, max_bytes)
-    if not forms:
+    last: Skipped | None = None
+    for path in documents_in(folder, on_skip):
+        try:
+            forms += _document_passages(path, max_words, max_bytes)
+        except (DocumentError, Unavailable) as error:
+            last = Skipped.because(path, error)
+            on_skip(last)
+    if last is not None and not forms:
         raise DocumentError(
-            "every document of the folder is empty", where=folder, fix="put text in them"
+            f"no document of the folder can be read; the last: {last.reason}", where=last.file
         )
     return forms
 
 
-def is_blank(path: Path) -> bool:
-    """Whether a document has nothing in it but white space; only small ones are looked at."""
-    return path.stat().st_size < _BLANK and not path.read_bytes().strip()
-
-
 def _document_passages(path: Path, max_words: int, max_bytes: int) -> list[_PassageForm]:
-    """The passages of a text or Markdown file."""
-    text = read_document(path, max_bytes=max_bytes)
-    markdown = path.suffix.lower() in MARKDOWN_SUFFIXES
+    """The passages of a document."""
+    suffix = path.suffix.lower()
+    if suffix in KINDS:
+        text, markdown = extract(path).text, True
+    else:
+        text, markdown = read_document(path, max_bytes=max_bytes), suffix in MARKDOWN_SUFFIXES
     title = re.sub(r"[\s_-]+", " ", readable(path.stem)).strip() or readable(path.name)
     try:
         passages = split_document(text, title=title, markdown=markdown, max_words=max_words)
     except DocumentError as error:
         raise DocumentError(error.what, where=path, fix=error.fix) from None
     return [_PassageForm(title=passage.title, context=passage.text) for passage in passages]
-
-
-def readable(name: str) -> str:
-    """A file's name as text: one that is not UTF-8 is taken for Latin-1, as old archives hold them."""
-    data = os.fsencode(name)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
 
 
 def _json_records(path: Path) -> Iterator[tuple[str, Any]]:
@@ -395,7 +369,7 @@ def _checked(records: Iterable[tuple[str, Any]], source: object) -> list[_Passag
 
 
 def _together(forms: list[_PassageForm]) -> list[_PassageForm]:
-    """Rows of one question each, put together where they follow each other with the same passage."""
+    """Rows of one question each, put together where they follow one another on one passage."""
     joined: list[_PassageForm] = []
     for form in forms:
         last = joined[-1] if joined else None
