@@ -21,10 +21,11 @@ from benchmarks.careful import initial_values, train_with_peft
 from benchmarks.published import timed_steps
 from benchmarks.random_model import hold, plain_random_model, random_config
 from benchmarks.rate import matrix_rate, now
+from selfedit.errors import UsageError
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.generate import generate
-from selfedit.lm.load import LanguageModel
+from selfedit.lm.load import LanguageModel, usable_device
 from selfedit.lm.lora import ALL_LINEAR, LoraSpec
 from selfedit.lm.shape import Shape
 from selfedit.storage.files import canonical_json, write_atomic
@@ -225,9 +226,12 @@ def bench_gpu(
     Raises:
         UsageError: no such shape.
     """
-    place = torch.device(device)
+    place = usable_device(device)
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
+        raise UsageError(f"the folder cannot be made: {error}", where=folder) from error
     bench = GpuBench(shape, place, dtype, folder / "parts.jsonl", seen)
     epochs, large = (1, 4) if quick else (4, 64)
     bench.careful(PUBLISHED, 1 if quick else 2, "q and v, rank 32")

@@ -2,8 +2,8 @@
 ``odd``.
 
 `BEHAVIOURS` is the table: what it does, and what the client makes of it (``declined``: that one
-reply is counted as declined; ``answered``: it is read after all; ``ended``: the run ends with a
-message, everything else is kept).
+reply is counted as declined; ``answered``: it is read after all as "yes"; ``read``: its text is taken
+as it stands; ``ended``: the run ends with a message, everything else is kept).
 """
 
 from __future__ import annotations
@@ -50,6 +50,17 @@ def endless(block: bytes, pause: float = 0.0) -> Callable[[Any, dict[str, Any]],
         while True:
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(block), block))
             time.sleep(pause)
+
+    return send
+
+
+def raw(first: bytes, again: bytes = b"") -> Callable[[Any, dict[str, Any]], None]:
+    """Bytes that are no reply of ours; the second part for as long as somebody listens."""
+
+    def send(handler: Any, _: dict[str, Any]) -> None:
+        handler.wfile.write(first)
+        while again:
+            handler.wfile.write(again)
 
     return send
 
@@ -128,6 +139,29 @@ BEHAVIOURS = {
     "a far date": Behaviour(body("{}", 503, **{"Retry-After": "Wed, 21 Oct 99999999999 07:28:00 GMT"}), "ended"),
     "a date of another zone": Behaviour(body("{}", 503, **{"Retry-After": "Wed, 21 Oct 2015 07:28:00 -9999"}), "ended"),
     "no seconds": Behaviour(body("{}", 503, **{"Retry-After": "nan"}), "ended"),
+    "a gzip file cut short": Behaviour(body(gzip.compress(b"x" * 999)[:20], **{"Content-Encoding": "gzip"}), "ended"),
+    "a large body": Behaviour(
+        lambda handler, _: handler.send(200, b'{"choices": [' + b" " * 2**25, {"Content-Length": str(400 * 2**20)}),
+        "declined",
+    ),
+    "half a body": Behaviour(body(b'{"choices": [', **{"Content-Length": "9999"}), "ended"),
+    "nothing at all": Behaviour(raw(b""), "ended"),
+    "no HTTP": Behaviour(raw(b"yes\r\n\r\n"), "ended"),
+    "endless headers": Behaviour(raw(b"HTTP/1.1 200 OK\r\n", b"X-More: " + b"x" * 999 + b"\r\n"), "ended"),
+    "a page": Behaviour(body("<html><script>alert(1)</script>", **{"Content-Type": "text/html"}), "declined"),
+    "half a character": Behaviour(message(message={"content": "yes\ud800"}), "read"),
+    "escapes and zeros": Behaviour(message(message={"content": "\x1b]0;PWNED\x07yes\0"}), "read"),
+    "an empty answer": Behaviour(message(message={"content": ""}), "read"),
+    "a thought alone": Behaviour(message(message={"content": "<think>yes"}), "read"),
+    "usage null": Behaviour(
+        lambda handler, asked: handler.send(200, json.dumps(completion("yes", asked) | {"usage": None}).encode(), {}),
+        "answered",
+    ),
+    "a number as finish": Behaviour(message(finish_reason=5), "declined"),
+    "an error in an error": Behaviour(body(DEEP, 500), "ended"),
+    "a refusal with escapes": Behaviour(body('{"error": {"message": "\\u001b[31mno"}}', 400), "declined"),
+    "a status of none": Behaviour(body("{}", 299), "declined"),
+    "a redirect to itself": Behaviour(body("", 308, **{"Location": "/v1/chat/completions"}), "ended"),
     "a redirect": Behaviour(body("", 307, **{"Location": "http://127.0.0.1:9/elsewhere"}), "ended"),
 }  # fmt: skip
 

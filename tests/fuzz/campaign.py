@@ -35,6 +35,8 @@ BLOCK = 1000
 """Inputs that are drawn from one seed, and noted together."""
 STAGES = (0.03, 0.2, 1.0)
 """Shares of a campaign after which every target has had its part of it."""
+FATAL = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+"""Signals that a process gets for what it did itself."""
 _HOPELESS = 30.0  # where Python can still be interrupted
 
 
@@ -189,8 +191,10 @@ def main(inputs: int = 1_000_000, state: Path = Path("runs/fuzz.json")) -> int:
     while True:
         words = [sys.executable, __file__, str(inputs), str(state), "here"]
         status = subprocess.run(words, check=False).returncode
-        if status >= 0:
-            return status
+        if -status not in FATAL:
+            if status < 0:
+                print(f"stopped by signal {-status}: the same command goes on")
+            return abs(status)
         note_end(state)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -81,11 +82,15 @@ def change_at(slot: Slot, draw: random.Random) -> None:
     """Change what stands at one place."""
     holder, key = slot
     changes: tuple[Callable[[], Any], ...] = (
-        lambda: draw.choice(VALUES),
+        lambda: copy.deepcopy(draw.choice(VALUES)),
         lambda: [holder[key]],
         lambda: str(holder[key]),
         lambda: {str(key): holder[key]},
-        lambda: holder[key] * 3 if isinstance(holder[key], str | list) else draw.choice(VALUES),
+        lambda: (
+            holder[key] * 3
+            if isinstance(holder[key], str | list)
+            else copy.deepcopy(draw.choice(VALUES))
+        ),
     )
     change = draw.randrange(len(changes) + 2)
     if change < len(changes):

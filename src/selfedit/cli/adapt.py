@@ -102,7 +102,7 @@ def print_library(results: LibraryResults) -> None:
         rows.append(
             [
                 entry["name"],
-                did[entry["name"]],
+                did.get(entry["name"], "?"),
                 str(entry["passages"]),
                 percent(answered["before"]["mean"]) if answered else "-",
                 percent(answered["after"]["mean"]) if answered else "-",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from selfedit._version import __version__
 from selfedit.cli import command
-from selfedit.errors import Interrupted, SelfEditError
+from selfedit.errors import Interrupted, SelfEditError, UsageError
 
 VERBS = {
     "demo": (
@@ -62,6 +63,10 @@ app = App(
     default_parameter=Parameter(negative="", show_default=lambda value: value or None),
     suppress_keyboard_interrupt=False,
 )
+_OF_PATHS = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL,
+}  # fmt: skip
 GROUPS = ("arc", "bench", "data")
 """Verbs with verbs of their own: apps, which say themselves how their help looks."""
 
@@ -103,9 +108,12 @@ def _run_as_process(words: list[str]) -> int:
 def _run(words: list[str]) -> int:
     """Run one command; its errors become messages."""
     try:
-        result = app(words, result_action="return_value")
+        result = app(words, result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        _say(f"error: {error}")  # its own panel would print what was typed as it stands
+        return UsageError.exit_code
     except SelfEditError as error:
         return _tell(error)
     except KeyboardInterrupt:
@@ -119,9 +127,18 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         from selfedit.storage.files import storage_error
 
-        if (explained := storage_error(error, error.filename)) is None:
+        explained = storage_error(error, error.filename) or _unusable(error)
+        if explained is None:
             raise
         return _tell(explained)
+
+
+def _unusable(error: OSError) -> SelfEditError | None:
+    """An error about a path that a command was given: not there, or not to be written."""
+    if error.filename is None or error.errno not in _OF_PATHS:
+        return None
+    what = f"this path cannot be used: {error.strerror}"
+    return UsageError(what, where=error.filename, fix="give one that can be read and written")
 
 
 def _tell(error: SelfEditError) -> int:

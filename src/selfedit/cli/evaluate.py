@@ -61,7 +61,7 @@ def evaluate(
 def _evaluate_runs(
     folders: list[Path], grader: str | None, judge: dict[str, Any], json: bool
 ) -> None:
-    from selfedit.results.stored import as_form
+    from selfedit.results.schema import as_form
 
     tables = [
         (str(folder), as_form(_run_results(folder, grader, judge), dict[str, Any], folder))

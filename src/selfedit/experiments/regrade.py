@@ -4,11 +4,11 @@ model is needed.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
 
 from selfedit.config import Settings, make_settings
 from selfedit.errors import DataError, RunFolderError
@@ -16,17 +16,18 @@ from selfedit.experiments.knowledge import cpt, crossed, replay, train
 from selfedit.experiments.knowledge.methods import measured_methods, pairs_of
 from selfedit.grading.grade_file import judge_report
 from selfedit.grading.grader import get_grader
-from selfedit.results.compare import compare, on_shared, shares_right
+from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Results
-from selfedit.rl.evaluate import no_verdicts, trials_of
+from selfedit.rl.evaluate import context_scores, held_out, undecided
 from selfedit.run.folder import RunFolder
-from selfedit.run.records import Answer, Trial
+from selfedit.run.ledger import Ledger
+from selfedit.run.records import Answer
 from selfedit.storage.files import JsonObject
 from selfedit.tasks.knowledge.contexts import data_hash
 from selfedit.tasks.task import Context, Question, reply_to
 
-Trials = Mapping[str, Sequence[Trial]]
-"""For each method, its held-out trials."""
+AT_ONCE = 4096
+"""Answers that are graded together."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +95,19 @@ def run_table(
         {k: v for k, v in run.settings.items() if k != "data"}, run.path, overrides
     )
     table = _table_of(run, settings)
-    trials = {
-        method: stored for method, stored in trials_of(run.ledger, table.methods).items() if stored
-    }
-    if not trials:
+    counts = {method: run.ledger.context_count(held_out(method)) for method in table.methods}
+    # A method in the middle of its work has fewer passages than the others.
+    most = max(counts.values(), default=0)
+    if not most:
         raise RunFolderError(
             "no held-out passage is answered yet", where=run.path, fix="let the run go on first"
         )
-    # A method in the middle of its work has fewer passages than the others.
-    counts = {method: _passage_count(stored) for method, stored in trials.items()}
-    most = max(counts.values())
-    complete = {method: stored for method, stored in trials.items() if counts[method] == most}
-    graded, more = (
-        _stored_grades(complete)
-        if grader is None
-        else _again(run, settings, table, complete, grader)
-    )
-    scores = {
-        method: shares_right(_by_context(complete[method], graded[method])) for method in complete
-    }
+    complete = [method for method in table.methods if counts[method] == most]
+    if grader is None:
+        scores = {method: context_scores(run.ledger, method) for method in complete}
+        more: JsonObject = {"no_verdict": undecided(run.ledger, complete)}
+    else:
+        scores, more = _again(run, settings, table, complete, grader)
     compared = compare(on_shared(scores), table.pairs(list(scores)))
     return Results(
         experiment=run.kind,
@@ -124,44 +119,62 @@ def run_table(
     ).as_dict()
 
 
-def _stored_grades(trials: Trials) -> tuple[dict[str, list[bool | None]], JsonObject]:
-    verdicts = {method: _stored_verdicts(stored) for method, stored in trials.items()}
-    return verdicts, {"no_verdict": no_verdicts(trials)}
+@dataclass
+class _Tally:
+    """One method's answers, counted by context as they are graded."""
+
+    right: Counter[str] = field(default_factory=Counter[str])
+    judged: Counter[str] = field(default_factory=Counter[str])
+    undecided: int = 0
+
+    def add(self, context: str, correct: bool | None) -> None:
+        """Count one answer."""
+        if correct is None:
+            self.undecided += 1
+            return
+        self.judged[context] += 1
+        self.right[context] += correct
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of right answers of each context with any that was judged."""
+        return {context: self.right[context] / count for context, count in self.judged.items()}
 
 
 def _again(
-    run: RunFolder, settings: Settings, table: _Asked, trials: Trials, name: str
-) -> tuple[dict[str, list[bool | None]], JsonObject]:
-    """Grade every answer with another grader, all at once; and what is to be said of it."""
+    run: RunFolder, settings: Settings, table: _Asked, methods: Sequence[str], name: str
+) -> tuple[dict[str, dict[str, float]], JsonObject]:
+    """Grade every answer with another grader, and what is to be said of it. Many are graded at
+    once, since a judge is asked many things at once, but never all are in memory.
+    """
     grader = get_grader(name, settings.judge)
     questions = _questions(run, settings, table)
-    answers = {method: _stored_answers(stored) for method, stored in trials.items()}
-    replies = [
-        reply_to(*questions[answer.question_id], answer.text)
-        for answer in chain.from_iterable(answers.values())
-    ]
-    # One list of all, so that a judge is asked many things at once; then dealt out again.
-    grades = iter(grader.grade_all(replies))
-    verdicts = {
-        method: [grade.correct for grade in islice(grades, len(stored))]
-        for method, stored in answers.items()
-    }
-    missing = {
-        method: correct.count(None) for method, correct in verdicts.items() if None in correct
-    }
-    return verdicts, {"no_verdict": missing} | judge_report(grader)
+    tallies = {method: _Tally() for method in methods}
+    answers = _stored_answers(run.ledger, methods)
+    while batch := list(islice(answers, AT_ONCE)):
+        replies = [
+            reply_to(*questions[each.answer.question_id], each.answer.text) for each in batch
+        ]
+        for each, grade in zip(batch, grader.grade_all(replies), strict=True):
+            tallies[each.method].add(each.context, grade.correct)
+    missing = {method: tally.undecided for method, tally in tallies.items() if tally.undecided}
+    shares = {method: tally.shares for method, tally in tallies.items()}
+    return shares, {"no_verdict": missing} | judge_report(grader)
 
 
-def _passage_count(trials: Sequence[Trial]) -> int:
-    return len({trial.context_id for trial in trials})
+class _GivenAnswer(NamedTuple):
+    """An answer as the ledger has it."""
+
+    method: str
+    context: str
+    answer: Answer
 
 
-def _stored_verdicts(trials: Sequence[Trial]) -> list[bool | None]:
-    return [answer.correct for answer in _stored_answers(trials)]
-
-
-def _stored_answers(trials: Sequence[Trial]) -> list[Answer]:
-    return [answer for trial in trials for answer in trial.answers]
+def _stored_answers(ledger: Ledger, methods: Sequence[str]) -> Iterator[_GivenAnswer]:
+    for method in methods:
+        for trial in ledger.each_trial(held_out(method)):
+            for answer in trial.answers:
+                yield _GivenAnswer(method, trial.context_id, answer)
 
 
 def _questions(
@@ -176,13 +189,3 @@ def _questions(
     return {
         question.id: (context, question) for context in contexts for question in context.questions
     }
-
-
-def _by_context(
-    trials: Sequence[Trial], verdicts: Sequence[bool | None]
-) -> dict[str, list[bool | None]]:
-    grouped: dict[str, list[bool | None]] = defaultdict(list)
-    remaining = iter(verdicts)
-    for trial in trials:
-        grouped[trial.context_id] += [next(remaining) for _ in trial.answers]
-    return grouped

@@ -228,7 +228,7 @@ def _shipped() -> CalibratedGrader:
     return CalibratedGrader(json.loads(data.read_text(encoding="utf-8")), where="calibrated.json")
 
 
-_READER = BoundedReader("the fitted grader", fix="fit it again: python -m selfedit.grading.fit")
+_FITTED = BoundedReader("the fitted grader", fix="fit it again: python -m selfedit.grading.fit")
 
 
 class _Stems(BaseModel):
@@ -251,7 +251,7 @@ class _Fitted(BaseModel):
 
 
 def _read_forest(path: Path) -> dict[str, Any]:
-    data = _READER.shape(_READER.json(path), dict[str, Any], path)
+    data = _FITTED.shape(_FITTED.json(path), dict[str, Any], path)
     if data.get("features_version") == VERSION:
-        _READER.shape(data, _Fitted, path)
+        _FITTED.shape(data, _Fitted, path)
     return data

@@ -24,6 +24,10 @@ VERSION = 1
 Rarity = Callable[[str], float]
 """How rare a stem is in answers to other questions: the logarithm of its inverse document frequency."""
 
+_GOLD, _ANSWER = 2_000, 20_000
+"""Letters of a question or a gold answer, and of a reply, that are looked at: some features hold
+each word of one against each of the other.
+"""
 _CLOSE = 0.8  # a nearest word at least this close counts as found
 _LISTED = re.compile(r",|;|/|\band\b|\bor\b|&")
 _BULLET = re.compile(r"(?:^|\n)\s*(?:\d+[.)]|[-*•])\s")
@@ -37,6 +41,7 @@ def features(question: str, gold: str, answer: str, rarity: Rarity) -> dict[str,
     Rounded to four decimals, so that the thresholds of a fitted tree are short and mean the same on
     every machine.
     """
+    question, gold, answer = question[:_GOLD], gold[:_GOLD], answer[:_ANSWER]
     asked_view, gold_view, body = view(question), view(gold), answer_body(answer)
     parts = sentences(body)
     whole_view, first_view = view(body), view(parts[0])

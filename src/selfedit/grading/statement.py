@@ -34,7 +34,9 @@ _CONJUNCTIONS = word_set(
 _NUMBER_OF_ITEM = re.compile(r"\(?\d{1,2}[.)]")
 _SENTENCE_END = re.compile(r"[^\W_]{2}[.!?]+[\"”’)]*$|[?!。！？]$")
 _LEAD = re.compile(r"^\s*(?:(?:Final )?Answer|A)\s*:\s*", re.IGNORECASE)
-_DIALOGUE = re.compile(r"\n\s*(?:Question|Q|Passage|Topic|User|Assistant|Human)\b\s*:|\nYou are ")
+_DIALOGUE = re.compile(
+    r"\n[^\S\n]*(?:Question|Q|Passage|Topic|User|Assistant|Human)\b\s*:|\nYou are "
+)
 _LONGEST_BETWEEN = 1  # other content words between those of a gold answer
 
 
@@ -121,9 +123,20 @@ def states(text: str, gold: str) -> bool:
 
 
 def _together(gold: Counter[str], words: Sequence[str]) -> bool:
-    width = gold.total() + _LONGEST_BETWEEN
-    starts = range(max(1, len(words) - width + 1))
-    return any(not gold - Counter(words[start : start + width]) for start in starts)
+    """Whether a stretch of the words, a little longer than the gold ones, has all of them."""
+    width, missing = gold.total() + _LONGEST_BETWEEN, Counter(gold)
+    lacking = gold.total()  # gold words that the stretch up to here has not
+    for at, word in enumerate(words):
+        if at >= width:
+            left = words[at - width]
+            missing[left] += left in gold
+            lacking += left in gold and missing[left] > 0
+        if word in gold:
+            lacking -= missing[word] > 0
+            missing[word] -= 1
+        if lacking == 0:
+            return True
+    return lacking == 0
 
 
 def answer_text(answer: str) -> str:

@@ -13,6 +13,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
+
+from selfedit.storage.neutral import in_form
 
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff"
@@ -45,8 +48,8 @@ def fold_accents(text: str) -> str:
     Vowel signs of Indic scripts and the voicing marks of kana stay: without them it would be
     another word.
     """
-    bare = _ACCENTS.sub("", unicodedata.normalize("NFD", text))
-    return unicodedata.normalize("NFC", bare).translate(_UNDECOMPOSED)
+    bare = _ACCENTS.sub("", in_form("NFD", text))
+    return in_form("NFC", bare).translate(_UNDECOMPOSED)
 
 
 def script_tokens(text: str) -> list[str]:
@@ -62,16 +65,14 @@ def script_tokens(text: str) -> list[str]:
 def _cut(word: str) -> tuple[str, ...]:
     if word.isascii() and "%" not in word:
         return (word,)
-    tokens: list[str] = []
+    starts: list[int] = []
     last = ""
-    for char in word:
+    for place, char in enumerate(word):
         kind = _kind(char)
-        if tokens and (kind == "mark" or (kind == last and kind in ("hangul", "spaced"))):
-            tokens[-1] += char
-        else:
-            tokens.append(char)
+        if not starts or not (kind == "mark" or (kind == last and kind in ("hangul", "spaced"))):
+            starts.append(place)
             last = kind
-    return tuple(tokens)
+    return tuple(word[start:end] for start, end in pairwise([*starts, len(word)]))
 
 
 def _kind(char: str) -> str:

@@ -25,6 +25,7 @@ from selfedit.lm.attention import (
     Decode,
     KeyValueCache,
     Packed,
+    Plan,
     Prefill,
     cache_shape,
 )
@@ -46,7 +47,7 @@ class Differs(Exception):
 
 
 @dataclass(frozen=True)
-class Reference:
+class OwnPasses:
     """What transformers makes of the sequences.
 
     Attributes:
@@ -64,7 +65,7 @@ class Reference:
     gradients: Matrices
 
 
-def reference(model: PreTrainedModel) -> Reference:
+def own_passes(model: PreTrainedModel) -> OwnPasses:
     """Run transformers' own passes, before any part of the model is exchanged."""
     embedding: Any = model.get_input_embeddings()
     rows = embedding.weight.shape[0]
@@ -75,10 +76,10 @@ def reference(model: PreTrainedModel) -> Reference:
         with torch.no_grad():
             logits = [_own_logits(model, ids, {}) for ids in sequences]
         loss, gradients = _own_loss(model, sequences, adapter)
-    return Reference(sequences, logits, adapter, loss, gradients)
+    return OwnPasses(sequences, logits, adapter, loss, gradients)
 
 
-def compare(model: PreTrainedModel, expected: Reference) -> None:
+def compare_passes(model: PreTrainedModel, expected: OwnPasses) -> None:
     """Run ours and compare.
 
     Raises:
@@ -87,17 +88,17 @@ def compare(model: PreTrainedModel, expected: Reference) -> None:
     tolerance = _TOLERANCE.get(model.dtype, 1e-3)
     with torch.no_grad(), _counted(model, sum(LENGTHS)):
         packed = _our_logits(model, expected.sequences)
-    _check("its logits", torch.cat(list(packed)), torch.cat(expected.logits), tolerance)
+    _check_alike("its logits", torch.cat(list(packed)), torch.cat(expected.logits), tolerance)
     with torch.no_grad():
         decoded = _decoded_logits(model, expected.sequences)
     late = [logits[_READ : min(LENGTHS)] for logits in expected.logits]
-    _check("what it decodes", torch.cat(decoded), torch.cat(late), tolerance)
+    _check_alike("what it decodes", torch.cat(decoded), torch.cat(late), tolerance)
     if expected.adapter is not None:
         _compare_training(model, expected, expected.adapter, tolerance)
 
 
 def _compare_training(
-    model: PreTrainedModel, expected: Reference, adapter: Adapter, tolerance: float
+    model: PreTrainedModel, expected: OwnPasses, adapter: Adapter, tolerance: float
 ) -> None:
     bank = AdapterBank(model, [adapter.spec], train=True)
     bank.put(0, adapter)
@@ -116,10 +117,10 @@ def _compare_training(
         rank = adapter.spec.rank
         ours += [a[:rank].flatten(), b[:, :rank].flatten()]
         theirs += [gradient.flatten() for gradient in gradients]
-    _check("its gradients", torch.cat(ours).float(), torch.cat(theirs).float(), 3 * tolerance)
+    _check_alike("its gradients", torch.cat(ours).float(), torch.cat(theirs).float(), 3 * tolerance)
 
 
-def _check(what: str, ours: Tensor, theirs: Tensor, tolerance: float) -> None:
+def _check_alike(what: str, ours: Tensor, theirs: Tensor, tolerance: float) -> None:
     error = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))
     if not error <= tolerance:  # also where it is no number
         raise Differs(f"{what} come out otherwise than transformers computes them")
@@ -134,10 +135,9 @@ def _our_logits(model: PreTrainedModel, sequences: Sequence[Tensor]) -> tuple[Te
 
 def _decoded_logits(model: PreTrainedModel, sequences: Sequence[Tensor]) -> list[Tensor]:
     """The logits of each sequence's tokens from `_READ` on, decoded one by one, ``[n, V]``."""
-    head: Any = model.get_output_embeddings()
     count, device = len(sequences), model.device
     layers, heads, size = cache_shape(model.config)
-    cache = KeyValueCache(layers, count, heads, max(LENGTHS), size, head.weight)
+    cache = KeyValueCache(layers, count, heads, max(LENGTHS), size, _head(model))
     packed = Packed(make_segments(consecutive([_READ] * count), device, model.dtype))
     within = torch.arange(_READ, device=device).repeat(count)
     rows = torch.arange(count, device=device).repeat_interleave(_READ)
@@ -157,10 +157,15 @@ def _decoded_logits(model: PreTrainedModel, sequences: Sequence[Tensor]) -> list
     return [torch.stack([column[row] for column in columns]) for row in range(count)]
 
 
-def _logits(model: PreTrainedModel, ids: Tensor, positions: Tensor, plan: Any) -> Tensor:
+def _logits(model: PreTrainedModel, ids: Tensor, positions: Tensor, plan: Plan) -> Tensor:
     hidden = last_hidden(model, ids, positions, plan, known=is_known(model))
+    return (hidden @ _head(model).T).float()  # [T, V]
+
+
+def _head(model: PreTrainedModel) -> Tensor:
+    """The output matrix, ``[V, D]``."""
     head: Any = model.get_output_embeddings()
-    return (hidden @ head.weight.T).float()  # [T, V]
+    return head.weight
 
 
 def _own_logits(model: PreTrainedModel, ids: Tensor, weights: dict[str, Tensor]) -> Tensor:
@@ -233,11 +238,11 @@ def _eager(model: PreTrainedModel) -> Iterator[None]:
 @contextmanager
 def _counted(model: PreTrainedModel, tokens: int) -> Iterator[None]:
     """See that each linear module that may get an adapter runs once, on every token."""
-    seen: dict[str, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
 
-    def watch(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def watch(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(module, BankLinear)
-        seen.setdefault(name, []).append(inputs[0].numel() // module.in_features)
+        rows_of.setdefault(name, []).append(inputs[0].numel() // module.in_features)
 
     handles = [
         module.register_forward_pre_hook(
@@ -251,5 +256,5 @@ def _counted(model: PreTrainedModel, tokens: int) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-    if odd := [name for name, rows in seen.items() if rows != [tokens]]:
+    if odd := [name for name, rows in rows_of.items() if rows != [tokens]]:
         raise Differs(f"its linear module {odd[0]} does not run once, on every token")

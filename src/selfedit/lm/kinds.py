@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from selfedit._version import __version__
 from selfedit.errors import ModelFileError, SelfEditError, Unavailable
 from selfedit.lm.attention import NAME, PlanMissing
-from selfedit.lm.comparison import Differs, compare, reference
+from selfedit.lm.comparison import Differs, compare_passes, own_passes
 from selfedit.lm.memory import memory_bytes
 from selfedit.models.config import COPY
 from selfedit.storage.cache import cache_dir
@@ -36,7 +36,7 @@ COMPARED = frozenset({"llama", "qwen2", "qwen3", "mistral"})
 """Kinds that the tests compare with transformers' own forward pass."""
 _WINDOWED = re.compile(r"(?:.*_)?(?:window|window_size|chunk_size|chunk)")
 """Settings of attention that does not see every earlier token, or of a state in its place."""
-_FULL = ("sliding_window",)
+_OF_LAYERS = ("sliding_window",)
 """Of these, one that is looked at by itself: it means nothing where all layers see everything."""
 _BY_LENGTH = ("dynamic", "longrope")
 _FLOATS = frozenset({"F64", "F32", "BF16", "F16"})
@@ -172,10 +172,10 @@ def comparison(
     record = _record_of(model, known_as)
     if record is not None and record.exists():
         return lambda: None
-    expected = _tried(model, folder, lambda: reference(model))
+    expected = _tried(model, folder, lambda: own_passes(model))
 
     def run() -> None:
-        _tried(model, folder, lambda: compare(model, expected))
+        _tried(model, folder, lambda: compare_passes(model, expected))
         if record is not None:
             with contextlib.suppress(OSError, SelfEditError):  # it is compared again next time
                 record.parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ def _unsupported(model: PreTrainedModel) -> Iterator[str]:
     others = [
         name
         for name, value in config.to_dict().items()
-        if _WINDOWED.fullmatch(name) and isinstance(value, int) and value and name not in _FULL
+        if _WINDOWED.fullmatch(name) and isinstance(value, int) and value and name not in _OF_LAYERS
     ]
     if windowed or others:
         yield "attention that does not see every earlier token"

@@ -197,7 +197,7 @@ def load(
         ModelUnavailable: it could not be fetched.
         ModelFileError: its files are missing, altered, cut short, or pickled.
     """
-    place = _device(device)
+    place = usable_device(device)
     if deterministic and place.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for
         torch.use_deterministic_algorithms(True)
@@ -317,7 +317,12 @@ def _digest(path: Path) -> str:
     return blob if is_blob else manifest.digest(path)
 
 
-def _device(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device of a name; ``"auto"`` takes CUDA, then Apple's GPU, then the CPU.
+
+    Raises:
+        UsageError: there is none of that name here.
+    """
     if device == "auto":
         device = (
             "cuda"

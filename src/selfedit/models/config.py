@@ -142,10 +142,10 @@ def _check_tokenizer(path: Path) -> None:
     cuts letters in two there, and ends the whole process.
     """
     try:
-        whole = json.loads(_TOKENIZER.text(path))  # bounds are not checked: it is megabytes long
+        parsed = json.loads(_TOKENIZER.text(path))  # bounds are not checked: it is megabytes long
     except (ValueError, RecursionError) as error:
         raise _TOKENIZER.refused(str(error), path) from error
-    model = whole.get("model") if isinstance(whole, dict) else None
+    model = parsed.get("model") if isinstance(parsed, dict) else None
     if not isinstance(model, dict):
         raise _TOKENIZER.refused("it has no model", path)
     if prefix := model.get("continuing_subword_prefix"):

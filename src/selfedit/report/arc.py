@@ -10,6 +10,7 @@ from pathlib import Path
 from selfedit.config import ArcSettings, make_settings
 from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
+from selfedit.run.records import Trial
 from selfedit.run.seeds import derive
 from selfedit.storage.neutral import file_name
 from selfedit.tasks.arc.answering import ballots
@@ -31,12 +32,11 @@ def task_pictures(run: RunFolder, into: Path) -> list[Path]:
     if run.kind != "few-shot":
         return []
     settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
-    trials = next((stored for m in METHODS if (stored := run.ledger.trials(held_out(m)))), [])
-    first = {trial.context_id: trial for trial in reversed(trials)}
+    first = next((trials for m in METHODS if (trials := _first_trials(run, m))), {})
     tasks = {task.id: task for task in _shown_tasks(settings.arc)}
     seed = derive(settings.seed, "views")
     written = []
-    for name in sorted(first)[:MOST]:
+    for name in sorted(first):
         context = arc_context(tasks[name], seed, settings.arc.answer)
         attempts: Sequence[Grid] = ballots(context, first[name], settings.arc.answer.attempts)[
             0
@@ -47,6 +47,16 @@ def task_pictures(run: RunFolder, into: Path) -> list[Path]:
             )
         )
     return written
+
+
+def _first_trials(run: RunFolder, method: str) -> dict[str, Trial]:
+    """The first trial of each task that is drawn."""
+    first: dict[str, Trial] = {}
+    for trial in run.ledger.each_trial(held_out(method)):  # by task
+        if trial.context_id not in first and len(first) == MOST:
+            break
+        first.setdefault(trial.context_id, trial)
+    return first
 
 
 def _shown_tasks(settings: ArcSettings) -> list[ArcTask]:

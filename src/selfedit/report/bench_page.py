@@ -37,7 +37,7 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
     """
     try:
         text = page.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name no file can have
         raise DataError(f"the page cannot be read: {error}", where=page) from error
     results_by_name = dict(_read_results(path) for path in results)
     places = [match["name"] for match in _MARKED.finditer(text)]
@@ -66,7 +66,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         FormatError: these are no benchmark's results, or of another version.
     """
     try:
-        return _markdown(results)
+        return _page_text(results)
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
         raise FormatError(
             f"this is no benchmark's result: {error!r:.200}",
@@ -75,7 +75,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         ) from error
 
 
-def _markdown(results: Mapping[str, Any]) -> str:
+def _page_text(results: Mapping[str, Any]) -> str:
     parts = [_table_lines(table) for table in bench_tables(results)]
     if notes := results.get("notes"):
         parts.append("".join(f"- {in_markdown(note, starts_line=True)}\n" for note in notes))

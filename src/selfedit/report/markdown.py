@@ -58,7 +58,7 @@ def rewrite(page: Path, name: str, text: str) -> None:
     """
     try:
         before = page.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name no file can have
         raise DataError(f"the page cannot be read: {error}", where=page) from error
     block = re.compile(rf"({re.escape(begin(name))}\n).*?({re.escape(END)})", re.DOTALL)
     if len(block.findall(before)) != 1:

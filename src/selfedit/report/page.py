@@ -7,6 +7,7 @@ security policy).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -121,12 +122,19 @@ def _seconds_row(of_phase: Mapping[str, float], parts: Sequence[str]) -> list[st
 
 def _self_edits(run: RunFolder) -> list[str]:
     """The first candidate of a few passages, one column a policy, in the order of the rounds."""
-    by_context: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {}
-    for at in run.ledger.places():
-        for row in run.ledger.self_edits(at):
-            if row.candidate == 0:
-                by_context.setdefault(row.context_id, []).append((_policy_column(at), row))
-    most = sorted(by_context, key=lambda context: -len(by_context[context]))[:EXAMPLES]
+    places = run.ledger.places()
+    counts = Counter(
+        row.context_id
+        for at in places
+        for row in run.ledger.each_self_edit(at)
+        if row.candidate == 0
+    )
+    most = [context for context, _ in counts.most_common(EXAMPLES)]
+    by_context: dict[str, list[tuple[tuple[int, str], SelfEditRow]]] = {name: [] for name in most}
+    for at in places:
+        for row in run.ledger.each_self_edit(at):
+            if row.candidate == 0 and row.context_id in by_context:
+                by_context[row.context_id].append((_policy_column(at), row))
     parts = ["<h2>Self-edits</h2>" if most else ""]
     for context in most:
         ordered = sorted(by_context[context], key=lambda column: column[0])

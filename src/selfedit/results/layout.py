@@ -13,6 +13,7 @@ from selfedit.results.curves import interval
 from selfedit.results.names import method_name
 from selfedit.results.policy_moved import round_tables
 from selfedit.results.results import Difference, Reference, Results
+from selfedit.results.schema import PartScores, as_form
 from selfedit.results.second_grader import canary_row, two_graders_table
 from selfedit.results.tabular import Cell, Column, Table, show_cell
 
@@ -136,7 +137,8 @@ def _task_table(results: Results) -> Table | None:
     """Each held-out task with the share of its trials that solved it."""
     if "tasks" not in results.more:
         return None
-    methods, scores = [row.method for row in results.rows], results.scores
+    methods = [row.method for row in results.rows]
+    scores = as_form(dict(results.contexts), PartScores)
     rows: list[list[Cell]] = []
     for name in results.more["tasks"]["heldout"]:
         rows.append([name, *(scores.get(method, {}).get(name) for method in methods)])

@@ -87,7 +87,7 @@ def _cut_off_table(rounds: Rounds) -> Table:
     for round_name, record in rounds:
         cut = record.get("cut_off")
         if cut and cut["count"]:
-            counts = [cut["count"], record["self_edits"], cut["kept"]]
+            counts = [cut["count"], record.get("self_edits"), cut["kept"]]
             rows.append([round_name, *counts, cut["accuracy"], cut["others"]])
     columns = [
         "self-edits cut off at the token limit",

@@ -10,7 +10,7 @@ from typing import Any
 
 from selfedit.errors import FormatError
 from selfedit.grading.inference import Test
-from selfedit.results.stored import Scores, as_form, check_stored
+from selfedit.results.schema import MethodScores, as_form, check_stored
 from selfedit.results.tabular import Table
 
 
@@ -190,7 +190,7 @@ class Results:
         """For each method, in the order of the rows, the accuracy of each context: a file has its
         keys sorted.
         """
-        scores = as_form(dict(self.contexts), Scores)
+        scores = as_form(dict(self.contexts), MethodScores)
         return {row.method: scores[row.method] for row in self.rows if row.method in scores}
 
     @property

@@ -101,7 +101,7 @@ class Table:
         try:
             columns = tuple(_column(column) for column in stored["columns"])
             rows = tuple(tuple(map(_cell, row)) for row in stored["rows"])
-            forms = tuple(map(_form, stored.get("row_forms", ())))
+            forms = tuple(map(_stored_form, stored.get("row_forms", ())))
             return cls(str(stored["title"]), columns, rows, forms)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(
@@ -130,10 +130,10 @@ def _column(stored: object) -> Column:
     if isinstance(stored, str):
         return Column(stored)
     named = cast("Mapping[str, Any]", stored)
-    return Column(str(named["name"]), _form(named["form"]))
+    return Column(str(named["name"]), _stored_form(named["form"]))
 
 
-def _form(stored: object) -> Form:
+def _stored_form(stored: object) -> Form:
     if stored != "plain" and stored not in _SPEC:
         raise ValueError(f"there is no form {stored!r}")
     return cast("Form", stored)
@@ -141,12 +141,12 @@ def _form(stored: object) -> Form:
 
 def _cell(stored: object) -> Cell:
     if isinstance(stored, list):
-        mean, error = map(_number, stored)
+        mean, error = map(_stored_number, stored)
         return mean, error
-    return stored if isinstance(stored, str) else _number(stored)
+    return stored if isinstance(stored, str) else _stored_number(stored)
 
 
-def _number(stored: object) -> Number:
+def _stored_number(stored: object) -> Number:
     if stored is None or isinstance(stored, int | float):
         return stored
     raise TypeError(f"{stored!r} is no cell")

@@ -98,7 +98,7 @@ def context_scores(
     if task is None:
         return _shares_right(ledger, method)
     marks: dict[str, list[float]] = defaultdict(list)
-    for key, counted in marks_of(ledger.trials(held_out(method)), task).items():
+    for key, counted in marks_of(ledger.each_trial(held_out(method)), task).items():
         marks[key.context_id] += counted
     return {context: sum(values) / len(values) for context, values in marks.items()}
 
@@ -116,25 +116,12 @@ def trials_of(ledger: Ledger, methods: Iterable[str]) -> dict[str, list[Trial]]:
     return {method: ledger.trials(held_out(method)) for method in methods}
 
 
-def no_verdicts(trials: Mapping[str, Sequence[Trial]]) -> dict[str, int]:
-    """How many answers of each method were graded without a verdict; methods without any are left
-    out.
-    """
-    counts = {
-        method: sum(_without_verdict(trial) for trial in of_method)
-        for method, of_method in trials.items()
-    }
-    return {method: count for method, count in counts.items() if count}
-
-
 def undecided(ledger: Ledger, methods: Iterable[str]) -> dict[str, int]:
-    """As `no_verdicts`, counted within the ledger."""
+    """How many answers of each method were graded without a verdict, counted within the ledger;
+    methods without any are left out.
+    """
     counts = {
         method: sum(verdicts.undecided for verdicts in ledger.verdicts(held_out(method)))
         for method in methods
     }
     return {method: count for method, count in counts.items() if count}
-
-
-def _without_verdict(trial: Trial) -> int:
-    return sum(answer.correct is None and answer.grader is not None for answer in trial.answers)

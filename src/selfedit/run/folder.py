@@ -104,8 +104,9 @@ class RunFolder:
             with storage_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
                 lock = FolderLock(path / LOCK)
-        except OSError as error:
-            what = f"the folder cannot be made or written: {error.strerror}"
+        except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
+            reason = getattr(error, "strerror", None) or error
+            what = f"the folder cannot be made or written: {reason}"
             raise RunFolderError(
                 what, where=path, fix="give another folder, or the right to write there"
             ) from error

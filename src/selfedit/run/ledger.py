@@ -9,7 +9,7 @@ one. One process writes: `RunFolder` holds the lock. A ledger belongs to the thr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,6 +169,23 @@ class Ledger:
         """A place's trials, by context, candidate (the unadapted model's first) and repeat."""
         return self._placed(TRIALS, place)
 
+    def each_trial(self, place: Place) -> Iterator[Trial]:
+        """The same, one after the other: of a million answers only some are in memory at a time."""
+        return self._db.each(TRIALS, _IN_PLACE, _values(place))
+
+    def trial_count(self, place: Place) -> int:
+        """How many trials a place has."""
+        return self._count(place, "*")
+
+    def context_count(self, place: Place) -> int:
+        """How many contexts a place's trials are of."""
+        return self._count(place, "DISTINCT context_id")
+
+    def _count(self, place: Place, what: str) -> int:
+        statement = f"SELECT count({what}) FROM {TRIALS.name}{_IN_PLACE}"
+        ((count,),) = self._db.fetch(statement, _values(place))
+        return count
+
     def verdicts(self, place: Place) -> list[Verdicts]:
         """How a place's answers were graded, by context and repeat; contexts without answers are
         left out. Counted within the database: no answer is read into memory.
@@ -179,6 +196,10 @@ class Ledger:
                 _VERDICTS, _values(place)
             )
         ]
+
+    def each_self_edit(self, place: Place) -> Iterator[SelfEditRow]:
+        """As `self_edits`, one after the other."""
+        return self._db.each(SELF_EDITS, _IN_PLACE, _values(place))
 
     def rewards(self, place: Place) -> list[RewardRow]:
         """A place's rewards, by context and candidate."""

@@ -18,6 +18,8 @@ from selfedit.storage.database_errors import damaged, explained, lost, unreadabl
 from selfedit.storage.seals import CREATE_SEALS, SealBroken, Seals
 from selfedit.storage.tables import R, Table
 
+_ROWS_AT_ONCE = 256
+
 
 class Database:
     """The file beneath a ledger.
@@ -159,6 +161,17 @@ class Database:
         try:
             return [table.decode(row) for row in rows]
         except (ValueError, TypeError, KeyError) as error:
+            verdict = f"a row of {table.name} cannot be read: {error}"
+            raise damaged(verdict, self.path, self._noun) from error
+
+    def each(self, table: Table[R], where: str = "", values: tuple[Any, ...] = ()) -> Iterator[R]:
+        """The same, read a part at a time as they are asked for."""
+        try:
+            with self.errors():
+                cursor = self._db.execute(table.select + where + table.order, values)
+                while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                    yield from map(table.decode, rows)
+        except (ValueError, TypeError, KeyError) as error:  # UnicodeDecodeError is a ValueError
             verdict = f"a row of {table.name} cannot be read: {error}"
             raise damaged(verdict, self.path, self._noun) from error
 

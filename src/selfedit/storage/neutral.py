@@ -13,7 +13,10 @@ import hashlib
 import re
 import unicodedata
 from html import escape
+from itertools import groupby
+from typing import Literal
 
+_MANY_MARKS = re.compile(r"[^\x00-\x7f\w\s]{32,}")
 _UNSHOWN = "\ufffd"
 _MARKUP = re.compile(r"[\\`*~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|<")
 _ENTITY = re.compile(r"&(?=#?\w{1,32};)")
@@ -30,6 +33,26 @@ def as_unicode(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def in_form(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
+    """A text in a normal form of Unicode, in time that grows with its length.
+
+    Python sorts the marks after a letter by insertion, in the square of their number. Marks of
+    different classes may be exchanged without a change of meaning (the Unicode Standard, section
+    3.11), so long rows of them are sorted first.
+    """
+    return unicodedata.normalize(form, _MANY_MARKS.sub(_sorted_marks, text))
+
+
+def _sorted_marks(marks: re.Match[str]) -> str:
+    """The marks of a row by class; those of class 0 stay where they are, between sorted ones."""
+    apart = "".join(unicodedata.normalize("NFD", mark) for mark in marks[0])
+    groups = groupby(apart, key=lambda mark: unicodedata.combining(mark) != 0)
+    return "".join(
+        "".join(sorted(group, key=unicodedata.combining) if combining else group)
+        for combining, group in groups
+    )
 
 
 def in_lines(text: object) -> str:
@@ -91,7 +114,7 @@ def slug(text: str, fallback: str = "unnamed") -> str:
     """At most 40 small ASCII letters, digits and dashes of a name: "Mount Kérrigal" to
     "mount-kerrigal".
     """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    plain = in_form("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or fallback
 
 

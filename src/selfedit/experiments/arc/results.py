@@ -45,7 +45,7 @@ def few_shot_results(
     scores = {method: context_scores(ledger, method, task) for method in measured}
     compared = compare(scores)
     rows = [
-        replace(row, more={"trials": len(ledger.trials(held_out(row.method)))})
+        replace(row, more={"trials": ledger.trial_count(held_out(row.method))})
         for row in compared.rows
     ]
     policies = _policies(ledger, task, len(rounds))
@@ -69,7 +69,7 @@ def few_shot_results(
             "tasks": {"train": [c.id for c in train], "heldout": [c.id for c in heldout]},
             "filter": filter_record(ledger, task) or None,
             "rounds": [asdict(r) for r in rounds],
-            "signal": [reward_signal(ledger.trials(rl_place(r.round)), task) for r in rounds],
+            "signal": [reward_signal(ledger.each_trial(rl_place(r.round)), task) for r in rounds],
             "policies": policies,
         },
     ).as_dict()
@@ -104,7 +104,7 @@ def _policy(
     choices |= _counts("epochs", [e["epochs"] for e in edits])
     for name in dict.fromkeys(key for e in edits for key in e if key in UPDATE_TOOLS):
         choices |= {f"{name} {value}": n for value, n in Counter(e[name] for e in edits).items()}
-    untrained = sum(t.training is not None and t.training.steps == 0 for t in ledger.trials(at))
+    untrained = sum(t.training is not None and t.training.steps == 0 for t in ledger.each_trial(at))
     return {
         "policy": name,
         "n": len(rows),
@@ -174,7 +174,7 @@ def _signal_table(ledger: Ledger, task: FewShotTask, rounds: Sequence[Round]) ->
     rows: list[list[Cell]] = []
     for done in rounds:
         for name, graded in (("solved", False), ("the reward", True)):
-            signal = reward_signal(ledger.trials(rl_place(done.round)), task, graded=graded)
+            signal = reward_signal(ledger.each_trial(rl_place(done.round)), task, graded=graded)
             if (gain := signal["gain"]) is None or (graded and task.arc.reward == "solved"):
                 continue
             cells: list[Cell] = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from selfedit.errors import UsageError
 from selfedit.storage.neutral import in_line, in_picture
 from selfedit.tasks.arc.grids import Grid
 from selfedit.tasks.arc.task import ArcTask
@@ -91,9 +92,19 @@ def task_figure(task: ArcTask, attempts: Sequence[Grid] = ()) -> Figure:
 
 
 def save_picture(task: ArcTask, path: Path, attempts: Sequence[Grid] = ()) -> Path:
-    """Write a task's picture; the file's ending says the kind (png, svg, pdf). Returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    task_figure(task, attempts).savefig(path, dpi=120)
+    """Write a task's picture; the file's ending says the kind (png, svg, pdf). Returns the path.
+
+    Raises:
+        UsageError: pictures of that kind are not written, or no file can have that name.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        task_figure(task, attempts).savefig(path, dpi=120)
+    except ValueError as error:
+        what = f"the picture cannot be written: {error}"
+        raise UsageError(
+            what, where=in_line(path, 200), fix="end its name in .png, .svg or .pdf"
+        ) from error
     return path
 
 

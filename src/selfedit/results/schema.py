@@ -13,23 +13,26 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from selfedit.storage.bounded import BoundedReader
 
-_LARGEST = 10**15
+_MOST_SHOWN = 10**15
 T = TypeVar("T")
 
 
-def _shown(value: float) -> float:
-    """A number that a table or a picture has room for; none at all (NaN) in results not yet written."""
-    if math.isfinite(value) and abs(value) > _LARGEST:
+def _showable(value: float) -> float:
+    """A number that a table or a picture has room for; results in memory may hold NaN."""
+    if math.isfinite(value) and abs(value) > _MOST_SHOWN:
         raise ValueError("is too large")
     return value
 
 
-Number = Annotated[float, AfterValidator(_shown)]
-Count = Annotated[int, Field(ge=-_LARGEST, le=_LARGEST)]
-Scores = dict[str, dict[str, Number]]
+Amount = Annotated[float, AfterValidator(_showable)]
+Count = Annotated[int, Field(ge=-_MOST_SHOWN, le=_MOST_SHOWN)]
+Matrix = list[list[Amount]]
+MethodScores = dict[str, dict[str, Amount]]
 """For each method, the accuracy of each context."""
+PartScores = dict[str, dict[str, Amount | None]]
+"""The same where some contexts have none."""
 
-_READER = BoundedReader(
+_RESULTS = BoundedReader(
     "these results", fix="give the folder of a finished run, or start the run anew"
 )
 
@@ -39,12 +42,12 @@ class _Form(BaseModel):
 
 
 class _Estimate(_Form):
-    accuracy: Number | None
-    se: Number | None
+    accuracy: Amount | None
+    se: Amount | None
     n: Count
 
 
-class _Row(_Estimate):
+class _MethodRow(_Estimate):
     method: str
     trials: Count | None = None
 
@@ -56,25 +59,25 @@ class _Canary(_Estimate):
 class _Difference(_Form):
     a: str
     b: str
-    difference: Number
-    se: Number | None
+    difference: Amount
+    se: Amount | None
     n: Count
-    by_run: list[Number] = []
-    se_runs: Number | None = None
+    by_run: list[Amount] = []
+    se_runs: Amount | None = None
 
 
 class _Reference(_Form):
     model_config = ConfigDict(strict=True, extra="forbid")
-    value: Number
-    se: Number | None
+    value: Amount
+    se: Amount | None
     n: Count
 
 
 class _Compared(_Form):
     a: str
     b: str
-    value: Number
-    se: Number | None
+    value: Amount
+    se: Amount | None
     n: Count
 
 
@@ -82,11 +85,11 @@ class _Published(_Form):
     source: str = ""
     rows: dict[str, _Reference] = {}
     paired: list[_Compared] = []
-    matrix: list[list[Number]] | None = None
+    matrix: Matrix | None = None
 
 
 class _Way(_Form):
-    matrix: list[list[Number]]
+    matrix: Matrix
 
 
 class _Tasks(_Form):
@@ -98,7 +101,7 @@ class _Training(_Form):
     documents: Count
     steps: Count
     tokens: Count
-    losses: Annotated[list[Number], Field(min_length=1)]
+    losses: Annotated[list[Amount], Field(min_length=1)]
 
 
 class _Step(_Form):
@@ -106,34 +109,34 @@ class _Step(_Form):
     first: str = Field(alias="from")
     to: str
     holds: bool
-    z: Number | None
+    z: Amount | None
 
 
 class _Shape(_Form):
     policy: str
     n: Count
-    tokens: Number | None = None
-    facts: Number | None = None
-    single_fact: Number | None = None
-    diversity: Number | None = None
-    compression: Number | None = None
+    tokens: Amount | None = None
+    facts: Amount | None = None
+    single_fact: Amount | None = None
+    diversity: Amount | None = None
+    compression: Amount | None = None
 
 
 class _Moved(_Form):
     prompts: Count
-    kl: Number
-    entropy_before: Number
-    entropy: Number
-    changed: Number
-    tokens_before: Number
-    tokens: Number
-    facts_before: Number | None
-    facts: Number | None
+    kl: Amount
+    entropy_before: Amount
+    entropy: Amount
+    changed: Amount
+    tokens_before: Amount
+    tokens: Amount
+    facts_before: Amount | None
+    facts: Amount | None
 
 
 class _Expected(_Form):
-    before: Number
-    after: Number
+    before: Amount
+    after: Amount
     exact: bool
 
 
@@ -147,16 +150,16 @@ class _Movement(_Form):
 class _CutOff(_Form):
     count: Count
     kept: Count
-    accuracy: Number | None
-    others: Number | None
+    accuracy: Amount | None
+    others: Amount | None
 
 
 class _Round(_Form):
     round: Count
-    self_edits: Count
-    baseline: Number | None
-    accuracy: Number | None
-    best: Number | None
+    self_edits: Count | None = None
+    baseline: Amount | None
+    accuracy: Amount | None
+    best: Amount | None
     movement: _Movement | None = None
     cut_off: _CutOff | None = None
 
@@ -165,7 +168,7 @@ class _Evaluation(_Form):
     repeats: Count = 1
 
 
-class _Settings(_Form):
+class _RunSettings(_Form):
     seed: Count | None = None
     eval: _Evaluation = _Evaluation()
 
@@ -174,7 +177,7 @@ class _Stored(_Form):
     experiment: str = ""
     title: str = ""
     names: dict[str, str] = {}
-    rows: list[_Row] = []
+    rows: list[_MethodRow] = []
     paired: list[_Difference] = []
     tables: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -183,18 +186,18 @@ class _Stored(_Form):
     model: dict[str, Any] = {}
     grader: str = ""
     data: dict[str, Any] = {}
-    settings: _Settings = _Settings()
+    settings: _RunSettings = _RunSettings()
     runs: Count | None = None
     seeds: list[Count] = []
     inner_seeds: Count | None = None
     training: dict[str, list[_Training]] = {}
     tasks: _Tasks | None = None
     canary: list[_Canary] = []
-    answer_words: dict[str, Number | None] = {}
+    answer_words: dict[str, Amount | None] = {}
     order: list[_Step] = []
     self_edits: list[_Shape] = []
     rounds: list[_Round] | dict[str, list[_Round]] = []
-    matrix: list[list[Number]] | None = None
+    matrix: Matrix | None = None
     ways: Annotated[dict[str, _Way], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
@@ -211,7 +214,7 @@ def check_stored(stored: object, where: object = "results.json") -> None:
     Raises:
         FormatError: says what in it has not.
     """
-    _READER.shape(stored, _Stored, where)
+    _RESULTS.shape(stored, _Stored, where)
 
 
 def as_form(stored: object, form: type[T], where: object = "results.json") -> T:
@@ -220,4 +223,4 @@ def as_form(stored: object, form: type[T], where: object = "results.json") -> T:
     Raises:
         FormatError: says what in it is not of that type.
     """
-    return _READER.shape(stored, form, where)
+    return _RESULTS.shape(stored, form, where)
