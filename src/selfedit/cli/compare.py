@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def compare(
     first: Path, second: Path, /, *more: Path, method: str = "own", json: bool = False
 ) -> None:
-    """Compare one method of several runs with the first run's, paired over the passages that all have.
+    """Compare one method of several runs with the first run's, paired over the passages all have.
 
-    Which settings differ stands below the table. Runs that differ only in their seed are one table of
-    `selfedit evaluate RUN RUN...`.
+    Which settings differ stands below the table. Runs that differ only in their seed are one table
+    of `selfedit evaluate RUN RUN...`.
 
     Args:
         first: the folder of the run that the others are compared with.
@@ -64,7 +64,8 @@ def _scores(run: RunFolder, folder: Path, method: str) -> dict[str, float]:
         )
     contexts = Results.read(stored).contexts or {}
     if method not in contexts:
-        fix = f"choose with --method among {', '.join(contexts) or 'none: it has no table of methods'}"
+        methods = ", ".join(contexts) or "none: it has no table of methods"
+        fix = f"choose with --method among {methods}"
         raise UsageError(f"the run has no method {method!r}", where=folder, fix=fix)
     return dict(contexts[method])
 

@@ -58,11 +58,11 @@ def report(
 
 
 def _markdown(runs: list[Path], into: Path | None, block: str) -> None:
-    from selfedit.report.markdown import markdown, rewrite
+    from selfedit.report.markdown import results_markdown, rewrite
     from selfedit.results.compare import pool_results
 
     results = [(str(run), _results_of_runs(run)) for run in runs]
-    text = markdown(results[0][1] if len(runs) == 1 else pool_results(results))
+    text = results_markdown(results[0][1] if len(runs) == 1 else pool_results(results))
     if into is None:
         sys.stdout.write(text)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_TAG = re.compile(
+_THOUGHT_TAG = re.compile(
     r"<(/?)(?:think|thinking|thought|thoughts|reasoning)>|(\[/?THINK\])", re.IGNORECASE
 )
 
@@ -17,7 +17,7 @@ def without_thoughts(text: str) -> str:
     """
     answers: list[str] = []
     start, inside = 0, False
-    for tag in _TAG.finditer(text):
+    for tag in _THOUGHT_TAG.finditer(text):
         closing = bool(tag[1]) or (tag[2] or "").startswith("[/")
         if closing:
             answers = answers if inside else []

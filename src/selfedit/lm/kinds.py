@@ -29,7 +29,7 @@ COMPARED = frozenset({"llama", "qwen2", "qwen3", "mistral"})
 _TOKENS = 12
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 _FLOATS = frozenset({"F64", "F32", "BF16", "F16"})
-_FIX = "use a model with plain causal attention, such as Llama, Qwen2.5 or SmolLM2"
+_KIND_FIX = "use a model with plain causal attention, such as Llama, Qwen2.5 or SmolLM2"
 
 
 def check_weight_types(folder: Path) -> None:
@@ -97,12 +97,12 @@ def check_loaded(model: PreTrainedModel, dtype: torch.dtype, folder: Path) -> No
         raise ModelFileError(
             "the model's settings choose another attention or a quantisation",
             where=folder,
-            fix=_FIX,
+            fix=_KIND_FIX,
         )
     for name, parameter in model.named_parameters():
         if parameter.dtype != dtype:
             raise ModelFileError(
-                f"{name} is {parameter.dtype}, not {dtype}", where=folder, fix=_FIX
+                f"{name} is {parameter.dtype}, not {dtype}", where=folder, fix=_KIND_FIX
             )
         if parameter.numel() and not torch.isfinite(torch.stack(torch.aminmax(parameter))).all():
             what = f"the weights of {name} hold values that are no numbers"
@@ -223,4 +223,4 @@ def _tried(model: PreTrainedModel, folder: Path, run: Callable[[], Tensor]) -> T
 
 def _refused(model: PreTrainedModel, folder: Path, reason: str) -> ModelFileError:
     what = f"a model of kind {model.config.model_type!r} is not supported: {reason}"
-    return ModelFileError(what, where=folder, fix=_FIX)
+    return ModelFileError(what, where=folder, fix=_KIND_FIX)

@@ -7,7 +7,7 @@ from typing import Any
 
 from selfedit.report.arc import task_pictures
 from selfedit.report.page import write_page
-from selfedit.report.pictures import draw
+from selfedit.report.pictures import draw_pictures
 from selfedit.results.results import Results
 from selfedit.run.folder import RunFolder
 from selfedit.storage.files import write_atomic
@@ -22,7 +22,7 @@ def write_report(folder: str | Path) -> list[Path]:
     """
     with RunFolder.read(folder) as run:
         results = run.results() or _so_far(run)
-        pictures = [*draw(results, run.report), *task_pictures(run)]
+        pictures = [*draw_pictures(results, run.report), *task_pictures(run)]
         page = run.report / "index.html"
         write_atomic(
             page, write_page(run, Results.read(results), pictures).encode("utf-8", "replace")

@@ -25,7 +25,7 @@ def begin(name: str) -> str:
     return f"<!-- results: {name} -->"
 
 
-def markdown(results: Results) -> str:
+def results_markdown(results: Results) -> str:
     """Rows, paired differences and what else was found, as Markdown; published numbers in a column
     beside ours.
 

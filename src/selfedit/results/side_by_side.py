@@ -1,4 +1,6 @@
-"""Runs side by side: one method of each on the passages that all have, as differences from the first."""
+"""Runs side by side: one method of each on the passages that all have, as differences from
+the first.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,7 @@ def side_by_side(
             where=", ".join(names),
             fix="give runs on the same held-out passages",
         )
-    kept = {run: {c: own[c] for c in sorted(shared)} for run, own in scores.items()}
+    kept = {run: {c: of_run[c] for c in sorted(shared)} for run, of_run in scores.items()}
     tests = {run: t_test(paired(kept[run], kept[names[0]])) for run in names[1:]}
     adjusted = holm({run: test.p for run, test in tests.items() if test.p is not None})
     compared: list[Compared] = []

@@ -14,11 +14,11 @@ from typing import Any
 from selfedit.grading.stats import mean_se
 from selfedit.rl.trial import marks_of
 from selfedit.run.records import Trial
-from selfedit.tasks.task import Task
+from selfedit.tasks.task import AnyTask
 
 
 def reward_signal(
-    trials: Iterable[Trial], task: Task[Any, Any] | None = None, *, graded: bool = True
+    trials: Iterable[Trial], task: AnyTask | None = None, *, graded: bool = True
 ) -> dict[str, Any]:
     """What repeats say about each other, over the self-edits of one round.
 
@@ -35,10 +35,14 @@ def reward_signal(
     for (context, candidate, _), marks in sorted(marks_of(edited, task, graded=graded).items()):
         if candidate is not None:
             by_context[context][candidate].append(sum(marks) / len(marks))
+    # Tried once, or not all as often: repeats cannot check each other. [candidates][repeats]
     tables = {
-        name: list(of.values()) for name, of in by_context.items() if _usable(of)
-    }  # [candidates][repeats]
+        name: list(candidates.values())
+        for name, candidates in by_context.items()
+        if _repeats_compare(candidates)
+    }
     gains = [_gain(table) for table in tables.values()]
+    # One mark throughout: no repeat could have chosen anything.
     flat = [len({mark for marks in table for mark in marks}) == 1 for table in tables.values()]
     return {
         "gain": mean_se(gains).as_dict() if gains else None,
@@ -73,7 +77,7 @@ class LoopSignal:
         return None if self.mean is None else self.mean / self.loops
 
 
-def loop_signal(trials: Sequence[Trial], task: Task[Any, Any] | None = None) -> LoopSignal:
+def loop_signal(trials: Sequence[Trial], task: AnyTask | None = None) -> LoopSignal:
     """The reliability of a round's reward per inner loop spent (see `reward_signal`)."""
     signal = reward_signal(trials, task)
     repeats = {trial.repeat for trial in trials if trial.candidate is not None}
@@ -91,7 +95,7 @@ def of_repeats(reliability: float, repeats: int) -> float:
     return repeats * reliability / (1 + (repeats - 1) * reliability)
 
 
-def _usable(candidates: Mapping[int, Sequence[float]]) -> bool:
+def _repeats_compare(candidates: Mapping[int, Sequence[float]]) -> bool:
     counts = {len(marks) for marks in candidates.values()}
     return len(candidates) > 1 and len(counts) == 1 and min(counts) > 1
 
@@ -101,11 +105,15 @@ def _gain(table: Sequence[Sequence[float]]) -> float:
     all lead).
     """
     repeats, gains = range(len(table[0])), []
+    # Every repeat chooses once, the others check: the mean does not depend on which is which.
     for chooser in repeats:
         best = max(marks[chooser] for marks in table)
         elsewhere = [_mean([marks[r] for r in repeats if r != chooser]) for marks in table]
         leaders = [
-            value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] == best
+            # Ties share: all that lead are chosen, and their mean counts.
+            value
+            for value, marks in zip(elsewhere, table, strict=True)
+            if marks[chooser] == best
         ]
         rest = [
             value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] != best
@@ -123,9 +131,11 @@ def _reliability(tables: Sequence[Sequence[Sequence[float]]]) -> float | None:
         within += sum((mark - _mean(marks)) ** 2 for marks in table for mark in marks)
         free_between += len(table) - 1
         free_within += len(table) * (size - 1)
+    # One self-edit a context, or one mark everywhere: there is no variance to divide.
     if not free_between or between + within == 0:
         return None
     one, other = between / free_between, within / free_within
+    # ICC(1) = (MSB − MSW) / (MSB + (k − 1) MSW), Shrout and Fleiss 1979.
     return (one - other) / (one + (size - 1) * other)
 
 

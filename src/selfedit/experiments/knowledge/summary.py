@@ -8,13 +8,13 @@ from typing import Any
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Published, Reference, Results
 from selfedit.rl.evaluate import undecided
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.tasks.knowledge.published import SOURCE
 
 
 def method_results(
     kind: str,
-    session: Session[Any],
+    session: AnySession,
     scores: Mapping[str, Mapping[str, float]],
     hashes: Mapping[str, str],
     *,

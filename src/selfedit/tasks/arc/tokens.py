@@ -77,6 +77,8 @@ class GridTokens:
         cls, ids: Sequence[Sequence[int]], where: str, bos: tuple[int, ...] = ()
     ) -> GridTokens:
         for character, token_ids in zip(ALPHABET, ids, strict=True):
+            # Grids are looked up symbol by symbol: a symbol of two tokens could not be forced or
+            # masked.
             if len(token_ids) != 1:
                 what = f"this tokenizer writes {character!r} as {len(token_ids)} tokens"
                 fix = (
@@ -158,6 +160,7 @@ def training_sequence(demonstrations: Iterable[Pair], query: Pair, loss_on: Loss
 
 
 def sequence_length(demonstrations: Iterable[Pair], query: Pair) -> int:
+    # A pair costs the same as demonstration and as query.
     """Tokens of a prompt with its answer, without building them."""
     return sum(_pair_length(pair) for pair in demonstrations) + _pair_length(query)
 
@@ -185,6 +188,7 @@ def printed_text(task: ArcTask) -> str:
 
 
 def _grid_length(grid: Grid) -> int:
+    # One marker, and a symbol more than its cells for each row.
     return 1 + grid.shape[0] * (grid.shape[1] + 1)
 
 

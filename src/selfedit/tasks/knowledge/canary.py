@@ -31,25 +31,29 @@ def constant_scores(contexts: Sequence[Context], grader: Grader) -> dict[str, di
     Raises:
         Unavailable: a judge cannot be asked.
     """
-    asked = [context for context in contexts if context.questions]
+    questioned = [context for context in contexts if context.questions]
     constants = [
-        (context, answer) for context in asked for answer in [_listed(context), *_golds(context)]
+        (context, answer)
+        for context in questioned
+        for answer in [_all_golds(context), *_golds(context)]
     ]
     replies = [
         [reply_to(context, q, answer) for q in context.questions] for context, answer in constants
     ]
+    # All at once: a judge's requests go out together.
     grades = iter(grader.grade_all([reply for of_answer in replies for reply in of_answer]))
-    shares: dict[str, list[float | None]] = {context.id: [] for context in asked}
+    shares: dict[str, list[float | None]] = {context.id: [] for context in questioned}
     for (context, _), of_answer in zip(constants, replies, strict=True):
         shares[context.id].append(share_right([next(grades).correct for _ in of_answer]))
-    listed = {context: found[0] for context, found in shares.items()}
+    # The list came first for each context, then its single answers.
+    listed = {context: graded[0] for context, graded in shares.items()}
     single = {
-        context: [share for share in found[1:] if share is not None]
-        for context, found in shares.items()
+        context: [share for share in graded[1:] if share is not None]
+        for context, graded in shares.items()
     }
     return {
         LIST: {context: share for context, share in listed.items() if share is not None},
-        BEST: {context: max(found) for context, found in single.items() if found},
+        BEST: {context: max(graded) for context, graded in single.items() if graded},
     }
 
 
@@ -70,13 +74,13 @@ def answer_words(trials: Mapping[str, Sequence[Trial]]) -> dict[str, float]:
     left out.
     """
     texts = {
-        method: [answer.text for trial in of for answer in trial.answers]
-        for method, of in trials.items()
+        method: [answer.text for trial in trials_of_method for answer in trial.answers]
+        for method, trials_of_method in trials.items()
     }
     return {
-        method: sum(len(text.split()) for text in of) / len(of)
-        for method, of in texts.items()
-        if of
+        method: sum(len(text.split()) for text in trials_of_method) / len(trials_of_method)
+        for method, trials_of_method in texts.items()
+        if trials_of_method
     }
 
 
@@ -84,5 +88,5 @@ def _golds(context: Context) -> list[str]:
     return list(dict.fromkeys(question.answers[0] for question in context.questions))
 
 
-def _listed(context: Context) -> str:
+def _all_golds(context: Context) -> str:
     return ", ".join(_golds(context))

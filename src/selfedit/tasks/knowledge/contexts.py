@@ -53,7 +53,7 @@ MARKDOWN_SUFFIXES = (".md", ".markdown")
 DOCUMENT_SUFFIXES = (*MARKDOWN_SUFFIXES, ".txt", ".rst")
 DATA_SUFFIXES = (".json", ".jsonl")
 
-_SHOWN = 5  # bad records listed in one error
+_LISTED_BAD = 5  # bad records listed in one error
 _FORM = (
     'a record looks like {"title": "...", "context": "...", "questions": [{"question": "...",'
     ' "answers": ["..."]}]}'
@@ -90,16 +90,17 @@ class _QuestionForm(BaseModel):
     @classmethod
     def _one_form(cls, value: Any) -> list[Any]:
         """Text or a number, a list of them, a list of ``{"text": ...}``, or ``{"text": [...]}``."""
-        if isinstance(
-            value, dict
-        ):  # {"text": [...], "answer_start": [...]}, as the `datasets` library has it
+        # {"text": [...], "answer_start": [...]}, as the `datasets` library has it.
+        if isinstance(value, dict):
             value = value.get("text")
         listed = value if isinstance(value, list) else [value]
+        # Numbers are answers as well: years are often written without quotation marks.
         plain = [each.get("text") if isinstance(each, dict) else each for each in listed]
         return [str(each) if type(each) in (int, float) else each for each in plain]
 
     @model_validator(mode="after")
     def _answered(self) -> Self:
+        # In order, each once: the first is the reference.
         self.answers = tuple(dict.fromkeys(self.answers))
         if not (self.answers or self.is_impossible):
             raise ValueError("has no answer ('answer' or 'answers')")
@@ -123,6 +124,7 @@ class _PassageForm(BaseModel):
         """A row of one question, as the `datasets` library has SQuAD; unread fields that look like
         data are refused.
         """
+        # Whole records have their questions; what follows is for rows of one.
         if not isinstance(record, dict) or record.keys() & {"questions", "qas"}:
             return record
         if isinstance(record.get("question"), str):
@@ -131,6 +133,8 @@ class _PassageForm(BaseModel):
                 "questions": [question],
                 "one_question": True,
             }
+        # A misspelt `question` would else give a passage without questions, and nobody would
+        # notice.
         if unread := [name for name in record if _LIKE_DATA.search(str(name))]:
             raise ValueError(
                 f"has a field that is not read: {str(unread[0])[:40]!r}; call it 'questions'"
@@ -178,10 +182,10 @@ def load_contexts(
         raise UsageError("no passages are named", fix="give a file, a folder or corpus:train")
     passages: list[_PassageForm] = []
     for each in sources:
-        found = _passages(each, max_words, max_bytes)
+        forms = _passages(each, max_words, max_bytes)
         if require_questions:
-            _require_questions(found, each)
-        passages += found
+            _require_questions(forms, each)
+        passages += forms
     return _with_ids(passages)
 
 
@@ -206,6 +210,7 @@ def data_hash(contexts: Iterable[Context]) -> str:
     """The SHA-256 of everything in ``contexts``, in their order: equal hashes mean equal data."""
     plain = [asdict(context) for context in contexts]
     for question in (question for context in plain for question in context["questions"]):
+        # Left out where empty, so that hashes of older data stay the same.
         if not question["topic"]:  # none of a data file's questions has one
             del question["topic"]
     canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
@@ -225,6 +230,7 @@ def _passages(source: str | Path, max_words: int, max_bytes: int) -> list[_Passa
     suffix = path.suffix.lower()
     if suffix in DATA_SUFFIXES:
         return _checked(_jsonl_records(path) if suffix == ".jsonl" else _json_records(path), path)
+    # By the ending: a JSON file may hold anything, so the name decides what is read.
     if suffix in DOCUMENT_SUFFIXES:
         return _document_passages(path, max_words, max_bytes)
     fix = "convert it to one of these and name it so: " + " ".join(
@@ -247,24 +253,25 @@ def _corpus_names() -> str:
 
 
 def documents_in(folder: Path) -> list[Path]:
-    """The documents under a folder in the order of their paths, hidden files and folders left out."""
-    found = [
+    """The documents under a folder in the order of their paths, hidden ones left out."""
+    documents = [
+        # Hidden folders hold what other programs keep: .git, .venv.
         path
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in DOCUMENT_SUFFIXES and path.is_file()
     ]
-    found = [
+    documents = [
         path
-        for path in found
+        for path in documents
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    if found and (others := _others(folder, found)):
-        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-        _LOG.warning("not read, no document: %s%s", in_line(", ".join(others[:_SHOWN])), more)
-    if not found:
+    if documents and (others := _others(folder, documents)):
+        more = f" and {len(others) - _LISTED_BAD} more" if len(others) > _LISTED_BAD else ""
+        _LOG.warning("not read, no document: %s%s", in_line(", ".join(others[:_LISTED_BAD])), more)
+    if not documents:
         fix = "put files in it that end in " + " ".join(DOCUMENT_SUFFIXES)
         raise DocumentError("the folder holds no documents", where=folder, fix=fix)
-    return found
+    return documents
 
 
 def _others(folder: Path, documents: list[Path]) -> list[str]:
@@ -299,16 +306,18 @@ def _document_passages(path: Path, max_words: int, max_bytes: int) -> list[_Pass
     """The passages of a text or Markdown file."""
     text = read_document(path, max_bytes=max_bytes)
     markdown = path.suffix.lower() in MARKDOWN_SUFFIXES
+    # Separators of file names become spaces: the title is put before every line.
     title = re.sub(r"[\s_-]+", " ", readable(path.stem)).strip() or readable(path.name)
     try:
         passages = split_document(text, title=title, markdown=markdown, max_words=max_words)
     except DocumentError as error:
+        # Without the cause: it is the same error, with the file's name added.
         raise DocumentError(error.what, where=path, fix=error.fix) from None
     return [_PassageForm(title=passage.title, context=passage.text) for passage in passages]
 
 
 def readable(name: str) -> str:
-    """A file's name as text: one that is not UTF-8 is taken for Latin-1, as old archives hold them."""
+    """A file's name as text: what is not UTF-8 is taken for Latin-1, as old archives hold it."""
     data = os.fsencode(name)
     try:
         return data.decode("utf-8")
@@ -319,10 +328,10 @@ def readable(name: str) -> str:
 def _json_records(path: Path) -> Iterator[tuple[str, Any]]:
     """The place and content of each record of a JSON file, in any of the accepted forms."""
     text = read_document(path, max_bytes=MAX_DATA_BYTES)
+    # The first line is an object by itself: then the file is lines, whatever its name.
     if text.count("\n") and _is_object(text.lstrip().partition("\n")[0]):
-        return _jsonl_records(
-            path
-        )  # lines under another name, as pandas and the `datasets` library write them
+        # Lines under another name, as pandas and the `datasets` library write them.
+        return _jsonl_records(path)
     data = _DATA.parse_json(text, path)
     if isinstance(data, dict) and "data" in data:
         return _nested_records(data["data"], path)
@@ -340,15 +349,16 @@ def _is_object(line: str) -> bool:
 def _nested_records(data: Any, path: Path) -> Iterator[tuple[str, Any]]:
     """The paragraphs of SQuAD's own form, each with the title of its article."""
     for number, article in enumerate(_listed(data, path), 1):
-        place = f"article {number}"
+        article_name = f"article {number}"
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
-            yield place, _Bad("'paragraphs' is missing or not a list")
+            # As a record, so that it is listed among the bad ones instead of ending the reading.
+            yield article_name, _Bad("'paragraphs' is missing or not a list")
             continue
         title = {"title": article["title"]} if "title" in article else {}
         for index, paragraph in enumerate(paragraphs, 1):
             yield (
-                f"{place}, paragraph {index}",
+                f"{article_name}, paragraph {index}",
                 title | paragraph if isinstance(paragraph, dict) else paragraph,
             )
 
@@ -360,7 +370,7 @@ def _jsonl_records(path: Path) -> Iterator[tuple[str, Any]]:
             if line.strip():
                 yield f"line {number}", json_value(line)
         except Unreadable as error:
-            column = error.place.partition(", ")[2]
+            column = error.location.partition(", ")[2]
             yield f"line {number}, {column}" if column else f"line {number}", _Bad(error.reason)
 
 
@@ -374,7 +384,8 @@ def _checked(records: Iterable[tuple[str, Any]], source: object) -> list[_Passag
     """The passages of good records; if any is bad, one error that lists the first few bad ones."""
     good: list[_PassageForm] = []
     bad: list[str] = []
-    for place, record in records:
+    for name, record in records:
+        # All records are looked at: one error names the first few, not one a run.
         try:
             good.append(_PassageForm.model_validate(record))
         except ValidationError as error:
@@ -383,7 +394,7 @@ def _checked(records: Iterable[tuple[str, Any]], source: object) -> list[_Passag
                 if isinstance(record, _Bad)
                 else [_problem(each) for each in error.errors()]
             )
-            bad.append(f"{place}: {'; '.join(problems)}")
+            bad.append(f"{name}: {'; '.join(problems)}")
     if bad:
         what = f"{len(bad)} of {len(good) + len(bad)} records cannot be used"
         raise FormatError(
@@ -395,10 +406,11 @@ def _checked(records: Iterable[tuple[str, Any]], source: object) -> list[_Passag
 
 
 def _together(forms: list[_PassageForm]) -> list[_PassageForm]:
-    """Rows of one question each, put together where they follow each other with the same passage."""
+    """Rows of one question each, put together where the same passage follows itself."""
     joined: list[_PassageForm] = []
     for form in forms:
         last = joined[-1] if joined else None
+        # Same passage and neighbours: rows of one passage far apart stay two contexts.
         if last and last.one_question and form.one_question and last.context == form.context:
             last.questions.extend(form.questions)
         else:
@@ -429,8 +441,8 @@ def _require_questions(passages: list[_PassageForm], source: object) -> None:
 
 def _list_first(places: list[str], source: object) -> str:
     """The source and, a line each, the first few places in it."""
-    more = [f"and {len(places) - _SHOWN} more"] if len(places) > _SHOWN else []
-    return "\n    ".join([str(source), *places[:_SHOWN], *more])
+    more = [f"and {len(places) - _LISTED_BAD} more"] if len(places) > _LISTED_BAD else []
+    return "\n    ".join([str(source), *places[:_LISTED_BAD], *more])
 
 
 def _with_ids(passages: list[_PassageForm]) -> list[Context]:
@@ -439,6 +451,8 @@ def _with_ids(passages: list[_PassageForm]) -> list[Context]:
     used: dict[str, int] = {}
     used_by_questions: dict[str, int] = {}
     for form in passages:
+        # Of the text: a title may be used twice, and an id must not change with the order of
+        # records.
         digest = hashlib.sha256(form.context.encode()).hexdigest()[:8]
         name = _unused(form.id or f"{slug(form.title, 'passage')}-{digest}", used)
         questions = tuple(
@@ -457,6 +471,7 @@ def _unused(name: str, used: dict[str, int]) -> str:
     """``name``, or ``name-2``, ``name-3``, ... if it is in ``used``, which knows the last number of
     each.
     """
+    # From the last number on: ten thousand equal ids would else be counted up each time.
     free, number = name, used.get(name, 0)
     while free in used:
         number += 1
