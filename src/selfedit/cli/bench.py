@@ -11,6 +11,7 @@ from selfedit.cli.bench_output import numbers, show_bench
 from selfedit.cli.checkout import need_benchmarks
 from selfedit.cli.command import say
 from selfedit.cli.output import print_json, write
+from selfedit.errors import UsageError
 
 bench = App(name="bench", help_format="plaintext")
 for _name, _verb in {"inner": "inner_loops", "generate": "answering", "profile": "profile"}.items():
@@ -26,6 +27,7 @@ def library_call(
     lines: int = 6,
     epochs: int = 1,
     rounds: int = 2,
+    layers: Annotated[str | None, Parameter(metavar="A-B,...")] = None,
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("runs/bench-adapt"),
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
@@ -39,7 +41,8 @@ def library_call(
         jobs: inner loops, trained together by one side and one after another by the other.
         lines: sentences that each trains on, besides its passage.
         epochs: of each.
-        rounds: times each side is measured, after one that is not counted.
+        rounds: times each side is measured, after one epoch that is not counted.
+        layers: ranges of decoder layers (15-29,20-29); adapters in these alone are measured besides.
         out: the folder for the results.
         json: print the results as JSON.
         quiet: show no progress.
@@ -55,16 +58,19 @@ def library_call(
         lines=lines,
         epochs=epochs,
         rounds=rounds,
+        layers=[_layers(part) for part in (layers or "").split(",") if part],
         on_part=lambda line: None if json or quiet else say(line),
     )
-    if json:
-        print_json(results)
-        return
-    write(
-        f"{results['jobs']} inner loops, {results['tokens']} tokens, {results['threads']} threads:"
-        f" together {results['ratio']:.2f} times as fast as a careful PEFT loop;"
-        f" losses differ by at most {results['loss_difference']:.1e}"
-    )
+    show_bench(results, json=json)
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    """The layers of a range such as 15-29."""
+    first, _, last = text.strip().partition("-")
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+        fix = "name the first and the last layer: --layers 15-29,20-29"
+        raise UsageError(f"no range of layers: {text!r}", where="--layers", fix=fix)
+    return tuple(range(int(first), int(last) + 1))
 
 
 @bench.command

@@ -27,6 +27,7 @@ def bench_tables(results: BenchResults) -> list[BenchTable]:
     itself.
     """
     makers = {
+        "adapt": _adapt,
         "inner": _inner,
         "generate": _generate,
         "arithmetic": _arithmetic,
@@ -42,6 +43,24 @@ def bench_tables(results: BenchResults) -> list[BenchTable]:
     if targets:
         tables.append(BenchTable("", ["figure", "asked", "measured", "met"], targets))
     return tables
+
+
+def _adapt(results: BenchResults) -> list[BenchTable]:
+    rows = [
+        [
+            row["name"],
+            f"{row['median']:.1f}",
+            f"{results['tokens'] / row['median']:.0f}",
+            f"{row['ratio']:.2f}",
+        ]
+        for row in results["rows"]
+    ]
+    title = (
+        f"{results['jobs']} inner loops, {results['epochs']} epoch(s), {results['tokens']} tokens,"
+        f" the longest sequence {results['longest']}, {results['threads']} threads; losses differ by"
+        f" at most {results['loss_difference']:.1e}"
+    )
+    return [BenchTable(title, ["side", "s", "tok/s", "× careful loop"], rows)]
 
 
 def _gpu(results: BenchResults) -> list[BenchTable]:
