@@ -42,7 +42,7 @@ def library_call(
         lines: sentences that each trains on, besides its passage.
         epochs: of each.
         rounds: times each side is measured, after one epoch that is not counted.
-        layers: ranges of decoder layers (15-29,20-29); adapters in these alone are measured besides.
+        layers: ranges of decoder layers (15-29,20-29): adapters in these alone are measured too.
         out: the folder for the results.
         json: print the results as JSON.
         quiet: show no progress.

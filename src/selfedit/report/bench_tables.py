@@ -57,8 +57,8 @@ def _adapt(results: BenchResults) -> list[BenchTable]:
     ]
     title = (
         f"{results['jobs']} inner loops, {results['epochs']} epoch(s), {results['tokens']} tokens,"
-        f" the longest sequence {results['longest']}, {results['threads']} threads; losses differ by"
-        f" at most {results['loss_difference']:.1e}"
+        f" the longest sequence {results['longest']}, {results['threads']} threads; losses differ"
+        f" by at most {results['loss_difference']:.1e}"
     )
     return [BenchTable(title, ["side", "s", "tok/s", "× careful loop"], rows)]
 

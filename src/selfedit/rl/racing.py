@@ -156,7 +156,6 @@ def run_race(
         races = next_stage(
             races, accuracies_by_repeat(marks(repeat + 1)), rl.repeats, rl.reward, rl.racing_doubt
         )
-        # A resumed run comes to the same decision again; it is stored once.
         if ledger.step(name) is None:
             decided = {
                 c: {"alive": sorted(r.alive), "running": sorted(r.running)}

@@ -34,10 +34,8 @@ UNSET = object()
 """Stands for a value that is not there."""
 
 
-SettingsTree = Mapping[str, Any]
-"""Settings as TOML holds them: groups within groups."""
-Change = tuple[str, Any, Any]
-"""A dotted key, its value before and its value now."""
+SettingsTree = Mapping[str, Any]  # groups within groups, as TOML holds them
+Change = tuple[str, Any, Any]  # a dotted key, its value before and its value now
 
 
 def frozen(settings: SettingsTree) -> dict[str, Any]:

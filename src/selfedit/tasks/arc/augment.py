@@ -86,7 +86,6 @@ def _enlarge(rows: int, columns: int, name: str) -> Augmenter:
         name,
         "size",
         lambda grid: grid.repeat(rows, 0).repeat(columns, 1),
-        # Every rows-th row and columns-th column: one cell of each enlarged block.
         lambda grid: grid[::rows, ::columns],
     )
 
@@ -172,7 +171,6 @@ def colour_permutation(rng: np.random.Generator, *, moves: Iterable[int] = ()) -
         mapping[1:] = rng.permutation(np.arange(1, COLOURS))
         if not colours or any(mapping[colour] != colour for colour in colours):
             break
-    # argsort of a permutation is its inverse.
     back = np.argsort(mapping).astype(np.int8)
     return Augmenter("recolour", "recolour", lambda grid: mapping[grid], lambda grid: back[grid])
 

@@ -166,7 +166,6 @@ class FewShotTask:
         """One mark: solved or not, by vote; or the graded partial score, where the reward asks for
         it.
         """
-        # The graded score is for the reward alone: tables report solved or not.
         if graded and self.arc.reward == "cells":
             return [sum(answer.score or 0.0 for answer in trial.answers) / len(trial.answers)]
         return [float(is_solved(self.contexts[trial.context_id], trial, self.arc.answer.attempts))]
@@ -178,7 +177,6 @@ class FewShotTask:
     def _sequence(self, example: Example, edit: ArcSelfEdit) -> TrainSequence:
         sequence = training_sequence(example.demonstrations, example.query, edit.loss_on)
         ids = self.tokens.text_ids(sequence.symbols)
-        # The first token of a text is predicted by nothing.
         first = max(1, len(self.tokens.bos) + sequence.loss_from)  # nothing predicts the very first
         return TrainSequence(ids, tuple(position >= first for position in range(len(ids))))
 
