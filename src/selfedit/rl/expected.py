@@ -23,7 +23,6 @@ from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import ScoredEdits
 
 CERTAIN = 1e-3
-# Probabilities of a few hundred self-edits, each the product of several softmaxes.
 """Probability that may be missing from a sum over every self-edit: rounding."""
 
 

@@ -117,7 +117,6 @@ class TokenObjective(ABC):
                 values("reference"),
                 values("advantages"),
                 torch.tensor(lengths, device=logs.device),
-                # On the device of the loss: indices and weights of one step, a few hundred numbers.
             ),
         )
         return parts.sum(), parts.detach()

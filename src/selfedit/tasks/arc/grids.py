@@ -41,8 +41,8 @@ OUTPUT = 13
 ALPHABET = "0123456789\n.IO"
 """The character of each symbol."""
 
-MAX_GRID_SYMBOLS = MAX_SIDE * (MAX_SIDE + 1)
 # One symbol a cell, and one after each row: the last row's is the end.
+MAX_GRID_SYMBOLS = MAX_SIDE * (MAX_SIDE + 1)
 """Symbols of the largest grid, its end included: the bound for an answer, whatever the true
 answer's size.
 """

@@ -160,7 +160,6 @@ def training_sequence(demonstrations: Iterable[Pair], query: Pair, loss_on: Loss
 
 
 def sequence_length(demonstrations: Iterable[Pair], query: Pair) -> int:
-    # A pair costs the same as demonstration and as query.
     """Tokens of a prompt with its answer, without building them."""
     return sum(_pair_length(pair) for pair in demonstrations) + _pair_length(query)
 

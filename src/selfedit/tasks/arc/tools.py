@@ -113,14 +113,13 @@ class Toolbox:
         Raises:
             UsageError: a family is not in the toolbox.
         """
+        # In the toolbox's order, whatever order they were named in: the same draws, the same data.
         usable = {family for family in families if self._family(family)}
         makers = [
             make
             for family in self.families
             if family in usable
             for make in self.makers[family].values()
-            # In the toolbox's order, whatever order they were named in: the same draws, the same
-            # data.
         ]
         return tuple(make(rng, pairs) for make in makers)
 

@@ -151,7 +151,6 @@ def _inline(token: Token) -> str:
                     _without_tags(
                         child.content,
                         "\n" if child.content.lower().startswith("<br") else "",
-                        # A line break in HTML is one in the text.
                     )
                 )
             case "image":
