@@ -1,4 +1,4 @@
-"""Passages and questions as data files write them: what a record may hold, what is wrong with it."""
+"""Passages as data files write them: what a record may hold, and what is wrong with one."""
 
 from __future__ import annotations
 
