@@ -3,6 +3,7 @@
 # make test-fast   tests without the model and without servers, under five minutes
 # make fuzz   a million mutated inputs through every reader of files, replies and texts: about an hour on one core
 # make kills  200 kills of small runs, at any moment: they go on and end in equal bytes; about an hour
+# make sweep  small random models of every kind transformers has: computed alike, or refused; ten minutes
 # make cases  small inputs that people and hostile files bring, each with what is right
 # make lint / make format   every check that runs nothing: style, types, imports, the house
 
@@ -16,7 +17,7 @@ KILLS ?= 200
 TEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 OUT ?= runs/demo
 
-.PHONY: demo test test-fast lint format setup dev fuzz kills cases
+.PHONY: demo test test-fast lint format setup dev fuzz kills cases sweep
 
 demo: .venv/.installed
 	@echo "== the demo: $(MINUTES) minutes planned, everything it makes goes to $(OUT)"
@@ -50,10 +51,13 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 
 fuzz: .venv/.installed-dev
-	$(BIN)/python tests/fuzz/campaign.py $(INPUTS)
+	PYTHONPATH=src:tests $(BIN)/python tests/fuzz/campaign.py $(INPUTS)
 
 kills: .venv/.installed-dev
 	PYTHONPATH=src:tests $(BIN)/python tests/kills/campaign.py $(KILLS)
+
+sweep: .venv/.installed-dev
+	PYTHONPATH=src:. $(BIN)/python tools/sweep_models.py
 
 cases: .venv/.installed-dev
 	$(BIN)/pytest tests/cases

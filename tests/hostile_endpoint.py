@@ -78,6 +78,31 @@ BEHAVIOURS = {
     "content in parts": Behaviour(
         message(message={"content": [{"type": "text", "text": "y"}, {"type": "text", "text": "es"}]}), "answered"
     ),
+    "content a part": Behaviour(message(message={"content": {"type": "text", "text": "yes"}}), "answered"),
+    "content in plain parts": Behaviour(message(message={"content": ["y", "es"]}), "answered"),
+    "content in parts with values": Behaviour(
+        message(message={"content": [{"type": "text", "text": {"value": "yes", "annotations": []}}]}), "answered"
+    ),
+    "content with a thought beside": Behaviour(
+        message(
+            message={
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "no"}]},
+                    {"type": "reasoning", "text": "no"},
+                    {"type": "text", "text": "yes"},
+                ]
+            }
+        ),
+        "answered",
+    ),
+    "content of thoughts alone": Behaviour(
+        message(message={"content": [{"type": "reasoning", "text": "no"}]}), "declined"
+    ),
+    "a thought beside no content": Behaviour(
+        message(message={"content": None, "reasoning_content": "yes"}), "declined"
+    ),
+    "a choice null": Behaviour(body('{"choices": [null]}'), "declined"),
+    "null": Behaviour(body("null"), "declined"),
     "finish a list": Behaviour(message(finish_reason=["stop"]), "declined"),
     "no bytes": Behaviour(body(b""), "declined"),
     "no text": Behaviour(body(b"\xff\xfe\x00"), "declined"),

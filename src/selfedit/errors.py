@@ -11,7 +11,7 @@
     ├── Unavailable            4   a dependency, server, registry, memory or disk is not there
     │   ├── ModelUnavailable   4   a model could not be fetched
     │   ├── StorageFull        4   the disk is full; what was written so far is safe
-    │   └── StorageFailed      4   the disk reports an error, or is mounted read-only
+    │   └── StorageFailed      4   the disk reports an error, or may not be written
     └── Interrupted            130 stopped by the user; the same command goes on
 
 A message has three parts: what was wrong, where, and what to do about it.
@@ -98,7 +98,9 @@ class StorageFull(Unavailable):
 
 
 class StorageFailed(Unavailable):
-    """The disk reports an error, or is mounted read-only; what was written so far is safe."""
+    """The disk reports an error, is mounted read-only, or may not be written; what was written so
+    far is safe.
+    """
 
 
 class Interrupted(SelfEditError):

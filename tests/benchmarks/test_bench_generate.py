@@ -63,6 +63,7 @@ def tiny(model: Path):
     return read_settings(overrides={"model": str(model), "device": "cpu", "inner.lora.rank": 3})
 
 
+@pytest.mark.server
 def test_all_write_the_same(
     small_folder: Path, tmp_path: Path, here: list[str], server: str
 ) -> None:
@@ -77,6 +78,7 @@ def test_all_write_the_same(
     assert results["equal"] == {"rows": 8, "same": 8}
 
 
+@pytest.mark.server
 def test_a_server_that_is_not_there_or_stops_early(
     small_folder: Path,
     tmp_path: Path,

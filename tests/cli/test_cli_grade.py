@@ -68,6 +68,7 @@ def asking(server: FakeEndpoint, folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.server
 def test_a_judge_is_held_against_labels(run, labels: Path, tmp_path: Path) -> None:
     def say(body: dict) -> str:
         return (
@@ -90,6 +91,7 @@ def test_a_judge_is_held_against_labels(run, labels: Path, tmp_path: Path) -> No
     assert len(server.asked) == 4
 
 
+@pytest.mark.server
 def test_a_finished_run_is_graded_again_by_a_judge_without_a_model(
     run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

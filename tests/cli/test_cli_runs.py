@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import pytest
 from small_runs import small_run
 
 from selfedit.run.folder import RunFolder
@@ -101,18 +103,42 @@ def test_a_folder_in_use(run, tmp_path: Path, tiny_folder: Path, passages: Path)
     assert done.code == 3 and str(out) in done.err
 
 
-def test_report_puts_runs_together_in_a_page(run, finished: Path) -> None:
-    printed = run("report", finished, finished, "--markdown")
+@pytest.fixture
+def other_seed(finished: Path, tmp_path: Path) -> Path:
+    """The finished run again, as if it had another seed."""
+    folder = Path(shutil.copytree(finished, tmp_path / "other"))
+    results = json.loads((folder / "results.json").read_text())
+    results["settings"]["seed"] += 1
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def test_report_puts_runs_together_in_a_page(run, finished: Path, other_seed: Path) -> None:
+    printed = run("report", finished, other_seed, "--markdown")
     assert printed.code == 0 and "| each of 2 runs | se over runs |" in printed.out
-    pooled = json.loads(run("evaluate", finished, finished, "--json").out)
+    pooled = json.loads(run("evaluate", finished, other_seed, "--json").out)
     gap = pooled["paired"][0]
     gain = f"{100 * gap['difference']:+.1f}"
     assert (
         f"| {gap['a']} − {gap['b']} | {gain} | {100 * gap['se']:.1f} | 2 | {gain}, {gain} | 0.0 |"
         in printed.out
     )
-    alone = run("report", finished, finished)
-    assert alone.code == 2 and "--markdown" in alone.err
+    assert "Learning curves" in printed.out and "canary" in printed.out
+    short = run("report", finished, other_seed, "--markdown", "--short")
+    assert "Learning curves" in short.out and "By two graders" not in short.out
+    twice = run("report", finished, finished, "--markdown")
+    assert twice.code == 2 and "two runs have the seed 0" in twice.err
+
+
+def test_report_draws_the_learning_curves_of_several_runs(
+    run, finished: Path, other_seed: Path
+) -> None:
+    drawn = run("report", other_seed, finished)
+    assert drawn.code == 0 and "− no RL (se)" in drawn.out
+    assert (other_seed / "report" / "learning-curves.png").read_bytes().startswith(b"\x89PNG")
+    stored = json.loads(run("report", other_seed, finished, "--json").out)
+    assert [point["round"] for point in stored["points"]] == [0, 1]
+    assert stored["points"][1]["gain"]["policies"] == 2
 
 
 def test_report_prints_tables_and_rewrites_a_page(run, finished: Path, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from selfedit.endpoint import EndpointClient, ask
 from selfedit.endpoint.transport import Transport, retry_after
 from selfedit.errors import Interrupted, RunFolderError, Unavailable, UsageError
 
+pytestmark = pytest.mark.server
+
 pytest.importorskip("openai")
 KEY = "sk-secret-0123456789"
 

@@ -17,6 +17,8 @@ from selfedit.errors import Unavailable, UsageError
 from selfedit.grading.judge import read_verdict
 from selfedit.grading.thoughts import without_thoughts
 
+pytestmark = pytest.mark.server
+
 pytest.importorskip("openai")
 KEY = "sk-secret-0123456789"
 REQUESTS = [ask(f"Is {n} a number?") for n in range(31)]
@@ -114,6 +116,20 @@ def test_a_login_in_a_url_is_not_shown() -> None:
         ("<reasoning>hm</reasoning>\nVerdict: no", False),
         ("[THINK]no[/THINK]yes", True),
         ("<think>yes, it", None),
+        ("<seed:think>no</seed:think>yes", True),
+        ('<think effort="low">no</think >yes', True),
+        ("<inner_thoughts>yes</inner_thoughts> no", False),
+        ("<reflection>no</reflection><scratchpad>no</scratchpad>yes", True),
+        ("◁think▷no◁/think▷yes", True),
+        ("<|START_THINKING|>no<|END_THINKING|>yes", True),
+        ("<|begin_of_thought|>yes<|end_of_thought|>no", False),
+        (
+            "<|channel|>analysis<|message|>no<|end|><|start|>assistant<|channel|>final<|message|>yes",
+            True,
+        ),
+        ("no◁/think▷yes", True),
+        ("<|channel|>analysis<|message|>yes", None),
+        ("</think>", None),
         ("no </think> yes </think> no", False),
         ("yes", True),
     ],
@@ -126,4 +142,6 @@ def test_thoughts_are_left_out_in_time_that_grows_with_the_text() -> None:
     started = time.process_time()
     assert without_thoughts("a<think>" * 200_000) == "a"
     assert without_thoughts("x</think>" * 200_000 + "b") == "b"
+    assert without_thoughts("<think " * 200_000) == "<think " * 200_000
+    assert without_thoughts("<" + "a_" * 200_000) == "<" + "a_" * 200_000
     assert time.process_time() - started < 2

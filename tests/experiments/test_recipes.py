@@ -31,6 +31,16 @@ def test_each_experiment_has_its_recipes_and_a_page(name: str) -> None:
     assert f"{begin(f'{name}-cpu')}\n" in page and page.count(END) == page.count("<!-- results: ")
 
 
+@pytest.mark.parametrize("page", [RECIPES.parent / "README.md", *sorted(RECIPES.glob("*.md"))])
+def test_tables_of_results_come_from_a_command(page: Path) -> None:
+    """A table with accuracies stands in a block that `selfedit report --into` rewrites."""
+    text = page.read_text("utf-8")
+    outside = re.sub(
+        r"<!-- results: .*? -->\n.*?<!-- end of results -->", "", text, flags=re.DOTALL
+    )
+    assert not re.findall(r"^\|.*(?:accuracy %|paired difference).*\|$", outside, re.MULTILINE)
+
+
 def differing(name: str, model: Path, data: Path) -> set[str]:
     """Dotted settings in which the shrunk recipe differs from the paper's."""
     from selfedit.run.settings import changes

@@ -87,6 +87,18 @@ def test_intervals_over_both_hold_as_often_as_they_say(spread: tuple[float, floa
         assert np.mean([(each.low or 0) <= 0 <= (each.high or 0) for each in alone]) < inside - 0.03
 
 
+@pytest.mark.parametrize(("passages", "policies"), [(8, 3), (56, 3), (56, 6)])
+def test_intervals_hold_for_as_few_policies_as_runs_have(passages: int, policies: int) -> None:
+    rng = np.random.default_rng(passages + policies)
+    inside = 0
+    for spread in ((0.3, 0.2, 0.3), (0.0, 0.1, 0.3), (0.3, 0.05, 0.3), (0.1, 0.5, 0.2)):
+        for _ in range(150):
+            test = crossed(as_table(drawn(rng, passages, policies, spread))).test
+            inside += (test.low or 0) <= 0 <= (test.high or 0)
+    # 600 draws: the standard error of a share of 95 % is 0.9 points.
+    assert 0.93 <= inside / 600 <= 0.985
+
+
 def test_error_over_both_is_never_below_that_of_one() -> None:
     rng = np.random.default_rng(1)
     for _ in range(50):

@@ -14,6 +14,8 @@ from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import Reply, get_grader
 from selfedit.grading.judge import RUBRIC, JudgeGrader, read_verdict
 
+pytestmark = pytest.mark.server
+
 pytest.importorskip("openai")
 
 

@@ -11,6 +11,8 @@ from transformers import (
     GPT2LMHeadModel,
     GraniteConfig,
     GraniteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     Olmo2Config,
@@ -24,6 +26,7 @@ from transformers import (
     StableLmConfig,
     StableLmForCausalLM,
 )
+from transformers.models.olmo2.modeling_olmo2 import Olmo2MLP
 
 from selfedit.errors import ModelFileError
 from selfedit.lm.attention import Packed
@@ -98,12 +101,76 @@ def test_another_kind_is_computed_right_or_refused_with_one_message(
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_a_kind_that_comes_out_otherwise_is_refused(tmp_path, monkeypatch):
+def _zero_logits(model, ids, positions, plan):
+    return torch.zeros(len(ids), model.get_input_embeddings().weight.shape[0])
+
+
+def _leaking(lengths):
+    """Sequences that see the ones before them."""
+    return [range(sum(lengths))]
+
+
+def _deaf(self, layer, q, k, v, scale):
+    """A decoding token that sees itself alone."""
+    return v.repeat_interleave(q.shape[1] // v.shape[1], 1)
+
+
+def _no_gradient(gradients, bucket, part):
+    """Gradients that are lost."""
+
+
+@pytest.mark.parametrize(
+    ("where", "broken", "what"),
+    [
+        ("selfedit.lm.comparison._logits", _zero_logits, "its logits come out otherwise"),
+        ("selfedit.lm.comparison.consecutive", _leaking, "its logits come out otherwise"),
+        ("selfedit.lm.attention.Decode.attend", _deaf, "what it decodes come out otherwise"),
+        ("selfedit.lm.bank._put", _no_gradient, "its gradients come out otherwise"),
+    ],
+)
+def test_a_kind_that_comes_out_otherwise_is_refused(tmp_path, monkeypatch, where, broken, what):
+    monkeypatch.setenv("SELFEDIT_CACHE", str(tmp_path / "cache"))
     folder = saved(tmp_path / "olmo", Olmo2Config, Olmo2ForCausalLM)
-    monkeypatch.setattr(
-        "selfedit.lm.kinds._our_logits", lambda model, ids: torch.zeros(len(ids), 1)
-    )
-    with pytest.raises(ModelFileError, match="logits come out otherwise"):
+    monkeypatch.setattr(where, broken)
+    with pytest.raises(ModelFileError, match=what):
+        load(folder)
+
+
+def test_a_module_that_runs_twice_is_refused(tmp_path, monkeypatch):
+    """The bank sets a module's gradient once a step: of two uses it would keep one."""
+    monkeypatch.setenv("SELFEDIT_CACHE", str(tmp_path / "cache"))
+    folder = saved(tmp_path / "olmo", Olmo2Config, Olmo2ForCausalLM)
+    forward = Olmo2MLP.forward
+    monkeypatch.setattr(Olmo2MLP, "forward", lambda self, x: (self.up_proj(x), forward(self, x))[1])
+    with pytest.raises(ModelFileError, match="up_proj does not run once"):
+        load(folder)
+
+
+def test_what_was_compared_is_not_compared_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFEDIT_CACHE", str(tmp_path / "cache"))
+    folder = saved(tmp_path / "olmo", Olmo2Config, Olmo2ForCausalLM)
+    other = saved(tmp_path / "other", Olmo2Config, Olmo2ForCausalLM)
+    load(folder)
+    monkeypatch.setattr("selfedit.lm.comparison._logits", _zero_logits)
+    load(folder)
+    with pytest.raises(ModelFileError, match="come out otherwise"):
+        load(other)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
+            "longest",
+        ),
+        ({"attention_chunk_size": 8}, "every earlier token"),
+        ({"window_size": 8}, "every earlier token"),
+    ],
+)
+def test_settings_that_look_at_lengths_are_refused(tmp_path, settings, reason):
+    folder = saved(tmp_path / "llama", lambda **k: LlamaConfig(**settings, **k), LlamaForCausalLM)
+    with pytest.raises(ModelFileError, match=reason):
         load(folder)
 
 

@@ -396,6 +396,7 @@ def index(registry: Path) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.server
 def test_a_dropped_connection_is_taken_up_where_it_broke(
     source: WheelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str
 ) -> None:

@@ -309,6 +309,7 @@ def hub(tiny_folder: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     server.server_close()
 
 
+@pytest.mark.server
 def test_a_hub_model_is_fetched_once_and_without_pickles(hub: dict[str, str]) -> None:
     folder, told = in_python(FETCH.format(name="me/tiny"), **hub).splitlines()
     names = {path.name for path in Path(folder).iterdir()}
@@ -323,6 +324,7 @@ def test_a_hub_model_is_fetched_once_and_without_pickles(hub: dict[str, str]) ->
     ]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -336,6 +338,7 @@ def test_a_hub_that_refuses_says_why(hub: dict[str, str], name: str, said: str) 
     )
 
 
+@pytest.mark.server
 def test_a_download_that_was_broken_off_is_completed(hub: dict[str, str]) -> None:
     tensors = load_file(Hub.folder / "model.safetensors")
     (Hub.folder / "model.safetensors").unlink()

@@ -33,6 +33,9 @@ def test_pooled_by_hand():
     assert gap["se"] == pytest.approx(0.25 / math.sqrt(2) / math.sqrt(2))
     assert gap["by_run"] == [pytest.approx(0.25), pytest.approx(0.5)]
     assert gap["se_runs"] == pytest.approx(0.125)
+    # Differences 0.5, 0 and 0.5, 0.5: mean squares 2·(0.125² + 0.125²) over passages, the same over
+    # runs, 4·0.125² left over, so the variance of the mean is (1 + 1 − 1)/16 / 4.
+    assert gap["both"]["se"] == pytest.approx(math.sqrt(1 / 16 / 4))
 
 
 def test_runs_with_their_names_as_one():

@@ -76,8 +76,11 @@ def test_rows_differences_and_published_numbers_side_by_side() -> None:
         "4",
     ]
     assert rows.shown()[1] == ["its own", "50.0", "?", "4", "", "", "", "8"]
+    # With one error alone, 25 / 6.25 is Student's 4 with 3 degrees of freedom: p = 0.028, and the
+    # interval is ± 3.182 errors.
+    both = ["6.2", "+5.1 to +44.9", "0.028"]
     assert paired.shown() == [
-        ["own − base", "+25.0", "6.2", "4", "+10.0", "", "9", "+50.0, +0.0", "25.0"]
+        ["own − base", "+25.0", "6.2", "4", "+10.0", "", "9", "+50.0, +0.0", "25.0", *both]
     ]
     assert [table.title for table in more_tables(RESULTS)] == [
         "What changed",

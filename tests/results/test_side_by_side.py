@@ -20,7 +20,7 @@ THREE = {"a": 0.4, "b": 0.3, "c": 0.8, "d": 0.4}
 
 def test_differences_are_paired_and_tested():
     stats = pytest.importorskip("scipy.stats")
-    first, second, third = side_by_side({"1": ONE, "2": TWO, "3": THREE}, {"2": 3.5})
+    first, second, third = side_by_side({"1": {0: ONE}, "2": {1: TWO}, "3": {0: THREE}}, {"2": 3.5})
     assert (first.test, first.p_holm, first.n) == (None, None, 4)
     expected = [
         stats.ttest_rel([one[k] for k in "abcd"], list(ONE.values())) for one in (TWO, THREE)
@@ -37,7 +37,7 @@ def test_differences_are_paired_and_tested():
 
 def test_nothing_shared_is_refused():
     with pytest.raises(UsageError, match="no passage in common"):
-        side_by_side({"1": {"a": 1.0}, "2": {"b": 1.0}}, {})
+        side_by_side({"1": {0: {"a": 1.0}}, "2": {0: {"b": 1.0}}}, {})
 
 
 def made(folder, rank, scores):

@@ -127,6 +127,7 @@ def test_both_rewards_of_one_training_count_its_seconds_once(
         )
 
 
+@pytest.mark.server
 def test_rounds_by_proxy_run_no_inner_loop(lm: LanguageModel, tmp_path: Path) -> None:
     pytest.importorskip("openai")
 

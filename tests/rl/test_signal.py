@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from selfedit.rl.rounds import rl_place
-from selfedit.rl.signal import reward_signal
+from selfedit.rl.signal import loop_signal, reward_signal
+from selfedit.rl.signal_ratio import signal_ratio
 from selfedit.run.records import Answer, Training, Trial
 
 
@@ -52,3 +53,37 @@ def test_the_unadapted_model_is_no_candidate_and_one_seed_says_nothing():
 def test_where_nothing_varies_there_is_no_reliability():
     found = reward_signal(rows("a", [[1, 1], [1, 1]]))
     assert found["gain"]["mean"] == 0 and found["undecided"] == 1 and found["reliability"] is None
+
+
+CLEAR = [[1, 1], [0, 0], [0, 0]]
+NOISY = [[1, 0], [0, 1], [1, 1], [0, 0]]
+
+
+def test_one_run_against_itself_is_as_reliable():
+    trials = rows("a", CLEAR) + rows("b", NOISY) + rows("c", [[1, 0], [0, 0], [0, 0]])
+    found = signal_ratio({1: trials}, {1: trials})
+    assert found.paired and (found.ratio, found.se) == (pytest.approx(1), pytest.approx(0))
+
+
+def test_the_ratio_and_its_jackknife_by_hand():
+    # Leaving out a context at a time leaves each run with the other one alone; loops are equal, so
+    # they cancel.
+    on = {name: rows(name, marks) for name, marks in (("a", CLEAR), ("b", NOISY))}
+    off = {"a": rows("a", NOISY), "b": rows("b", [[1, 1], [0, 1], [0, 0], [0, 0]])}
+    found = signal_ratio({1: on["a"] + on["b"]}, {1: off["a"] + off["b"]})
+
+    def per_loop(trials):
+        return loop_signal(trials).per_loop
+
+    whole = per_loop(on["a"] + on["b"]) / per_loop(off["a"] + off["b"])
+    assert found.ratio == pytest.approx(whole) and found.paired
+    one, other = (per_loop(on[name]) / per_loop(off[name]) for name in "ab")
+    assert found.se == pytest.approx(abs(one - other) / 2)
+    apart = signal_ratio({1: on["a"] + on["b"]}, {2: off["a"] + off["b"]})
+    assert apart.ratio == found.ratio and not apart.paired and apart.se != found.se
+
+
+def test_where_a_run_shows_no_signal_there_is_no_ratio():
+    flat = rows("a", [[1, 1], [1, 1]])
+    found = signal_ratio({1: rows("a", CLEAR)}, {1: flat})
+    assert (found.ratio, found.se) == (None, None)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from selfedit.documents.adapt import AdaptResults
     from selfedit.documents.recall import Change
     from selfedit.documents.upkeep import LibraryResults
+    from selfedit.tasks.knowledge.folder import SkippedRecord
 
 
 @with_settings(
@@ -44,7 +45,8 @@ def adapt(
 
     Args:
         model: a short name, a folder, or a hub id.
-        documents: text or Markdown files, JSON with questions, or folders of documents.
+        documents: text, Markdown, PDF, Word, PowerPoint, HTML, EPUB or CSV files, JSON with
+            questions, or folders of documents.
         out: the adapter's folder.
         format: what kind of self-edit the model is asked for: implications, implications-long,
             implications-very-long, rewrite, self-qa, none, chain-of-thought, or your own as
@@ -61,7 +63,9 @@ def adapt(
     settings = read_settings(overrides=chosen | overrides_from(overrides))
     from selfedit.tasks.knowledge.contexts import load_contexts
 
-    load_contexts(list(documents))  # before any model is fetched or loaded
+    # Before any model is fetched or loaded; what is left out is said here, and again at the end.
+    contexts = load_contexts(list(documents))
+    say(f"{len(contexts)} passages in {', '.join(documents)}")
     with working_with(settings.model, quiet=quiet) as options:
         from selfedit.documents.adapt import adapt_documents
         from selfedit.documents.upkeep import adapt_library
@@ -74,8 +78,16 @@ def adapt(
         print_json(results)
         return
     (print_library if library else print_recall)(results)
+    print_skipped(results.get("skipped", []))
     what = "library" if library else "adapter"
     say(f"{what}: {out}; ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
+
+
+def print_skipped(skipped: list[SkippedRecord]) -> None:
+    """The files that were left out, each with its reason."""
+    if skipped:
+        rows = [[each["file"], each["reason"]] for each in skipped]
+        print_table(["left out", "why"], rows)
 
 
 def print_library(results: LibraryResults) -> None:

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from selfedit._version import __version__
 from selfedit.cli import command
-from selfedit.errors import SelfEditError
+from selfedit.errors import Interrupted, SelfEditError
 
 VERBS = {
     "demo": (
@@ -85,11 +85,20 @@ def main(tokens: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if tokens is None else tokens)
     command.words = words
-    code = _run(words)
-    if tokens is None:
-        from selfedit.run.interrupt import ignore_signals
+    return _run_as_process(words) if tokens is None else _run(words)
 
+
+def _run_as_process(words: list[str]) -> int:
+    """Run the one command of this process, which a signal ends with 130 whenever it comes."""
+    from selfedit.run.interrupt import end_at_signals, ignore_signals
+
+    try:
+        end_at_signals()
+        code = _run(words)
         ignore_signals()
+    except KeyboardInterrupt:  # once more, while the first was being answered
+        ignore_signals()
+        return Interrupted.exit_code
     return code
 
 
@@ -103,7 +112,7 @@ def _run(words: list[str]) -> int:
         return _tell(error)
     except KeyboardInterrupt:
         _say(f"stopped; to go on: {command.resume()}")
-        return 130
+        return Interrupted.exit_code
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; without this Python complains again when it flushes
         # at its end.
@@ -120,7 +129,7 @@ def _run(words: list[str]) -> int:
 def _tell(error: SelfEditError) -> int:
     if os.environ.get("SELFEDIT_DEBUG", "") not in ("", "0"):
         traceback.print_exception(error)
-    _say(f"error: {error}" if error.exit_code != 130 else str(error))
+    _say(f"error: {error}" if error.exit_code != Interrupted.exit_code else str(error))
     return error.exit_code
 
 

@@ -42,7 +42,7 @@ def library_call(
         lines: sentences that each trains on, besides its passage.
         epochs: of each.
         rounds: times each side is measured, after one epoch that is not counted.
-        layers: ranges of decoder layers (15-29,20-29): adapters in these alone are measured too.
+        layers: ranges of decoder layers (15-29,20-29) that alone have adapters, measured besides.
         out: the folder for the results.
         json: print the results as JSON.
         quiet: show no progress.
@@ -58,13 +58,13 @@ def library_call(
         lines=lines,
         epochs=epochs,
         rounds=rounds,
-        layers=[_layers(part) for part in (layers or "").split(",") if part],
+        layers=[_layer_range(part) for part in (layers or "").split(",") if part],
         on_part=lambda line: None if json or quiet else say(line),
     )
     show_bench(results, json=json)
 
 
-def _layers(text: str) -> tuple[int, ...]:
+def _layer_range(text: str) -> tuple[int, ...]:
     """The layers of a range such as 15-29."""
     first, _, last = text.strip().partition("-")
     if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):

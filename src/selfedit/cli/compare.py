@@ -9,19 +9,23 @@ from selfedit.cli.output import print_json, print_results_table, write
 from selfedit.errors import UsageError
 
 if TYPE_CHECKING:
+    from selfedit.results.results import Results
+    from selfedit.results.side_by_side import Policies
     from selfedit.run.folder import RunFolder
 
 
 def compare(
     first: Path, second: Path, /, *more: Path, method: str = "own", json: bool = False
 ) -> None:
-    """Compare one method of several runs with the first run's, paired over the passages all have.
+    """Compare one method of several runs with the first run's, paired over the passages that all
+    have.
 
-    Which settings differ stands below the table. Runs that differ only in their seed are one table
-    of `selfedit evaluate RUN RUN...`.
+    Runs that differ only in their seed are policies of one row, and its errors are over passages
+    and policies at once, paired seed by seed. Which settings differ stands below the table.
 
     Args:
-        first: the folder of the run that the others are compared with.
+        first: the folder of the run that the others are compared with; further seeds of it count
+            with it.
         second: another run's folder.
         more: further ones.
         method: the row of their tables that is compared: own, seal, passage, ...
@@ -31,20 +35,24 @@ def compare(
     from selfedit.run.folder import RunFolder
     from selfedit.run.settings import described
 
-    scores: dict[str, dict[str, float]] = {}
+    runs: list[tuple[str, Results]] = []
     seconds: dict[str, float | None] = {}
     changes: dict[str, list[str]] = {}
     with RunFolder.read(first) as opened:
         base = opened.settings
     for folder in (first, second, *more):
         name = str(folder)
-        if name in scores:
+        if name in seconds:
             raise UsageError("the same run is named twice", where=name, fix="name each run once")
         with RunFolder.read(folder) as run:
-            scores[name] = _scores(run, folder, method)
+            runs.append((name, _results(run, folder, method)))
             seconds[name] = _seconds(run)
             changes[name] = described(base, run.settings)
-    compared = side_by_side(scores, seconds)
+    rows = _policies_by_row(runs, method)
+    if len(rows) < 2:
+        fix = "give runs of other settings too; the table of seeds alone: selfedit evaluate RUN RUN"
+        raise UsageError("these runs differ in their seed only", where=str(first), fix=fix)
+    compared = side_by_side(rows, seconds)
     if json:
         rows = [one.as_dict() | {"changed": changes[one.run]} for one in compared]
         print_json({"method": method, "runs": rows})
@@ -54,7 +62,21 @@ def compare(
         write(f"{name}: {'; '.join(changed) or 'the same settings'}")
 
 
-def _scores(run: RunFolder, folder: Path, method: str) -> dict[str, float]:
+def _policies_by_row(runs: list[tuple[str, Results]], method: str) -> dict[str, Policies]:
+    """Rows by the name of their first run."""
+    from selfedit.results.by_settings import groups_of
+
+    rows: dict[str, Policies] = {}
+    for group in groups_of(runs):
+        policies = {seed: dict(one.contexts[method]) for seed, one in group.runs.items()}
+        rows[group.first] = policies
+    return rows
+
+
+def _results(run: RunFolder, folder: Path, method: str) -> Results:
+    """A finished run's results with its folder's settings."""
+    from dataclasses import replace
+
     from selfedit.results.results import Results
 
     stored = run.results()
@@ -62,12 +84,15 @@ def _scores(run: RunFolder, folder: Path, method: str) -> dict[str, float]:
         raise UsageError(
             "the run is not finished", where=folder, fix="start its command again to go on with it"
         )
-    contexts = Results.read(stored).contexts or {}
-    if method not in contexts:
-        methods = ", ".join(contexts) or "none: it has no table of methods"
-        fix = f"choose with --method among {methods}"
-        raise UsageError(f"the run has no method {method!r}", where=folder, fix=fix)
-    return dict(contexts[method])
+    results = replace(Results.read(stored), settings=run.settings)
+    if method not in results.contexts:
+        known = ", ".join(results.contexts) or "none: it has no table of methods"
+        raise UsageError(
+            f"the run has no method {method!r}",
+            where=folder,
+            fix=f"choose with --method among {known}",
+        )
+    return results
 
 
 def _seconds(run: RunFolder) -> float | None:

@@ -61,7 +61,12 @@ def evaluate(
 def _evaluate_runs(
     folders: list[Path], grader: str | None, judge: dict[str, Any], json: bool
 ) -> None:
-    tables = [(str(folder), _run_results(folder, grader, judge)) for folder in folders]
+    from selfedit.results.checked_results import as_form
+
+    tables = [
+        (str(folder), as_form(_run_results(folder, grader, judge), dict[str, Any], folder))
+        for folder in folders
+    ]
     results = tables[0][1]
     if len(tables) > 1:
         from selfedit.results.compare import pool_results
@@ -76,12 +81,12 @@ def _evaluate_runs(
         from selfedit.cli.adapt import print_library
         from selfedit.documents.upkeep import LibraryResults
 
-        print_library(LibraryResults(**results))
+        print_library(as_form(results, LibraryResults))
     else:
         from selfedit.cli.adapt import print_recall
         from selfedit.documents.adapt import AdaptResults
 
-        print_recall(AdaptResults(**results))
+        print_recall(as_form(results, AdaptResults))
 
 
 def _run_results(folder: Path, grader: str | None, judge: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from selfedit.cli.command import say, working_with
+from selfedit.cli.dry_run import print_estimate
 from selfedit.cli.output import print_json, print_results
 from selfedit.cli.setting_options import overrides_from, with_settings
 
@@ -19,6 +20,7 @@ def experiment(
     *,
     recipe: Path | None = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    dry_run: bool = False,
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
@@ -32,6 +34,8 @@ def experiment(
         name: which experiment.
         recipe: TOML file with settings; what it leaves out has its default.
         out: the run's folder; runs/RECIPE if not given.
+        dry_run: run nothing: print how much work it is, and the minutes that SmolLM2-135M takes on
+            two cores.
         json: print the results as JSON.
         quiet: no progress.
     """
@@ -40,6 +44,9 @@ def experiment(
 
     chosen = find_experiment(name)
     settings = read_settings(recipe, overrides_from(overrides))
+    if dry_run:
+        print_estimate(name, settings, chosen.check_data, json=json)
+        return
     folder = out or Path("runs") / (recipe.stem if recipe else name)
     chosen.check_data(settings)  # what is wrong with it, before a model is fetched
     with working_with(settings.model, quiet=quiet) as options:

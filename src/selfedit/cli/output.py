@@ -52,15 +52,17 @@ def percent(share: float | None, *, signed: bool = False) -> str:
 
 def print_results(stored: dict[str, Any]) -> None:
     """A run's rows, what must be said of them, the paired differences, what else it found."""
-    from selfedit.results.layout import HELD_OUT, main_tables, more_tables
+    from selfedit.results.layout import HELD_OUT, main_tables, more_tables, notes_of
     from selfedit.results.results import Results
 
     results = Results.read(stored)
     rows, *others = main_tables(results, results.title or HELD_OUT)
-    print_results_table(rows)
-    for note in results.notes:
+    if rows.rows:  # a run without held-out passages has none
+        print_results_table(rows)
+    notes = notes_of(results)
+    for note in notes:
         write(note)
-    if results.notes:
+    if notes:
         write()
     for table in [*others, *more_tables(results)]:
         print_results_table(table)

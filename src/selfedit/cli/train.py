@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from selfedit.cli.command import say, working_with
+from selfedit.cli.dry_run import print_estimate
 from selfedit.cli.output import print_json, print_results
 from selfedit.cli.setting_options import overrides_from, with_settings
 
@@ -17,6 +18,7 @@ def train(
     *,
     recipe: Path | None = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    dry_run: bool = False,
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
@@ -30,6 +32,8 @@ def train(
     Args:
         recipe: TOML file with settings; what it leaves out has its default.
         out: the run's folder; runs/RECIPE if not given.
+        dry_run: run nothing: print how much work it is, and the minutes that SmolLM2-135M takes on
+            two cores.
         json: print the results as JSON.
         quiet: no progress.
     """
@@ -43,10 +47,11 @@ def train(
 
     # What is wrong with the task or the data, before a model is fetched.
     passages = is_knowledge(settings)
-    if passages:
-        knowledge_data(settings)
-    else:
-        named_data(settings)
+    check = knowledge_data if passages else named_data
+    if dry_run:
+        print_estimate("train" if passages else settings.task, settings, check, json=json)
+        return
+    check(settings)
     with working_with(settings.model, quiet=quiet) as options:
         if passages:
             results = run_knowledge(folder, settings, **options)

@@ -13,7 +13,7 @@ from selfedit.config.arc import (
     SelfEditSpec,
     TTTDataSettings,
 )
-from selfedit.config.continual import ContinualSettings
+from selfedit.config.continual import ContinualSettings, named_policy
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.judge import JudgeSettings
@@ -90,6 +90,7 @@ __all__ = [
     "SingleSettings",
     "TTTDataSettings",
     "make_settings",
+    "named_policy",
     "parse_remedies",
     "read_recipe",
     "read_settings",

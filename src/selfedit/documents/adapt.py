@@ -29,6 +29,7 @@ from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import JsonObject, canonical_json, write_atomic
 from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.folder import Skipped, SkippedRecord
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
@@ -43,6 +44,7 @@ class AdaptResults(TypedDict):
     Keys:
         experiment: ``adapt``.
         passages, sequences, tokens: how many there were to learn, and were trained on.
+        skipped: files of the folders that were left out, each with its reason.
         accuracy, loss, general_loss: what is recalled, on the passages' questions where there
             are any, their own tokens, and a text that has nothing to do with them.
         model, grader, data, settings: where the numbers come from.
@@ -52,6 +54,7 @@ class AdaptResults(TypedDict):
     passages: int
     sequences: int
     tokens: int
+    skipped: NotRequired[list[SkippedRecord]]
     accuracy: NotRequired[Change]
     loss: Change
     general_loss: Change
@@ -79,7 +82,7 @@ def adapt_documents(
 
     Args:
         folder: made if it is not there.
-        documents: text, Markdown or JSON files, or folders of documents.
+        documents: documents (text, Markdown, PDF, Word, ...), JSON files, or folders of documents.
         settings: ``edit``, ``inner``, ``answer`` and the model are used; of what self-edits ask of
             their training one adapter gets what they ask for together
             (`selfedit.tasks.knowledge.directives.combined`).
@@ -97,7 +100,8 @@ def adapt_documents(
             "there is nothing to train on", where=f"samples = {samples}", fix="ask for 1 or more"
         )
     make_task = knowledge_task(settings)
-    contexts = load_contexts(list(documents))
+    skipped: list[Skipped] = []
+    contexts = load_contexts(list(documents), on_skip=skipped.append)
     hashes = {"documents": data_hash(contexts)}
     frozen = frozen_settings(settings, samples, own_questions) | {"data": hashes}
     with open_folder(folder, frozen, hashes, kind=KIND) as run:
@@ -108,6 +112,7 @@ def adapt_documents(
         grader = get_grader(settings.answer.grader, settings.judge)
         with open_session(run, settings, grader, make_task, workers=False, **options) as session:
             results = _learn(session, contexts, hashes, samples, own_questions)
+            results["skipped"] = [each.as_record() for each in skipped]
             write_atomic(
                 run.path / "selfedit.json",
                 canonical_json(_adapter_record(session, samples, hashes)),

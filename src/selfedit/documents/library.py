@@ -17,7 +17,7 @@ from pydantic import BaseModel, StringConstraints
 
 from selfedit.config.retention import LibrarySettings
 from selfedit.documents.adapt import load_adapter
-from selfedit.documents.recall import Change
+from selfedit.documents.recall import Recalled
 from selfedit.documents.training import PLACE
 from selfedit.errors import ModelFileError
 from selfedit.lm.load import LanguageModel
@@ -47,7 +47,7 @@ class Entry:
     version: str
     adapter: Annotated[str, StringConstraints(pattern=r"^documents/[a-z0-9-]+$")]
     passages: int
-    recall: dict[str, Change]
+    recall: Recalled
 
 
 class _State(BaseModel):

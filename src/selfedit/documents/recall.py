@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NotRequired
 
 from typing_extensions import TypedDict
 
@@ -31,6 +32,16 @@ class Change(TypedDict):
     before: EstimateDict
     after: EstimateDict
     paired: PairedDict
+
+
+class Recalled(TypedDict):
+    """What is recalled of documents before and after they were learned: their questions where there
+    are any, their own tokens, a text that has nothing to do with them.
+    """
+
+    accuracy: NotRequired[Change]
+    loss: Change
+    general_loss: Change
 
 
 GENERAL = "corpus:heldout"

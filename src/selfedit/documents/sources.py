@@ -4,25 +4,16 @@ says.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfedit.errors import DocumentError, UsageError
+from selfedit.errors import DocumentError, Unavailable, UsageError
 from selfedit.storage.bounded import is_there
-from selfedit.storage.neutral import in_line, slug
-from selfedit.tasks.knowledge.contexts import (
-    CORPUS_PREFIX,
-    data_hash,
-    documents_in,
-    is_blank,
-    load_contexts,
-    readable,
-)
+from selfedit.storage.neutral import slug
+from selfedit.tasks.knowledge.contexts import CORPUS_PREFIX, data_hash, load_contexts
+from selfedit.tasks.knowledge.folder import OnSkip, Skipped, documents_in, log_skipped, readable
 from selfedit.tasks.task import Context
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,17 +33,26 @@ class Document:
         return f"documents/{slug(Path(self.name).stem, 'passage')}-{self.version[:12]}"
 
 
-def read_documents(sources: Sequence[str | Path]) -> list[Document]:
+def read_documents(sources: Sequence[str | Path], on_skip: OnSkip = log_skipped) -> list[Document]:
     """Every document of the sources with its name: a file's own, or its path within the folder it
-    was found in.
+    was found in. A file of a folder that cannot be read, and a copy of another document, is told to
+    ``on_skip`` and left out.
 
     Raises:
+        DocumentError, FormatError, Unavailable: a file that was named by itself cannot be read, or
+            there is no document at all.
         UsageError: two documents have one name.
     """
     by_name: dict[str, Document] = {}
     for source in sources:
-        for name, file in _files(source):
-            contexts = tuple(load_contexts(file))
+        for name, file, is_named in _files(source, on_skip):
+            try:
+                contexts = tuple(load_contexts(file))
+            except (DocumentError, Unavailable) as error:
+                if is_named:
+                    raise
+                on_skip(Skipped.because(Path(file), error))
+                continue
             document = Document(name, file, contexts, data_hash(contexts))
             if (other := by_name.setdefault(name, document)) is not document:
                 raise UsageError(
@@ -60,42 +60,30 @@ def read_documents(sources: Sequence[str | Path]) -> list[Document]:
                     where=file,
                     fix="rename one, or give each once",
                 )
-    return _different(list(by_name.values()))
+    if not by_name:
+        raise DocumentError(
+            "none of the documents can be read",
+            where=", ".join(map(str, sources)),
+            fix="see above for each of them",
+        )
+    return _different(list(by_name.values()), on_skip)
 
 
-def _files(source: str | Path) -> Iterator[tuple[str, str]]:
-    """Names and paths of a source's documents."""
+def _files(source: str | Path, on_skip: OnSkip) -> Iterator[tuple[str, str, bool]]:
+    """Names and paths of a source's documents, and whether it is a file that was named itself."""
     path = Path(source)
     # A name such as corpus:learn is none of a folder, and a name can be too long to be looked up.
     if str(source).startswith(CORPUS_PREFIX) or not is_there(path) or not path.is_dir():
-        yield path.name, str(source)
+        yield path.name, str(source), True
         return
-    for document in _filled_documents(path):
-        yield readable(document.relative_to(path).as_posix()), str(document)
+    for document in documents_in(path, on_skip):
+        yield readable(document.relative_to(path).as_posix()), str(document), False
 
 
-def _filled_documents(folder: Path) -> list[Path]:
-    """The folder's documents; an empty one is named and left out."""
-    documents = documents_in(folder)
-    for path in documents:
-        if is_blank(path):
-            _LOG.warning("left out, it is empty: %s", in_line(path))
-    filled = [path for path in documents if not is_blank(path)]
-    if not filled:
-        raise DocumentError(
-            "every document of the folder is empty", where=folder, fix="put text in them"
-        )
-    return filled
-
-
-def _different(documents: Sequence[Document]) -> list[Document]:
-    """Each text once: a copy (the same licence in two folders) is named and left out."""
+def _different(documents: Sequence[Document], on_skip: OnSkip) -> list[Document]:
+    """Each text once: a copy (the same licence in two folders) is told and left out."""
     by_version: dict[str, Document] = {}
     for document in documents:
         if (other := by_version.setdefault(document.version, document)) is not document:
-            _LOG.warning(
-                "left out, it says the same as %s: %s",
-                in_line(other.source),
-                in_line(document.source),
-            )
+            on_skip(Skipped(readable(document.source), f"it says the same as {other.source}"))
     return list(by_version.values())

@@ -7,21 +7,23 @@ resumable by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import NotRequired, Unpack
 
 from typing_extensions import TypedDict
 
 from selfedit.config import Settings
 from selfedit.documents.adapt import AdaptResults, adapt_documents, frozen_settings
 from selfedit.documents.library import TEXTS, Entry, Library, read_library, write_library
+from selfedit.documents.recall import Recalled
 from selfedit.documents.sources import Document, read_documents
 from selfedit.lm.load import load_for
 from selfedit.rl.opening import RunOptions, open_folder
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
-from selfedit.storage.files import JsonObject, canonical_json, remove, write_atomic
+from selfedit.storage.files import canonical_json, remove, write_atomic
+from selfedit.tasks.knowledge.folder import Skipped, SkippedRecord
 
 KIND = "library"
 _UPDATE = "update"
@@ -36,11 +38,24 @@ class Routed(TypedDict):
     questions: int
 
 
+class DocumentRecord(TypedDict):
+    """A document as the library knows it: see `selfedit.documents.library.Entry`."""
+
+    name: str
+    version: str
+    adapter: str
+    passages: int
+    recall: Recalled
+
+
 class LibraryResults(TypedDict):
-    """What is written to a library's ``results.json``."""
+    """What is written to a library's ``results.json``; ``skipped`` are files of its folders that
+    were left out, each with its reason.
+    """
 
     experiment: str
-    documents: list[JsonObject]
+    documents: list[DocumentRecord]
+    skipped: NotRequired[list[SkippedRecord]]
     done: dict[str, list[str]]
     routed: dict[str, Routed]
     model: dict[str, str]
@@ -74,7 +89,8 @@ def adapt_library(
         DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see
         `selfedit.errors`.
     """
-    documents = read_documents(sources)
+    skipped: list[Skipped] = []
+    documents = read_documents(sources, skipped.append)
     frozen = frozen_settings(settings, samples, own_questions)
     options["interrupt"] = interrupt = options.get("interrupt") or Interrupt()
     with open_folder(folder, frozen, {}, kind=KIND) as run:
@@ -87,17 +103,7 @@ def adapt_library(
                 entries[document.name] = replace(known, name=document.name)
                 continue
             interrupt.check()
-            run.check_there()
-            options["lm"] = lm = options.get("lm") or load_for(settings)
-            run.keep_model(settings.model, lm.fingerprint)
-            results = adapt_documents(
-                run.path / document.folder,
-                [document.source],
-                settings,
-                samples=samples,
-                own_questions=own_questions,
-                **options,
-            )
+            results = _learned_documents(run, document, settings, samples, own_questions, options)
             entries[document.name] = _new_entry(run, document, results)
             # What is finished is in the library at once, beside what there was before; in a large
             # one not each time, for all of it is written. What a kill loses of it is in the
@@ -106,7 +112,32 @@ def adapt_library(
             if unwritten > len(entries) // _WRITTEN_EVERY:
                 write_library(run, {entry.name: entry for entry in by_version.values()} | entries)
                 unwritten = 0
-        return _finish(run, documents, entries, _done_by_kind(before, documents), settings)
+        done = _done_by_kind(before, documents)
+        return _finish(run, documents, skipped, entries, done, settings)
+
+
+def _learned_documents(
+    run: RunFolder,
+    document: Document,
+    settings: Settings,
+    samples: int,
+    own_questions: bool,
+    options: RunOptions,
+) -> AdaptResults:
+    """Train one document's adapter; the model is loaded for the first of an update and kept in
+    ``options``.
+    """
+    run.check_there()
+    options["lm"] = lm = options.get("lm") or load_for(settings)
+    run.keep_model(settings.model, lm.fingerprint)
+    return adapt_documents(
+        run.path / document.folder,
+        [document.source],
+        settings,
+        samples=samples,
+        own_questions=own_questions,
+        **options,
+    )
 
 
 def _updates(run: RunFolder) -> int:
@@ -129,6 +160,7 @@ def _begun_versions(run: RunFolder) -> dict[str, str]:
 def _finish(
     run: RunFolder,
     documents: Sequence[Document],
+    skipped: Sequence[Skipped],
     entries: Mapping[str, Entry],
     done: dict[str, list[str]],
     settings: Settings,
@@ -136,7 +168,7 @@ def _finish(
     """Write what the library knows now; only then may a folder that nothing names go."""
     write_library(run, entries)
     _sweep(run, entries)
-    results = _library_results(run, documents, entries, done, settings)
+    results = _library_results(run, documents, skipped, entries, done, settings)
     run.write_results(results)
     run.ledger.finish_step(f"{_UPDATE} {_updates(run)} done", {})
     return results
@@ -163,7 +195,7 @@ def _new_entry(run: RunFolder, document: Document, results: AdaptResults) -> Ent
     """
     texts = [f"{context.title}\n{context.text}" for context in document.contexts]
     write_atomic(run.path / document.folder / TEXTS, canonical_json(texts))
-    recall = {"loss": results["loss"], "general_loss": results["general_loss"]}
+    recall: Recalled = {"loss": results["loss"], "general_loss": results["general_loss"]}
     if "accuracy" in results:
         recall["accuracy"] = results["accuracy"]
     return Entry(document.name, document.version, document.folder, len(document.contexts), recall)
@@ -186,9 +218,20 @@ def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
             remove(folder)
 
 
+def _record_document(entry: Entry) -> DocumentRecord:
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "adapter": entry.adapter,
+        "passages": entry.passages,
+        "recall": entry.recall,
+    }
+
+
 def _library_results(
     run: RunFolder,
     documents: Sequence[Document],
+    skipped: Sequence[Skipped],
     entries: Mapping[str, Entry],
     done: dict[str, list[str]],
     settings: Settings,
@@ -209,7 +252,8 @@ def _library_results(
             routed[document.name] = {"right": right, "questions": len(routes)}
     return {
         "experiment": KIND,
-        "documents": [asdict(entry) for _, entry in sorted(entries.items())],
+        "documents": [_record_document(entry) for _, entry in sorted(entries.items())],
+        "skipped": [each.as_record() for each in skipped],
         "done": done,
         "routed": routed,
         "model": {"name": settings.model},

@@ -15,6 +15,7 @@ from selfedit.endpoint.chat import REFUSED, Bill, ChatReply, ChatRequest, cost
 from selfedit.endpoint.store import ReplyRow, ReplyStore, default_store
 from selfedit.endpoint.transport import FIRST_PAUSE, HttpAnswer, Transport
 from selfedit.errors import Interrupted, Unavailable
+from selfedit.storage.cache import expanded
 from selfedit.storage.files import canonical_json
 
 POLL_SECONDS = 0.5
@@ -41,6 +42,7 @@ class EndpointClient:
 
     Raises:
         RunFolderError: the cache is not a file of replies.
+        StorageFailed: it is not there, and its folder cannot be written.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class EndpointClient:
         self.bill = bill or Bill()
         self._first_pause = first_pause
         self._store = ReplyStore(
-            cache or (Path(endpoint.cache).expanduser() if endpoint.cache else default_store())
+            cache or (expanded(endpoint.cache) if endpoint.cache else default_store())
         )
 
     def stream(
@@ -71,7 +73,7 @@ class EndpointClient:
         Raises:
             Unavailable: the package, the key, the endpoint or the model is not there, or it failed
                 too often.
-            StorageFull: no room to keep the replies.
+            StorageFull, StorageFailed: no room to keep the replies, or no right to.
         """
         places: dict[str, list[int]] = defaultdict(list)
         for index, request in enumerate(requests):
@@ -134,6 +136,7 @@ class EndpointClient:
         """Ask what is missing; replies are kept, then given out."""
         if not missing:
             return
+        self._store.check_writable()
         crew = _Crew(
             Transport(self.endpoint, self._first_pause), missing, self.endpoint.concurrency
         )

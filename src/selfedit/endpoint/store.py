@@ -4,10 +4,12 @@ all runs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfedit.errors import StorageFailed
 from selfedit.storage.cache import cache_dir
 from selfedit.storage.database import Database
 from selfedit.storage.tables import RecordTable
@@ -41,18 +43,33 @@ _REPLIES = RecordTable(ReplyRow, "replies", ("key",))
 
 class ReplyStore:
     """The file of kept replies. It belongs to the thread that opened it; several processes may
-    share it.
+    share it. In a folder that cannot be written it can still be read.
 
     Raises:
         RunFolderError: it is not such a file, or damaged.
         StorageFull: no room, here or when replies are added; none of that call is stored then.
+        StorageFailed: it is not there, and its folder cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._readonly = _is_unwritable(path)
+        if not path.exists():
+            self.check_writable()
         self._db = Database(
-            path, readonly=False, timeout=_TIMEOUT, tables=(_REPLIES,), noun="reply file"
+            path, readonly=self._readonly, timeout=_TIMEOUT, tables=(_REPLIES,), noun="reply file"
         )
+
+    def check_writable(self) -> None:
+        """See that replies can be kept, before any is paid for.
+
+        Raises:
+            StorageFailed: they cannot.
+        """
+        if self._readonly:
+            what = "replies of an endpoint cannot be kept: their folder cannot be written"
+            fix = "set SELFEDIT_CACHE, or the endpoint's `cache`, to where you may write"
+            raise StorageFailed(what, where=self._path, fix=fix)
 
     def find(self, keys: Sequence[str]) -> dict[str, ReplyRow]:
         """Those of the replies that are there, by key."""
@@ -76,3 +93,11 @@ class ReplyStore:
 def default_store() -> Path:
     """Where replies are kept unless a setting says otherwise."""
     return cache_dir() / "replies.sqlite"
+
+
+def _is_unwritable(path: Path) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return True
+    return not os.access(path.parent, os.W_OK)

@@ -42,6 +42,8 @@ WHOLE = 10
 ODD = 3
 """Replies with nothing to read in them after which a request counts as declined."""
 _SHOWN_CHARACTERS = 2000
+_THOUGHTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "thought")
+"""Types of a content's parts that are no part of the answer."""
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _AGAIN = frozenset({408, 409, 425, 429})
 _DECLINED = frozenset({400, 413, 422})
@@ -315,12 +317,17 @@ def read_reply(raw: str) -> tuple[str, str, int | None, int | None]:
 
 
 def _reply_text(content: object) -> str | None:
-    """What was said: text, or the texts of its parts."""
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        texts = [part for part in parts if isinstance(part, str)]
-        return "".join(texts) if texts else None
-    return content if isinstance(content, str) else None
+    """What was said: text, or the texts of its parts that are no thoughts."""
+    parts = content if isinstance(content, list) else [content]
+    texts = [text for part in parts if (text := _part_text(part)) is not None]
+    return "".join(texts) if texts else None
+
+
+def _part_text(part: object) -> str | None:
+    if isinstance(part, dict) and part.get("type") not in _THOUGHTS:
+        text = part.get("text")
+        part = text.get("value") if isinstance(text, dict) else text
+    return part if isinstance(part, str) else None
 
 
 def _token_count(value: object) -> int | None:

@@ -1,28 +1,17 @@
 """The demo: the whole of SEAL's knowledge experiment, as large as the time given allows.
 
-``SECONDS`` says what each part costs and ``LADDER`` which sizes there are; `plan` takes the largest
-that fits.
+`selfedit.experiments.estimate` says what a size costs and ``LADDER`` which sizes there are; `plan`
+takes the largest that fits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from selfedit.config import Settings, read_settings
-
-SECONDS = {
-    "start": (
-        40.0
-    ),  # loading the model here and in the workers, the base's answers, results and pictures
-    "inner_passage": 2.5,  # an inner loop on a passage alone, answers included
-    "inner_edit": 5.0,  # an inner loop on a passage and a self-edit, answers included
-    "inner_gold": 7.5,  # an inner loop on a passage and its gold questions, answers included
-    "sample": 1.5,  # writing one self-edit
-    "mstep_edit": 6.0,  # the M-step's finetuning, for each self-edit kept
-    "mstep": 10.0,  # the rest of the M-step: merging and storing the policy
-}
-"""Seconds of each part with SmolLM2-135M on two cores."""
+from selfedit.experiments.estimate import estimate
 
 SAFETY = 0.9
 """Share of the time given that is planned for: machines differ."""
@@ -50,14 +39,8 @@ class Size:
 
     @property
     def seconds(self) -> float:
-        """What `SECONDS` makes of it."""
-        fixed = SECONDS["inner_passage"] + SECONDS["inner_gold"]
-        written = 2 * (SECONDS["inner_edit"] + SECONDS["sample"])
-        measuring = self.heldout * (fixed + self.samples * written)
-        edits = self.contexts * self.candidates
-        learning = edits * (SECONDS["sample"] + self.repeats * SECONDS["inner_edit"])
-        finetuning = SECONDS["mstep"] + self.contexts * SECONDS["mstep_edit"]
-        return SECONDS["start"] + measuring + self.rounds * (learning + finetuning)
+        """On two cores, whether each round moved the policy included."""
+        return estimate("train", _sized(self)).seconds
 
 
 LADDER = (
@@ -102,9 +85,11 @@ def plan(minutes: float) -> Size:
 
 def demo_settings(size: Size, *, seed: int = 0, model: str = "smollm2-135m") -> Settings:
     """The settings of a demo of that size."""
+    return _sized(size, {"seed": seed, "model": model} | _on_gpus())
+
+
+def _sized(size: Size, more: Mapping[str, Any] | None = None) -> Settings:
     sized = {
-        "model": model,
-        "seed": seed,
         "heldout_contexts": size.heldout,
         "eval.samples": size.samples,
         "rl.rounds": size.rounds,
@@ -112,7 +97,7 @@ def demo_settings(size: Size, *, seed: int = 0, model: str = "smollm2-135m") -> 
         "rl.candidates": size.candidates,
         "rl.repeats": size.repeats,
     }
-    return read_settings(overrides=SETTINGS | sized | _on_gpus())
+    return read_settings(overrides=SETTINGS | sized | dict(more or {}))
 
 
 def _on_gpus() -> dict[str, Any]:

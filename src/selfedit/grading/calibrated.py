@@ -19,9 +19,10 @@ from functools import cache
 from importlib.resources import files
 from math import exp, inf, log
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from selfedit.config import JudgeSettings
 from selfedit.errors import FormatError
@@ -29,6 +30,7 @@ from selfedit.grading.concise import AT_ANY_LENGTH, refusal
 from selfedit.grading.features import VERSION, features
 from selfedit.grading.grader import Grade, Grader, Reply
 from selfedit.grading.text import exact_match, normalise, usable_golds
+from selfedit.storage.bounded import BoundedReader
 
 FORMAT = 2
 _ROWS = 256  # replies scored at a time: [256, trees] stays in the cache
@@ -74,6 +76,11 @@ class Forest:
         self._nodes[at] = (int(feature), float(threshold), self._add(left), self._add(right), 0.0)
         return at
 
+    def check(self, features: int) -> None:
+        """Raise ValueError if a tree looks at a feature that rows of so many do not have."""
+        if self._feature.min() < 0 or self._feature.max() >= features:
+            raise ValueError(f"a tree looks at other than {features} features")
+
     def log_odds(self, rows: np.ndarray) -> np.ndarray:
         """The summed leaf values of each row, ``[n, features]`` -> ``[n]``."""
         parts = [self._part(rows[at : at + _ROWS]) for at in range(0, len(rows), _ROWS)]
@@ -90,6 +97,13 @@ class Forest:
 
 def _depth(tree: Any) -> int:
     return 0 if isinstance(tree, (int, float)) else 1 + max(_depth(tree[2]), _depth(tree[3]))
+
+
+def _known_features(names: Sequence[str]) -> list[str]:
+    known = features("a", "a", "a", lambda stem: 0.0)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"there is no feature {unknown[0][:40]!r}")
+    return list(names)
 
 
 class CalibratedGrader(Grader):
@@ -118,9 +132,10 @@ class CalibratedGrader(Grader):
         try:
             self.stems = StemCounts(data["stems"]["questions"], data["stems"]["counts"])
             self.threshold = float(data["threshold"])
-            self._names = list(data["features"])
+            self._names = _known_features(data["features"])
             self._questions = frozenset(data["questions"])
             self._forest = Forest(data["trees"], float(data["base"]))
+            self._forest.check(len(self._names))
             self.about: dict[str, Any] = dict(data["about"])
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"not a fitted grader: {error!r}", where=where) from error
@@ -213,11 +228,30 @@ def _shipped() -> CalibratedGrader:
     return CalibratedGrader(json.loads(data.read_text(encoding="utf-8")), where="calibrated.json")
 
 
+_READER = BoundedReader("the fitted grader", fix="fit it again: python -m selfedit.grading.fit")
+
+
+class _Stems(BaseModel):
+    model_config = ConfigDict(strict=True)
+    questions: Annotated[int, Field(ge=0, le=10**9)]
+    counts: dict[str, Annotated[int, Field(ge=0, le=10**9)]]
+
+
+class _Fitted(BaseModel):
+    """A grader's file; its trees are checked as they are built."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    stems: _Stems
+    threshold: float
+    features: list[str]
+    questions: list[str]
+    trees: Annotated[list[Any], Field(min_length=1, max_length=2**16)]
+    base: float
+    about: dict[str, Any]
+
+
 def _read_forest(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FormatError(f"not a fitted grader: {error}", where=path) from error
-    if not isinstance(data, dict):
-        raise FormatError("not a fitted grader: no object at its top", where=path)
+    data = _READER.shape(_READER.json(path), dict[str, Any], path)
+    if data.get("features_version") == VERSION:
+        _READER.shape(data, _Fitted, path)
     return data

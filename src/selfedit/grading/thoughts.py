@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import re
 
-_THOUGHT_TAG = re.compile(
-    r"<(/?)(?:think|thinking|thought|thoughts|reasoning)>|(\[/?THINK\])", re.IGNORECASE
+_NAMES = r"(?:\w{1,20}:)?(?:\w{1,20}_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad)"
+_OPENED = (
+    rf"<{_NAMES}(?:\s[^<>]*)?>",
+    r"\[THINK\]",
+    "◁think▷",
+    r"<\|(?:START_|begin_of_)(?:THINKING|thought)\|>",
+    r"<\|channel\|>(?:analysis|commentary)",
 )
+_CLOSED = (
+    rf"</{_NAMES}\s*>",
+    r"\[/THINK\]",
+    "◁/think▷",
+    r"<\|(?:END_|end_of_)(?:THINKING|thought)\|>",
+    r"<\|channel\|>final<\|message\|>",
+)
+_THOUGHT_TAG = re.compile(f"(?:{'|'.join(_OPENED)})|({'|'.join(_CLOSED)})", re.IGNORECASE)
+"""The marks that DeepSeek's, Qwen's, Mistral's, Kimi's, Cohere's, Sky-T1's and gpt-oss's models put
+around a thought, and those that prompts ask others for."""
 
 
 def without_thoughts(text: str) -> str:
@@ -18,8 +33,7 @@ def without_thoughts(text: str) -> str:
     answers: list[str] = []
     start, inside = 0, False
     for tag in _THOUGHT_TAG.finditer(text):
-        closing = bool(tag[1]) or (tag[2] or "").startswith("[/")
-        if closing:
+        if tag[1]:
             answers = answers if inside else []
             start, inside = tag.end(), False
         elif not inside:

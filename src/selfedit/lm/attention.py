@@ -21,8 +21,14 @@ from selfedit.lm.segments import IntArray, Pad, Segments, Unpad, segments_of
 
 # The name under which transformers' attention registry knows ours; a model's config holds it.
 NAME = "selfedit"
+_CHANGES = ("softcap", "s_aux", "sliding_window", "position_bias", "attention_bias", "head_mask")
+"""What models ask of an attention beyond its mask and scale."""
 MAX_BUCKETS = 4
 """Buckets of one pass's sequences at the most: each is a call of its own for every layer."""
+
+
+class PlanMissing(RuntimeError):
+    """A forward pass came to attention without a plan."""
 
 
 class Plan(Protocol):
@@ -202,6 +208,12 @@ class Decode:
         return torch.matmul(scores.softmax(-1), seen_values).view(r, h, d)
 
 
+def cache_shape(config: Any) -> tuple[int, int, int]:
+    """Layers, key/value heads and head size of a model with these settings."""
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return config.num_hidden_layers, config.num_key_value_heads, size
+
+
 def plan_in(kwargs: Mapping[str, Any]) -> Plan:
     """The plan that the caller passed along."""
     # Our attention has no mask of its own to fall back on: without a plan it would attend across
@@ -212,7 +224,7 @@ def plan_in(kwargs: Mapping[str, Any]) -> Plan:
             "this model is held by selfedit: call it through selfedit, or load it anew with"
             " transformers"
         )
-        raise RuntimeError(message)
+        raise PlanMissing(message)
     return plan
 
 
@@ -220,6 +232,8 @@ def _attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **kwargs: Any
 ) -> tuple[Tensor, None]:
     plan = plan_in(kwargs)
+    if odd := [name for name in _CHANGES if kwargs.get(name) is not None]:
+        raise RuntimeError(f"its attention has a part that is not computed here ({odd[0]})")
     # transformers gives [1, H, T, D] and wants [1, T, H, D] back.
     q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))
     return plan.attend(module.layer_idx, q, k, v, kwargs["scaling"]).unsqueeze(0), None

@@ -14,7 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfedit.lm.attention import Decode, KeyValueCache, Prefill, packed_attention
+from selfedit.lm.attention import (
+    Decode,
+    KeyValueCache,
+    Prefill,
+    cache_shape,
+    packed_attention,
+)
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.rules import Stop, TokenRule
@@ -91,9 +97,7 @@ def prefill_tokens(device: torch.device) -> int:
 
 def heads_of(lm: LanguageModel) -> tuple[int, int, int]:
     """Layers, key/value heads and head size."""
-    config = lm.model.config
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return config.num_hidden_layers, config.num_key_value_heads, size
+    return cache_shape(lm.model.config)
 
 
 class Decoder:

@@ -76,7 +76,7 @@ def generate(
     distinct = distinct_adapters(chosen)
     # Drawn ahead for every token: a row's numbers do not depend on who decodes it, or when.
     uniforms = draw_uniforms(list(seeds), max_new_tokens if temperature else 0)
-    rows = _rows(ids, chosen, distinct, uniforms, row_rules)
+    rows = _decoding_rows(ids, chosen, distinct, uniforms, row_rules)
     done: list[Completion | None] = [None] * len(rows)
     # With a callback the caller wants steps in order: one part, one count.
     parts = [list(range(len(rows)))] if on_token else _core_parts(lm, rows, max_new_tokens)
@@ -95,7 +95,7 @@ def generate(
     return [completion for completion in done if completion is not None]
 
 
-def _rows(
+def _decoding_rows(
     ids: Sequence[tuple[int, ...]],
     adapters: Sequence[Adapter | None],
     distinct: Sequence[Adapter],

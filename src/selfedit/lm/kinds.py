@@ -1,33 +1,44 @@
 """Which kinds of models are computed right: a few are known to be, every other is compared at
 loading.
 
-The bank, the packed attention and the loss compute parts of a model by themselves. For a kind that
-no test here has compared, a few tokens go through transformers' own forward pass first and through
-ours afterwards.
+The bank, the packed attention and the loss compute parts of a model by themselves. A kind that no
+test here has compared goes through transformers' own passes first and through ours afterwards
+(`selfedit.lm.comparison`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import safe_open
-from torch import Tensor
+import transformers
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from selfedit.errors import ModelFileError, Unavailable
-from selfedit.lm.attention import NAME, Packed
-from selfedit.lm.block import is_known, last_hidden
+from selfedit._version import __version__
+from selfedit.errors import ModelFileError, SelfEditError, Unavailable
+from selfedit.lm.attention import NAME, PlanMissing
+from selfedit.lm.comparison import Differs, compare_logits, reference
 from selfedit.lm.memory import memory_bytes
-from selfedit.lm.segments import make_segments
+from selfedit.models.config import COPY
+from selfedit.storage.cache import cache_dir
+from selfedit.storage.files import write_atomic
+
+T = TypeVar("T")
 
 COMPARED = frozenset({"llama", "qwen2", "qwen3", "mistral"})
 """Kinds that the tests compare with transformers' own forward pass."""
-_TOKENS = 12
-_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
+_WINDOWED = re.compile(r"(?:.*_)?(?:window|window_size|chunk_size|chunk)")
+"""Settings of attention that does not see every earlier token, or of a state in its place."""
+_FULL = ("sliding_window",)
+"""Of these, one that is looked at by itself: it means nothing where all layers see everything."""
+_BY_LENGTH = ("dynamic", "longrope")
 _FLOATS = frozenset({"F64", "F32", "BF16", "F16"})
 _KIND_FIX = "use a model with plain causal attention, such as Llama, Qwen2.5 or SmolLM2"
 
@@ -38,17 +49,23 @@ def check_weight_types(folder: Path) -> None:
     Raises:
         ModelFileError: names the tensor.
     """
+    for path, name, tensor in _heads(folder):
+        kind = tensor.get_dtype()
+        if kind not in _FLOATS and name.endswith((".weight", "_proj.bias")):
+            what = f"the weights of {name[:80]} are of type {kind}, not floating-point numbers"
+            raise ModelFileError(what, where=path, fix="use the checkpoint this one was made from")
+
+
+def _heads(folder: Path) -> Iterator[tuple[Path, str, Any]]:
+    """Each tensor of a folder by its file's head alone: file, name, and what can be asked of it."""
     for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dictionary
-                kind = file.get_slice(name).get_dtype()
-                if kind not in _FLOATS and name.endswith((".weight", "_proj.bias")):
-                    what = (
-                        f"the weights of {name[:80]} are of type {kind}, not floating-point numbers"
-                    )
-                    raise ModelFileError(
-                        what, where=path, fix="use the checkpoint this one was made from"
-                    )
+        try:
+            with safe_open(path, "pt") as file:
+                for name in file.keys():  # noqa: SIM118 - not a dictionary
+                    yield path, name, file.get_slice(name)
+        except (SafetensorError, OSError) as error:
+            what = f"a weight file cannot be read: {error}"
+            raise ModelFileError(what, where=path, fix=COPY) from error
 
 
 def check_room(folder: Path, dtype: torch.dtype, device: torch.device) -> None:
@@ -58,11 +75,7 @@ def check_room(folder: Path, dtype: torch.dtype, device: torch.device) -> None:
     Raises:
         Unavailable: says what they take, what there is, and what would fit.
     """
-    numbers = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dictionary
-                numbers += math.prod(file.get_slice(name).get_shape())
+    numbers = sum(math.prod(tensor.get_shape()) for _, _, tensor in _heads(folder))
     total, free = memory_bytes(device)
     if device.type != "cuda":
         free = total  # the system makes room: what is free now does not bound it
@@ -117,7 +130,7 @@ def check_kind(model: PreTrainedModel, folder: Path) -> None:
         ModelFileError: says what.
     """
     if reasons := list(_unsupported(model)):
-        raise _refused(model, folder, reasons[0])
+        raise _unsupported_kind(model, folder, reasons[0])
 
 
 def check_tokenizer(
@@ -138,29 +151,52 @@ def check_tokenizer(
         raise ModelFileError(what, where=folder, fix="use the tokenizer that came with the model")
 
 
-def comparison(model: PreTrainedModel, folder: Path) -> Callable[[], None]:
-    """Run a kind that is not known through transformers' own forward pass; what is returned
-    compares ours with it.
+def comparison(
+    model: PreTrainedModel, folder: Path, known_as: str | None = None
+) -> Callable[[], None]:
+    """Run a kind that is not known through transformers' own passes; what is returned compares ours
+    with them (`selfedit.lm.comparison`).
 
     Call it before the model's parts are exchanged, and what it returns afterwards.
 
+    Args:
+        model: the model.
+        folder: for messages.
+        known_as: what names the model's weights: one that came out equal is not run again.
+
     Raises:
-        ModelFileError: from both: the model cannot be run, or other logits come out.
+        ModelFileError: from both: the model cannot be run, or comes out otherwise.
     """
-    if model.config.model_type in COMPARED:
+    if model.config.model_type in COMPARED and _plain_rotary(model):
         return lambda: None
-    ids = torch.arange(_TOKENS, device=model.device) * 7 % _rows(model)
-    expected = _tried(model, folder, lambda: _own_logits(model, ids))
+    record = _comparison_record(model, known_as)
+    if record is not None and record.exists():
+        return lambda: None
+    expected = _tried(model, folder, lambda: reference(model))
 
-    def compare() -> None:
-        logits = _tried(model, folder, lambda: _our_logits(model, ids))
-        error = float((logits - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
-        if not error <= _TOLERANCE.get(model.dtype, 1e-3):
-            raise _refused(
-                model, folder, "its logits come out otherwise than transformers computes them"
-            )
+    def run() -> None:
+        _tried(model, folder, lambda: compare_logits(model, expected))
+        if record is not None:
+            with contextlib.suppress(OSError, SelfEditError):  # it is compared again next time
+                record.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(record, b"")
 
-    return compare
+    return run
+
+
+def _comparison_record(model: PreTrainedModel, known_as: str | None) -> Path | None:
+    """The file that says that such a model came out equal with these versions."""
+    if known_as is None:
+        return None
+    parts = [known_as, model.config.to_json_string(), model.dtype, model.device.type]
+    parts += [transformers.__version__, torch.__version__, __version__]
+    name = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+    return cache_dir() / "compared" / name
+
+
+def _plain_rotary(model: PreTrainedModel) -> bool:
+    rotary = getattr(model.config, "rope_parameters", None) or {}
+    return rotary.get("rope_type", "default") in ("default", "linear", "llama3")
 
 
 def _rows(model: PreTrainedModel) -> int:
@@ -177,8 +213,15 @@ def _unsupported(model: PreTrainedModel) -> Iterator[str]:
         if kinds
         else getattr(config, "sliding_window", None)
     )
-    if windowed:
+    others = [
+        name
+        for name, value in config.to_dict().items()
+        if _WINDOWED.fullmatch(name) and isinstance(value, int) and value and name not in _FULL
+    ]
+    if windowed or others:
         yield "attention that does not see every earlier token"
+    if (rope := getattr(config, "rope_parameters", None) or {}).get("rope_type") in _BY_LENGTH:
+        yield f"positions that depend on a batch's longest sequence ({rope['rope_type']})"
     for name in (
         "attn_logit_softcapping",
         "final_logit_softcapping",
@@ -195,32 +238,19 @@ def _unsupported(model: PreTrainedModel) -> Iterator[str]:
             yield f"its settings have no {name}"
 
 
-@torch.no_grad()
-def _own_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    model.set_attn_implementation("eager")
-    try:
-        return model(input_ids=ids[None], use_cache=False).logits[0].float()  # [T, V]
-    finally:
-        model.set_attn_implementation(NAME)
-
-
-@torch.no_grad()
-def _our_logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    plan = Packed(make_segments([range(len(ids))], model.device, model.dtype))
-    positions = torch.arange(len(ids), device=ids.device)
-    hidden = last_hidden(model, ids, positions, plan, known=is_known(model))
-    head: Any = model.get_output_embeddings()
-    return (hidden @ head.weight.T).float()  # [T, V]
-
-
-def _tried(model: PreTrainedModel, folder: Path, run: Callable[[], Tensor]) -> Tensor:
+def _tried(model: PreTrainedModel, folder: Path, run: Callable[[], T]) -> T:
     try:
         return run()
+    except Differs as error:
+        raise _unsupported_kind(model, folder, str(error)) from error
+    except PlanMissing as error:
+        reason = "its layers do not pass on to attention what it is told"
+        raise _unsupported_kind(model, folder, reason) from error
     except Exception as error:  # what a kind nobody has looked at raises can be anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _refused(model, folder, reason) from error
+        raise _unsupported_kind(model, folder, f"it cannot be run here ({reason})") from error
 
 
-def _refused(model: PreTrainedModel, folder: Path, reason: str) -> ModelFileError:
+def _unsupported_kind(model: PreTrainedModel, folder: Path, reason: str) -> ModelFileError:
     what = f"a model of kind {model.config.model_type!r} is not supported: {reason}"
     return ModelFileError(what, where=folder, fix=_KIND_FIX)

@@ -55,6 +55,7 @@ __all__ = [
     "weights_fingerprint",
 ]
 
+_TRIED = "Who built 1 <harbour>?\n"
 _OR_PLAIN = "or set prompting = plain"
 DTYPES = {
     "float32": torch.float32,
@@ -88,7 +89,7 @@ class LanguageModel:
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
     dtype: torch.dtype
-    fingerprint: str
+    weights_fingerprint: str
     has_chat: bool
     eos_ids: frozenset[int]
     pad_id: int
@@ -205,12 +206,13 @@ def load(
     model = _read_model(folder, kind, target).to(target)  # pyright: ignore[reportArgumentType]
     model.eval().requires_grad_(False)
     check_kind(model, folder)
-    compare = comparison(model, folder)
+    known_as = weights_fingerprint(folder)
+    compare = comparison(model, folder, known_as)
     install(model)
     install_blocks(model)
     compare()
     lm = _with_tokenizer(name, folder, model, target, kind, prompting)
-    return replace(lm, fingerprint=weights_fingerprint(folder), known=is_known(model))
+    return replace(lm, fingerprint=known_as, known=is_known(model))
 
 
 def _with_tokenizer(
@@ -226,7 +228,14 @@ def _with_tokenizer(
     has_chat = _asks_in_chat(prompting, tokenizer, name)
     eos_ids = _eos_ids(model, tokenizer, folder, has_chat=has_chat)
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
-    return LanguageModel(name, model, tokenizer, device, dtype, "", has_chat, eos_ids, pad_id)
+    lm = LanguageModel(name, model, tokenizer, device, dtype, "", has_chat, eos_ids, pad_id)
+    try:
+        lm.decode([*lm.document(_TRIED), *lm.encode_more(_TRIED)])
+    except BaseException as error:
+        if not _is_of_tokenizer(error):
+            raise
+        raise _unreadable("The tokenizer", folder, error) from error
+    return lm
 
 
 def load_without_weights(name: str, *, prompting: Prompting = "auto") -> LanguageModel:
@@ -374,19 +383,26 @@ def _read_tokenizer(folder: Path, config: Any) -> PreTrainedTokenizerBase:
         with quiet():
             # With the settings that were read: it would read config.json again, and follow what it
             # says.
-            return AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 folder, config=config, trust_remote_code=False, local_files_only=True
             )
+            tokenizer(_TRIED)
+            return tokenizer
     except BaseException as error:
-        if (
-            not isinstance(error, Exception) and type(error).__name__ != "PanicException"
-        ):  # of the tokenizers library
+        if not _is_of_tokenizer(error):
             raise
         raise _unreadable("The tokenizer", folder, error) from error
 
 
+def _is_of_tokenizer(error: BaseException) -> bool:
+    """Whether the tokenizers library raised it: the panics of its Rust are no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def _unreadable(what: str, folder: Path, error: BaseException) -> ModelFileError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, KeyError) and error.args == (ATTENTION,):  # of its own table of classes
+        reason = "its kind's attention is of its own, and cannot be exchanged for ours"
     fix = (
         "selfedit reads causal language models of transformers' own kinds from safetensors; "
         "copy or fetch the folder again if it should be one"

@@ -8,6 +8,7 @@ here, or the folder is refused.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,9 @@ _OUR_CLASSES = re.compile(
     r"|base_model_.*"
 )
 """Keys that would choose for us, or name code."""
+_TOKENIZER = BoundedReader(
+    "the tokenizer", error=ModelFileError, fix=COPY, max_bytes=2**27, finite=False
+)
 _MAX_TEMPLATE_BYTES = 2**20
 
 _Width = Annotated[int, Field(ge=1, le=2**20)]
@@ -120,6 +124,8 @@ def check_tables(folder: Path) -> None:
         if path.is_file():
             form = _Generation if path.name == "generation_config.json" else dict[str, Any]
             _CONFIG_READER.shape(_CONFIG_READER.json(path), form, path)
+    if (folder / "tokenizer.json").is_file():
+        _check_tokenizer(folder / "tokenizer.json")
     if (folder / "adapter_config.json").exists():
         what = "an adapter lies beside the model, which would change what it answers"
         raise ModelFileError(
@@ -130,6 +136,33 @@ def check_tables(folder: Path) -> None:
     template = folder / "chat_template.jinja"
     if template.is_file() and template.stat().st_size > _MAX_TEMPLATE_BYTES:
         raise ModelFileError("the chat template is too long", where=template, fix=COPY)
+
+
+def _check_tokenizer(path: Path) -> None:
+    """Refuse a tokenizer whose merges lack the prefix it says they have: the library that reads it
+    cuts letters in two there, and ends the whole process.
+    """
+    try:
+        text = json.loads(_TOKENIZER.text(path))  # bounds are not checked: it is megabytes long
+    except (ValueError, RecursionError) as error:
+        raise _TOKENIZER.refused(str(error), path) from error
+    model = text.get("model") if isinstance(text, dict) else None
+    if not isinstance(model, dict):
+        raise _TOKENIZER.refused("it has no model", path)
+    if prefix := model.get("continuing_subword_prefix"):
+        model = _TOKENIZER.shape(model, _Merges, path)
+        seconds = [
+            pair.rpartition(" ")[2] if isinstance(pair, str) else pair[1] for pair in model.merges
+        ]
+        if not all(second.startswith(str(prefix)) for second in seconds):
+            raise _TOKENIZER.refused(f"its merges have not the prefix {str(prefix)[:20]!r}", path)
+
+
+class _Merges(BaseModel):
+    """What ``tokenizer.json`` says of how words are put together."""
+
+    continuing_subword_prefix: str
+    merges: list[str | tuple[str, str]] = []
 
 
 class _Index(BaseModel):

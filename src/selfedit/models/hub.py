@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from selfedit.errors import ModelFileError, ModelUnavailable, StorageFull
+from selfedit.errors import ModelFileError, ModelUnavailable, StorageFailed, StorageFull
 from selfedit.models.config import shards
+from selfedit.storage.files import storage_error
 
 FILES = [
     "*.json",
@@ -139,7 +140,7 @@ def _download(
 
 def _explained(
     hub_id: str, revision: str | None, error: Exception
-) -> ModelUnavailable | StorageFull:
+) -> ModelUnavailable | StorageFull | StorageFailed:
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -153,6 +154,10 @@ def _explained(
             " kept"
         )
         return StorageFull("The disk is full", where=HF_HUB_CACHE, fix=fix)
+    if (failed := storage_error(error, HF_HUB_CACHE)) is not None:
+        fix = "set HF_HOME to a folder you may write to"
+        what = f"The hub's cache cannot be written: {failed.what}"
+        return type(failed)(what, where=HF_HUB_CACHE, fix=fix)
     if isinstance(error, GatedRepoError):
         what, fix = (
             "needs its licence accepted",

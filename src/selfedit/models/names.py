@@ -17,7 +17,7 @@ from selfedit.models import hub, manifest
 from selfedit.models.config import COPY, shards
 from selfedit.models.wheel import Progress, WheelSource, is_made
 from selfedit.models.wheel import fetch as fetch_wheel
-from selfedit.storage.cache import cache_dir
+from selfedit.storage.cache import cache_dir, expanded
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -95,7 +95,7 @@ def resolve(name: str) -> Path | str:
             "The model's name is empty",
             fix="pass a short name (`selfedit models`), a folder or a hub id",
         )
-    path = Path(name).expanduser()
+    path = expanded(name)
     alias = ALIASES.get(name.lower())
     if alias is not None:
         return _wheel_folder(name) if alias.wheel else alias.hub_id

@@ -24,8 +24,10 @@ METHODS = ("seal", "own", "oracle", "base")
 """Whose attempts are shown: the first of these that has answered."""
 
 
-def task_pictures(run: RunFolder) -> list[Path]:
-    """Write the pictures of a few-shot run's measured tasks; none for another kind of run."""
+def task_pictures(run: RunFolder, into: Path) -> list[Path]:
+    """Write the pictures of a few-shot run's measured tasks into a folder; none for another kind of
+    run.
+    """
     if run.kind != "few-shot":
         return []
     settings = make_settings({k: v for k, v in run.settings.items() if k != "data"}, where=run.path)
@@ -41,7 +43,7 @@ def task_pictures(run: RunFolder) -> list[Path]:
         ].attempts
         written.append(
             save_picture(
-                context.task, run.report / file_name(name, before="task-", after=".png"), attempts
+                context.task, into / file_name(name, before="task-", after=".png"), attempts
             )
         )
     return written

@@ -37,8 +37,8 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
     """
     try:
         text = page.read_text("utf-8")
-    except OSError as error:
-        raise DataError(f"the page cannot be read: {error.strerror}", where=page) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the page cannot be read: {error}", where=page) from error
     results_by_name = dict(_read_results(path) for path in results)
     places = [match["name"] for match in _MARKED.finditer(text)]
     if missing := sorted(results_by_name.keys() - set(places)):
@@ -60,7 +60,22 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
 
 
 def bench_markdown(results: BenchResults) -> str:
-    """A benchmark's tables and notes as Markdown."""
+    """A benchmark's tables and notes as Markdown.
+
+    Raises:
+        FormatError: these are no benchmark's results, or of another version.
+    """
+    try:
+        return _tables_and_notes(results)
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise FormatError(
+            f"this is no benchmark's result: {error!r:.200}",
+            where=results.get("benchmark"),
+            fix="run the benchmark again",
+        ) from error
+
+
+def _tables_and_notes(results: BenchResults) -> str:
     parts = [_table_lines(table) for table in bench_tables(results)]
     if notes := results.get("notes"):
         parts.append("".join(f"- {in_markdown(note, starts_line=True)}\n" for note in notes))

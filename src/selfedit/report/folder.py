@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from selfedit.errors import StorageFailed, UsageError
 from selfedit.report.arc import task_pictures
 from selfedit.report.page import write_page
 from selfedit.report.pictures import draw_pictures
 from selfedit.results.results import Results
 from selfedit.run.folder import RunFolder
-from selfedit.storage.files import write_atomic
+from selfedit.storage.files import storage_errors, write_atomic
 
 
-def write_report(folder: str | Path) -> list[Path]:
-    """Write ``report/`` of a run, finished or not; returns the files, the page first.
+def write_report(folder: str | Path, out: str | Path | None = None) -> list[Path]:
+    """Write the report of a run, finished or not; returns the files, the page first.
+
+    Args:
+        folder: the run's; it is only read where `out` is given.
+        out: where the report goes; ``report/`` in the run's folder if not given.
 
     Raises:
         RunFolderError: this is not a run's folder, or one of another form.
-        StorageFull: there is no room.
+        StorageFull, StorageFailed: there is no room, or nothing may be written there.
     """
     with RunFolder.read(folder) as run:
+        into = run.report if out is None else Path(out)
         results = run.results() or _so_far(run)
-        pictures = [*draw_pictures(results, run.report), *task_pictures(run)]
-        page = run.report / "index.html"
-        write_atomic(
-            page, write_page(run, Results.read(results), pictures).encode("utf-8", "replace")
-        )
+        with _writing(into):
+            pictures = [*draw_pictures(results, into), *task_pictures(run, into)]
+            page = into / "index.html"
+            text = write_page(run, Results.read(results), pictures)
+            write_atomic(page, text.encode("utf-8", "replace"))
     return [page, *pictures]
+
+
+@contextmanager
+def _writing(into: Path) -> Iterator[None]:
+    fix = "name another folder with --out"
+    try:
+        with storage_errors(into):
+            into.mkdir(parents=True, exist_ok=True)
+            yield
+    except StorageFailed as error:
+        raise StorageFailed(error.what, where=into, fix=fix) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError("there is a file where a folder is meant", where=into, fix=fix) from error
 
 
 def _so_far(run: RunFolder) -> dict[str, Any]:

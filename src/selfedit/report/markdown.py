@@ -8,12 +8,14 @@ line of its own.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from selfedit.errors import DataError
-from selfedit.results.layout import main_tables, more_tables
+from selfedit.results.layout import main_tables, more_tables, notes_of
 from selfedit.results.render import as_markdown
 from selfedit.results.results import Results
+from selfedit.results.tabular import Table
 from selfedit.storage.files import write_atomic
 from selfedit.storage.neutral import in_line, in_markdown
 
@@ -25,9 +27,14 @@ def begin(name: str) -> str:
     return f"<!-- results: {name} -->"
 
 
-def results_markdown(results: Results) -> str:
+def results_markdown(results: Results, curves: Sequence[Table] = (), *, short: bool = False) -> str:
     """Rows, paired differences and what else was found, as Markdown; published numbers in a column
     beside ours.
+
+    Args:
+        results: of a run, or of several as one.
+        curves: tables of several runs round by round, after the differences.
+        short: rows, differences and curves alone.
 
     Raises:
         DataError: the results hold no table.
@@ -37,7 +44,8 @@ def results_markdown(results: Results) -> str:
         raise DataError(
             "there is no table of methods in these results", where=results.experiment, fix=fix
         )
-    tables = [as_markdown(table) for table in [*main_tables(results), *more_tables(results)]]
+    more = [] if short else more_tables(results)
+    tables = [as_markdown(table) for table in [*main_tables(results), *curves, *more]]
     parts = [_about_line(results), *tables, _learned_on(results), _notes(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -86,7 +94,7 @@ def _learned_on(results: Results) -> str:
 
 
 def _notes(results: Results) -> str:
-    return "\n".join(f"- {in_markdown(note, starts_line=True)}" for note in results.notes)
+    return "\n".join(f"- {in_markdown(note, starts_line=True)}" for note in notes_of(results))
 
 
 def _code(value: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from selfedit.results.layout import HELD_OUT, main_tables, more_tables
+from selfedit.results.layout import HELD_OUT, main_tables, more_tables, notes_of
 from selfedit.results.names import PARTS
 from selfedit.results.render import as_html
 from selfedit.results.results import Results
@@ -73,7 +73,7 @@ def write_page(run: RunFolder, results: Results, pictures: Sequence[Path]) -> st
 def _tables(results: Results) -> list[str]:
     if not results.rows:
         return ["<p>No held-out results: the run is not finished, or has none.</p>"]
-    notes = [f"<p>{in_html(note)}</p>" for note in results.notes]
+    notes = [f"<p>{in_html(note)}</p>" for note in notes_of(results)]
     rows, *others = main_tables(results, results.title or HELD_OUT)
     return [as_html(rows), *notes, *map(as_html, others)]
 

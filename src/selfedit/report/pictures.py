@@ -53,6 +53,11 @@ def draw_pictures(results: Mapping[str, Any], folder: Path) -> list[Path]:
     return written
 
 
+def _percent(share: float | None) -> float:
+    """A share for an axis; one that is not known leaves a gap."""
+    return math.nan if share is None else 100 * share
+
+
 def matrices(results: Mapping[str, Any]) -> Figure:
     """Accuracy on each passage by number of edits, as a heat map for each way, and the published
     one beside them.
@@ -97,12 +102,12 @@ def reward_figure(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     names = {
         "baseline": "unadapted",
         "accuracy": "all self-edits",
-        "best": "best self-edit of each context",
+        "best": "best self-edit of each context, chosen on these answers",
     }
     for key, name in names.items():
         axes.plot(
             numbers,
-            [100 * (math.nan if r[key] is None else r[key]) for r in rounds],
+            [_percent(r[key]) for r in rounds],
             marker="o",
             label=name,
         )
@@ -123,14 +128,16 @@ def accuracy_figure(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) 
     axes = figure.add_subplot()
     for name, rounds in by_round.items():
         errors = [100 * (row["se"] or 0.0) for row in rounds]
-        heights = [100 * row["accuracy"] for row in rounds]
+        heights = [_percent(row["accuracy"]) for row in rounds]
         axes.errorbar(
             range(len(rounds)), heights, errors, marker="o", capsize=3, label=in_picture(name)
         )
     for number, row in enumerate(row for row in rows if not _round_of(row)):
         style = ("--", ":", "-.")[number % 3]
         name = in_picture(row["method"])
-        axes.axhline(100 * row["accuracy"], linestyle=style, color=f"C{9 - number % 5}", label=name)
+        axes.axhline(
+            _percent(row["accuracy"]), linestyle=style, color=f"C{9 - number % 5}", label=name
+        )
     most = max(len(rounds) for rounds in by_round.values())
     axes.set(xlabel="round of ReST-EM", ylabel="accuracy, %", title="Held-out accuracy by round")
     axes.set_xticks(range(most), ["before RL", *[str(number) for number in range(1, most)]])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from selfedit.errors import DataError, UsageError
 from selfedit.grading.grader import NO_VERDICT
+from selfedit.grading.inference import Test, crossed
 from selfedit.grading.stats import clustered, mean_se, paired, share_right
 from selfedit.results.results import Difference, Results, Row
 
@@ -100,9 +102,34 @@ def pool_results(runs: Sequence[tuple[str, Results]]) -> Results:
         model=first.model,
         grader=first.grader,
         settings=first.settings,
+        notes=first.notes,
+        more=_pooled_more(every),
         runs=len(runs),
         seeds=seeds if len(seeds) == len(runs) else (),
     )
+
+
+def _pooled_more(every: Sequence[Results]) -> dict[str, Any]:
+    """What the second grader and answers' lengths come to over the runs; tricks are the same in all
+    of them.
+    """
+    parts = [results.more for results in every]
+    if not all("second" in part for part in parts):
+        return {}
+    second: dict[str, Any] = parts[0]["second"]
+    tables: list[Scores] = [part["second"]["contexts"] for part in parts]
+    words: list[Mapping[str, float]] = [part["answer_words"] for part in parts]
+    shared = [m for m in tables[0] if all(m in table for table in tables)]
+    pooled: dict[str, dict[str, float]] = {}
+    for method in shared:
+        columns = [table[method] for table in tables]
+        known = set(columns[0]).intersection(*columns)
+        pooled[method] = {c: _mean_of(columns, c) for c in columns[0] if c in known}
+    return {
+        "canary": parts[0]["canary"],
+        "second": {**second, "contexts": pooled},
+        "answer_words": {m: _mean_of(words, m) for m in words[0] if all(m in w for w in words)},
+    }
 
 
 def pool(runs: Sequence[Scores]) -> Comparison:
@@ -110,8 +137,9 @@ def pool(runs: Sequence[Scores]) -> Comparison:
 
     A context's score is its mean over the runs, so n counts contexts and the standard error is over
     contexts: answers about one passage are not independent, whichever run they come from. Each
-    paired difference also says what every run alone gives, ``by_run``, and its mean's standard
-    error over runs, ``se_runs``.
+    paired difference also says what every run alone gives, ``by_run``, its mean's standard error
+    over runs, ``se_runs``, and the test ``both`` with the error over contexts and runs at once:
+    runs are policies, and those at hand are as much a draw as the passages are.
 
     Args:
         runs: for each run, for each method, the accuracy of each context.
@@ -134,8 +162,18 @@ def pool(runs: Sequence[Scores]) -> Comparison:
     gaps: list[Difference] = []
     for gap in pooled.paired:
         by_run = tuple(paired(run[gap.a], run[gap.b]).difference for run in runs)
-        gaps.append(replace(gap, by_run=by_run, se_runs=mean_se(by_run).se))
+        gaps.append(
+            replace(gap, by_run=by_run, se_runs=mean_se(by_run).se, both=_over_both(runs, gap))
+        )
     return Comparison(pooled.rows, tuple(gaps))
+
+
+def _over_both(runs: Sequence[Scores], gap: Difference) -> Test:
+    """The test of a difference whose error is over contexts and runs at once."""
+    table: dict[Hashable, dict[Hashable, float]] = {}
+    for number, run in enumerate(runs):
+        table[number] = {name: score - run[gap.b][name] for name, score in run[gap.a].items()}
+    return crossed(table).test
 
 
 def _mean_of(columns: Sequence[Mapping[str, float]], name: str) -> float:

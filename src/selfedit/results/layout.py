@@ -7,9 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from selfedit.grading.inference import Test, holm, t_test
+from selfedit.grading.stats import Paired
+from selfedit.results.curves import interval
 from selfedit.results.names import method_name
 from selfedit.results.policy_moved import round_tables
 from selfedit.results.results import Difference, Reference, Results
+from selfedit.results.second_grader import canary_row, two_graders_table
 from selfedit.results.tabular import Cell, Column, Table, show_cell
 
 HELD_OUT = "Held-out passages (n counts passages)"
@@ -27,9 +31,8 @@ def more_tables(results: Results) -> list[Table]:
     tables = [
         _training_table(results),
         _task_table(results),
+        two_graders_table(results),
         *results.tables,
-        _canary(results),
-        _words_table(results),
     ]
     tables += [_order(results), *round_tables(results), _shapes(results)]
     return [table for table in tables if table is not None and table.rows]
@@ -47,6 +50,7 @@ def _main_rows(results: Results, title: str) -> Table:
         cells += _beside_published(theirs.get(row.method)) if theirs else ()
         cells += [row.more["trials"]] if trials else []
         rows.append(cells)
+    rows += canary_row(results, len(columns))
     return Table.make(title, columns, rows)
 
 
@@ -54,16 +58,48 @@ def _paired(results: Results) -> Table:
     theirs = results.published.paired
     columns = ["paired difference", Column("points", "points"), Column("se", "percent"), "n"]
     columns += [Column("published", "points"), Column("se", "percent"), "n"] if theirs else []
-    columns += (
-        [f"each of {results.runs} runs", Column("se over runs", "percent")] if results.runs else []
-    )
+    if results.runs:
+        columns += [f"each of {results.runs} runs", Column("se over runs", "percent")]
+        columns += [Column("se over both", "percent"), "95 % interval"]
+    tests = [_test_of(gap) for gap in results.paired]
+    known = {at: test.p for at, test in enumerate(tests) if test.p is not None}
+    adjusted = holm(known)
+    columns += [Column(f"p (Holm, {len(known)})", "number3")] if known else []
     rows: list[list[Cell]] = []
-    for gap in results.paired:
+    for at, gap in enumerate(results.paired):
         cells: list[Cell] = [f"{gap.a} − {gap.b}", gap.difference, gap.se, gap.n]
         cells += _beside_published(theirs.get((gap.b, gap.a))) if theirs else ()
-        cells += [_each_run(gap), gap.se_runs] if results.runs else []
+        if results.runs:
+            cells += [_each_run(gap), gap.se_runs, tests[at].se, interval(tests[at])]
+        cells += [adjusted.get(at, "")] if known else []
         rows.append(cells)
     return Table.make("", columns, rows)
+
+
+def _test_of(gap: Difference) -> Test:
+    """Over contexts and runs where there are several runs, else over contexts."""
+    return gap.both or t_test(Paired(gap.difference, gap.se, gap.n))
+
+
+def notes_of(results: Results) -> list[str]:
+    """What has to be said beside the tables, what their p values are among it."""
+    notes = list(results.notes)
+    if results.paired and results.runs:
+        notes.append(
+            "Intervals and p values have an error over contexts and runs (policies) at once; p is"
+            f" two-sided, Student's, adjusted for {len(results.paired)} comparisons (Holm)."
+        )
+    elif results.paired:
+        notes.append(
+            "p is that of a two-sided paired t test over contexts, adjusted for"
+            f" {len(results.paired)} comparisons (Holm)."
+        )
+    trained = any(row.method.startswith("seal") for row in results.rows)
+    if results.paired and trained and not results.runs:
+        notes.append(
+            "One policy was trained: a difference with it holds for this policy, and seeds differ."
+        )
+    return notes
 
 
 def _each_run(gap: Difference) -> str:
@@ -100,40 +136,12 @@ def _task_table(results: Results) -> Table | None:
     """Each held-out task with the share of its trials that solved it."""
     if "tasks" not in results.more:
         return None
-    methods = [row.method for row in results.rows]
+    methods, scores = [row.method for row in results.rows], results.scores
     rows: list[list[Cell]] = []
     for name in results.more["tasks"]["heldout"]:
-        rows.append([name, *(results.contexts[method].get(name) for method in methods)])
+        rows.append([name, *(scores.get(method, {}).get(name) for method in methods)])
     return Table.make(
         "", ["held-out task, solved %", *(Column(method, "percent") for method in methods)], rows
-    )
-
-
-def _canary(results: Results) -> Table:
-    """What answers score that are the same for every question of a passage."""
-    names = {
-        "constant-list": "the list of the passage's gold answers",
-        "constant-best": "the best single gold answer of the passage",
-    }
-    rows: list[list[Cell]] = []
-    for row in results.more.get("canary", ()):
-        rows.append([names[row["method"]], row["accuracy"], row["se"], row["n"]])
-    columns = [
-        "answer to every question",
-        Column("accuracy %", "percent"),
-        Column("se", "percent"),
-        "n",
-    ]
-    return Table.make("What a constant answer scores", columns, rows)
-
-
-def _words_table(results: Results) -> Table:
-    """How long each method's answers are."""
-    rows: list[list[Cell]] = [
-        [method, words] for method, words in results.more.get("answer_words", {}).items()
-    ]
-    return Table.make(
-        "How long the answers are", ["method", Column("words an answer", "number1")], rows
     )
 
 

@@ -21,6 +21,19 @@ METHOD_NAMES = {
 }
 """Every method as a row of the table."""
 
+CANARY = "canary"
+"""The row of the best trick for each passage."""
+CANARY_ROW = "canary: the best answer that is right whatever is asked"
+CANARY_NAMES = {
+    CANARY: "canary: the best of the next four for each passage",
+    "constant-list": "the list of the passage's gold answers",
+    "alternatives": "the gold answer or another of the passage",
+    "question": "the question again",
+    "recital": "the passage, recited",
+    "constant-best": "one gold answer to every question (right to its own)",
+}
+"""Answers that show nothing learned, as rows of a table."""
+
 
 def method_name(names: Mapping[str, str], method: str) -> str:
     """A method as a run's own ``names`` call it, else as all do; ``seal-2``, ``own:rewrite`` are

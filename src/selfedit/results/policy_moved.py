@@ -9,27 +9,39 @@ from selfedit.results.results import Results
 from selfedit.results.tabular import Cell, Column, Table
 
 Record = Mapping[str, Any]
+Rounds = Sequence[tuple[str, Record]]
 
 
 def round_tables(results: Results) -> list[Table]:
     """Whether each round moved the policy, and what became of self-edits that were cut off."""
-    rounds: Sequence[Record] = results.more.get("rounds", ())
+    rounds = _named_rounds(results.more.get("rounds", ()))
     return [_moved(rounds), _expected(rounds), _cut_off_table(rounds)]
 
 
-def _moved(rounds: Sequence[Record]) -> Table:
+def _named_rounds(rounds: Sequence[Record] | Mapping[str, Sequence[Record]]) -> Rounds:
+    """The rounds with their names; where there are several formats of self-edits, of each."""
+    if isinstance(rounds, Mapping):
+        return [
+            (f"{format}, {name}", record)
+            for format, of_format in rounds.items()
+            for name, record in _named_rounds(of_format)
+        ]
+    return [(f"round {record['round']}", record) for record in rounds]
+
+
+def _moved(rounds: Rounds) -> Table:
     """A line for the round's prompts and one for held-out ones, and why it did not move."""
     rows: list[list[Cell]] = []
-    for record in rounds:
+    for round_name, record in rounds:
         movement = record.get("movement")
         if movement is None:
             continue
         verdict = movement["reason"] or "yes"
         for key, name in (("learned", "own prompts"), ("heldout", "held-out prompts")):
             if (apart := movement[key]) is not None:
-                rows.append([f"round {record['round']}, {name}", *_apart(apart), verdict])
+                rows.append([f"{round_name}, {name}", *_apart(apart), verdict])
         if movement["learned"] is None:
-            rows.append([f"round {record['round']}", *[""] * 8, verdict])
+            rows.append([round_name, *[""] * 8, verdict])
     columns = [
         "policy",
         "prompts",
@@ -52,14 +64,14 @@ def _apart(apart: Record) -> list[Cell]:
     return [*(apart[name] for name in numbers), text]
 
 
-def _expected(rounds: Sequence[Record]) -> Table:
+def _expected(rounds: Rounds) -> Table:
     rows: list[list[Cell]] = []
-    for record in rounds:
+    for round_name, record in rounds:
         movement: Record = record.get("movement") or {}
         if (expected := movement.get("expected")) is not None:
             kind = "every self-edit" if expected["exact"] else "estimated from those tried"
             cells: list[Cell] = [expected["before"], expected["after"], kind]
-            rows.append([f"round {record['round']}", *cells])
+            rows.append([round_name, *cells])
     columns = [
         "expected reward on the round's contexts",
         Column("before", "number3"),
@@ -69,14 +81,14 @@ def _expected(rounds: Sequence[Record]) -> Table:
     return Table.make("", columns, rows)
 
 
-def _cut_off_table(rounds: Sequence[Record]) -> Table:
+def _cut_off_table(rounds: Rounds) -> Table:
     """Only where some were."""
     rows: list[list[Cell]] = []
-    for record in rounds:
+    for round_name, record in rounds:
         cut = record.get("cut_off")
         if cut and cut["count"]:
             counts = [cut["count"], record["self_edits"], cut["kept"]]
-            rows.append([f"round {record['round']}", *counts, cut["accuracy"], cut["others"]])
+            rows.append([round_name, *counts, cut["accuracy"], cut["others"]])
     columns = [
         "self-edits cut off at the token limit",
         "cut off",

@@ -9,7 +9,12 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from selfedit.errors import FormatError
+from selfedit.grading.inference import Test
+from selfedit.results.checked_results import Scores, as_form, check_stored
 from selfedit.results.tabular import Table
+
+JsonObject = dict[str, Any]
+"""An object as JSON holds it."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,9 @@ class Row:
     accuracy: float | None
     se: float | None
     n: int
-    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    more: Mapping[str, Any] = field(default_factory=JsonObject)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As results.json keeps it."""
         return {
             "method": self.method,
@@ -37,7 +42,7 @@ class Row:
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Row:
         """A row as `as_dict` gives it."""
-        known: dict[str, Any] = {name: stored[name] for name in ("method", "accuracy", "se", "n")}
+        known: JsonObject = {name: stored[name] for name in ("method", "accuracy", "se", "n")}
         return cls(
             **known, more={name: value for name, value in stored.items() if name not in known}
         )
@@ -45,8 +50,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """Method ``a`` less ``b``, paired over contexts; ``by_run`` and ``se_runs`` where several runs
-    are pooled.
+    """Method ``a`` less ``b``, paired over contexts; where several runs are pooled, ``by_run``,
+    ``se_runs`` and the test ``both`` with an error over contexts and runs at once.
     """
 
     a: str
@@ -56,8 +61,9 @@ class Difference:
     n: int
     by_run: tuple[float, ...] = ()
     se_runs: float | None = None
+    both: Test | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As results.json keeps it."""
         stored = {
             "a": self.a,
@@ -66,15 +72,18 @@ class Difference:
             "se": self.se,
             "n": self.n,
         }
-        return stored | (
-            {"by_run": list(self.by_run), "se_runs": self.se_runs} if self.by_run else {}
-        )
+        pooled: JsonObject = {"by_run": list(self.by_run), "se_runs": self.se_runs}
+        if self.both is not None:
+            pooled["both"] = self.both.as_dict()
+        return stored | (pooled if self.by_run else {})
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Difference:
         """A difference as `as_dict` gives it."""
-        gap: dict[str, Any] = {name: stored[name] for name in ("a", "b", "difference", "se", "n")}
-        return cls(**gap, by_run=tuple(stored.get("by_run", ())), se_runs=stored.get("se_runs"))
+        gap: JsonObject = {name: stored[name] for name in ("a", "b", "difference", "se", "n")}
+        both = Test(**stored["both"]) if "both" in stored else None
+        runs = tuple(stored.get("by_run", ()))
+        return cls(**gap, by_run=runs, se_runs=stored.get("se_runs"), both=both)
 
 
 @dataclass(frozen=True)
@@ -104,9 +113,9 @@ class Published:
     paired: Mapping[tuple[str, str], Reference] = field(
         default_factory=dict[tuple[str, str], Reference]
     )
-    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    more: Mapping[str, Any] = field(default_factory=JsonObject)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As results.json keeps it."""
         rows = {method: asdict(number) for method, number in self.rows.items()}
         gaps = [{"b": b, "a": a, **asdict(number)} for (b, a), number in self.paired.items()]
@@ -160,14 +169,14 @@ class Results:
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
     published: Published = Published()
-    contexts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    contexts: Mapping[str, Any] = field(default_factory=JsonObject)
     model: Mapping[str, str] = field(default_factory=dict[str, str])
     grader: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    data: Mapping[str, Any] = field(default_factory=JsonObject)
+    settings: Mapping[str, Any] = field(default_factory=JsonObject)
     runs: int | None = None
     seeds: Sequence[int] = ()
-    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    more: Mapping[str, Any] = field(default_factory=JsonObject)
 
     def __post_init__(self) -> None:
         for name in (
@@ -184,16 +193,17 @@ class Results:
         """For each method, in the order of the rows, the accuracy of each context: a file has its
         keys sorted.
         """
-        return {row.method: self.contexts[row.method] for row in self.rows}
+        scores = as_form(dict(self.contexts), Scores)
+        return {row.method: scores[row.method] for row in self.rows if row.method in scores}
 
     @property
     def seed(self) -> int | None:
         """The run's seed."""
         return self.settings.get("seed")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As results.json keeps it; what is empty is left out, rows and differences apart."""
-        stored: dict[str, Any] = {
+        stored: JsonObject = {
             "experiment": self.experiment,
             "rows": [row.as_dict() for row in self.rows],
             "paired": [gap.as_dict() for gap in self.paired],
@@ -234,6 +244,7 @@ class Results:
             "runs",
             "seeds",
         }
+        check_stored(stored)
         known = {f.name for f in fields(cls)} - {"more"}
         try:
             return cls(

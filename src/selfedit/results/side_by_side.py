@@ -1,5 +1,5 @@
-"""Runs side by side: one method of each on the passages that all have, as differences from
-the first.
+"""Runs side by side: one method of each on the passages that all have, as differences from the
+first; runs that differ only in their seed count as policies of one row.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from selfedit.errors import UsageError
-from selfedit.grading.inference import Test, holm, t_test
-from selfedit.grading.stats import clustered, paired
+from selfedit.grading.inference import Test, crossed, holm
+from selfedit.results.curves import interval
 from selfedit.results.tabular import Cell, Column, Table
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A run beside the first one.
+    """A row: runs of one kind beside the first ones.
 
     Attributes:
-        run: its name.
-        accuracy, se, n: of the method, over the shared passages.
-        test: the paired difference from the first run, and its t test; None for the first.
+        run: the first of them, by its name.
+        accuracy, se, n: of the method, over the shared passages; the error is over policies too
+            where there are several.
+        test: the paired difference from the first row; None for the first.
         p_holm: its p value among all comparisons (Holm 1979).
         seconds: that an inner loop took to train; None where none did.
+        policies: how many runs.
     """
 
     run: str
@@ -33,44 +35,79 @@ class Compared:
     test: Test | None
     p_holm: float | None
     seconds: float | None
+    policies: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
         return asdict(self)
 
 
+Policies = Mapping[int, Mapping[str, float]]
+"""For each policy (its seed), the accuracy of each passage."""
+
+
 def side_by_side(
-    scores: Mapping[str, Mapping[str, float]], seconds: Mapping[str, float | None]
+    scores: Mapping[str, Policies], seconds: Mapping[str, float | None]
 ) -> list[Compared]:
-    """Every run's accuracy, and its difference from the first, paired over passages.
+    """Every row's accuracy, and its difference from the first, paired over passages and, where
+    there are several, over the policies of equal seeds.
 
     Args:
-        scores: for each run, in order, the accuracy of each passage.
+        scores: for each row, in order, each policy's accuracies.
         seconds: of an inner loop of each.
 
     Raises:
-        UsageError: the runs share no passage.
+        UsageError: the runs share no passage, or rows of several policies no seed.
     """
     names = list(scores)
-    shared = set(scores[names[0]]).intersection(*scores.values())
+    every: list[Mapping[str, float]] = []
+    for policies in scores.values():
+        every += policies.values()
+    shared = sorted(set(every[0]).intersection(*every))
     if not shared:
         raise UsageError(
             "the runs have no passage in common",
             where=", ".join(names),
             fix="give runs on the same held-out passages",
         )
-    kept = {run: {c: of_run[c] for c in sorted(shared)} for run, of_run in scores.items()}
-    tests = {run: t_test(paired(kept[run], kept[names[0]])) for run in names[1:]}
+    tests = {run: _against(scores, run, names[0], shared) for run in names[1:]}
     adjusted = holm({run: test.p for run, test in tests.items() if test.p is not None})
     compared: list[Compared] = []
     for run in names:
-        mean = clustered({context: [score] for context, score in kept[run].items()})
+        both = crossed(
+            {seed: _on_passages(of_seed, shared) for seed, of_seed in scores[run].items()}
+        )
         compared.append(
             Compared(
-                run, mean.mean, mean.se, mean.n, tests.get(run), adjusted.get(run), seconds.get(run)
+                run,
+                both.test.difference,
+                both.test.se,
+                both.passages,
+                tests.get(run),
+                adjusted.get(run),
+                seconds.get(run),
+                both.policies,
             )
         )
     return compared
+
+
+def _against(scores: Mapping[str, Policies], run: str, first: str, shared: Sequence[str]) -> Test:
+    one, other = scores[run], scores[first]
+    if len(one) == len(other) == 1:  # one policy of each: paired whatever their seeds
+        one, other = dict(enumerate(one.values())), dict(enumerate(other.values()))
+    seeds = sorted(one.keys() & other.keys())
+    if not seeds:
+        fix = "give runs of the same seeds: policies are compared seed by seed"
+        raise UsageError("the rows have no seed in common", where=f"{first}, {run}", fix=fix)
+    gaps: dict[int, dict[str, float]] = {}
+    for seed in seeds:
+        gaps[seed] = {name: one[seed][name] - other[seed][name] for name in shared}
+    return crossed(gaps).test
+
+
+def _on_passages(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    return {name: scores[name] for name in names}
 
 
 def as_table(compared: Sequence[Compared], method: str) -> Table:
@@ -79,13 +116,26 @@ def as_table(compared: Sequence[Compared], method: str) -> Table:
     for one in compared:
         gap: Cell = "" if one.test is None else (one.test.difference, one.test.se)
         p_value: Cell = "" if one.test is None else one.p_holm
-        rows.append([one.run, (one.accuracy, one.se), one.n, gap, p_value, one.seconds])
+        counts: list[Cell] = [one.n, one.policies]
+        rows.append(
+            [
+                one.run,
+                (one.accuracy, one.se),
+                *counts,
+                gap,
+                interval(one.test),
+                p_value,
+                one.seconds,
+            ]
+        )
     columns = [
         Column("run"),
         Column(f"{method} %", "percent"),
         "n",
+        "policies",
         Column("− first", "points"),
-        Column("p (Holm)", "number3"),
+        "95 % interval",
+        Column(f"p (Holm, {len(compared) - 1})", "number3"),
         Column("s/inner loop", "number1"),
     ]
     return Table.make("", columns, rows)

@@ -102,7 +102,8 @@ class Table:
         try:
             columns = tuple(_column(column) for column in stored["columns"])
             rows = tuple(tuple(map(_cell, row)) for row in stored["rows"])
-            return cls(str(stored["title"]), columns, rows, tuple(stored.get("row_forms", ())))
+            forms = tuple(map(_form, stored.get("row_forms", ())))
+            return cls(str(stored["title"]), columns, rows, forms)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(
                 f"this is not a table of results: {error}", where="results.json"
@@ -130,16 +131,24 @@ def _column(stored: object) -> Column:
     if isinstance(stored, str):
         return Column(stored)
     named = cast("Mapping[str, Any]", stored)
-    if named["form"] != "plain" and named["form"] not in _SPEC:
-        raise ValueError(f"there is no form {named['form']!r}")
-    return Column(str(named["name"]), named["form"])
+    return Column(str(named["name"]), _form(named["form"]))
+
+
+def _form(stored: object) -> Form:
+    if stored != "plain" and stored not in _SPEC:
+        raise ValueError(f"there is no form {stored!r}")
+    return cast("Form", stored)
 
 
 def _cell(stored: object) -> Cell:
     if isinstance(stored, list):
-        mean, error = cast("list[Number]", stored)
+        mean, error = map(_number, stored)
         return mean, error
-    if stored is None or isinstance(stored, str | int | float):
+    return stored if isinstance(stored, str) else _number(stored)
+
+
+def _number(stored: object) -> Number:
+    if stored is None or isinstance(stored, int | float):
         return stored
     raise TypeError(f"{stored!r} is no cell")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from selfedit.errors import RunFolderError
+from selfedit.errors import DataError, RunFolderError
 from selfedit.lm.bank_product import BankLinear
 from selfedit.lm.load import LanguageModel, load_weights
 from selfedit.lm.lora import Adapter
@@ -129,6 +129,21 @@ def adopt_policy(
         return policy
     use_weights(session, folder / "model", digest, load_here=not in_weights)
     return None
+
+
+def policy_folder(named: str, where: str) -> Path:
+    """The model folder of another run's policy, as a setting names it.
+
+    Raises:
+        DataError: there is no model in it.
+    """
+    if not any(Path(named).glob("*.safetensors")):
+        fix = (
+            "give a folder policy/round-N/model of a run with rl.mstep.merge = true; where"
+            " one was to be trained first, run that first"
+        )
+        raise DataError(f"there is no model here ({where})", where=named, fix=fix)
+    return Path(named)
 
 
 def use_weights(session: AnySession, folder: Path, name: str, *, load_here: bool = True) -> None:

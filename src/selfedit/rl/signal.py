@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 from selfedit.grading.stats import mean_se
 from selfedit.rl.trial import marks_of
 from selfedit.run.records import Trial
 from selfedit.tasks.task import AnyTask
+
+Table = Sequence[Sequence[float]]
+"""The marks of a context's self-edits, ``[candidates][repeats]``."""
 
 
 def reward_signal(
@@ -30,17 +34,7 @@ def reward_signal(
         self-edits (the intraclass correlation of a one-way analysis of variance); None where
         nothing varies.
     """
-    by_context: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    edited = [trial for trial in trials if trial.candidate is not None]
-    for (context, candidate, _), marks in sorted(marks_of(edited, task, graded=graded).items()):
-        if candidate is not None:
-            by_context[context][candidate].append(sum(marks) / len(marks))
-    # Tried once, or not all as often: repeats cannot check each other. [candidates][repeats]
-    tables = {
-        name: list(candidates.values())
-        for name, candidates in by_context.items()
-        if _repeats_compare(candidates)
-    }
+    tables = repeat_tables(trials, task, graded=graded)
     gains = [_gain(table) for table in tables.values()]
     # One mark throughout: no repeat could have chosen anything.
     flat = [len({mark for marks in table for mark in marks}) == 1 for table in tables.values()]
@@ -49,6 +43,22 @@ def reward_signal(
         "n": len(gains),
         "undecided": sum(flat),
         "reliability": _reliability(list(tables.values())),
+    }
+
+
+def repeat_tables(
+    trials: Iterable[Trial], task: AnyTask | None, *, graded: bool
+) -> dict[str, Table]:
+    """For each context with two or more self-edits, all tried equally often and more than once,
+    their marks ``[candidates][repeats]``.
+    """
+    by_context: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    edited = [trial for trial in trials if trial.candidate is not None]
+    for (context, candidate, _), marks in sorted(marks_of(edited, task, graded=graded).items()):
+        if candidate is not None:
+            by_context[context][candidate].append(sum(marks) / len(marks))
+    return {
+        name: list(marks.values()) for name, marks in by_context.items() if _repeats_compare(marks)
     }
 
 
@@ -63,6 +73,7 @@ class LoopSignal:
         one: reliability of one inner loop's reward: the share of its variance within contexts that
             is between self-edits; None where nothing varies.
         mean: of the mean of all repeats, which is what a round learns from.
+        se: standard error of `per_loop`, a jackknife over contexts; None for one context.
     """
 
     contexts: int
@@ -70,6 +81,7 @@ class LoopSignal:
     loops: int
     one: float | None
     mean: float | None
+    se: float | None = None
 
     @property
     def per_loop(self) -> float | None:
@@ -83,7 +95,36 @@ def loop_signal(trials: Sequence[Trial], task: AnyTask | None = None) -> LoopSig
     repeats = {trial.repeat for trial in trials if trial.candidate is not None}
     one, loops = signal["reliability"], len(repeats)
     mean = None if one is None else of_repeats(one, loops)
-    return LoopSignal(signal["n"], signal["undecided"], loops, one, mean)
+    se = jackknife(per_loop_without_each(repeat_tables(trials, task, graded=True)))
+    return LoopSignal(signal["n"], signal["undecided"], loops, one, mean, se)
+
+
+def reliability_per_loop(tables: Mapping[str, Table]) -> float | None:
+    """Reliability of the mean of all repeats over the inner loops of a self-edit."""
+    one = _reliability(list(tables.values()))
+    if one is None:
+        return None
+    loops = len(next(iter(tables.values()))[0])
+    return of_repeats(one, loops) / loops
+
+
+def per_loop_without_each(tables: Mapping[str, Table]) -> list[float | None]:
+    """`reliability_per_loop` of all contexts but one, for each."""
+    left_out: list[float | None] = []
+    for name in tables:
+        rest = {other: table for other, table in tables.items() if other != name}
+        left_out.append(reliability_per_loop(rest))
+    return left_out
+
+
+def jackknife(left_out: Sequence[float | None]) -> float | None:
+    """The standard error from the statistic without each unit (Efron and Tibshirani 1993, 11.5)."""
+    values = [value for value in left_out if value is not None]
+    count = len(values)
+    if count < 2 or count < len(left_out):
+        return None
+    middle = _mean(values)
+    return sqrt((count - 1) / count * sum((value - middle) ** 2 for value in values))
 
 
 def of_repeats(reliability: float, repeats: int) -> float:
@@ -100,7 +141,7 @@ def _repeats_compare(candidates: Mapping[int, Sequence[float]]) -> bool:
     return len(candidates) > 1 and len(counts) == 1 and min(counts) > 1
 
 
-def _gain(table: Sequence[Sequence[float]]) -> float:
+def _gain(table: Table) -> float:
     """Over every choosing repeat: the leaders' mean mark elsewhere less that of the rest (0 where
     all lead).
     """
@@ -122,7 +163,7 @@ def _gain(table: Sequence[Sequence[float]]) -> float:
     return _mean(gains)
 
 
-def _reliability(tables: Sequence[Sequence[Sequence[float]]]) -> float | None:
+def _reliability(tables: Sequence[Table]) -> float | None:
     between, within, free_between, free_within, size = 0.0, 0.0, 0, 0, 0
     for table in tables:
         size = len(table[0])

@@ -25,6 +25,7 @@ from selfedit.run.ledger import Ledger
 from selfedit.run.marker import (
     LOCK,
     Marker,
+    as_environment,
     is_run,
     read_json,
     read_marker,
@@ -266,10 +267,10 @@ class RunFolder:
             empty if nothing does.
         """
         path, now = self.path / "environment.json", json.loads(canonical_json(environment))
-        stored = read_json(path)
-        if stored is None:
+        if (record := read_json(path)) is None:
             write_atomic(path, canonical_json(now))
             return []
+        stored = as_environment(record, path)
         later = stored.get("resumed_in", [])
         last = (
             later[-1]

@@ -4,6 +4,7 @@ stored.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -102,6 +103,25 @@ class Interrupt:
             f"to go on: {self._resume}" if self._resume else "start the same command again to go on"
         )
         return Interrupted(what, fix=fix)
+
+
+def end_at_signals() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does, outside of an `Interrupt` too: the
+    first raises KeyboardInterrupt, the second ends it on the spot, for nothing is under way then
+    that could be lost. One that is ignored already stays so.
+    """
+    begun = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal begun
+        if begun:
+            os._exit(Interrupted.exit_code)
+        begun = True
+        raise KeyboardInterrupt
+
+    for number in SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, handle)
 
 
 def ignore_signals() -> None:

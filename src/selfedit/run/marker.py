@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from selfedit.errors import RunFolderError
 from selfedit.storage.bounded import BoundedReader, is_there
 from selfedit.storage.files import canonical_json, is_temporary, write_atomic
@@ -96,6 +98,22 @@ def read_marker(path: Path, kind: str | None = None) -> Marker:
             f"this is the folder of a run of kind {actual!r}, not {kind!r}", where=path, fix=fix
         )
     return Marker(str(actual), ledger=marker.get("ledger") is True)
+
+
+class _Environment(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    resumed_in: list[dict[str, Any]] = []
+
+
+def as_environment(record: Any, path: Path) -> dict[str, Any]:
+    """What ``environment.json`` holds, as the entries of the first start and under ``resumed_in``
+    those of others.
+
+    Raises:
+        RunFolderError: it is none.
+    """
+    _MARKER_READER.shape(record, _Environment, path)
+    return record
 
 
 def read_json(path: Path) -> Any | None:

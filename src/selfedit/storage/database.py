@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import RunFolderError, SelfEditError
-from selfedit.storage.database_errors import damaged, explained, lost
+from selfedit.storage.connection import connect
+from selfedit.storage.database_errors import damaged, explained, lost, unreadable
 from selfedit.storage.seals import CREATE_SEALS, SealBroken, Seals
 from selfedit.storage.tables import R, RecordTable
 
@@ -68,9 +69,13 @@ class Database:
         if begun and not _size(path):
             # Before SQLite sees it: it would drop the log beside an empty file.
             raise lost("is missing" if _size(path) is None else "is empty", self.path, noun)
-        with self.errors():
-            uri = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-            self._db = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+        try:
+            with self.errors():
+                self._db = connect(path, readonly=readonly, timeout=timeout)
+        except UnicodeDecodeError as error:
+            raise damaged(str(error), self.path, noun) from error
+        except OSError as error:
+            raise unreadable(error, self.path, noun) from error
         self._db.text_factory = lambda data: data.decode("utf-8", "surrogatepass")
         self._seals = Seals(self._db, tables) if sealed else None
         try:

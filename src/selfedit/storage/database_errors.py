@@ -73,3 +73,10 @@ def lost(what: str, path: Path, noun: str) -> RunFolderError:
         f"put the {noun} back, with {path.name}-wal if that is beside it, or start in a new folder"
     )
     return RunFolderError(f"the {noun} {what}", where=path, fix=fix)
+
+
+def unreadable(error: OSError, path: Path, noun: str) -> RunFolderError:
+    """The error for a file in a folder that cannot be written, of which no copy can be made."""
+    what = f"the {noun} can only be read as a copy, which cannot be made: {error.strerror}"
+    fix = "make the folder writable, or set TMPDIR to a folder with room for the copy"
+    return RunFolderError(what, where=path, fix=fix)

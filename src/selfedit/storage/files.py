@@ -27,7 +27,13 @@ JsonObject = dict[str, Any]
 # EFBIG is a limit on file size (ulimit -f), EDQUOT a user's quota: to the user all three mean "no
 # room".
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_DENIED = (
+    "permission denied",
+    "give a file or folder that you may read and write, or set the right to",
+)
 _FAILED = {
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
     errno.EIO: (
         "the disk reports an error (input/output error)",
         "look at the system's log; go on with a copy of the folder on another disk",
@@ -55,8 +61,8 @@ def storage_full(where: object) -> StorageFull:
 
 
 def storage_error(error: BaseException, where: object) -> StorageFull | StorageFailed | None:
-    """What a failed write means: no room, a disk that fails, one that is mounted read-only; None
-    for everything else.
+    """What a failed write means: no room, a disk that fails, one that is mounted read-only, or no
+    right to write; None for everything else.
     """
     number = _errno(error)
     if number in _FULL:
@@ -77,8 +83,8 @@ def _errno(error: BaseException) -> int | None:
 
 @contextmanager
 def storage_errors(where: object) -> Iterator[None]:
-    """Turn an error of a write that means "no room" into `StorageFull`, one of the disk itself into
-    `StorageFailed`; let every other one pass.
+    """Turn an error of a write that means "no room" into `StorageFull`, one of the disk itself or
+    for want of the right to write into `StorageFailed`; let every other one pass.
     """
     try:
         yield

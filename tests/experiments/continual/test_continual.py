@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from selfedit.config import REMEDY_CHOICE, make_settings, read_settings
 from selfedit.errors import DataError, Interrupted, RunFolderError, UsageError
@@ -272,6 +274,36 @@ def test_every_step_of_every_recipe_runs(
     )
     found = run_continual(tmp_path / "run", settings, lm=small_lm)
     assert set(found["ways"]) == set(recipe.continual.compare or ("none",))
+
+
+def test_a_model_after_rl_is_a_row_of_its_own(
+    small, small_lm, small_folder: Path, tmp_path: Path
+) -> None:
+    policy = Path(shutil.copytree(small_folder, tmp_path / "policy"))
+    weights = load_file(policy / "model.safetensors")
+    changed = {name: value * 1.3 for name, value in weights.items()}
+    save_file(changed, policy / "model.safetensors", {"format": "pt"})
+    sizes = {"sequences": 2, "steps": 2, "compare": ["none", "kl"]}
+    chosen = small(continual=sizes | {"policies": [f"seal={policy}"]})
+    found = run_continual(tmp_path / "run", chosen, lm=small_lm)
+    assert [row["method"] for row in found["rows"]] == ["unedited", "none", "kl", "seal"]
+    alone = run_continual(tmp_path / "alone", small(continual=sizes), lm=small_lm)
+    assert found["ways"]["kl"] == alone["ways"]["kl"], "the session has its first weights again"
+    # The row is what the same experiment says of that model.
+    its_own = chosen.model_copy(
+        update={
+            "model": str(policy),
+            "continual": chosen.continual.model_copy(update={"policies": (), "compare": ()}),
+        }
+    )
+    assert run_continual(tmp_path / "own", its_own)["ways"]["none"] == found["ways"]["seal"]
+    assert found["ways"]["seal"] != found["ways"]["none"]
+    with pytest.raises(UsageError, match="give the policy another name"):
+        small(continual={"compare": ["kl"], "policies": [f"kl={policy}"]})
+    with pytest.raises(UsageError, match="write NAME=FOLDER"):
+        small(continual={"policies": [str(policy)]})
+    with pytest.raises(DataError, match="no model here"):
+        run_continual(tmp_path / "no", small(continual={"policies": ["seal=/nowhere"]}))
 
 
 def test_what_is_never_edited_is_what_the_unedited_model_knows(

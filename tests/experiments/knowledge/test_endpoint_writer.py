@@ -17,6 +17,8 @@ from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
 from tiny_run import tiny_settings
 
+pytestmark = pytest.mark.server
+
 
 def settings(
     server: FakeEndpoint, small_folder: Path, data: Path, tmp_path: Path, **changed

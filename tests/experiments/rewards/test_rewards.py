@@ -80,6 +80,7 @@ def judge_of_both(body: dict) -> str:
     )
 
 
+@pytest.mark.server
 def test_the_whole_experiment_with_the_papers_settings(tiny_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("openai")
     with FakeEndpoint(judge_of_both) as server:

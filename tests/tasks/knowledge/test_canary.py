@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from selfedit.grading.grader import Grade, Grader, get_grader
-from selfedit.run.records import Answer, Phase, Place, Trial
-from selfedit.tasks.knowledge.canary import BEST, LIST, answer_words, canary_rows, constant_scores
+from selfedit.results.names import CANARY, CANARY_NAMES
+from selfedit.tasks.knowledge.canary import BEST, FORMS, LIST, canary_rows, constant_scores
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.task import Context, Question, reply_to
 
@@ -26,24 +26,37 @@ EMPTY = Context("empty", "Nothing", "Nothing is asked of this.")
 
 def test_containment_gives_a_list_everything_and_the_default_nothing() -> None:
     loose = constant_scores([MILL, EMPTY], get_grader("contains"))
-    assert loose == {LIST: {"mill": 1.0}, BEST: {"mill": 0.5}}  # 1812 is right twice
+    assert loose == {
+        CANARY: {"mill": 1.0},
+        LIST: {"mill": 1.0},
+        "alternatives": {"mill": 1.0},
+        "question": {"mill": 0.0},
+        "recital": {"mill": 1.0},
+        BEST: {"mill": 0.5},  # 1812 is right twice
+    }
     strict = constant_scores([MILL, EMPTY], get_grader("concise"))
-    assert strict == {LIST: {"mill": 0.0}, BEST: {"mill": 0.5}}
+    assert strict == {name: {"mill": 0.5 if name == BEST else 0.0} for name in CANARY_NAMES}
 
 
 def test_rows_have_an_error_over_passages() -> None:
     other = Context("one", "One", "A text.", (Question("one/1", "Which?", ("oak",)),))
     rows = canary_rows([MILL, other], get_grader("contains"))
-    assert [(row["method"], row["n"]) for row in rows] == [(LIST, 2), (BEST, 2)]
-    assert rows[1]["accuracy"] == pytest.approx(0.75)
-    assert rows[1]["se"] == pytest.approx(0.25)
+    assert [(row["method"], row["n"]) for row in rows] == [(name, 2) for name in CANARY_NAMES]
+    assert rows[-1]["accuracy"] == pytest.approx(0.75)
+    assert rows[-1]["se"] == pytest.approx(0.25)
 
 
-def test_the_projects_own_passages_cannot_be_listed() -> None:
-    contexts = load_contexts("corpus:heldout")
-    scores = constant_scores(contexts, get_grader("concise"))
-    assert max(scores[LIST].values()) == 0
-    assert max(constant_scores(contexts, get_grader("contains"))[LIST].values()) == 1
+@pytest.mark.parametrize("grader", ["concise", "calibrated"])
+@pytest.mark.parametrize("part", ["heldout", "learn", "choose"])
+def test_tricks_about_the_projects_own_passages_are_wrong(part: str, grader: str) -> None:
+    contexts = load_contexts(f"corpus:{part}")
+    rows = {row["method"]: row["accuracy"] for row in canary_rows(contexts, get_grader(grader))}
+    for form in (*FORMS, CANARY):
+        assert rows[form] <= 0.02, form
+    questions = sum(len(context.questions) for context in contexts) / len(contexts)
+    assert rows[BEST] == pytest.approx(1 / questions, abs=0.05), "right to its own question"
+    if part == "heldout":
+        assert canary_rows(contexts, get_grader("contains"))[0]["accuracy"] == 1
 
 
 class Mute(Grader):
@@ -54,7 +67,7 @@ class Mute(Grader):
 
 
 def test_no_verdict_is_no_score() -> None:
-    assert constant_scores([MILL], Mute()) == {LIST: {}, BEST: {}}
+    assert constant_scores([MILL], Mute()) == {name: {} for name in CANARY_NAMES}
     assert canary_rows([MILL], Mute()) == []
 
 
@@ -63,11 +76,3 @@ def test_a_reply_knows_the_other_gold_answers() -> None:
     assert reply[:3] == ("Who built the mill?", ("Marta Quill", "Quill"), "Quill")
     assert reply.others == ("1812", "slate", "1812")
     assert reply.passage == MILL.text
-
-
-def test_words_an_answer() -> None:
-    answers = tuple(
-        Answer(question_id=text, text=text, tokens=9, seconds=0.0) for text in ("a b", "c")
-    )
-    trial = Trial(place=Place(Phase.EVAL, "base"), context_id="mill", answers=answers)
-    assert answer_words({"base": [trial], "own": []}) == {"base": 1.5}

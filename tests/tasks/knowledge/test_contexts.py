@@ -217,7 +217,7 @@ def test_sources_that_cannot_be_read(write, tmp_path: Path):
     for source, what in [
         (tmp_path / "none.json", "does not exist"),
         (tmp_path / "empty", "holds no documents"),
-        (write("x", "a.pdf"), "'.pdf' are not read"),
+        (write("x", "a.mp3"), "'.mp3' are not read"),
         (write("x", "README"), "'' are not read"),
         (write("<!-- nothing -->", "a.md"), "holds no text"),
     ]:

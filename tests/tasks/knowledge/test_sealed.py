@@ -16,7 +16,9 @@ from selfedit.tasks.knowledge import contexts, corpus
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 SEALED = "corpus:sealed"
 # Recipes whose page shows a final table. A recipe that tries settings out never belongs here.
-FINAL_TABLES = frozenset({"knowledge-cpu.toml", "rl-methods-cpu.toml"})
+FINAL_TABLES = frozenset(
+    {"knowledge-cpu.toml", "rl-methods-cpu.toml", "crossed-cpu.toml", "cpt-cpu.toml"}
+)
 # The loader has to know the part, and the corpus's own page describes it: neither reads it unasked.
 KNOW_THE_PART = (Path(contexts.__file__), Path(corpus.__file__))
 

@@ -46,6 +46,16 @@ class Unedited(TypedDict):
     general: list[float]
 
 
+@dataclass(frozen=True)
+class MeasuredWay:
+    """One way: what its model knew before any edit, and what each step of each sequence
+    measured.
+    """
+
+    before: Unedited
+    steps: Sequence[Sequence[StepRecord]]
+
+
 class Ratio(TypedDict):
     """A ratio of two means; None where the lower one is nothing."""
 

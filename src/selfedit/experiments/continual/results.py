@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from selfedit.config import Settings
+from selfedit.config import Settings, named_policy
 from selfedit.errors import DataError
 from selfedit.experiments.continual.layout import way_tables
 from selfedit.experiments.continual.measures import (
+    MeasuredWay,
     Sequences,
-    StepRecord,
-    Unedited,
     WayRecord,
     way_record,
 )
@@ -27,8 +26,7 @@ UNEDITED = "unedited"
 def continual_results(
     settings: Settings,
     plan: Sequence[Sequence[Context]],
-    before: Unedited,
-    after: Mapping[str, Sequence[Sequence[StepRecord]]],
+    measured: Mapping[str, MeasuredWay],
 ) -> Results:
     """All of a run's numbers but what it was made from; those of the first way also stand at the
     top.
@@ -39,8 +37,7 @@ def continual_results(
     Args:
         settings: the run's.
         plan: the passages of each sequence.
-        before: what the unedited model knows.
-        after: for each way and sequence, what each step measured.
+        measured: each way, those of models after RL last.
 
     Raises:
         DataError: no sequence has all verdicts.
@@ -48,8 +45,7 @@ def continual_results(
     planned = [[context.id for context in sequence] for sequence in plan]
     counted: list[int] = []
     for number, passages in enumerate(planned):
-        known = all(name in before["accuracy"] for name in passages)
-        if known and all(_has_verdicts(passages, steps[number]) for steps in after.values()):
+        if all(_has_verdicts(passages, way, number) for way in measured.values()):
             counted.append(number)
     if not counted:
         raise DataError(
@@ -59,15 +55,15 @@ def continual_results(
         )
     ids = [planned[number] for number in counted]
     ways: dict[str, Sequences] = {}
-    for name, steps in after.items():
-        ways[name] = Sequences(ids, before, [steps[number] for number in counted])
+    for name, way in measured.items():
+        ways[name] = Sequences(ids, way.before, [way.steps[number] for number in counted])
     records = {name: way_record(way) for name, way in ways.items()}
     first = next(iter(records.values()))
     return Results(
         experiment="continual",
         title=f"After {settings.continual.steps} edits one after the other (n counts sequences)",
         rows=_way_rows(ways, records),
-        paired=_differences(ways),
+        paired=_differences(ways, [named_policy(one)[0] for one in settings.continual.policies]),
         tables=way_tables(records),
         published=Published(SOURCE, more=published()),
         grader=settings.answer.grader,
@@ -84,11 +80,13 @@ def continual_results(
     )
 
 
-def _has_verdicts(passages: Sequence[str], steps: Sequence[StepRecord]) -> bool:
-    """Whether every passage has an accuracy after each edit from its own on."""
-    return all(
+def _has_verdicts(passages: Sequence[str], way: MeasuredWay, number: int) -> bool:
+    """Whether every passage of a sequence has an accuracy before, and after each edit from its own
+    on.
+    """
+    return all(name in way.before["accuracy"] for name in passages) and all(
         name in step["accuracy"]
-        for edits, step in enumerate(steps, start=1)
+        for edits, step in enumerate(way.steps[number], start=1)
         for name in passages[:edits]
     )
 
@@ -107,9 +105,9 @@ def _way_rows(ways: Mapping[str, Sequences], records: Mapping[str, WayRecord]) -
     return rows
 
 
-def _differences(ways: Mapping[str, Sequences]) -> list[Difference]:
-    """Each way against the unedited model, against the first way, and its end against what was just
-    learned.
+def _differences(ways: Mapping[str, Sequences], policies: Sequence[str]) -> list[Difference]:
+    """Each way against the unedited model, against the first way, its end against what was just
+    learned, and models after RL against the first of them.
     """
     first = next(iter(ways))
     scores = {UNEDITED: ways[first].unedited()}
@@ -121,4 +119,5 @@ def _differences(ways: Mapping[str, Sequences]) -> list[Difference]:
             gaps.append(difference(scores, first, name))
         ends = {f"{name}, at the end": scores[name], "just edited": way.just_edited()}
         gaps.append(difference(ends, "just edited", f"{name}, at the end"))
+    gaps += [difference(scores, policies[0], name) for name in policies[1:]]
     return gaps

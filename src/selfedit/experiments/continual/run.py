@@ -12,7 +12,7 @@ edit is about, and the loss on everyday text, before the first edit and after ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -21,26 +21,30 @@ from selfedit.config import (
     REMEDY_CHOICE,
     RetentionSettings,
     Settings,
+    named_policy,
     parse_remedies,
     remedies_name,
 )
 from selfedit.documents.recall import ask_questions, recall_accuracies
 from selfedit.errors import UsageError
 from selfedit.experiments.continual.layout import matrix_csv
-from selfedit.experiments.continual.measures import StepRecord, Unedited
+from selfedit.experiments.continual.measures import MeasuredWay, StepRecord, Unedited
 from selfedit.experiments.continual.plan import plan_sequences
 from selfedit.experiments.continual.results import continual_results
 from selfedit.experiments.continual.steps import run_group, store_step
+from selfedit.experiments.continual.two_graders import by_two_graders
 from selfedit.experiments.continual.way import KIND, Setting, Way
 from selfedit.grading.grader import get_grader
 from selfedit.lm.perplexity import mean_losses
+from selfedit.models.names import model_path
 from selfedit.retention.facts import everyday_facts
 from selfedit.retention.general import measured_texts
 from selfedit.retention.remedies.base import OwnText, Remedies
 from selfedit.retention.remedies.pseudorehearsal import write_own_texts
 from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.policy import policy_folder, use_weights
 from selfedit.rl.session import Session
-from selfedit.storage.files import fingerprint, write_atomic
+from selfedit.storage.files import fingerprint, hash_folder, write_atomic
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.named import knowledge_task
@@ -59,12 +63,14 @@ def run_continual(
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
     contexts, probes, plan = continual_data(settings)
+    policies = dict(map(named_policy, settings.continual.policies))
     grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {
         "train": data_hash(contexts),
         "probes": data_hash(probes),
         "general": fingerprint(measured_texts()),
     }
+    hashes |= {f"policy {name}": hash_folder(Path(model)) for name, model in policies.items()}
     with open_run(
         folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
     ) as session:
@@ -77,10 +83,19 @@ def run_continual(
         ways = [
             _way(session.task, settings.retention, name, texts) for name in _way_names(settings)
         ]
-        after = {way.name: _sequences(setting, way) for way in ways}
+        measured = {way.name: MeasuredWay(before, _sequences(setting, way)) for way in ways}
+        measured |= _after_rl(setting, policies)
         model = {"name": settings.model, "fingerprint": session.lm.fingerprint}
-        numbers = continual_results(settings, plan, before, after)
-        results = replace(numbers, model=model, data=hashes).as_dict()
+        numbers = continual_results(settings, plan, measured)
+        second = by_two_graders(setting, measured)
+        results = replace(
+            numbers,
+            model=model,
+            data=hashes,
+            notes=second.notes,
+            tables=[*second.tables, *numbers.tables],
+            more={**numbers.more, **second.more},
+        ).as_dict()
         write_atomic(run.path / "matrix.csv", matrix_csv(results).encode())
         run.write_results(results)
     return results
@@ -98,6 +113,8 @@ def continual_data(
         fix = "set workers = 1: sequences already train together (continual.together)"
         raise UsageError("continual edits run in this process", where="workers", fix=fix)
     chosen = settings.continual
+    for policy in chosen.policies:
+        policy_folder(named_policy(policy)[1], "continual.policies")
     contexts = load_contexts(settings.train, require_questions=True)
     plan = plan_sequences(contexts, chosen.sequences, chosen.steps, settings.seed)
     return contexts, everyday_facts() if chosen.facts else _probes(settings, contexts), plan
@@ -114,6 +131,25 @@ def _way(
         retention.model_dump() | {"remedies": parse_remedies(name)}
     )
     return Way(name, Remedies(task, chosen, own_texts))
+
+
+def _after_rl(setting: Setting, policies: Mapping[str, str]) -> dict[str, MeasuredWay]:
+    """Every model after RL, edited without remedies; the session has its first weights again
+    afterwards.
+    """
+    session = setting.session
+    first = model_path(session.settings.model)
+    measured: dict[str, MeasuredWay] = {}
+    try:
+        for name, folder in policies.items():
+            use_weights(session, Path(folder), name)
+            way = _way(session.task, session.settings.retention, "none", ())
+            before = _unedited(setting, f"before any edit of {name}")
+            measured[name] = MeasuredWay(before, _sequences(setting, replace(way, name=name)))
+    finally:
+        if policies:
+            use_weights(session, first, session.lm.fingerprint)
+    return measured
 
 
 def _own_texts(session: Session) -> list[OwnText]:
@@ -177,10 +213,10 @@ def _known_facts(session: Session[KnowledgeTask], facts: Sequence[Context]) -> l
     return [fact for fact in known if fact.questions]
 
 
-def _unedited(setting: Setting) -> Unedited:
+def _unedited(setting: Setting, step: str = "before") -> Unedited:
     """What the unedited model knows: every passage of the plan, the probes, everyday text."""
     session = setting.session
-    if (stored := session.run.ledger.step("before")) is not None:
+    if (stored := session.run.ledger.step(step)) is not None:
         return Unedited(**stored)
     by_id = {context.id: context for sequence in setting.plan for context in sequence}
     answers = ask_questions(
@@ -195,7 +231,7 @@ def _unedited(setting: Setting) -> Unedited:
         "accuracy": recall_accuracies(answers),
         "general": mean_losses(session.lm, measured_texts()),
     }
-    return Unedited(**store_step(session, "before", payload))
+    return Unedited(**store_step(session, step, payload))
 
 
 def _sequences(setting: Setting, way: Way) -> list[list[StepRecord]]:

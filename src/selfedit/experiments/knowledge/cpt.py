@@ -32,6 +32,7 @@ from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import held_out
 from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.policy import policy_folder
 from selfedit.rl.sample import sample
 from selfedit.rl.session import Session
 from selfedit.rl.trial import right_or_wrong
@@ -138,12 +139,8 @@ def cpt_data(settings: Settings) -> _Data:
         raise UsageError(
             "the method 'seal' has no policy to write with", where="cpt.policy", fix=fix
         )
-    if cpt.policy is not None and not any(Path(cpt.policy).glob("*.safetensors")):
-        raise DataError(
-            "there is no model here",
-            where=cpt.policy,
-            fix="give a folder policy/round-N/model of a run",
-        )
+    if cpt.policy is not None:
+        policy_folder(cpt.policy, "cpt.policy")
     hashes = (
         check_external(settings, contexts, cpt.samples, "cpt.methods")
         if "external" in cpt.methods
@@ -242,7 +239,13 @@ def _cpt_results(session: Session, data: _Data, hashes: Mapping[str, str]) -> di
     scores = {method: means(by_context) for method, by_context in grades.items()}
     published = continued_pretraining(settings.cpt.update, len(data.contexts))
     table = method_results(
-        KIND, session, scores, hashes, pairs=cpt_pairs(methods), published=published
+        KIND,
+        session,
+        scores,
+        hashes,
+        pairs=cpt_pairs(methods),
+        published=published,
+        questioned=data.questioned,
     )
     # Continued pretraining learns all passages at once, so its questions count one by one too.
     by_question = {

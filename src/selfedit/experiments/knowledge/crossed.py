@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from selfedit.config import Settings
-from selfedit.errors import DataError, UsageError
+from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.methods import measure_written
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.train import heldout_contexts
@@ -22,7 +22,7 @@ from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.rl.opening import RunOptions, open_run
-from selfedit.rl.policy import use_weights
+from selfedit.rl.policy import policy_folder, use_weights
 from selfedit.rl.sample import sample
 from selfedit.rl.session import Session
 from selfedit.run.records import Phase, Place
@@ -82,7 +82,7 @@ def run_crossed(
             _use(session, model, policy, hashes["policy"])
             _measure_cells(session, model, contexts)
         scores = {method: context_scores(session.run.ledger, method) for method in METHODS}
-        table = method_results(KIND, session, scores, hashes, pairs=PAIRS)
+        table = method_results(KIND, session, scores, hashes, pairs=PAIRS, questioned=contexts)
         results = replace(table, names=METHODS).as_dict()
         session.run.write_results(results)
     return results
@@ -100,10 +100,7 @@ def crossed_data(settings: Settings) -> tuple[list[Context], Path]:
     if named is None:
         fix = "set crossed.policy to the model folder of a round, runs/NAME/policy/round-2/model"
         raise UsageError("there is no model after RL", where="crossed.policy", fix=fix)
-    if not any(Path(named).glob("*.safetensors")):
-        fix = "give a folder policy/round-N/model of a run with rl.mstep.merge = true"
-        raise DataError("there is no model here", where=named, fix=fix)
-    return contexts, Path(named)
+    return contexts, policy_folder(named, "crossed.policy")
 
 
 def _use(session: Session, model: str, policy: Path, digest: str) -> None:

@@ -82,7 +82,7 @@ def run_replay(
         scores = {row: context_scores(ledger, row) for row in ROWS}
         compared: Any = {"pairs": PAIRS, "published": REPLAY, "published_pairs": REPLAY_PAIRED}
         edits = {row: ledger.self_edits(held_out(row)) for row in WRITERS}
-        numbers = method_results(KIND, session, scores, hashes, **compared)
+        numbers = method_results(KIND, session, scores, hashes, questioned=contexts, **compared)
         more = {
             **numbers.more,
             "by_seed": {row: by_seed(ledger, row) for row in ROWS},

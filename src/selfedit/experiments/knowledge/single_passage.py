@@ -80,12 +80,16 @@ def _all_formats(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> 
     by_format: dict[str, Scores] = {format: {} for format in parts}
     seeds: dict[str, list[float]] = {}
     published: dict[str, Reference] = {}
+    second: Scores = {}
+    words: dict[str, float] = {}
     for format, part in parts.items():
         for method, scores in part["contexts"].items():
             by_format_only = method == "own" or is_seal(method)
             name = f"{method}:{format}" if by_format_only else method
             (by_format[format] if by_format_only else shared)[name] = scores
             seeds[name] = part["by_seed"][method]
+            second[name] = part["second"]["contexts"][method]
+            words[name] = part["answer_words"][method]
             if reference := part["published"]["rows"].get(method):
                 published[name] = Reference(**reference)
     rows: Scores = {
@@ -106,6 +110,8 @@ def _all_formats(settings: Settings, parts: Mapping[str, Mapping[str, Any]]) -> 
             for shape in part["self_edits"]
         ],
         "canary": first["canary"],
+        "answer_words": words,
+        "second": {**first["second"], "contexts": second},
     }
     return Results(
         experiment=KIND,

@@ -7,9 +7,12 @@ from typing import Any
 
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Published, Reference, Results
-from selfedit.rl.evaluate import undecided
+from selfedit.rl.evaluate import trials_of, undecided
 from selfedit.rl.session import AnySession
+from selfedit.run.records import Trial
 from selfedit.tasks.knowledge.published import SOURCE
+from selfedit.tasks.knowledge.second_opinion import GradedAnswer, second_opinion
+from selfedit.tasks.task import Context
 
 
 def method_results(
@@ -21,13 +24,19 @@ def method_results(
     pairs: Sequence[tuple[str, str]] | None = None,
     published: Mapping[str, Reference] | None = None,
     published_pairs: Mapping[tuple[str, str], Reference] | None = None,
+    questioned: Sequence[Context] = (),
     more: Mapping[str, Any] | None = None,
 ) -> Results:
     """The results of methods measured on held-out passages, and what ``more`` an experiment found.
 
+    With the passages that were asked about (``questioned``), all answers are graded a second time,
+    and so are tricks.
+
     No times and no dates: equal runs give equal bytes.
     """
     compared = compare(on_shared(scores), pairs)
+    stored = {m: answers_of(trials) for m, trials in trials_of(session.run.ledger, scores).items()}
+    second = second_opinion(session.grader, questioned, stored) if questioned and scores else None
     return Results(
         experiment=kind,
         rows=compared.rows,
@@ -38,5 +47,22 @@ def method_results(
         grader=session.settings.answer.grader,
         data=hashes,
         settings=session.settings.model_dump(mode="json"),
-        more={"no_verdict": undecided(session.run.ledger, scores), **(more or {})},
+        notes=second.notes if second else (),
+        tables=second.tables if second else (),
+        more={
+            "no_verdict": undecided(session.run.ledger, scores),
+            **(second.more if second else {}),
+            **(more or {}),
+        },
     )
+
+
+def answers_of(trials: Sequence[Trial]) -> list[GradedAnswer]:
+    """Every answer of stored trials."""
+    answers: list[GradedAnswer] = []
+    for trial in trials:
+        answers += [
+            GradedAnswer(trial.context_id, answer.question_id, answer.text, answer.correct)
+            for answer in trial.answers
+        ]
+    return answers

@@ -26,14 +26,13 @@ from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.writing import costs
 from selfedit.grading.grader import get_grader
 from selfedit.lm.lora import Adapter
-from selfedit.rl.evaluate import context_scores, held_out, trials_of
+from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rounds import Round, rl_place
 from selfedit.rl.session import Session
 from selfedit.run.ledger import Ledger
-from selfedit.tasks.knowledge.canary import answer_words, canary_rows
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import single_passage
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -148,15 +147,21 @@ def _knowledge_results(
         "costs": costs(ledger),
         "rounds": [asdict(r) for r in rounds],
         "self_edits": self_edit_shapes(ledger, session.task, len(rounds), measured),
-        "canary": canary_rows(heldout_contexts(settings), session.grader),
-        "answer_words": answer_words(trials_of(ledger, measured)),
     }
     published = single_passage(settings.edit.format)
     results = method_results(
-        KIND, session, scores, hashes, pairs=pairs_of(measured), published=published, more=more
+        KIND,
+        session,
+        scores,
+        hashes,
+        pairs=pairs_of(measured),
+        published=published,
+        questioned=heldout_contexts(settings),
+        more=more,
     )
     calls = directive_table(more["self_edits"])
-    return replace(results, tables=[calls] if calls.rows else []).as_dict()
+    tables = [*results.tables, *([calls] if calls.rows else [])]
+    return replace(results, tables=tables).as_dict()
 
 
 def self_edit_shapes(

@@ -28,11 +28,11 @@ class RankAgreement(TypedDict):
 
 def choices(gold: Scores, choosers: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
     """Gold accuracy of a random self-edit, of the one each chooser ranks first, and of the best;
-    ties share.
+    ties share. Another ``gold-chosen`` than the best by ``gold`` may be among the choosers.
     """
-    best = {context: max(values) for context, values in gold.items()}
     chosen = {name: _choice(gold, marks) for name, marks in choosers.items()}
-    return {"random": means(gold), **chosen, "gold-chosen": best}
+    best = {context: max(values) for context, values in gold.items()}
+    return {"random": means(gold)} | chosen | {"gold-chosen": chosen.get("gold-chosen", best)}
 
 
 def _choice(gold: Scores, marks: Scores) -> dict[str, float]:

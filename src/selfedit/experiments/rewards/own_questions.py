@@ -17,6 +17,7 @@ from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
+from selfedit.experiments.knowledge.summary import answers_of
 from selfedit.experiments.rewards.agreement import (
     Scores,
     agreement_table,
@@ -34,11 +35,12 @@ from selfedit.rl.sample import sample
 from selfedit.rl.scoring import run_trials
 from selfedit.rl.session import Session
 from selfedit.rl.trial import CandidateKey, PlannedTrial, accuracies, likelihoods, split_questions
-from selfedit.run.records import Phase, Place
+from selfedit.run.records import Phase, Place, Trial
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.second_opinion import SecondOpinion, second_grader, second_opinion
 from selfedit.tasks.named import knowledge_task
-from selfedit.tasks.task import Context, split_contexts
+from selfedit.tasks.task import Context, reply_to, split_contexts
 
 KIND = "own-questions-reward"
 PLACE = Place(Phase.OWN_QUESTIONS_REWARD)
@@ -61,6 +63,8 @@ class Measured:
     Attributes:
         base: the unadapted model's accuracy on gold questions.
         gold, by_own: of each self-edit, the accuracy on gold questions and on own ones.
+        second_base, second_gold: `base` and `gold` by the second grader.
+        opinion: what else that says: tricks, the length of answers, notes.
         likelihood: of each self-edit, the mean log-likelihood of the own answers.
     """
 
@@ -68,6 +72,9 @@ class Measured:
     gold: Scores
     by_own: Scores
     likelihood: Scores
+    second_base: Mapping[str, float]
+    second_gold: Scores
+    opinion: SecondOpinion
 
 
 def run_own_questions(
@@ -187,7 +194,41 @@ def _measure_passages(session: Session, usable: Sequence[tuple[Context, Context]
     by_edit = [
         _by_edit(values, ranked, rl.candidates) for values in (by_gold, by_own, by_likelihood)
     ]
-    return Measured(base, *by_edit)
+    gold_contexts = [gold for gold, _ in usable if gold.id in base]
+    counted = [trial for trial in on_gold if trial.context_id in base]
+    by_second = _accuracies_again(session, gold_contexts, counted)
+    second_base = {name: by_second[name, None] for name in ranked}
+    second_gold = _by_edit(by_second, ranked, rl.candidates)
+    opinion = _opinion(session, gold_contexts, counted)
+    return Measured(base, *by_edit, second_base, second_gold, opinion)
+
+
+def _accuracies_again(
+    session: Session, contexts: Sequence[Context], trials: Sequence[Trial]
+) -> dict[CandidateKey, float]:
+    """Accuracies of every candidate by the second grader."""
+    questions = {q.id: (context, q) for context in contexts for q in context.questions}
+    grader = second_grader(session.grader)
+    again: list[Trial] = []
+    for trial in trials:
+        replies = [
+            reply_to(*questions[answer.question_id], answer.text) for answer in trial.answers
+        ]
+        pairs = zip(trial.answers, grader.grade_all(replies), strict=True)
+        answers = tuple(replace(answer, correct=grade.correct) for answer, grade in pairs)
+        again.append(replace(trial, answers=answers))
+    return accuracies(again)
+
+
+def _opinion(
+    session: Session, contexts: Sequence[Context], trials: Sequence[Trial]
+) -> SecondOpinion:
+    parts = {
+        "base": [trial for trial in trials if trial.candidate is None],
+        "random": [trial for trial in trials if trial.candidate is not None],
+    }
+    answers = {name: answers_of(of_part) for name, of_part in parts.items()}
+    return second_opinion(session.grader, contexts, answers)
 
 
 def _by_edit(values: Mapping[CandidateKey, float], names: Sequence[str], candidates: int) -> Scores:
@@ -206,10 +247,14 @@ def _ranking_results(
         measured.by_own,
         measured.likelihood,
     )
+    choosers = {"own-chosen": own_edits, "own-likelihood-chosen": by_likelihood}
     scores = {
         "base": base,
-        **choices(gold_edits, {"own-chosen": own_edits, "own-likelihood-chosen": by_likelihood}),
+        **choices(gold_edits, choosers),
     }
+    again = choices(measured.second_gold, {**choosers, "gold-chosen": gold_edits})
+    opinion = measured.opinion
+    opinion.more["second"]["contexts"] = {"base": measured.second_base, **again}
     agreement = rank_agreement(gold_edits, own_edits)
     likelihood_agreement = rank_agreement(gold_edits, by_likelihood)
     written = survivors(session, chosen)
@@ -228,7 +273,9 @@ def _ranking_results(
         title="Gold questions answered, by who chooses the self-edit (n counts passages)",
         rows=compared.rows,
         paired=compared.paired,
+        notes=opinion.notes,
         tables=[
+            *opinion.tables,
             agreement_table("Right answers to own questions as a reward", agreement),
             agreement_table("Likelihood of own answers as a reward", likelihood_agreement),
             survivor_table(written),
@@ -239,6 +286,7 @@ def _ranking_results(
         data=hashes,
         settings=session.settings.model_dump(mode="json"),
         more={
+            **opinion.more,
             "inner_seeds": session.settings.rl.repeats,
             "agreement": agreement,
             "agreement_likelihood": likelihood_agreement,

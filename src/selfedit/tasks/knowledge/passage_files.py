@@ -28,7 +28,7 @@ def json_records(path: Path) -> Iterator[tuple[str, Any]]:
     data = _DATA.parse_json(text, path)
     if isinstance(data, dict) and "data" in data:
         return _nested_records(data["data"], path)
-    items = [data] if isinstance(data, dict) else _listed(data, path)
+    items = [data] if isinstance(data, dict) else _record_list(data, path)
     return ((f"record {number}", item) for number, item in enumerate(items, 1))
 
 
@@ -41,7 +41,7 @@ def _is_object(line: str) -> bool:
 
 def _nested_records(data: Any, path: Path) -> Iterator[tuple[str, Any]]:
     """The paragraphs of SQuAD's own form, each with the title of its article."""
-    for number, article in enumerate(_listed(data, path), 1):
+    for number, article in enumerate(_record_list(data, path), 1):
         article_name = f"article {number}"
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
@@ -70,7 +70,7 @@ def jsonl_records(path: Path) -> Iterator[tuple[str, Any]]:
             )
 
 
-def _listed(data: Any, path: Path) -> list[Any]:
+def _record_list(data: Any, path: Path) -> list[Any]:
     if not isinstance(data, list):
         raise FormatError("the file does not hold a list of records", where=path, fix=RECORD_FORM)
     return data
