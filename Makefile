@@ -2,7 +2,7 @@
 # make test   sets up .venv with the tools for developers and runs every check
 # make test-fast   tests without the model and without servers, under five minutes
 # make fuzz   a million mutated inputs through every reader of files, replies and texts: about an hour on one core
-# make kills  200 kills of small runs, at any moment: they go on and end in equal bytes; about an hour
+# make kills  200 kills of small runs, at any moment: they go on and end in equal bytes; ten minutes
 # make sweep  small random models of every kind transformers has: computed alike, or refused; ten minutes
 # make cases  small inputs that people and hostile files bring, each with what is right
 # make lint / make format   every check that runs nothing: style, types, imports, the house

@@ -11,6 +11,7 @@ import torch
 from selfedit.config import read_settings
 from selfedit.documents.adapt import adapt_documents
 from selfedit.errors import Interrupted
+from selfedit.inner.packed import PackedSteps
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
 from selfedit.run.folder import RunFolder
@@ -49,6 +50,27 @@ def test_a_stopped_run_goes_on_and_ends_the_same(given, tiny_lm, tmp_path: Path)
     assert again == whole
     files = [tmp_path / run / "adapter_model.safetensors" for run in ("whole", "parts")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_no_step_of_a_training_is_done_twice(
+    given, tiny_lm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents, settings = given
+    steps: list[int] = []
+    run = PackedSteps.run
+    monkeypatch.setattr(PackedSteps, "run", lambda self, n: (steps.append(n), run(self, n))[1])
+    adapt_documents(tmp_path / "whole", documents, settings, lm=tiny_lm)
+    whole, stops = list(steps), 0
+    steps.clear()
+    for checks in range(2, 60, 2):  # those that are done already are checked too
+        stop = Stop(checks)
+        try:
+            adapt_documents(tmp_path / "run", documents, settings, lm=tiny_lm, interrupt=stop)
+            break
+        except Interrupted:
+            stops += (tmp_path / "run" / "training.safetensors").exists()
+    assert stops >= 2 and steps == whole
+    assert not (tmp_path / "run" / "training.safetensors").exists()
 
 
 def test_self_edits_are_kept_in_the_ledger(given, tiny_lm, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ class Campaign:
             self.totals.equal += not wrong
             self.totals.runs += 1
             if wrong:
-                self.run_folder.rename(self.folder / f"wrong-{number}")
+                self._keep(f"wrong-{number}")
                 _say(f"  run {number}, {name}: WRONG: {dict(wrong)}")
             _say(f"  run {number}, {name}: ended; {self.totals.line()}")
             self._clear()
@@ -129,6 +129,8 @@ class Campaign:
             code, described = self._strike(command, whole, blow)
             if code == 0:
                 break
+            if -code in ASKED and not self.run_folder.exists():
+                continue  # it came before the command's first line
             expected = -signal.SIGKILL if blow.way in ("moment", "call", "phase") else 130
             if code != expected:
                 return Counter([f"{described}: exit code {code}, not {expected}"])
@@ -177,6 +179,13 @@ class Campaign:
             _say(f"  {name}: undisturbed in {seconds:.1f} s, {calls} calls, {len(steps)} phases")
             self._clear()
         return self.undisturbed[name]
+
+    def _keep(self, name: str) -> None:
+        kept = self.folder / name
+        kept.mkdir()
+        for left in (self.run_folder, self.run_folder.with_suffix(".log")):
+            if left.exists():
+                left.rename(kept / left.name)
 
     def _clear(self) -> None:
         shutil.rmtree(self.run_folder, ignore_errors=True)

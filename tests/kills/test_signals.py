@@ -73,6 +73,11 @@ def wait_for_a_step(process: subprocess.Popen[str], folder: Path, count: int) ->
         time.sleep(0.005)
 
 
+def handled(status: str) -> int:
+    """Which signals a process has handlers for, as bits."""
+    return int(next(line for line in status.splitlines() if "SigCgt" in line).split()[1], 16)
+
+
 @pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGHUP,), IMPATIENT])
 def test_a_run_with_workers(started, tmp_path, numbers):
     process = started("train, two workers")
@@ -84,9 +89,13 @@ def test_a_run_with_workers(started, tmp_path, numbers):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_run_that_is_being_loaded(started, number):
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_run_that_is_being_loaded(started, number, seconds):
     process = started("train")
-    time.sleep(1.0)
+    status = Path(f"/proc/{process.pid}/status")
+    while not handled(status.read_text()) >> (signal.SIGTERM - 1) & 1:
+        time.sleep(0.001)
+    time.sleep(seconds)
     code, errors = ended(process, (number,))
     assert code == 130, errors
     assert "Traceback" not in errors

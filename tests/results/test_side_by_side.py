@@ -30,7 +30,7 @@ def test_differences_are_paired_and_tested():
     assert second.test is not None and second.test.difference == pytest.approx(0.175)
     assert second.accuracy == pytest.approx(np.mean([0.8, 0.2, 1.0, 0.7]))
     small, large = sorted(right.pvalue for right in expected)
-    adjusted = sorted([second.p_holm, third.p_holm])
+    adjusted = sorted([second.p_holm or 0, third.p_holm or 0])
     assert adjusted == pytest.approx([min(1, 2 * small), max(min(1, 2 * small), large)])
     assert as_table([first, second, third], "own").shown()[1][-1] == "3.5"
 

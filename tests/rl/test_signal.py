@@ -72,8 +72,8 @@ def test_the_ratio_and_its_jackknife_by_hand():
     off = {"a": rows("a", NOISY), "b": rows("b", [[1, 1], [0, 1], [0, 0], [0, 0]])}
     found = signal_ratio({1: on["a"] + on["b"]}, {1: off["a"] + off["b"]})
 
-    def per_loop(trials):
-        return loop_signal(trials).per_loop
+    def per_loop(trials) -> float:
+        return loop_signal(trials).per_loop or 0.0
 
     whole = per_loop(on["a"] + on["b"]) / per_loop(off["a"] + off["b"])
     assert found.ratio == pytest.approx(whole) and found.paired

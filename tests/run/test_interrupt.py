@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -124,3 +126,43 @@ def test_a_stream_that_loses_its_reader_is_written_to_no_more():
             os.close(reader)
             task.advance()
         stream.write("to nowhere, and Python does not complain when it closes it")
+
+
+ENDING = """
+import os, signal, sys, time
+from selfedit.run.interrupt import Interrupt, end_at_signals, ignore_signals
+
+def send(): os.kill(os.getpid(), signal.SIGTERM)
+
+class Finalised:
+    def __del__(self):
+        send()
+        for _ in range(100): pass
+
+end_at_signals()
+try:
+    {body}
+    time.sleep(5)
+    sys.exit("it went on")
+except (KeyboardInterrupt, SystemExit): pass
+try:
+    ignore_signals()
+    send()
+except KeyboardInterrupt: sys.exit("not ignored")
+sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "send()",
+        "one = Finalised(); del one",
+        "one = [Finalised(), Finalised()]; del one",
+        "with Interrupt(): pass\n    one = Finalised(); del one",
+    ],
+)
+def test_a_signal_outside_of_a_run_ends_the_process_without_a_traceback(body):
+    command = [sys.executable, "-c", ENDING.replace("{body}", body)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -12,7 +12,7 @@ from typing import Any
 
 from selfedit.config import Settings, make_settings
 from selfedit.errors import DataError, RunFolderError
-from selfedit.experiments.knowledge import cpt, replay, train
+from selfedit.experiments.knowledge import cpt, crossed, replay, train
 from selfedit.experiments.knowledge.methods import measured_methods, pairs_of
 from selfedit.grading.grade_file import judge_report
 from selfedit.grading.grader import get_grader
@@ -59,6 +59,11 @@ def _table_of(run: RunFolder, settings: Settings) -> _Asked:
             replay.replay_contexts,
             "heldout",
             settings.replay.folder,
+        )
+    if run.kind == crossed.KIND:
+        methods = list(crossed.METHODS)
+        return _Asked(
+            methods, crossed.crossed_pairs, train.heldout_contexts, "heldout", settings.heldout
         )
     if run.kind == cpt.KIND:
         source = ", ".join(settings.cpt.sources) or settings.heldout

@@ -12,13 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from selfedit.errors import DataError
 from selfedit.grading.stats import Paired
 from selfedit.grading.student import t_quantile, t_tail
+
+_Policy = TypeVar("_Policy", bound=Hashable)
+_Passage = TypeVar("_Passage", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def significance(difference: float, se: float | None, df: float, level: float = 
     )
 
 
-def crossed(table: Mapping[Hashable, Mapping[Hashable, float]]) -> Crossed:
+def crossed(table: Mapping[_Policy, Mapping[_Passage, float]]) -> Crossed:
     """The mean of a difference over passages and policies, both drawn at random and crossed.
 
     With ``d[i, j]`` the difference on passage i under policy j, ``P`` passages and ``S`` policies,
@@ -148,7 +151,7 @@ def crossed(table: Mapping[Hashable, Mapping[Hashable, float]]) -> Crossed:
     )
 
 
-def holm(p_values: Mapping[Hashable, float]) -> dict[Hashable, float]:
+def holm(p_values: Mapping[_Policy, float]) -> dict[_Policy, float]:
     """P values adjusted for their number by Holm's step-down procedure (1979, Scand. J. Statist.
     6).
 
@@ -161,7 +164,7 @@ def holm(p_values: Mapping[Hashable, float]) -> dict[Hashable, float]:
     """
     if bad := [name for name, p in p_values.items() if not 0 <= p <= 1]:
         raise DataError("a p value is outside 0 to 1", where=bad[0])
-    adjusted: dict[Hashable, float] = {}
+    adjusted: dict[_Policy, float] = {}
     reached = 0.0
     for position, name in enumerate(sorted(p_values, key=lambda key: p_values[key])):
         reached = max(reached, min(1.0, (len(p_values) - position) * p_values[name]))
@@ -173,7 +176,7 @@ def _se(values: np.ndarray) -> float | None:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
-def _as_array(table: Mapping[Hashable, Mapping[Hashable, float]]) -> np.ndarray:
+def _as_array(table: Mapping[_Policy, Mapping[_Passage, float]]) -> np.ndarray:
     """The differences as ``[policies, passages]``, passages in the first policy's order."""
     rows = list(table.values())
     if not rows or not rows[0]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -170,7 +170,7 @@ def pool(runs: Sequence[Scores]) -> Comparison:
 
 def _over_both(runs: Sequence[Scores], gap: Difference) -> Test:
     """The test of a difference whose error is over contexts and runs at once."""
-    table: dict[Hashable, dict[Hashable, float]] = {}
+    table: dict[int, dict[str, float]] = {}
     for number, run in enumerate(runs):
         table[number] = {name: score - run[gap.b][name] for name, score in run[gap.a].items()}
     return crossed(table).test

@@ -110,7 +110,7 @@ def end_at_signals() -> None:
     first raises KeyboardInterrupt, the second ends it on the spot, for nothing is under way then
     that could be lost. One that is ignored already stays so.
     """
-    begun = False
+    begun, hook = False, sys.unraisablehook
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal begun
@@ -119,6 +119,16 @@ def end_at_signals() -> None:
         begun = True
         raise KeyboardInterrupt
 
+    def unraisable(unraisable: Any) -> None:
+        nonlocal begun
+        if unraisable.exc_type is not KeyboardInterrupt:
+            hook(unraisable)
+        elif signal.getsignal(signal.SIGALRM) != signal.SIG_IGN:  # not at the process's end
+            begun = False
+            signal.signal(signal.SIGALRM, handle)
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    sys.unraisablehook = unraisable
     for number in SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, handle)
@@ -126,5 +136,5 @@ def end_at_signals() -> None:
 
 def ignore_signals() -> None:
     """Let nothing interrupt a process that is at its end: its exit code and last words stand."""
-    for number in SIGNALS:
+    for number in (*SIGNALS, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)

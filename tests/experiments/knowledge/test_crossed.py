@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from selfedit.config import Settings
 from selfedit.errors import DataError, Interrupted, UsageError
 from selfedit.experiments.knowledge.crossed import METHODS, run_crossed
+from selfedit.experiments.regrade import run_table
 from selfedit.lm.load import load
 from selfedit.rl.evaluate import held_out
 from selfedit.run.folder import RunFolder
@@ -50,6 +51,11 @@ def stored(folder: Path) -> dict[str, list]:
 
 def test_every_cell_is_measured(settings: Settings, tmp_path: Path) -> None:
     results = run_crossed(tmp_path / "run", settings)
+    assert set(results["second"]["contexts"]) == set(results["answer_words"]) == set(METHODS)
+    assert results["canary"][0]["method"] == "canary"
+    with RunFolder.read(tmp_path / "run") as run:
+        again = run_table(run, "concise")
+    assert again["rows"] == results["rows"] and again["paired"] == results["paired"]
     assert [row["method"] for row in results["rows"]] == list(METHODS)
     assert all(row["n"] == 2 for row in results["rows"])
     pairs = {(pair["b"], pair["a"]) for pair in results["paired"]}

@@ -7,7 +7,7 @@ so that the two can be told apart: 2 × 2 cells, and both models as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -101,6 +101,11 @@ def crossed_data(settings: Settings) -> tuple[list[Context], Path]:
         fix = "set crossed.policy to the model folder of a round, runs/NAME/policy/round-2/model"
         raise UsageError("there is no model after RL", where="crossed.policy", fix=fix)
     return contexts, policy_folder(named, "crossed.policy")
+
+
+def crossed_pairs(methods: Collection[str]) -> list[tuple[str, str]]:
+    """What is compared of these rows, the earlier first."""
+    return [(b, a) for b, a in PAIRS if b in methods and a in methods]
 
 
 def _use(session: Session, model: str, policy: Path, digest: str) -> None:
