@@ -25,8 +25,7 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.lm.load import load
 from selfedit.lm.shape import Shape
-from selfedit.run.environment import environment
-from selfedit.run.folder import RunFolder
+from selfedit.rl.opening import open_folder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 
@@ -150,8 +149,7 @@ def bench_generate(
     remote = None if server is None else Server(server)
     chosen = settings.model_dump(mode="json", include={"model", "device", "dtype", "inner"})
     frozen = {"settings": chosen, "size": asdict(size), "work": work.hash, "server": server}
-    with RunFolder.open(folder, frozen, kind=KIND) as run:
-        run.record_environment(environment({"work": work.hash}))
+    with open_folder(folder, frozen, {"work": work.hash}, kind=KIND) as run:
         loaded, log = child_loads(run, settings, work), run.path / "children.log"
         plan = cells(size, work, server=remote is not None)
 

@@ -23,9 +23,8 @@ from benchmarks.work import BenchWork, make_work
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.lm.load import load
-from selfedit.rl.groups import form_groups
-from selfedit.run.environment import environment
-from selfedit.run.folder import RunFolder
+from selfedit.rl.grouping import form_groups
+from selfedit.rl.opening import open_folder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 
@@ -158,8 +157,7 @@ def bench_inner(
     settings, config = as_loaded(settings, lm), lm.model.config
     del lm
     frozen = {"settings": _measured(settings), "size": asdict(size), "work": work.hash}
-    with RunFolder.open(folder, frozen, kind=KIND) as run:
-        run.record_environment(environment({"work": work.hash}))
+    with open_folder(folder, frozen, {"work": work.hash}, kind=KIND) as run:
         loaded, log = child_loads(run, settings, work), run.path / "children.log"
         plan = cells(size, default_workers())
 

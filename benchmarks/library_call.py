@@ -27,7 +27,7 @@ from selfedit.lm.lora import LoraSpec
 from selfedit.models.names import model_path
 from selfedit.storage.files import canonical_json, write_atomic
 from selfedit.tasks.knowledge.contexts import load_contexts
-from selfedit.tasks.knowledge.units import sentences
+from selfedit.tasks.knowledge.units import cut_sentences
 
 Train = Callable[[Sequence[AdaptJob]], list[list[float]]]
 
@@ -43,7 +43,7 @@ def library_jobs(
     contexts = load_contexts(passages)[:count]
     jobs = []
     for number, context in enumerate(contexts):
-        own = islice(cycle(sentences(context.text)), lines)
+        own = islice(cycle(cut_sentences(context.text)), lines)
         sequences = tuple(tokenise(lm, text) for text in (*own, context.text))
         jobs.append(AdaptJob(sequences, LORA, optim, seed=seed + number))
     return jobs

@@ -23,7 +23,8 @@ import numpy as np
 from selfedit.config import RewardSettings, make_settings
 from selfedit.errors import DataError, RunFolderError
 from selfedit.grading.stats import clustered
-from selfedit.rl.racing import Repeats, accuracies_by_repeat, next_stage, raced_rewards, start
+from selfedit.rl.race_chances import Repeats
+from selfedit.rl.racing import accuracies_by_repeat, next_stage, raced_rewards, start
 from selfedit.rl.rounds import rl_place
 from selfedit.rl.selection import rewards
 from selfedit.rl.trial import marks_of

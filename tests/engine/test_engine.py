@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -160,8 +159,8 @@ def test_auto_is_a_worker_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_dead_worker_is_an_error_that_says_so(lm: LanguageModel, workers: Processes) -> None:
     results = workers.run(works(lm, 6), lambda _: None, lambda: None)
     next(results)
-    for worker in workers._workers:
-        os.kill(worker.pid, signal.SIGKILL)
+    for worker in workers._children.processes:
+        worker.kill()
     with pytest.raises(Unavailable, match="a worker process died"):
         list(results)
 
@@ -179,7 +178,7 @@ def test_asked_to_stop_it_finishes_what_is_in_hand(lm: LanguageModel, workers: P
         if finished:
             raise Interrupted("stopped")
 
-    running = list(workers._workers)
+    running = list(workers._children.processes)
     with pytest.raises(Interrupted):
         for index, _ in workers.run(works(lm, 8), lambda _: None, stop):
             finished.append(index)
@@ -196,7 +195,8 @@ def test_signals_to_the_whole_group_leave_the_workers_to_the_run(
     given = works(lm)
     try:
         for moment in ("while they start", "while they wait"):
-            for worker in engine._workers:
+            for worker in engine._children.processes:
+                assert worker.pid is not None
                 for number in SIGNALS:
                     os.kill(worker.pid, number)
             assert len(dict(engine.run(given, lambda _: None, lambda: None))) == 3, moment

@@ -115,9 +115,9 @@ def test_the_thrifty_reward(small_folder: Path, tmp_path: Path) -> None:
     settings = tiny_settings(rl__rounds=1, rl__reward__signal="thrifty_reward:Thrifty")
     session = session_in(tmp_path / "run", se.load(str(small_folder), device="cpu"), settings)
     with session.run as run:
-        from selfedit.rl.rest_em import train
+        from selfedit.rl.rest_em import run_rounds
 
-        train(session, contexts(3))
+        run_rounds(session, contexts(3))
         place = se.Place(se.Phase.RL, round=1)
         by_key = {trial.key[:2]: trial for trial in run.ledger.trials(place)}
         rows = run.ledger.rewards(place)
@@ -158,9 +158,9 @@ def test_the_advantage_update(small_folder: Path, tmp_path: Path) -> None:
     lm = se.load(str(small_folder), device="cpu")
     session = session_in(tmp_path / "run", lm, settings)
     with session.run as run:
-        from selfedit.rl.rest_em import train
+        from selfedit.rl.rest_em import run_rounds
 
-        rounds, policy = train(session, contexts(3))
+        rounds, policy = run_rounds(session, contexts(3))
         earned = {row.reward for row in run.ledger.rewards(place)}
     assert len(earned) > 1 and rounds[0].policy is not None and policy is not None
     assert any(float(b.abs().max()) > 0 for _, b in policy.tensors.values())

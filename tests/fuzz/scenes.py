@@ -19,9 +19,9 @@ from selfedit.lm.kinds import check_weight_types
 from selfedit.lm.load import LanguageModel, _with_tokenizer
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.models.config import check_tables
-from selfedit.report.markdown import markdown
+from selfedit.report.markdown import results_markdown
 from selfedit.report.page import write_page
-from selfedit.report.pictures import draw
+from selfedit.report.pictures import draw_pictures
 from selfedit.results.results import Results
 from selfedit.run.folder import RunFolder
 from selfedit.run.ledger import Ledger
@@ -103,7 +103,7 @@ def print_run(folder: Path) -> None:
     print_table(folder)
     with RunFolder.read(folder) as run:
         results = Results.read(run.results())
-        markdown(results)
+        results_markdown(results)
         write_page(run, results, [])
 
 
@@ -112,7 +112,7 @@ def draw_run(folder: Path) -> None:
     with RunFolder.read(folder) as run:
         if stored := run.results():
             Results.read(stored)
-            draw(stored, folder / "pictures")
+            draw_pictures(stored, folder / "pictures")
 
 
 def note_environment(folder: Path) -> None:

@@ -156,11 +156,11 @@ def test_fitting_twice_gives_the_same_bytes(
     labels = tmp_path / "labels.jsonl"
     labels.write_text("\n".join(map(json.dumps, rows)))
     for name in ("one.json", "two.json"):
-        assert fit.main([str(labels), "--out", str(tmp_path / name)]) == 0
+        assert fit.fit_and_write([str(labels), "--out", str(tmp_path / name)]) == 0
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
     assert "cross_validation" in capsys.readouterr().out
     assert CalibratedGrader.load(tmp_path / "one.json").about["labels"] == 90
-    assert fit.main([str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "x.json")]) == 3
+    assert fit.fit_and_write([str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "x.json")]) == 3
 
 
 def test_without_sklearn_fitting_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,7 @@ from test_adapt import sequence
 
 from benchmarks.gpu import PUBLISHED, gpu_jobs
 from benchmarks.random_model import random_model
-from selfedit.inner import adapt as adapt_module
-from selfedit.inner import static
+from selfedit.inner import group_loop, static
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob
 from selfedit.lm import generate as generate_module
@@ -39,7 +38,7 @@ def test_graphs_train_what_padded_blocks_train(
     )
     ours = adapt(lm, jobs, rows=4)
     assert any(captured)
-    monkeypatch.setattr(adapt_module, "can_be_static", lambda lm, jobs: False)
+    monkeypatch.setattr(group_loop, "can_be_static", lambda lm, jobs: False)
     for adapter, blocks in zip(ours, adapt(lm, jobs), strict=True):
         assert adapter.losses[0] == pytest.approx(blocks.losses[0], rel=2e-3)
         assert sum(adapter.losses[-8:]) == pytest.approx(sum(blocks.losses[-8:]), rel=2e-2)

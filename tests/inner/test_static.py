@@ -16,8 +16,7 @@ from test_adapt import sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfedit.inner import adapt as adapt_module
-from selfedit.inner import static
+from selfedit.inner import group_loop, static
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import LanguageModel, load
@@ -70,7 +69,7 @@ def by_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "selfedit.inner.adamw_kernel", kernel)
     monkeypatch.setattr(static, "Ragged", AttentionByOffsets)
     monkeypatch.setattr(static, "SMALLEST", 8)
-    monkeypatch.setattr(adapt_module, "can_be_static", lambda lm, jobs: True)
+    monkeypatch.setattr(group_loop, "can_be_static", lambda lm, jobs: True)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +118,7 @@ def test_static_steps_train_what_other_steps_train(
 ) -> None:
     made = [replace(job, lora=replace(job.lora, layers=layers)) for job in jobs()]
     ours = adapt(small32, made, rows=rows)
-    monkeypatch.setattr(adapt_module, "can_be_static", lambda lm, jobs: False)
+    monkeypatch.setattr(group_loop, "can_be_static", lambda lm, jobs: False)
     for adapter, job in zip(ours, made, strict=True):
         (alone,) = adapt(small32, [job])
         assert adapter.losses == pytest.approx(alone.losses, rel=1e-4)
@@ -142,7 +141,7 @@ def test_static_steps_start_on_top_of_frozen_adapters(
         replace(job, lora=every, start=below if n % 2 else None) for n, job in enumerate(jobs())
     ]
     ours = adapt(small32, made, rows=2)
-    monkeypatch.setattr(adapt_module, "can_be_static", lambda lm, jobs: False)
+    monkeypatch.setattr(group_loop, "can_be_static", lambda lm, jobs: False)
     for adapter, job in zip(ours, made, strict=True):
         assert adapter.losses == pytest.approx(adapt(small32, [job])[0].losses, rel=1e-4)
 

@@ -8,7 +8,8 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from selfedit.errors import UsageError
-from selfedit.lm.bank import AdapterBank, BankLinear, install
+from selfedit.lm.bank import AdapterBank, install
+from selfedit.lm.bank_product import BankLinear
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.segments import make_segments
 from tiny_llama import tiny_llama

@@ -12,7 +12,7 @@ from selfedit.inner import adapt as inner_adapt
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm import cores, generate, likelihood
-from selfedit.lm.bank import BankLinear
+from selfedit.lm.bank_product import BankLinear
 from selfedit.lm.cores import on_cores, share_out
 from selfedit.lm.lora import LoraSpec
 

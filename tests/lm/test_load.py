@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from selfedit.errors import ModelFileError, Unavailable, UsageError
 from selfedit.lm.attention import Packed
-from selfedit.lm.load import LanguageModel, chat_prompt, fingerprint, load
+from selfedit.lm.load import LanguageModel, chat_prompt, load, weights_fingerprint
 from selfedit.lm.segments import consecutive, make_segments
 from selfedit.models import manifest
 from selfedit.models.names import model_path
@@ -115,14 +115,14 @@ def test_without_a_chat_template_there_is_no_chat(folder: Path) -> None:
 
 
 def test_the_fingerprint_is_the_weights_own(folder: Path, tiny_lm: LanguageModel) -> None:
-    assert fingerprint(folder) == tiny_lm.fingerprint
+    assert weights_fingerprint(folder) == tiny_lm.fingerprint
     manifest.write(folder, "test")
-    assert fingerprint(folder) == tiny_lm.fingerprint
+    assert weights_fingerprint(folder) == tiny_lm.fingerprint
     weights = load_file(folder / "model.safetensors")
     weights["model.norm.weight"][0] += 1
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     (folder / manifest.NAME).unlink()
-    assert fingerprint(folder) != tiny_lm.fingerprint
+    assert weights_fingerprint(folder) != tiny_lm.fingerprint
 
 
 def cut_short(folder: Path) -> None:

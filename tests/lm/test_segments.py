@@ -109,7 +109,7 @@ def test_equal_lengths_end_to_end_are_not_copied() -> None:
     packed = packed_rows(6, 2)
     segments: Segments = make_segments(consecutive([3, 3]))
     (bucket,) = segments.buckets
-    assert bucket.whole
+    assert bucket.is_packed
     assert bucket.pad(packed).data_ptr() == packed.data_ptr()
     assert segments.unpad([bucket.pad(packed)]).data_ptr() == packed.data_ptr()
 

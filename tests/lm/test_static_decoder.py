@@ -50,6 +50,21 @@ def test_offsets_write_what_buckets_write(
     assert len({c.ids for c in plain}) > 6
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_an_alphabet_is_kept_to(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch, temperature: float
+) -> None:
+    alphabet = [7, 30, 11, 5, 90, 42]
+    prompts = [[5 + n, 9, 11 + n % 3] for n in range(6)]
+    adapters = [random_adapter(lm, n // 3) for n in range(6)]
+    options = {"max_new_tokens": 8, "temperature": temperature, "seeds": list(range(6))}
+    plain = generate(lm, prompts, adapters, alphabet=alphabet, **options)
+    assert {token for c in plain for token in c.ids} > {7, 11}
+    monkeypatch.setattr(generate_module, "decodes_statically", lambda lm: True)
+    monkeypatch.setattr(static_decoder, "WORTH_A_GRAPH", 10**9)
+    assert generate(lm, prompts, adapters, alphabet=alphabet, **options) == plain
+
+
 def test_rows_that_go_on_are_those_that_have_not_ended(
     lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

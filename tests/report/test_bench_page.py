@@ -10,7 +10,7 @@ import pytest
 from benchmarks.arithmetic import arithmetic
 from selfedit.errors import DataError, FormatError
 from selfedit.report.bench import draw_generate, draw_inner
-from selfedit.report.bench_page import fill_page, markdown
+from selfedit.report.bench_page import bench_markdown, fill_page
 
 PAGE = (
     "# Page\n\n<!-- bench arithmetic -->\nold\n<!-- end -->\n\ntext\n\n<!-- bench racing"
@@ -47,7 +47,7 @@ def test_what_cannot_be_filled(tmp_path: Path) -> None:
 
 def test_a_bar_in_a_cell_is_no_column() -> None:
     racing = {"same": 0.97, "se": 0.01, "n": 16, "races": 3200, "saved": 0.2}
-    text = markdown(
+    text = bench_markdown(
         {"benchmark": "racing", "repeats": 3, "stored": None, "simulated": racing, "notes": ["a|b"]}
     )
     assert "| simulated, 3 repeats | 97.0 | 1.0 | 16 | 3200 | 20.0 |" in text and "- a|b" in text

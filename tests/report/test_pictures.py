@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from selfedit.report.pictures import _by_round, accuracies, draw, shapes
+from selfedit.report.pictures import _by_round, accuracy_figure, draw_pictures, shapes
 
 
 def row(method: str, accuracy: float) -> dict[str, Any]:
@@ -35,7 +35,7 @@ SHAPES = [
 
 
 def test_accuracy_by_round() -> None:
-    figure = accuracies(_by_round(ROWS), ROWS)
+    figure = accuracy_figure(_by_round(ROWS), ROWS)
     (axes,) = figure.axes
     curve = next(line for line in axes.get_lines() if len(line.get_xdata()) == 3)
     assert list(curve.get_ydata()) == pytest.approx([30.0, 40.0, 50.0])
@@ -64,6 +64,8 @@ def test_shapes_leave_out_what_is_not_known() -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    written = draw({"rows": ROWS, "self_edits": SHAPES, "rounds": {"rewrite": []}}, tmp_path)
+    written = draw_pictures(
+        {"rows": ROWS, "self_edits": SHAPES, "rounds": {"rewrite": []}}, tmp_path
+    )
     assert [path.name for path in written] == ["accuracy-by-round.png", "self-edits-by-round.png"]
     assert all(path.stat().st_size > 1000 for path in written)

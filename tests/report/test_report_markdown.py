@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from selfedit.errors import DataError
-from selfedit.report.markdown import markdown, rewrite
+from selfedit.report.markdown import results_markdown, rewrite
 from selfedit.results.results import Results
 
 
 def shown(stored: dict[str, Any]) -> str:
-    return markdown(Results.read(stored))
+    return results_markdown(Results.read(stored))
 
 
 RESULTS: dict[str, Any] = {

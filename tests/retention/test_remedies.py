@@ -26,7 +26,7 @@ from selfedit.retention.library import WordRouter, route_by_likelihood
 from selfedit.retention.remedies.base import NewEdit, Remedies
 from selfedit.retention.remedies.gate import gate
 from selfedit.retention.remedies.pseudorehearsal import write_own_texts
-from selfedit.retention.remedies.replay import draw, reservoir
+from selfedit.retention.remedies.replay import reservoir, sample_items
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -80,7 +80,11 @@ def test_a_reservoir_holds_each_item_with_the_same_chance() -> None:
     # 500 expected each; four standard deviations of a binomial are 77.
     assert all(abs(count - 500) < 77 for count in counts)
     assert reservoir(range(3), 5, 1) == [0, 1, 2]
-    assert len(set(draw(range(9), 4, 1))) == 4 and sorted(draw(range(3), 9, 1)) == [0, 1, 2]
+    assert len(set(sample_items(range(9), 4, 1))) == 4 and sorted(sample_items(range(3), 9, 1)) == [
+        0,
+        1,
+        2,
+    ]
 
 
 def test_replay_mixes_in_the_share_asked_for(task, learner) -> None:

@@ -17,7 +17,7 @@ from selfedit.lm.load import load
 from selfedit.lm.rules import TokenTree
 from selfedit.rl.credit import line_weights, lines_of, token_lines
 from selfedit.rl.e_step import score_round
-from selfedit.rl.rest_em import train
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rewards.base import Value
 from selfedit.rl.rounds import rl_place
 from selfedit.rl.selection import rewards
@@ -45,7 +45,7 @@ def opened(small_folder, tmp_path):
 @pytest.mark.parametrize("common", [False, True])
 def test_common_random_numbers(opened, common):
     at = opened(rl__common=common, rl__rounds=1, rl__repeats=2)
-    train(at, contexts(3))
+    run_rounds(at, contexts(3))
     done = trainings_in(at.run.ledger, rl_place(1))
     seeds = {}
     for one in done:
@@ -82,7 +82,7 @@ def refilled(at, stop=None):
             raise Interrupted("stopped")
 
     at.interrupt = SimpleNamespace(check=check)
-    rounds, _ = train(at, contexts(9))
+    rounds, _ = run_rounds(at, contexts(9))
     weights = [value.clone() for value in at.lm.model.parameters()]
     return json.dumps([asdict(one) for one in rounds]), weights
 
@@ -185,7 +185,7 @@ class Writer:
 def credited(at, monkeypatch):
     monkeypatch.setattr("selfedit.rl.session.Session.reward", property(lambda _: Counts()))
     at.sampler = Writer(at.sampler, at.lm)
-    return train(at, contexts(3))
+    return run_rounds(at, contexts(3))
 
 
 @pytest.mark.parametrize("update", ["filtered_sft", "rloo", "grpo"])
@@ -269,7 +269,7 @@ def test_a_grammar_has_no_lines(opened, monkeypatch):
     tree = TokenTree([at.lm.encode(text) for text in ("one", "two")])
     monkeypatch.setattr(at.task, "rule", tree.row)
     with pytest.raises(UsageError, match="no lines to credit"):
-        train(at, contexts(3))
+        run_rounds(at, contexts(3))
 
 
 def test_a_reward_that_says_nothing_of_a_candidate(opened, monkeypatch):
@@ -282,7 +282,7 @@ def test_a_reward_that_says_nothing_of_a_candidate(opened, monkeypatch):
     monkeypatch.setattr("selfedit.rl.session.Session.reward", property(lambda _: Forgetful()))
     at = opened(rl__rounds=1)
     with pytest.raises(DataError, match="nothing of 1 of 9") as caught:
-        train(at, contexts(3))
+        run_rounds(at, contexts(3))
     assert caught.value.where == "c1, 2" and "NaN" in caught.value.fix
     assert len(trainings_in(at.run.ledger, rl_place(1))) == 9
 
@@ -302,7 +302,7 @@ def test_the_verb_prints_it(opened, tmp_path, capsys):
     from selfedit.cli import main
 
     at = opened(rl__repeats=2, rl__rounds=1)
-    train(at, contexts(3))
+    run_rounds(at, contexts(3))
     at.run.close()
     assert main(["signal", str(tmp_path / "run"), "--json"]) == 0
     stored = json.loads(capsys.readouterr().out)
@@ -311,7 +311,7 @@ def test_the_verb_prints_it(opened, tmp_path, capsys):
     assert main(["signal", str(tmp_path / "run")]) == 0
     assert "per inner loop %" in capsys.readouterr().out
     once = opened("once", rl__rounds=1)
-    train(once, contexts(3))
+    run_rounds(once, contexts(3))
     once.run.close()
     assert main(["signal", str(tmp_path / "once")]) == 3
     assert "no self-edit was tried more than once" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from selfedit.results.layout import more_tables
 from selfedit.results.policy_moved import round_tables
 from selfedit.rl.movement import Movement, measure_movement
 from selfedit.rl.policy import merge
-from selfedit.rl.rest_em import train
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rounds import finished_round
 from selfedit.rl.updates.base import update_of
 from selfedit.run.progress import PlainProgress
@@ -114,7 +114,7 @@ def test_a_round_says_whether_it_moved_and_why_not(
         )
     stream = io.StringIO()
     at.progress = PlainProgress(stream)
-    (done,), _ = train(at, contexts(3), heldout=contexts(2, start=6))
+    (done,), _ = run_rounds(at, contexts(3), heldout=contexts(2, start=6))
     movement = done.movement
     assert finished_round(at, 1) == done
     (line,) = at.run.metrics()
@@ -138,7 +138,7 @@ def test_a_round_says_whether_it_moved_and_why_not(
 def test_nothing_is_measured_where_that_is_asked(tmp_path, small_folder):
     settings = tiny_settings(rl__rounds=1, rl__movement__prompts=0)
     at = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
-    (done,), _ = train(at, contexts(3))
+    (done,), _ = run_rounds(at, contexts(3))
     assert done.movement == Movement(steps=2)
     assert "was not measured" in done.movement.sentence(1)
     at.run.close()

@@ -18,7 +18,7 @@ from selfedit.rl import policy_training
 from selfedit.rl.evaluate import evaluate, held_out
 from selfedit.rl.policy_tokens import policy_sequence, read_logs
 from selfedit.rl.policy_training import MaskedLikelihood, train_policy
-from selfedit.rl.rest_em import train
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rounds import rl_place
 from selfedit.rl.sample import sample
 from selfedit.run.records import Sampled
@@ -47,7 +47,7 @@ def test_a_self_edit_that_was_cut_off_is_taught_no_end(at, monkeypatch):
         return adapt(lm, jobs, *args, **options)
 
     monkeypatch.setattr(policy_training, "adapt", noted)
-    (done,), _ = train(at, contexts(3))
+    (done,), _ = run_rounds(at, contexts(3))
     rows, kept = at.run.ledger.self_edits(rl_place(1)), at.run.ledger.rewards(rl_place(1))
     learned = [row for row, reward in zip(rows, kept, strict=True) if reward.kept]
     cut = [row for row in learned if row.finish == "length"]
@@ -69,7 +69,7 @@ def test_cut_off_self_edits_can_be_dropped(small_folder, tmp_path):
     # A third of the vocabulary ends a text, so that some do.
     at.lm = replace(at.lm, eos_ids=frozenset(range(3, 300, 8)))
     at.sampler.lm = at.lm
-    (done,), _ = train(at, contexts(3))
+    (done,), _ = run_rounds(at, contexts(3))
     ledger = at.run.ledger
     rows, earned = ledger.self_edits(rl_place(1)), ledger.rewards(rl_place(1))
     assert 0 < done.cut_off.count < len(rows) and done.cut_off.kept == 0 and done.kept > 0
@@ -257,7 +257,7 @@ def test_a_policy_kept_apart_means_the_same_as_a_merged_one(small_folder, tmp_pa
         )
         lm = load(str(small_folder), device="cpu")
         at = session_in(tmp_path / f"{merge}", lm, settings)
-        rounds, policy = train(at, contexts(6))
+        rounds, policy = run_rounds(at, contexts(6))
         evaluate(at, "seal", contexts(2, start=6), policy)
         ledger = at.run.ledger
         texts = [row.text for n in (1, 2) for row in ledger.self_edits(rl_place(n))]

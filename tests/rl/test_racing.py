@@ -13,8 +13,9 @@ from selfedit.errors import RunFolderError, UsageError
 from selfedit.grading.grader import Grade, Grader
 from selfedit.lm.load import load
 from selfedit.rl import racing
-from selfedit.rl.racing import Race, Spread, advance, raced_rewards, spread
-from selfedit.rl.rest_em import train
+from selfedit.rl.race_chances import Race, Spread, spread
+from selfedit.rl.racing import advance, raced_rewards
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rounds import rl_place
 from selfedit.rl.selection import rewards
 from tiny_run import contexts, session_in, tiny_settings
@@ -119,7 +120,7 @@ def test_a_raced_round_runs_fewer_loops_and_goes_on_after_a_stop(
     # A hash for a grader is all noise: let the race think otherwise, so that some leave.
     monkeypatch.setattr(racing, "spread", lambda races: Spread(0.05, 0.003))
     whole = session_in(tmp_path / "whole", load(str(small_folder), device="cpu"), settings)
-    rounds, _ = train(whole, contexts(3))
+    rounds, _ = run_rounds(whole, contexts(3))
     ledger = whole.run.ledger
     ran = [row.key for row in trainings_in(ledger, rl_place(1))]
     assert 9 <= len(ran) < 27
@@ -138,10 +139,10 @@ def test_a_raced_round_runs_fewer_loops_and_goes_on_after_a_stop(
 
     monkeypatch.setattr(stopped.interrupt, "check", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(stopped, contexts(3))
+        run_rounds(stopped, contexts(3))
     stopped.run.close()
     again = session_in(tmp_path / "stopped", load(str(small_folder), device="cpu"), settings)
-    assert train(again, contexts(3))[0] == rounds
+    assert run_rounds(again, contexts(3))[0] == rounds
     trained = [{**vars(row), "seconds": 0} for row in trainings_in(again.run.ledger, rl_place(1))]
     assert trained == [{**vars(row), "seconds": 0} for row in trainings_in(ledger, rl_place(1))]
     for at in (whole, again):
@@ -168,7 +169,7 @@ def test_nothing_is_decided_where_a_judge_gave_no_verdict(
             )
 
     at.grader = Mumbling()
-    train(at, passages)
+    run_rounds(at, passages)
     ran = [row.context_id for row in trainings_in(at.run.ledger, rl_place(1))]
     assert ran.count(passages[1].id) == 9 and len(ran) < 27
     rewarded = at.run.ledger.rewards(rl_place(1))
@@ -188,7 +189,7 @@ def test_the_benchmark_reads_a_runs_ledger(small_folder, tmp_path) -> None:
     )
     with pytest.raises(RunFolderError, match="no round is scored"):
         bench_racing([tmp_path / "run"])
-    train(at, contexts(3))
+    run_rounds(at, contexts(3))
     at.run.close()
     found = bench_racing([tmp_path / "run"], repeats=3, draws=20)
     assert (found["stored"]["n"], found["stored"]["races"]) == (3, 3)

@@ -17,7 +17,7 @@ from selfedit.rl import policy_training
 from selfedit.rl.base_answers import measure_base, question_key
 from selfedit.rl.evaluate import held_out
 from selfedit.rl.plan import plan_rounds
-from selfedit.rl.rest_em import train
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rounds import rl_place
 from selfedit.sampling import local as sampler
 from selfedit.storage.files import hash_folder
@@ -65,7 +65,7 @@ def test_two_rounds(session, small_folder, merge, fresh):
     settings = tiny_settings(rl__fresh=fresh, rl__mstep__merge=merge, rl__repeats=2)
     at = session(settings)
     passages = contexts(6)
-    rounds, policy = train(at, passages)
+    rounds, policy = run_rounds(at, passages)
     ledger = at.run.ledger
     first, second = (context_ids(ledger.self_edits(rl_place(number))) for number in (1, 2))
     assert len(first) == 3 and (first.isdisjoint(second) if fresh else first == second)
@@ -134,7 +134,7 @@ def check_on_policy(at, small_folder, passages, merge):
 def test_a_finished_run_does_nothing_again(session, monkeypatch, merge):
     settings = tiny_settings(rl__mstep__merge=merge)
     at = session(settings)
-    rounds, policy = train(at, contexts(3))
+    rounds, policy = run_rounds(at, contexts(3))
     weights = {name: value.clone() for name, value in at.lm.model.named_parameters()}
 
     def forbidden(*_, **__):
@@ -148,7 +148,7 @@ def test_a_finished_run_does_nothing_again(session, monkeypatch, merge):
     ]:
         monkeypatch.setattr(module, name, forbidden)
     again = session(settings)
-    rounds_again, policy_again = train(again, contexts(3))
+    rounds_again, policy_again = run_rounds(again, contexts(3))
     assert rounds_again == rounds
     for name, value in again.lm.model.named_parameters():
         assert torch.equal(value, weights[name]), name
@@ -163,7 +163,7 @@ def test_a_finished_run_does_nothing_again(session, monkeypatch, merge):
 def test_a_lost_policy_is_not_replaced_by_the_base(session, damage):
     settings = tiny_settings(rl__rounds=1)
     at = session(settings)
-    train(at, contexts(3))
+    run_rounds(at, contexts(3))
     file = at.run.policy(1) / "model" / "model.safetensors"
     if damage == "missing":
         file.unlink()
@@ -173,7 +173,7 @@ def test_a_lost_policy_is_not_replaced_by_the_base(session, damage):
         file.write_bytes(data)
     again = session(settings)
     with pytest.raises(RunFolderError, match="missing or altered"):
-        train(again, contexts(3))
+        run_rounds(again, contexts(3))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_the_base_answers_a_question_once_for_all_rounds_with_the_same_weights(
     session, asked, changed, expected
 ):
     at = session(tiny_settings(rl__repeats=2, **changed))
-    rounds, _ = train(at, contexts(3))
+    rounds, _ = run_rounds(at, contexts(3))
     assert [len(prompts) for prompts in asked] == expected and all(
         len(set(p)) == len(p) for p in asked
     )
@@ -204,7 +204,7 @@ def test_what_the_evaluation_asked_the_rounds_need_not_ask(session, asked):
     passages = contexts(3)
     measure_base(at, held_out("base"), passages[:2])
     assert [len(prompts) for prompts in asked] == [6]
-    train(at, passages)
+    run_rounds(at, passages)
     assert [len(prompts) for prompts in asked] == [6, 3]
     again = session(at.settings)
     measure_base(again, held_out("later"), passages)
@@ -232,7 +232,7 @@ def test_other_decoding_or_another_grader_is_asked_anew(session):
 def test_nothing_kept_leaves_the_policy_as_it_was(session):
     at = session(tiny_settings(rl__reward__threshold=1.0))
     before = {name: value.clone() for name, value in at.lm.model.named_parameters()}
-    rounds, policy = train(at, contexts(3))
+    rounds, policy = run_rounds(at, contexts(3))
     assert [(r.kept, r.policy) for r in rounds] == [(0, None), (0, None)] and policy is None
     assert all(torch.equal(value, before[name]) for name, value in at.lm.model.named_parameters())
     assert not at.run.policy(1).exists()
@@ -244,7 +244,7 @@ def test_an_empty_self_edit_without_its_passage_is_scored_as_the_model_itself(se
     monkeypatch.setattr(
         at.task, "parse", lambda text: read("" if hash_of(text) % 2 else "One fact.\nTwo facts.")
     )
-    rounds, _ = train(at, contexts(3))
+    rounds, _ = run_rounds(at, contexts(3))
     ledger = at.run.ledger
     empty = {(r.context_id, r.candidate) for r in ledger.self_edits(rl_place(1)) if r.rejected}
     assert 0 < len(empty) < 9 and rounds[0].self_edits == 9

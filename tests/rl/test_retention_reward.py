@@ -16,7 +16,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import on_top
 from selfedit.rl import e_step
 from selfedit.rl.plan import plan_rounds
-from selfedit.rl.rest_em import train
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rewards.retention import earlier_contexts
 from selfedit.rl.rounds import rl_place
 from tiny_run import contexts, session_in, tiny_settings
@@ -43,7 +43,7 @@ def opened(small_folder, tmp_path):
 
 def test_the_reward_is_gain_less_what_was_lost(opened) -> None:
     session, passages = opened(), contexts(6)
-    train(session, passages)
+    run_rounds(session, passages)
     answers = answers_in(session.run.ledger, rl_place(1))
     rows = session.run.ledger.rewards(rl_place(1))
     earlier = session.run.ledger.step("earlier-1")["passages"]
@@ -75,7 +75,7 @@ def test_the_reward_is_gain_less_what_was_lost(opened) -> None:
 def test_inner_loops_start_on_top_of_what_was_learned(opened) -> None:
     session, passages = opened(), contexts(6)
     untrained = session.lm.head.clone()
-    train(session, passages)
+    run_rounds(session, passages)
     start = Adapter.load(session.run.adapters / "earlier-1")
     start.base = session.lm.name
     by_id = {c.id: c for c in passages}
@@ -108,7 +108,7 @@ def test_a_probes_question_is_asked_under_its_own_title(opened) -> None:
 def test_stopped_after_the_earlier_passages_it_goes_on_the_same(opened, monkeypatch) -> None:
     passages = contexts(6)
     whole = opened("whole")
-    train(whole, passages)
+    run_rounds(whole, passages)
 
     class Stopped(Exception):
         pass
@@ -119,11 +119,11 @@ def test_stopped_after_the_earlier_passages_it_goes_on_the_same(opened, monkeypa
     parts = opened("parts")
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         patched.setattr(e_step, "run_trials", stop)
-        train(parts, passages)
+        run_rounds(parts, passages)
     assert parts.run.ledger.step("earlier-1") is not None
     parts.run.close()
     again = opened("parts")
-    train(again, passages)
+    run_rounds(again, passages)
     assert [asdict(r) for r in again.run.ledger.rewards(rl_place(1))] == [
         asdict(r) for r in whole.run.ledger.rewards(rl_place(1))
     ]
@@ -135,11 +135,11 @@ def test_an_altered_adapter_of_earlier_passages_is_refused(opened, monkeypatch) 
     passages = contexts(6)
     monkeypatch.setattr(e_step, "run_trials", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        train(session, passages)
+        run_rounds(session, passages)
     path = session.run.adapters / "earlier-1" / "adapter_config.json"
     path.write_text(path.read_text() + " ")
     with pytest.raises(RunFolderError, match="earlier passages"):
-        train(session, passages)
+        run_rounds(session, passages)
 
 
 def test_too_few_other_passages() -> None:

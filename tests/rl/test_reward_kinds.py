@@ -21,7 +21,7 @@ from selfedit.lm.likelihood import answer_losses
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter
 from selfedit.rl.plan import plan_rounds
-from selfedit.rl.rest_em import train
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rewards.proxy import read_marks
 from selfedit.rl.rounds import rl_place
 from selfedit.rl.sample import sample
@@ -77,7 +77,7 @@ def test_rounds_by_likelihood_decode_nothing_and_keep_the_likeliest(
     settings = tiny_settings(rl__reward__signal="loglik", rl__rounds=1, rl__repeats=2)
     session = session_in(tmp_path / "run", lm, settings)
     with session.run as run:
-        rounds, _ = train(session, contexts(3))
+        rounds, _ = run_rounds(session, contexts(3))
         assert answers_in(run.ledger, rl_place(1)) == []
         rows = likelihoods_in(run.ledger, rl_place(1))
         assert len(rows) == 3 * 3 * (1 + 3 * 2)
@@ -100,7 +100,7 @@ def test_rounds_by_likelihood_decode_nothing_and_keep_the_likeliest(
                 r for r in run.ledger.rewards(rl_place(1)) if r.context_id == reward.context_id
             ]
             assert reward.accuracy == max(other.accuracy for other in others)
-        train(replace(session), contexts(3))  # all of it is in the ledger
+        run_rounds(replace(session), contexts(3))  # all of it is in the ledger
         assert len(likelihoods_in(run.ledger, rl_place(1))) == len(rows)
 
 
@@ -145,7 +145,7 @@ def test_rounds_by_proxy_run_no_inner_loop(lm: LanguageModel, tmp_path: Path) ->
         settings = tiny_settings(rl__reward__signal="proxy", rl__rounds=1, judge__endpoint=endpoint)
         session = session_in(tmp_path / "run", lm, settings)
         with session.run as run:
-            train(session, contexts(3))
+            run_rounds(session, contexts(3))
             assert trainings_in(run.ledger, rl_place(1)) == []
             rows = run.ledger.rewards(rl_place(1))
         assert len(rows) == 9

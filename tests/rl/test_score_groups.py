@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from selfedit.engine.local import LocalEngine
 from selfedit.errors import Interrupted
 from selfedit.lm.load import load
-from selfedit.rl import groups, scoring
-from selfedit.rl.groups import form_groups, group_size
-from selfedit.rl.rest_em import train
+from selfedit.rl import grouping, scoring
+from selfedit.rl.grouping import form_groups, group_size
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rounds import rl_place
 from tiny_run import contexts, session_in, tiny_settings
 from trials import trainings_in
@@ -50,14 +50,14 @@ def test_a_run_goes_on_with_groups_of_another_size(small_folder, tmp_path, caplo
     """Stopped after its first group, it trains what is left in new ones, and nothing twice."""
     settings = tiny_settings(rl__rounds=1, inner__group=4)
     whole = session_in(tmp_path / "whole", load(str(small_folder), device="cpu"), settings)
-    train(whole, contexts(3))
+    run_rounds(whole, contexts(3))
     expected = trainings_in(whole.run.ledger, rl_place(1))
     whole.run.close()
 
     first = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
     first.engine = StopsAfter(first.lm, 1)
     with pytest.raises(Interrupted):
-        train(first, contexts(3))
+        run_rounds(first, contexts(3))
     before = len(trainings_in(first.run.ledger, rl_place(1)))
     first.run.close()
     assert 0 < before <= 4
@@ -66,7 +66,7 @@ def test_a_run_goes_on_with_groups_of_another_size(small_folder, tmp_path, caplo
     second = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
     assert "inner.group: 4 → 3" in caplog.text
     second.engine = Noting(second.lm)
-    train(second, contexts(3))
+    run_rounds(second, contexts(3))
     again = trainings_in(second.run.ledger, rl_place(1))
     second.run.close()
     assert sum(second.engine.sizes) == len(expected) - before
@@ -79,7 +79,7 @@ def test_a_run_goes_on_with_groups_of_another_size(small_folder, tmp_path, caplo
 def test_rows_that_finish_take_what_waits(small_folder, tmp_path, monkeypatch):
     """With two turns a row a group has twice as many inner loops as rows, and comes to the same."""
     expected = trained_with(small_folder, tmp_path / "one", LocalEngine)[1]
-    monkeypatch.setitem(groups.TURNS, "cpu", 2)
+    monkeypatch.setitem(grouping.TURNS, "cpu", 2)
     batches, found = trained_with(small_folder, tmp_path / "two", Noting)
     assert max(batches.sizes) == 5 and set(batches.rows) == {3}
     assert found.keys() == expected.keys()
@@ -90,7 +90,7 @@ def trained_with(model, folder, engine):
     settings = tiny_settings(rl__rounds=1, inner__group=3)
     session = session_in(folder, load(str(model), device="cpu"), settings)
     session.engine = engine(session.lm)
-    train(session, contexts(3))
+    run_rounds(session, contexts(3))
     losses = {
         place_of(row): row.final_loss for row in trainings_in(session.run.ledger, rl_place(1))
     }
@@ -135,7 +135,7 @@ def test_a_runs_workers_leave_their_waiting_in_the_ledger(small_folder, tmp_path
     session = session_in(tmp_path / "run", load(str(small_folder), device="cpu"), settings)
     # one worker does it all: the other waits
     monkeypatch.setattr(session.engine, "workers", 2)
-    train(session, contexts(3))
+    run_rounds(session, contexts(3))
     parts = {row.part: row for row in session.run.ledger.timings() if row.place == rl_place(1)}
     session.run.close()
     assert parts.keys() == {"sampling", "adapting", "answering", "grading", "waiting"}

@@ -18,7 +18,7 @@ from selfedit.lm.rules import TokenTree, allowed_tokens
 from selfedit.rl import policy_training
 from selfedit.rl.advantages import leave_one_out, signed_advantages, standardised
 from selfedit.rl.plan import plan_rounds
-from selfedit.rl.rest_em import train
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rounds import rl_place
 from selfedit.rl.sample import sample
 from selfedit.rl.updates.base import ScoredEdits, update_of
@@ -248,7 +248,7 @@ def finished(folder, small_folder, monkeypatch, name, stop=None, **changed):
 
         monkeypatch.setattr(at.interrupt, "check", check)
         try:
-            rounds, policy = train(at, contexts(5), heldout=contexts(2, start=8))
+            rounds, policy = run_rounds(at, contexts(5), heldout=contexts(2, start=8))
         except Interrupted:
             assert attempt < 19
             continue
@@ -302,7 +302,7 @@ def test_every_self_edit_is_tried_and_its_expected_reward_rises(
     changed |= {"rl__mstep__optim": {"epochs": 6, "lr": 0.01, "batch_size": 18}}
     changed |= {"rl__gradient__kl": 0.0}
     at = opened(tmp_path / "run", small_folder, monkeypatch, **changed)
-    rounds, _ = train(at, contexts(3), heldout=contexts(2, start=5))
+    rounds, _ = run_rounds(at, contexts(3), heldout=contexts(2, start=5))
     expected = [one.movement.expected for one in rounds]
     assert all(one.exact and one.mass == pytest.approx(1.0, abs=1e-4) for one in expected)
     for one, after in pairwise(expected):
@@ -348,7 +348,7 @@ def test_grammars_without_signal_are_refused_before_anything_is_sampled(
         tree = TokenTree([at.lm.encode(text) for text in texts])
         monkeypatch.setattr(at.task, "rule", tree.row)
     with pytest.raises(UsageError, match=message):
-        train(at, contexts(3))
+        run_rounds(at, contexts(3))
     assert not at.run.ledger.self_edits(rl_place(1))
     at.run.close()
 
@@ -362,7 +362,7 @@ def test_memory_that_ends_loses_nothing(tmp_path, small_folder, monkeypatch):
     at = opened(tmp_path / "run", small_folder, monkeypatch, rl__update="rloo", rl__rounds=1)
     monkeypatch.setattr(policy_training, "adapt", full)
     with pytest.raises(Unavailable, match="memory ran out while the policy learned") as caught:
-        train(at, contexts(3))
+        run_rounds(at, contexts(3))
     assert "nothing is lost" in caught.value.fix
     assert len(at.run.ledger.rewards(rl_place(1))) == 9
     at.run.close()

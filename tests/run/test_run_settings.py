@@ -14,7 +14,7 @@ from selfedit.run.settings import (
     changes,
     check_unchanged,
     frozen,
-    read_settings,
+    read_frozen,
     write_settings,
 )
 
@@ -175,8 +175,8 @@ def test_what_has_no_place_in_toml_is_refused_by_name(value):
 
 def test_a_missing_or_broken_file_is_explained(tmp_path):
     with pytest.raises(RunFolderError, match="missing"):
-        read_settings(tmp_path / "config.toml")
+        read_frozen(tmp_path / "config.toml")
     for broken in (b"a = ", b"\xff\xfe"):
         (tmp_path / "config.toml").write_bytes(broken)
         with pytest.raises(RunFolderError, match="cannot be read"):
-            read_settings(tmp_path / "config.toml")
+            read_frozen(tmp_path / "config.toml")

@@ -49,10 +49,12 @@ VERBS = {
     "doctor": "Is everything here that selfedit needs?",
 }
 
-_HELP = """Self-adapting language models: a model writes its own training data, trains an adapter on it, and learns by
+_HELP = """Self-adapting language models: a model writes its own training data, trains an adapter \
+on it, and learns by
 reinforcement which self-edits make it better.
 
-Exit codes: 0 done, 2 wrong usage or settings, 3 wrong or missing data, 4 something needed is not there, 130
+Exit codes: 0 done, 2 wrong usage or settings, 3 wrong or missing data, 4 something needed is not \
+there, 130
 interrupted (the same command again goes on). SELFEDIT_DEBUG=1 shows where an error was raised."""
 
 app = App(

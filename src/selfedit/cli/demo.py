@@ -47,9 +47,9 @@ def demo(
         from selfedit.experiments.knowledge.train import run_knowledge
 
         results = run_knowledge(out, settings, **options)
-    from selfedit.report.pictures import draw
+    from selfedit.report.pictures import draw_pictures
 
-    pictures = draw(results, out / "report")
+    pictures = draw_pictures(results, out / "report")
     if json:
         print_json(results)
         return

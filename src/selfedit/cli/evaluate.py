@@ -125,7 +125,7 @@ def _evaluate_model(
 
         have_model(name, quiet=quiet)
         from selfedit.documents.adapt import load_adapter
-        from selfedit.documents.recall import accuracies, ask_questions
+        from selfedit.documents.recall import ask_questions, recall_accuracies
         from selfedit.grading.stats import mean_se
         from selfedit.lm.load import load
         from selfedit.tasks.named import knowledge_task
@@ -136,7 +136,7 @@ def _evaluate_model(
         answers = ask_questions(
             task, contexts, judge, learned, progress=progress, interrupt=interrupt
         )
-    accuracy = mean_se(accuracies(answers).values())
+    accuracy = mean_se(recall_accuracies(answers).values())
     result: dict[str, Any] = {
         "model": name,
         "adapter": adapter,

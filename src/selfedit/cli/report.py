@@ -49,7 +49,7 @@ def report(
         if out is not None:
             what, fix = "--out is where pictures and a page go", "leave --out or --markdown, --into"
             raise UsageError(what, where=str(out), fix=fix)
-        _markdown([run, *more], into, block or run.resolve().name, short)
+        _print_markdown([run, *more], into, block or run.resolve().name, short)
         return
     if more:
         _curves([run, *more], out, json)
@@ -64,8 +64,8 @@ def report(
         write(path)
 
 
-def _markdown(runs: list[Path], into: Path | None, block: str, short: bool) -> None:
-    from selfedit.report.markdown import markdown, rewrite
+def _print_markdown(runs: list[Path], into: Path | None, block: str, short: bool) -> None:
+    from selfedit.report.markdown import results_markdown, rewrite
     from selfedit.results.by_settings import groups_of
     from selfedit.results.compare import pool_results
     from selfedit.results.curves import curve_table, learning_curves
@@ -76,7 +76,7 @@ def _markdown(runs: list[Path], into: Path | None, block: str, short: bool) -> N
     tables = [curve_table(points)] if points else []
     first = [(str(seed), of_seed) for seed, of_seed in groups[0].runs.items()]
     table = results[0][1] if len(first) == 1 else pool_results(first)
-    text = markdown(table, tables, short=short)
+    text = results_markdown(table, tables, short=short)
     if into is None:
         sys.stdout.write(text)
         return

@@ -44,7 +44,8 @@ def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
             if not {dotted, dotted.partition(".")[0]} & set(but)
             and (not parts or dotted.partition(".")[0] in parts)
         ]
-        verb.__signature__ = signature.replace(parameters=[*fixed, *options])  # type: ignore[attr-defined]
+        parameters = signature.replace(parameters=[*fixed, *options])
+        verb.__signature__ = parameters  # type: ignore[attr-defined]
         return verb
 
     return decorate

@@ -46,7 +46,7 @@ from selfedit.config.tables import (
     CrossedSettings,
     ExternalSettings,
     FullSettings,
-    ReplaySettings,
+    PublishedReplaySettings,
     SingleSettings,
 )
 from selfedit.config.updates import GradientSettings, MovementSettings, MStepSettings
@@ -81,8 +81,8 @@ __all__ = [
     "OwnQuestionSettings",
     "PrimeSettings",
     "Prompting",
+    "PublishedReplaySettings",
     "RLSettings",
-    "ReplaySettings",
     "RetentionSettings",
     "RewardSettings",
     "SelfEditSpec",

@@ -1,4 +1,6 @@
-"""Settings of the outer loop: rounds, rewards, the M-step, and what is measured before and after."""
+"""Settings of the outer loop: rounds, rewards, the M-step, and what is measured before and
+after.
+"""
 
 from __future__ import annotations
 

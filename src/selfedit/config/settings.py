@@ -23,7 +23,7 @@ from selfedit.config.tables import (
     CptSettings,
     CrossedSettings,
     ExternalSettings,
-    ReplaySettings,
+    PublishedReplaySettings,
     SingleSettings,
 )
 from selfedit.errors import UsageError
@@ -97,7 +97,7 @@ class Settings(Group):
     eval: EvalSettings = EvalSettings()
     external: ExternalSettings = ExternalSettings()
     single: SingleSettings = SingleSettings()
-    replay: ReplaySettings = ReplaySettings()
+    replay: PublishedReplaySettings = PublishedReplaySettings()
     cpt: CptSettings = CptSettings()
     crossed: CrossedSettings = CrossedSettings()
     arc: ArcSettings = ArcSettings()
@@ -155,14 +155,16 @@ def make_settings(
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_shown(e)}" for e in error.errors()]
+        lines = [
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_wrong_value(e)}" for e in error.errors()
+        ]
         fix = "`selfedit train --help` lists every setting with its bounds"
         raise UsageError(
             "these settings cannot be used:\n  " + "\n  ".join(lines), where=where, fix=fix
         ) from None
 
 
-def _shown(error: ErrorDetails) -> str:
+def _wrong_value(error: ErrorDetails) -> str:
     """The wrong value, unless it may be a key or hold a login."""
     name = str(error["loc"][-1]) if error["loc"] else ""
     return "" if name in ("key_env", "url") else f" (it is {error['input']!r:.200})"

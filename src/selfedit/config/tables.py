@@ -43,7 +43,7 @@ class CrossedSettings(Group):
     )
 
 
-class ReplaySettings(Group):
+class PublishedReplaySettings(Group):
     """Experiment ``replay``: the published self-edits as training text."""
 
     folder: str = Field(

@@ -18,8 +18,8 @@ class MStepSettings(Group):
     merge: bool | Literal["auto"] = Field(
         default="auto",
         description=(
-            "merge into the weights, else keep the policy as an adapter; auto merges into weights of"
-            " float32, where nothing of a small update is rounded away"
+            "merge into the weights, else keep the policy as an adapter; auto merges into weights"
+            " of float32, where nothing of a small update is rounded away"
         ),
     )
 

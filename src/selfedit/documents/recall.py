@@ -115,7 +115,7 @@ def _answer_group(
     ]
 
 
-def accuracies(answers: Iterable[Answered]) -> dict[str, float]:
+def recall_accuracies(answers: Iterable[Answered]) -> dict[str, float]:
     """Accuracy of every context: the mean over its questions; without contexts that have no
     verdict.
     """
@@ -153,7 +153,7 @@ def measured(
     )
     payload: RecallRecord = {
         "answers": [asdict(answer) for answer in answers],
-        "accuracy": accuracies(answers),
+        "accuracy": recall_accuracies(answers),
         "loss": passage_losses(session.lm, contexts, adapter),
         "general": passage_losses(session.lm, load_contexts(GENERAL), adapter),
     }

@@ -49,7 +49,7 @@ class DocumentRecord(TypedDict):
 
 
 class LibraryResults(TypedDict):
-    """What is written to a library's ``results.json``; ``skipped`` are the files of its folders that
+    """What is written to a library's ``results.json``; ``skipped`` are files of its folders that
     were left out, each with its reason.
     """
 
@@ -103,7 +103,7 @@ def adapt_library(
                 entries[document.name] = replace(known, name=document.name)
                 continue
             interrupt.check()
-            results = _learned(run, document, settings, samples, own_questions, options)
+            results = _learned_documents(run, document, settings, samples, own_questions, options)
             entries[document.name] = _new_entry(run, document, results)
             # What is finished is in the library at once, beside what there was before; in a large
             # one not each time, for all of it is written. What a kill loses of it is in the
@@ -116,7 +116,7 @@ def adapt_library(
         return _finish(run, documents, skipped, entries, done, settings, options.get("lm"))
 
 
-def _learned(
+def _learned_documents(
     run: RunFolder,
     document: Document,
     settings: Settings,
@@ -219,7 +219,7 @@ def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
             remove(folder)
 
 
-def _record(entry: Entry) -> DocumentRecord:
+def _record_document(entry: Entry) -> DocumentRecord:
     return {
         "name": entry.name,
         "version": entry.version,
@@ -254,7 +254,7 @@ def _library_results(
             routed[document.name] = {"right": right, "questions": len(routes)}
     return {
         "experiment": KIND,
-        "documents": [_record(entry) for _, entry in sorted(entries.items())],
+        "documents": [_record_document(entry) for _, entry in sorted(entries.items())],
         "skipped": [each.as_record() for each in skipped],
         "done": done,
         "routed": routed,

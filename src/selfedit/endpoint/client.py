@@ -13,7 +13,7 @@ from pathlib import Path
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.endpoint.chat import REFUSED, Bill, ChatReply, ChatRequest, cost
 from selfedit.endpoint.store import ReplyRow, ReplyStore, default_store
-from selfedit.endpoint.transport import FIRST_PAUSE, Answer, Transport
+from selfedit.endpoint.transport import FIRST_PAUSE, HttpAnswer, Transport
 from selfedit.errors import Interrupted, Unavailable
 from selfedit.storage.cache import expanded
 from selfedit.storage.files import canonical_json
@@ -21,7 +21,7 @@ from selfedit.storage.files import canonical_json
 POLL_SECONDS = 0.5
 """How often the caller's wish to stop is looked at while requests are under way."""
 
-_Outcome = tuple[str, "Answer | BaseException"]
+_Outcome = tuple[str, "HttpAnswer | BaseException"]
 
 
 class EndpointClient:
@@ -114,7 +114,7 @@ class EndpointClient:
         counts = (row.tokens_in, row.tokens_out, price)
         return ChatReply(row.text, row.finish, *counts, row.raw, cached, row.attempts, row.seconds)
 
-    def _row(self, key: str, request: ChatRequest, answer: Answer) -> ReplyRow:
+    def _row(self, key: str, request: ChatRequest, answer: HttpAnswer) -> ReplyRow:
         return ReplyRow(
             key=key,
             url=self.endpoint.url,
@@ -165,7 +165,7 @@ class EndpointClient:
         rows: list[ReplyRow] = []
         failure: BaseException | None = None
         for key, outcome in outcomes:
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, HttpAnswer):
                 rows.append(self._row(key, missing[key], outcome))
             else:
                 failure = (

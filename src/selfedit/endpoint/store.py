@@ -12,9 +12,9 @@ from pathlib import Path
 from selfedit.errors import StorageFailed
 from selfedit.storage.cache import cache_dir
 from selfedit.storage.database import Database
-from selfedit.storage.tables import Table
+from selfedit.storage.tables import RecordTable
 
-_AT_ONCE = 500
+_ROWS_AT_ONCE = 500
 _TIMEOUT = 60.0  # another process may keep its replies in the same file
 
 
@@ -38,7 +38,7 @@ class ReplyRow:
     seconds: float
 
 
-_REPLIES = Table(ReplyRow, "replies", ("key",))
+_REPLIES = RecordTable(ReplyRow, "replies", ("key",))
 
 
 class ReplyStore:
@@ -74,8 +74,8 @@ class ReplyStore:
     def find(self, keys: Sequence[str]) -> dict[str, ReplyRow]:
         """Those of the replies that are there, by key."""
         rows: dict[str, ReplyRow] = {}
-        for start in range(0, len(keys), _AT_ONCE):
-            part = keys[start : start + _AT_ONCE]
+        for start in range(0, len(keys), _ROWS_AT_ONCE):
+            part = keys[start : start + _ROWS_AT_ONCE]
             where = f" WHERE key IN ({', '.join(['CAST(? AS TEXT)'] * len(part))})"
             kept = self._db.rows(_REPLIES, where, tuple(map(str.encode, part)))
             rows |= {row.key: row for row in kept}

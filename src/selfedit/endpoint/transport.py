@@ -41,7 +41,7 @@ WHOLE = 10
 """Times ``timeout`` after which a reply that still comes in is given up."""
 ODD = 3
 """Replies with nothing to read in them after which a request counts as declined."""
-_SHOWN = 2000
+_SHOWN_CHARACTERS = 2000
 _THOUGHTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "thought")
 """Types of a content's parts that are no part of the answer."""
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -50,7 +50,7 @@ _DECLINED = frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What came back for one request."""
 
     text: str
@@ -95,7 +95,7 @@ class Transport:
         self._key = _key(endpoint)
         self._client = _client(endpoint)
 
-    def send(self, request: ChatRequest) -> Answer:
+    def send(self, request: ChatRequest) -> HttpAnswer:
         """Send a request until it is answered or declined.
 
         A reply in which there is nothing to read, again and again, counts as declined: it is this
@@ -115,12 +115,12 @@ class Transport:
                 last = again.what
                 odd += again.raw is not None
                 if again.raw is not None and (odd >= ODD or attempt == self.endpoint.attempts):
-                    return Answer(
+                    return HttpAnswer(
                         "",
                         REFUSED,
                         None,
                         None,
-                        again.raw[:_SHOWN],
+                        again.raw[:_SHOWN_CHARACTERS],
                         attempt,
                         time.monotonic() - start,
                     )
@@ -134,7 +134,7 @@ class Transport:
             what, where=self.endpoint.url, fix="start the same command again: what came is kept"
         )
 
-    def _once(self, body: dict[str, Any], attempt: int, start: float) -> Answer:
+    def _once(self, body: dict[str, Any], attempt: int, start: float) -> HttpAnswer:
         try:
             status, headers, data = self._exchange(body)
         except _Again:
@@ -148,9 +148,13 @@ class Transport:
         raw = self._safe(data.decode("utf-8", "replace"))
         if status >= 300:
             self._judge_status(status, headers, raw)
-            return Answer("", REFUSED, None, None, raw[:_SHOWN], attempt, time.monotonic() - start)
+            return HttpAnswer(
+                "", REFUSED, None, None, raw[:_SHOWN_CHARACTERS], attempt, time.monotonic() - start
+            )
         text, finish, tokens_in, tokens_out = read_reply(raw)
-        return Answer(text, finish, tokens_in, tokens_out, raw, attempt, time.monotonic() - start)
+        return HttpAnswer(
+            text, finish, tokens_in, tokens_out, raw, attempt, time.monotonic() - start
+        )
 
     def _exchange(self, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of one reply; redirects are not followed: they would take the
@@ -292,7 +296,7 @@ def read_reply(raw: str) -> tuple[str, str, int | None, int | None]:
         body = json_value(raw, finite=False)
         choice = body["choices"][0]
         message = choice.get("message") or {}
-        text = _text(message.get("content"))
+        text = _reply_text(message.get("content"))
         finish = choice.get("finish_reason") or ""
         usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
         if text is None and (finish == "content_filter" or message.get("refusal")):
@@ -304,15 +308,15 @@ def read_reply(raw: str) -> tuple[str, str, int | None, int | None]:
         return (
             text,
             finish,
-            _count(usage.get("prompt_tokens")),
-            _count(usage.get("completion_tokens")),
+            _token_count(usage.get("prompt_tokens")),
+            _token_count(usage.get("completion_tokens")),
         )
     except (Unreadable, KeyError, IndexError, TypeError, AttributeError) as error:
         what = f"not a chat completion ({type(error).__name__}): {raw[:200]!r}"
-        raise _Again(what, raw=raw[:_SHOWN]) from error
+        raise _Again(what, raw=raw[:_SHOWN_CHARACTERS]) from error
 
 
-def _text(content: object) -> str | None:
+def _reply_text(content: object) -> str | None:
     """What was said: text, or the texts of its parts that are no thoughts."""
     parts = content if isinstance(content, list) else [content]
     texts = [text for part in parts if (text := _part_text(part)) is not None]
@@ -326,7 +330,7 @@ def _part_text(part: object) -> str | None:
     return part if isinstance(part, str) else None
 
 
-def _count(value: object) -> int | None:
+def _token_count(value: object) -> int | None:
     """A number of tokens that a ledger can hold."""
     return (
         value

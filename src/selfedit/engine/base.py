@@ -32,6 +32,7 @@ class TrialBatch:
         rows: adapters trained at once; all, if not given.
     """
 
+    # Plain data throughout: it crosses to a worker by pickle, and a ledger row is made of it.
     jobs: tuple[AdaptJob | None, ...]
     prompts: tuple[tuple[tuple[int, ...], ...], ...]
     max_new_tokens: int

@@ -19,37 +19,53 @@ _LOG = logging.getLogger(__name__)
 
 def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
     """Train the group's adapters together, then let each answer its questions."""
-    seen = 0
+    reported = 0
 
     def on_step(tokens: int, _: int) -> None:
-        nonlocal seen
-        on_tokens(tokens - seen)
-        seen = tokens
+        # adapt tells all tokens so far, the engine's caller wants those since the last call.
+        nonlocal reported
+        on_tokens(tokens - reported)
+        reported = tokens
 
     start = time.perf_counter()
     jobs = [job for job in work.jobs if job is not None]
+    # Adapters stay on the device: they answer at once, and go back to the host only if they are
+    # kept.
     trained = iter(adapt(lm, jobs, on_step, rows=work.rows, on_device=True, on_halved=_say_halved))
+    # Jobs without training keep their place among the answers.
     adapters = [None if job is None else on_top(job.start, next(trained)) for job in work.jobs]
     middle = time.perf_counter()
-    asked = [
+    # All questions of all adapters in one call: the batch is as large as it can be.
+    questions = [
         (prompt, adapter)
-        for adapter, own in zip(adapters, work.prompts, strict=True)
-        for prompt in own
+        for adapter, prompts in zip(adapters, work.prompts, strict=True)
+        for prompt in prompts
     ]
-    how = {"max_new_tokens": work.max_new_tokens, "alphabet": work.alphabet, "stop": work.stop}
-    said = iter(generate(lm, [p for p, _ in asked], [a for _, a in asked], **how) if asked else [])
+    options = {"max_new_tokens": work.max_new_tokens, "alphabet": work.alphabet, "stop": work.stop}
+    completions = iter(
+        generate(lm, [p for p, _ in questions], [a for _, a in questions], **options)
+        if questions
+        else []
+    )
     answered = time.perf_counter()
+    # One empty tuple for each trial where no gold answer's loss is asked for.
     golds = work.golds or ((),) * len(adapters)
-    read = [(gold, adapter) for adapter, own in zip(adapters, golds, strict=True) for gold in own]
-    losses = iter(answer_losses(lm, [g for g, _ in read], [a for _, a in read]) if read else [])
+    gold_rows = [
+        (gold, adapter)
+        for adapter, of_adapter in zip(adapters, golds, strict=True)
+        for gold in of_adapter
+    ]
+    losses = iter(
+        answer_losses(lm, [g for g, _ in gold_rows], [a for _, a in gold_rows]) if gold_rows else []
+    )
     loops = tuple(
         Trained(
             losses=tuple(adapter.losses) if adapter else (),
             tokens=adapter.tokens if adapter else 0,
-            answers=tuple(next(said) for _ in own),
+            answers=tuple(next(completions) for _ in prompts),
             gold_losses=tuple(next(losses) for _ in gold),
         )
-        for adapter, own, gold in zip(adapters, work.prompts, golds, strict=True)
+        for adapter, prompts, gold in zip(adapters, work.prompts, golds, strict=True)
     )
     return Done(loops, middle - start, answered - middle, time.perf_counter() - answered)
 

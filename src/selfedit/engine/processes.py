@@ -9,27 +9,20 @@ repeats to the digit for the same number of workers.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from selfedit.config import Prompting, Settings
 from selfedit.engine.base import Done, Engine, OnTokens, Reading, TrialBatch, Writing
+from selfedit.engine.children import Children, leave_signals_to_parent
 from selfedit.engine.local import LocalEngine
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
 from selfedit.lm.generate import Completion
 from selfedit.lm.load import LanguageModel
-from selfedit.run.interrupt import SIGNALS
-
-POLL_SECONDS = 0.5
-"""How often the caller's wish to stop is looked at while the workers work."""
 
 
 class Processes:
@@ -57,30 +50,17 @@ class Processes:
         prompting: Prompting = "auto",
     ) -> None:
         self.workers = count
+        # The cores are shared out, or the workers would wait for each other's threads.
         threads = max(1, (os.cpu_count() or 1) // count)
-        context = multiprocessing.get_context("spawn")
-        resource_tracker.ensure_running()  # it would let signals through again when it starts
-        self._links: list[Connection] = []
-        self._workers: list[Any] = []
-        # At the process's end at the latest: Python would wait for them then.
-        self._end = weakref.finalize(self, _end, self._workers, self._links)
+        self._children = Children(_died)
         for number in range(count):
-            here, there = context.Pipe()
             options = {
-                "device": _device(device, number),
+                "device": _worker_device(device, number),
                 "dtype": dtype,
                 "deterministic": deterministic,
                 "prompting": prompting,
             }
-            arguments = (there, model, options, threads)
-            worker = context.Process(
-                target=_worker, args=arguments, daemon=True, name=f"selfedit-worker-{number}"
-            )
-            with _blocked(SIGNALS):
-                worker.start()
-                self._workers.append(worker)
-            there.close()
-            self._links.append(here)
+            self._children.start(_worker, model, options, threads, name=f"selfedit-worker-{number}")
 
     def run(
         self, batches: Sequence[TrialBatch], on_tokens: OnTokens, check: Callable[[], None]
@@ -101,67 +81,58 @@ class Processes:
         return self._all("read", works)
 
     def _all(self, kind: str, works: Sequence[Any]) -> list[Any]:
+        # By number: workers finish in any order.
         done = dict(self._share(kind, works, lambda _: None, lambda: None))
         return [done[number] for number in range(len(works))]
 
     def _share(
         self, kind: str, works: Sequence[Any], on_tokens: OnTokens, check: Callable[[], None]
     ) -> Iterator[tuple[int, Any]]:
-        """Give each piece of work to a worker that has none; yield (index, result) as they finish."""
-        waiting = list(enumerate(works))[::-1]
-        idle, busy = list(self._links), dict[Any, int]()
+        """Give each piece of work to a worker that has none; yield (index, result) as they end."""
+        children = self._children
+        waiting = list(enumerate(works))[::-1]  # reversed for pop(): in the caller's order
+        idle, busy = list(children.links), dict[Connection, int]()
         finished = False
         stopped: Interrupted | None = None
         try:
             while busy or (waiting and stopped is None):
+                # A stop is remembered, not raised: what the workers have in hand is received.
                 stopped = stopped or _asked_to_stop(check)
                 while waiting and idle and stopped is None:
                     link = idle.pop(0)
                     index, work = waiting.pop()
-                    self._send(link, (kind, work))
+                    children.send(link, (kind, work))
                     busy[link] = index
-                for link in wait(list(busy), timeout=POLL_SECONDS):
-                    reply, payload = self._receive(link)
+                for link, reply, payload in children.receive(list(busy)):
                     if reply == "tokens":
-                        on_tokens(payload)
+                        on_tokens(cast("int", payload))
                     else:
-                        idle.append(link)  # pyright: ignore[reportArgumentType]
+                        # It can take the next piece before the caller has dealt with this one.
+                        idle.append(link)
                         yield busy.pop(link), payload
             if stopped is not None:
                 raise stopped
             finished = True
         finally:
+            # Left early or with an error: a worker may be in work that nobody will receive.
             if not finished:
                 self.close()
 
     def load_weights(self, folder: Path) -> None:
-        """See `Engine`."""
-        for link in self._links:
-            self._send(link, ("weights", folder))
+        """See `Engine`; a worker does it before its next piece of work."""
+        for link in self._children.links:
+            self._children.send(link, ("weights", folder))
 
     def close(self) -> None:
         """Stop the workers at once."""
-        with _blocked(SIGNALS):  # an impatient Ctrl-C must not leave half of them
-            self._end()
-
-    def _send(self, link: Connection, message: tuple[str, Any]) -> None:
-        try:
-            link.send(message)
-        except OSError as error:
-            raise _died() from error
-
-    def _receive(self, link: Any) -> tuple[str, Any]:
-        try:
-            kind, payload = link.recv()
-        except (EOFError, OSError) as error:
-            raise _died() from error
-        if kind == "error":
-            raise payload
-        return kind, payload
+        self._children.stop()
 
 
-def _device(device: str, number: int) -> str:
-    """Worker ``number``'s device: with several GPUs, one of its own as long as there are as many."""
+def _worker_device(device: str, number: int) -> str:
+    """Worker ``number``'s device: with several GPUs, one of its own as long as there are as
+    many.
+    """
+    # Here, not at the top: the command line imports this module without torch.
     import torch
 
     if device not in ("auto", "cuda") or not torch.cuda.is_available():
@@ -196,35 +167,12 @@ def worker_count(settings: Settings) -> int:
     return torch.cuda.device_count() if on_gpu else 1
 
 
-@contextmanager
-def _blocked(signals: Sequence[signal.Signals]) -> Iterator[None]:
-    """Let signals wait. A process that is started meanwhile is born with them waiting, so that none
-    ends it before it says that it ignores them.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
     try:
         check()
     except Interrupted as stopped:
         return stopped
     return None
-
-
-def _end(workers: list[Any], links: list[Connection]) -> None:
-    for worker in workers:
-        worker.kill()  # they ignore everything else
-    for worker in workers:
-        worker.join()
-    for link in links:
-        link.close()
-    workers.clear()
-    links.clear()
 
 
 def _died() -> Unavailable:
@@ -234,9 +182,7 @@ def _died() -> Unavailable:
 
 def _worker(link: Connection, model: str, options: Mapping[str, Any], threads: int) -> None:
     """A worker's life: load the model, then do what is sent until the other side is gone."""
-    for number in SIGNALS:  # the parent is asked to stop, and stops us
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    leave_signals_to_parent()
     import torch
 
     from selfedit.lm.load import load
@@ -244,17 +190,21 @@ def _worker(link: Connection, model: str, options: Mapping[str, Any], threads: i
 
     keep_memory()
     torch.set_num_threads(threads)
+    # The parent is gone, or closed its end: the worker's life is over.
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             lm = load(model, **options)
             while True:
                 link.send(_answer(lm, link, *link.recv()))
+        # Only errors meant for users cross; anything else ends the worker with its traceback.
         except SelfEditError as error:
             link.send(("error", error))
 
 
 def _answer(lm: Any, link: Connection, kind: str, payload: Any) -> tuple[str, Any]:
-    """Do one thing; the tokens done are told on the way, which also notices a parent that is gone."""
+    """Do one thing; the tokens done are told on the way, which also notices a parent that
+    is gone.
+    """
     from selfedit.engine.local import run_batch, run_reading, run_writing
     from selfedit.lm.load import load_weights
 

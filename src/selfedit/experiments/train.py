@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import TypeVar, Unpack
 
 from selfedit.config import Settings
 from selfedit.grading.grader import Grader, get_grader
@@ -17,14 +17,14 @@ from selfedit.results.results import Results
 from selfedit.rl.evaluate import context_scores, evaluate, undecided
 from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
-from selfedit.rl.rest_em import train as run_rounds
+from selfedit.rl.rest_em import run_rounds as run_rounds
 from selfedit.rl.rounds import Round
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.named import contexts_of, task_of
-from selfedit.tasks.task import Context, Task
+from selfedit.tasks.task import AnyTask, Context
 
-T = TypeVar("T", bound=Task[Any, Any])
+T = TypeVar("T", bound=AnyTask)
 SEAL = "seal"
 """The method that writes self-edits with the policy after RL; all others are measured before it."""
 
@@ -107,7 +107,7 @@ def named_data(settings: Settings) -> tuple[list[Context], list[Context]]:
 
 
 def train_and_measure(
-    session: Session[Any], contexts: Sequence[Context], heldout: Sequence[Context]
+    session: AnySession, contexts: Sequence[Context], heldout: Sequence[Context]
 ) -> list[Round]:
     """Measure the held-out contexts by each method, with all rounds of RL before the last one; what
     each round did.
@@ -125,7 +125,7 @@ def train_and_measure(
 
 
 def _task_results(
-    session: Session[Any], kind: str, rounds: Sequence[Round], hashes: dict[str, str]
+    session: AnySession, kind: str, rounds: Sequence[Round], hashes: dict[str, str]
 ) -> Results:
     settings, ledger = session.settings, session.run.ledger
     methods = [method for method in settings.eval.methods if method != SEAL or settings.rl.rounds]

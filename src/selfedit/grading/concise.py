@@ -77,7 +77,7 @@ def _second(case: Case) -> bool:
     return bool(stated) and (mostly or not case.taken_up)
 
 
-def _listed(case: Case) -> bool:
+def _lists_alternatives(case: Case) -> bool:
     joints = [set(joint.split()) for joint in case.rivals.joints]
     joined = any(joint & {"and", "&"} for joint in joints) and not case.taken_up
     return case.rivals.choice or len(joints) > 1 or joined
@@ -150,7 +150,7 @@ RULES: dict[str, Callable[[Case], bool]] = {
     "heaped": _heaped,
     "long": _long,
     "second": _second,
-    "listed": _listed,
+    "listed": _lists_alternatives,
     "denied": _denied,
     "doubted": _doubted,
     "recited": _recited,

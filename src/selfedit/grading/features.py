@@ -19,10 +19,14 @@ from selfedit.grading.text import contains_gold, normalise
 from selfedit.grading.view import View, answer_body, sentences, view
 
 VERSION = 1
-"""Raised whenever a feature changes its meaning: a fitted grader only runs with the version it was fitted with."""
+"""Raised whenever a feature changes its meaning: a fitted grader only runs with the version
+it was fitted with.
+"""
 
 Rarity = Callable[[str], float]
-"""How rare a stem is in answers to other questions: the logarithm of its inverse document frequency."""
+"""How rare a stem is in answers to other questions: the logarithm of its inverse document
+frequency.
+"""
 
 _GOLD, _ANSWER = 2_000, 20_000
 """Letters of a question or a gold answer, and of a reply, that are looked at: some features hold

@@ -209,7 +209,7 @@ def _cross_validate(
         name: mean_se(map(attrgetter(name), parts)).as_dict()
         for name in ("agreement", "kappa", "bias")
     }
-    threshold = round(1 / (1 + float(np.exp(-_cut(odds, rows.correct)))), 6)
+    threshold = round(1 / (1 + float(np.exp(-_split_fold(odds, rows.correct)))), 6)
     return threshold, {"over_folds": _rounded(folds), "pooled": _rounded(pooled.as_dict())}
 
 
@@ -263,11 +263,11 @@ def _settled(label: Label, log_odds: float) -> float:
 def _cut_elsewhere(odds: np.ndarray, correct: np.ndarray, fold: np.ndarray) -> np.ndarray:
     verdict = np.zeros(len(odds), dtype=bool)
     for at in np.unique(fold):
-        verdict[fold == at] = odds[fold == at] >= _cut(odds[fold != at], correct[fold != at])
+        verdict[fold == at] = odds[fold == at] >= _split_fold(odds[fold != at], correct[fold != at])
     return verdict
 
 
-def _cut(odds: np.ndarray, correct: np.ndarray) -> float:
+def _split_fold(odds: np.ndarray, correct: np.ndarray) -> float:
     """The log-odds above which lie as many as are correct."""
     return float(np.clip(np.quantile(odds, 1 - correct.mean(), method="higher"), -10, 10))
 
@@ -285,7 +285,7 @@ def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def fit_and_write(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m selfedit.grading.fit", description="Fit the calibrated grader."
@@ -307,4 +307,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fit_and_write())

@@ -30,9 +30,9 @@ _GOLD = ("gold", "golds", "gold_answer", "reference", "target", "answers")
 _SAID = ("prediction", "pred", "response", "student_answer", "model_answer")
 _VERDICT = ("label", "correct", "verdict")
 _WORDS = {"yes": 1.0, "true": 1.0, "correct": 1.0, "no": 0.0, "false": 0.0, "incorrect": 0.0}
-_FIX = "a line needs question, gold, prediction, and votes_yes with votes, or label"
-_READER = BoundedReader(
-    "the labels", fix=f"give a .jsonl or .json file, or either with .gz; {_FIX}"
+_LABELS_FIX = "a line needs question, gold, prediction, and votes_yes with votes, or label"
+_LABELS = BoundedReader(
+    "the labels", fix=f"give a .jsonl or .json file, or either with .gz; {_LABELS_FIX}"
 )
 
 
@@ -72,7 +72,7 @@ def read_labels(path: str | Path) -> list[Label]:
         FormatError: a record is not a labelled reply; the message names its line.
     """
     path = Path(path)
-    text = _READER.text(path)
+    text = _LABELS.text(path)
     labels = [_label(record, where) for where, record in _records(text, path)]
     if not labels:
         raise DataError("there are no labels in the file", where=path)
@@ -90,12 +90,12 @@ def _records(text: str, path: Path) -> Iterator[tuple[str, Any]]:
                 (f"{path}, record {number}", record) for number, record in enumerate(array, start=1)
             )
             return
-    yield from _READER.json_lines(text, path)
+    yield from _LABELS.json_lines(text, path)
 
 
 def _label(row: Any, where: str) -> Label:
     if not isinstance(row, dict):
-        raise FormatError("not a labelled reply: not an object", where=where, fix=_FIX)
+        raise FormatError("not a labelled reply: not an object", where=where, fix=_LABELS_FIX)
     question, gold, reply = _field(row, _QUESTION), _field(row, _GOLD), _field(row, _SAID)
     if gold is None:
         gold = row.get("answer")
@@ -108,10 +108,10 @@ def _label(row: Any, where: str) -> Label:
             "not a labelled reply: a text is missing or not a string (it has"
             f" {', '.join(map(str, row))})"
         )
-        raise FormatError(what, where=where, fix=_FIX)
+        raise FormatError(what, where=where, fix=_LABELS_FIX)
     golds = [text for text in golds if normalise(text)]
     if not golds:
-        raise FormatError("the gold answer is blank", where=where, fix=_FIX)
+        raise FormatError("the gold answer is blank", where=where, fix=_LABELS_FIX)
     return Label(str(question), golds[0], str(reply), _verdict(row, where), tuple(golds[1:]))
 
 
@@ -130,8 +130,10 @@ def _verdict(row: Mapping[str, Any], where: str) -> float:
             yes = float(verdict)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise FormatError(
-            f"no verdict that can be read: {error!r}", where=where, fix=_FIX
+            f"no verdict that can be read: {error!r}", where=where, fix=_LABELS_FIX
         ) from error
     if not 0 <= yes <= 1:
-        raise FormatError(f"the votes are impossible: a share of {yes}", where=where, fix=_FIX)
+        raise FormatError(
+            f"the votes are impossible: a share of {yes}", where=where, fix=_LABELS_FIX
+        )
     return yes

@@ -17,13 +17,14 @@ def word_set(text: str) -> frozenset[str]:
 
 
 _STOP = """
-a an the and or but nor so yet if then than that this these those it its they them their he him his she her we us
-our you your i me my mine who whom whose which what when where why how is are was were be been being am do does did
-done doing have has had having will would shall should can could may might must of in on at to from by for with
-without about into onto over under between among through during before after above below up down out off as per via
-not no also very just only such both each every any some all most more many much other another own same there here
-because while until against within upon toward towards across along around behind beyond near since throughout it's
-e.g i.e etc called known named considered
+a an the and or but nor so yet if then than that this these those it its they them their he him
+his she her we us our you your i me my mine who whom whose which what when where why how is are
+was were be been being am do does did done doing have has had having will would shall should can
+could may might must of in on at to from by for with without about into onto over under between
+among through during before after above below up down out off as per via not no also very just
+only such both each every any some all most more many much other another own same there here
+because while until against within upon toward towards across along around behind beyond near
+since throughout it's e.g i.e etc called known named considered
 """
 STOP_WORDS = word_set(_STOP)
 """Words that carry little of an answer."""
@@ -70,7 +71,7 @@ def stem(word: str) -> str:
     return word
 
 
-def _sections() -> dict[str, list[str]]:
+def _word_sections() -> dict[str, list[str]]:
     """The lines of ``words.txt`` by section."""
     sections: dict[str, list[str]] = {}
     name = ""
@@ -82,7 +83,7 @@ def _sections() -> dict[str, list[str]]:
     return sections
 
 
-_SECTIONS = _sections()
+_SECTIONS = _word_sections()
 _PAIRS = [
     tuple(map(stem, pair.split())) for line in _SECTIONS["opposites"] for pair in line.split("|")
 ]

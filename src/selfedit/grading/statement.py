@@ -23,16 +23,17 @@ from selfedit.grading.view import sentences
 _PARTING = ",;:/|()[]•、，；：・（）\n"
 # An item's number, a character of a script without spaces, a word (1,200 and 24/7 are one), or a
 # mark that parts.
-_WORD = re.compile(
+_STATEMENT_WORD = re.compile(
     rf"(?<!\w)\(?\d{{1,2}}\)(?=\s)|{UNSPACED.pattern}"
-    rf"|(?:(?!{UNSPACED.pattern})(?:[^\s{re.escape(_PARTING)}]|(?<=\d)[,/:](?=\d)))+|[{re.escape(_PARTING)}]"
+    rf"|(?:(?!{UNSPACED.pattern})(?:[^\s{re.escape(_PARTING)}]|(?<=\d)[,/:](?=\d)))+"
+    rf"|[{re.escape(_PARTING)}]"
 )
 _CONJUNCTIONS = word_set(
     "and or nor then plus & + versus vs vs. - – — * instead no actually alternatively otherwise"
     " rather wait"
 )
 _NUMBER_OF_ITEM = re.compile(r"\(?\d{1,2}[.)]")
-_SENTENCE_END = re.compile(r"[^\W_]{2}[.!?]+[\"”’)]*$|[?!。！？]$")
+_CLAUSE_END = re.compile(r"[^\W_]{2}[.!?]+[\"”’)]*$|[?!。！？]$")
 _LEAD = re.compile(r"^\s*(?:(?:Final )?Answer|A)\s*:\s*", re.IGNORECASE)
 _DIALOGUE = re.compile(
     r"\n[^\S\n]*(?:Question|Q|Passage|Topic|User|Assistant|Human)\b\s*:|\nYou are "
@@ -119,10 +120,10 @@ def states(text: str, gold: str) -> bool:
     """Whether the text states the gold answer, whatever else it says."""
     if not normalise(text):
         return False
-    return contains_gold(text, [gold]) or _together(Counter(_telling(gold)), _telling(text))
+    return contains_gold(text, [gold]) or _joined_pieces(Counter(_telling(gold)), _telling(text))
 
 
-def _together(gold: Counter[str], words: Sequence[str]) -> bool:
+def _joined_pieces(gold: Counter[str], words: Sequence[str]) -> bool:
     """Whether a stretch of the words, a little longer than the gold ones, has all of them."""
     width, missing = gold.total() + _LONGEST_BETWEEN, Counter(gold)
     lacking = gold.total()  # gold words that the stretch up to here has not
@@ -160,11 +161,13 @@ def find_statement(answer: str, gold: str) -> Statement | None:
         parts, at = [body], 0
     words = _piece_words(parts[at])
     first, last = _span(
-        parts[at], [(word.start(), word.end()) for word in _WORD.finditer(parts[at])], gold
+        parts[at],
+        [(word.start(), word.end()) for word in _STATEMENT_WORD.finditer(parts[at])],
+        gold,
     )
     hit = words[first:last]
     lead, later = (_piece_words(_answer_lines(rest)) for rest in (parts[:at], parts[at + 1 :]))
-    ended = ["\n"] if _SENTENCE_END.search(hit[-1]) else []
+    ended = ["\n"] if _CLAUSE_END.search(hit[-1]) else []
     pieces = _pieces([*lead, "\n", *words[:first], GOLD, *ended, *words[last:], "\n", *later])
     position = next(at for at, piece in enumerate(pieces) if GOLD in piece.words)
     return Statement(
@@ -182,7 +185,7 @@ def _answer_lines(parts: Iterable[str]) -> str:
 
 
 def _piece_words(text: str) -> list[str]:
-    return _WORD.findall(text)
+    return _STATEMENT_WORD.findall(text)
 
 
 def _span(text: str, places: Sequence[tuple[int, int]], gold: str) -> tuple[int, int]:
@@ -214,7 +217,7 @@ def _pieces(words: Sequence[str]) -> list[Piece]:
         )
         if not ends:
             current.append(word)
-        if current and (ends or _SENTENCE_END.search(word)):
+        if current and (ends or _CLAUSE_END.search(word)):
             pieces.append(Piece(" ".join(joint), tuple(current)))
             current, joint = [], [word[-1]] if not ends else []
         if ends and word != "\n":

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from selfedit.errors import DataError
 
-_Id = TypeVar("_Id", bound=Hashable)
+_ClusterId = TypeVar("_ClusterId", bound=Hashable)
 
 
 class EstimateDict(TypedDict):
@@ -82,7 +82,7 @@ def mean(values: Collection[float]) -> float:
     return sum(values) / len(values)
 
 
-def means(table: Mapping[_Id, Collection[float]]) -> dict[_Id, float]:
+def means(table: Mapping[_ClusterId, Collection[float]]) -> dict[_ClusterId, float]:
     """The `mean` of each of several lists of values."""
     return {name: mean(values) for name, values in table.items()}
 
@@ -99,7 +99,7 @@ def mean_se(values: Iterable[float]) -> Estimate:
     return Estimate(float(array.mean()), se, n)
 
 
-def clustered(values_by_cluster: Mapping[_Id, Sequence[float]]) -> Estimate:
+def clustered(values_by_cluster: Mapping[_ClusterId, Sequence[float]]) -> Estimate:
     """The mean over clusters of each cluster's mean, every cluster weighing the same; the error is
     over clusters.
 
@@ -119,7 +119,7 @@ def share_right(verdicts: Iterable[bool | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def paired(a: Mapping[_Id, float], b: Mapping[_Id, float]) -> Paired:
+def paired(a: Mapping[_ClusterId, float], b: Mapping[_ClusterId, float]) -> Paired:
     """The mean difference ``a - b`` over the same ids, with the standard error of the differences.
 
     Raises:

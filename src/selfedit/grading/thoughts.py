@@ -19,7 +19,7 @@ _CLOSED = (
     r"<\|(?:END_|end_of_)(?:THINKING|thought)\|>",
     r"<\|channel\|>final<\|message\|>",
 )
-_TAG = re.compile(f"(?:{'|'.join(_OPENED)})|({'|'.join(_CLOSED)})", re.IGNORECASE)
+_THOUGHT_TAG = re.compile(f"(?:{'|'.join(_OPENED)})|({'|'.join(_CLOSED)})", re.IGNORECASE)
 """The marks that DeepSeek's, Qwen's, Mistral's, Kimi's, Cohere's, Sky-T1's and gpt-oss's models put
 around a thought, and those that prompts ask others for."""
 
@@ -32,7 +32,7 @@ def without_thoughts(text: str) -> str:
     """
     answers: list[str] = []
     start, inside = 0, False
-    for tag in _TAG.finditer(text):
+    for tag in _THOUGHT_TAG.finditer(text):
         if tag[1]:
             answers = answers if inside else []
             start, inside = tag.end(), False

@@ -37,7 +37,7 @@ _SMALL = (
     " sixteen seventeen eighteen nineteen"
 )
 _ROUND = "twenty thirty forty fifty sixty seventy eighty ninety"
-_UNITS = {word: value for value, word in enumerate(_SMALL.split())}
+_UNIT_NAMES = {word: value for value, word in enumerate(_SMALL.split())}
 _TENS = {word: 10 * value for value, word in enumerate(_ROUND.split(), start=2)}
 
 
@@ -123,9 +123,9 @@ def _number_at(words: Sequence[str], at: int) -> tuple[int, int]:
 
 def _below_hundred(words: Sequence[str], at: int) -> tuple[int, int]:
     first, second = (*words[at : at + 2], "", "")[:2]
-    if first in _UNITS:
-        return _UNITS[first], 1
+    if first in _UNIT_NAMES:
+        return _UNIT_NAMES[first], 1
     if first not in _TENS:
         return 0, 0
-    unit = _UNITS.get(second, 0)
+    unit = _UNIT_NAMES.get(second, 0)
     return (_TENS[first] + unit, 2) if 1 <= unit <= 9 else (_TENS[first], 1)

@@ -17,7 +17,7 @@ from selfedit.grading.text import answer_tokens, normalise
 _RUN_ON = re.compile(
     r"\n[^\S\n]*\n|\n[^\S\n]*(?:Question|Q|Passage|Topic|Answer|A|User|Assistant|Human)\b\s*:|\nYou are "
 )
-_LEAD = re.compile(r"^\s*(?:(?:Final )?Answer|A)\s*:\s*", re.IGNORECASE)
+_LEADING_PHRASE = re.compile(r"^\s*(?:(?:Final )?Answer|A)\s*:\s*", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[^\W\d_]{2}[.!?])[\"”’)]*\s+(?=[\"“(]?[A-Z0-9])|(?<=[。！？])|\n+")
 _CAPITALISED = re.compile(r"[A-Z][\w'’.-]*\w|[A-Z]")
 _BEFORE_DETAIL = (
@@ -68,7 +68,7 @@ def _as_set(stems: tuple[str, ...]) -> frozenset[str]:
 @lru_cache(maxsize=16384)
 def view(text: str) -> View:
     """Analyse a text; any text, also an empty one."""
-    tokens = _join_initials(_tokens(text))
+    tokens = _join_initials(_view_tokens(text))
     stems = tuple(stem(token) for token in tokens)
     content = (
         tuple(s for s, token in zip(stems, tokens, strict=True) if token not in STOP_WORDS) or stems
@@ -76,13 +76,15 @@ def view(text: str) -> View:
     names = (
         stem(token)
         for word in _CAPITALISED.findall(text)
-        for token in _tokens(word)
+        for token in _view_tokens(word)
         if token not in STOP_WORDS
     )
-    return View(text, tokens, stems, content, frozenset(names), _head(tokens), quantities(tokens))
+    return View(
+        text, tokens, stems, content, frozenset(names), _head_words(tokens), quantities(tokens)
+    )
 
 
-def _tokens(text: str) -> list[str]:
+def _view_tokens(text: str) -> list[str]:
     return answer_tokens(text) if normalise(text) else []
 
 
@@ -99,7 +101,7 @@ def _join_initials(tokens: list[str]) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _head(tokens: tuple[str, ...]) -> str:
+def _head_words(tokens: tuple[str, ...]) -> str:
     head = ""
     for token in tokens:
         if token in _PREPOSITIONS and head:
@@ -111,7 +113,7 @@ def _head(tokens: tuple[str, ...]) -> str:
 
 def answer_body(answer: str) -> str:
     """The answer without a leading ``Answer:`` and without what a model rambles on with."""
-    bare = _LEAD.sub("", answer).strip()
+    bare = _LEADING_PHRASE.sub("", answer).strip()
     return _RUN_ON.split(bare, maxsplit=1)[0].strip() or bare
 
 

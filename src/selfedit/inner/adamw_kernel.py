@@ -30,8 +30,10 @@ def _step(
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    # One program for each block of each row: rows differ in settings, blocks of a row share them.
     row = tl.program_id(0)
     setting = table + row * WIDTH
+    # Idle rows are skipped: their moments would be overwritten.
     if tl.load(setting) > 0:
         rate, first_left, second_left = (
             tl.load(setting + 1),
@@ -39,9 +41,11 @@ def _step(
             tl.load(setting + 3),
         )
         decay, eps, clip = tl.load(setting + 4), tl.load(setting + 5), tl.load(setting + 6)
+        # torch's clip_grad_norm_ adds the same 1e-6.
         factor = tl.minimum(clip / (tl.load(norms + row) + 1e-6), 1.0)
         column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
         inside = column < count
+        # 64 bits: K · P passes 2³¹ with 64 adapters of a 7B model.
         at = row.to(tl.int64) * count + column
         g = tl.load(grads + at, mask=inside, other=0.0).to(tl.float32) * factor
         m = (
@@ -52,11 +56,14 @@ def _step(
             tl.load(setting + 9) * tl.load(second + at, mask=inside, other=0.0)
             + tl.load(setting + 10) * g * g
         )
+        # Decoupled: the decay acts on the value, not on the gradient (AdamW).
         p = tl.load(values + at, mask=inside, other=0.0) * (1 - rate * decay)
+        # √(v / (1 − β₂ᵗ)) is √v / √(1 − β₂ᵗ), and the second root is in the table.
         p -= rate / first_left * m / (tl.sqrt(v) / second_left + eps)
         tl.store(first + at, m, mask=inside)
         tl.store(second + at, v, mask=inside)
         tl.store(values + at, p, mask=inside)
+        # In the type that products read, while the value is at hand: no second pass casts it.
         tl.store(computed + at, p.to(computed.dtype.element_ty), mask=inside)
 
 

@@ -8,32 +8,26 @@ row of the bank to one that waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from selfedit.errors import DataError, Interrupted, UsageError
+from selfedit.errors import DataError, UsageError
 from selfedit.inner.checkpoint import Checkpoint
-from selfedit.inner.initial import InitialValues
+from selfedit.inner.group_loop import sequence_lengths, train_group, training_tokens
 from selfedit.inner.job import AdaptJob, TrainSequence
-from selfedit.inner.lower import lower_outputs
-from selfedit.inner.optimiser import BankAdamW
-from selfedit.inner.outside import Outside
-from selfedit.inner.packed import PackedSteps
-from selfedit.inner.plan import Material, Step, materials, schedule
-from selfedit.inner.static import StaticSteps, can_be_static
-from selfedit.inner.trainer import Objective, StepRunner, Training
-from selfedit.lm.bank import AdapterBank
-from selfedit.lm.below import frozen_bank
+from selfedit.inner.plan import Material, materials
+from selfedit.inner.trainer import Objective
 from selfedit.lm.cores import OnTokens, in_order, on_cores, share_out
 from selfedit.lm.load import LanguageModel
-from selfedit.lm.lora import Adapter, LoraSpec
+from selfedit.lm.lora import Adapter
 from selfedit.lm.segments import IntArray
 
 MIN_TOKENS = 64
-"""Tokens a step that every core trains at the least: with fewer, reading the weights takes the time."""
+"""Tokens a step that every core trains at the least: with fewer, reading the weights takes the
+time.
+"""
 
 OnStep = Callable[[int, int], None]
 """Called with (training tokens done, training tokens in all)."""
@@ -88,26 +82,36 @@ def adapt(
     if lm.dtype == torch.float16:
         what = "float16 loses small gradients to zero, and nothing here scales the loss"
         raise UsageError(what, where="dtype", fix="train in bfloat16 or float32")
-    sequences = [[tokenise(lm, s) for s in job.sequences] for job in jobs]
-    for number, of_job in enumerate(sequences):
-        _check(number, of_job, lm.max_tokens)
-    head, places = _head(lm, jobs, sequences)
-    data = [materials(of_job, places) for of_job in sequences]
+    # Tokenised before anything is allocated: what is wrong with a job shows here.
+    head, data = _arrays(lm, jobs)
     rows = len(jobs) if rows is None else max(1, min(rows, len(jobs)))
     while True:
         try:
             return _train_all(lm, jobs, data, head, rows, on_step, on_device, objective, checkpoint)
         except torch.OutOfMemoryError:
+            # One adapter alone does not fit: nothing is left to halve.
             if rows == 1:
                 raise
         # Outside of the handler: the error's traceback holds the tensors that did not fit.
+        # Rounded up: three rows become two, then one.
         rows = -(-rows // 2)
+        # The freed blocks go back, or the next try meets the same fragmented memory.
         torch.cuda.empty_cache()
         if on_halved:
             on_halved(rows)
 
 
-def _check(number: int, sequences: Sequence[TrainSequence], limit: int) -> None:
+def _arrays(lm: LanguageModel, jobs: Sequence[AdaptJob]) -> tuple[Tensor, list[list[Material]]]:
+    """The rows of the output matrix that are computed, and every job's checked sequences."""
+    sequences: list[list[TrainSequence]] = []
+    for number, job in enumerate(jobs):
+        sequences.append([tokenise(lm, sequence) for sequence in job.sequences])
+        _check_sequences(number, sequences[-1], lm.max_tokens)
+    head, places = _head(lm, jobs, sequences)
+    return head, [materials(of_job, places) for of_job in sequences]
+
+
+def _check_sequences(number: int, sequences: Sequence[TrainSequence], limit: int) -> None:
     if not sequences:
         raise DataError(
             "there is nothing to train on", where=f"job {number}", fix="give at least one sequence"
@@ -118,6 +122,7 @@ def _check(number: int, sequences: Sequence[TrainSequence], limit: int) -> None:
             raise DataError(
                 f"{len(sequence.ids)} tokens but {len(sequence.loss)} loss marks", where=where
             )
+        # The first token is predicted by nothing, so its mark does not count.
         if not any(sequence.loss[1:]):
             raise DataError("no token of the sequence carries loss", where=where)
         if sequence.teacher is not None and len(sequence.teacher.hidden) != sum(sequence.loss[1:]):
@@ -144,11 +149,13 @@ def _head(
     if alphabet is None:
         return lm.head, None
     places = np.full(len(lm.head), -1)
+    # −1 for all other tokens: one that carries loss is refused below.
     places[list(alphabet)] = np.arange(len(alphabet))
     for number, of_job in enumerate(sequences):
         predicted = {
             t for s in of_job for t, loss in zip(s.ids[1:], s.loss[1:], strict=True) if loss
         }
+        # Sorted out here: as an index, −1 would silently be the last row.
         if strange := predicted - set(alphabet):
             what = f"token {min(strange)} carries loss and is not in the alphabet"
             raise DataError(
@@ -169,8 +176,8 @@ def _train_all(
     checkpoint: Checkpoint | None,
 ) -> list[Adapter]:
     """The jobs in one bank; on a CPU with several cores, in as many banks as pay."""
-    lengths = [[len(material.ids) for material in own] for own in data]
-    loads = [job.optim.epochs * sum(own) for job, own in zip(jobs, lengths, strict=True)]
+    # What the parts are balanced by: a job's work is its tokens times its epochs.
+    loads = training_tokens(jobs, sequence_lengths(data))
     done = 0
 
     def on_tokens(tokens: int) -> None:
@@ -180,93 +187,16 @@ def _train_all(
             on_step(done, sum(loads))
 
     def train(model: LanguageModel, part: Sequence[int], after: OnTokens) -> list[Adapter]:
-        chosen, own = [jobs[k] for k in part], [data[k] for k in part]
-        held = max(1, rows * len(part) // len(jobs))
+        chosen, chosen_data = [jobs[k] for k in part], [data[k] for k in part]
+        # Every part gets its share of the rows: memory stays within what was asked for.
+        share = max(1, rows * len(part) // len(jobs))
+        # A checkpoint is a single job's, and there is then a single part.
         kept = checkpoint if len(jobs) == 1 else None
-        return _train(model, chosen, own, head, held, after, on_device, objective, kept)
+        return train_group(
+            model, chosen, chosen_data, head, share, after, on_device, objective, kept
+        )
 
+    # Parts only while each has enough tokens a step: the longest job sets the number of steps.
     most = sum(loads) // (MIN_TOKENS * max(job.steps for job in jobs))
     parts = share_out(lm, loads, most)
     return in_order(parts, on_cores(lm, parts, train, on_tokens))
-
-
-def _train(
-    lm: LanguageModel,
-    jobs: Sequence[AdaptJob],
-    data: Sequence[Sequence[Material]],
-    head: Tensor,
-    rows: int,
-    after: OnTokens,
-    on_device: bool,
-    objective: Objective | None,
-    checkpoint: Checkpoint | None,
-) -> list[Adapter]:
-    lengths = [[len(material.ids) for material in of_job] for of_job in data]
-    tokens = [job.optim.epochs * sum(of_job) for job, of_job in zip(jobs, lengths, strict=True)]
-    static = objective is None and can_be_static(lm, jobs)
-    steps = list(schedule(jobs, lengths, rows, aligned=not static))
-    bank = AdapterBank(lm.model, _specs(jobs), rows=rows, train=True, narrow_gradients=static)
-    frozen = frozen_bank(lm.model, bank, [job.start for job in jobs])
-    lower, placed = lower_outputs(lm, jobs, data)
-    training = Training(lm, bank, BankAdamW(bank), jobs, placed, lower, head, steps, objective)
-    runner: StepRunner = StaticSteps(training) if static else PackedSteps(training)
-    fences: dict[int, Outside] = {}
-    tensors: dict[int, dict[str, tuple[Tensor, Tensor]]] = {}
-    fresh = 0  # tokens since the last look
-    begun = 0  # steps that an earlier process has done
-    with InitialValues(bank, jobs, steps) as initial, bank.attached():
-        for number, step in enumerate(steps):
-            for slot, k in step.started:
-                bank.begin(slot, jobs[k].lora, initial.take(k))
-                training.optimiser.reset(slot)
-                if frozen is not None:
-                    frozen.put_or_clear(slot, jobs[k].start)
-                if (earlier := jobs[k].outside) is not None:
-                    fences[k] = Outside(bank, slot, earlier)
-            if number == 0 and checkpoint is not None:
-                begun = checkpoint.read(training, runner)
-            if number >= begun:
-                runner.run(number)
-            for turn in step.turns:
-                if turn.job in fences and number >= begun:
-                    fences[turn.job].project()
-                fresh += sum(lengths[turn.job][i] for i in turn.sequences)
-            for slot, k in step.finished:
-                tensors[k] = bank.take(slot, on_device=on_device)
-            if number % runner.every == 0 or number == len(steps) - 1:
-                runner.wait()
-                try:
-                    after(fresh)
-                except Interrupted:
-                    if checkpoint is not None and number >= begun:
-                        checkpoint.write(number + 1, training, runner)
-                    raise
-                fresh = 0
-            if checkpoint is not None and number >= begun:
-                checkpoint.write_if_due(number + 1, training, runner)
-    losses = _losses_by_job(steps, runner.losses(), len(jobs))
-    return [
-        Adapter(job.lora, tensors[k], lm.name, losses[k], tokens[k]) for k, job in enumerate(jobs)
-    ]
-
-
-def _specs(jobs: Sequence[AdaptJob]) -> list[LoraSpec]:
-    """Of the jobs' adapters, and of frozen ones below them, which may have modules that the new one
-    does not adapt: rows of zeros there.
-    """
-    below = [
-        replace(job.lora, targets=job.start.spec.targets, layers=job.start.spec.layers)
-        for job in jobs
-        if job.start is not None
-    ]
-    return [*[job.lora for job in jobs], *below]
-
-
-def _losses_by_job(
-    steps: Sequence[Step], step_losses: Sequence[Sequence[float]], jobs: int
-) -> list[list[float]]:
-    losses: list[list[float]] = [[] for _ in range(jobs)]
-    for step, turn_losses in zip(steps, step_losses, strict=True):
-        for turn, loss in zip(step.turns, turn_losses, strict=True):
-            losses[turn.job].append(loss)
-    return losses

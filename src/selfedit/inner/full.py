@@ -80,26 +80,34 @@ class FullTraining:
     ) -> None:
         from accelerate import PartialState
 
+        # accelerate reads how the process was started: rank, world size, device.
         state = PartialState(cpu=device is not None and device.type == "cpu")
         self.rank, self.world, self.main = (
             state.process_index,
             state.num_processes,
             state.is_main_process,
         )
-        own: Any = state.device
-        self.device = torch.device(own) if device is None or self.world > 1 else device
+        # Beyond one process accelerate hands out the devices, whatever the caller named.
+        assigned: Any = state.device
+        self.device = torch.device(assigned) if device is None or self.world > 1 else device
         self.sequences = list(sequences)
-        self.model = _read(folder).to(self.device)  # pyright: ignore[reportArgumentType]
+        self.model = _read_model(folder).to(self.device)  # pyright: ignore[reportArgumentType]
         self._check(int(getattr(self.model.config, "max_position_embeddings", 2**31)))
+        # A job of the inner loop gives steps and data order: one rule for both trainings.
         job = AdaptJob(self.sequences, optim=spec.optim, seed=spec.seed)
         self.steps = job.steps
         self.spec = replace(
-            spec, optim=replace(spec.optim, warmup_steps=math.ceil(spec.warmup * job.steps))
+            # The paper's warm-up is a share of the steps, an OptimSpec's a number.
+            spec,
+            optim=replace(spec.optim, warmup_steps=math.ceil(spec.warmup * job.steps)),
         )
-        self.order = [batch.indices for batch in batches(job, [len(s.ids) for s in self.sequences])]
+        lengths = [len(sequence.ids) for sequence in self.sequences]
+        self.order = [batch.indices for batch in batches(job, lengths)]
         self.module = _Loss(self.model)
+        # After the whole model was read: every process reads it, then keeps its part.
         if self.world > 1:
             _share_out(self.module, self.model)
+        # After sharing out: the optimiser must hold the parts, not what was replaced by them.
         self.named = dict(self.module.model.named_parameters())
         _assert_master(self.named)
         optim = self.spec.optim
@@ -109,6 +117,7 @@ class FullTraining:
             betas=optim.betas,
             eps=optim.eps,
             weight_decay=optim.weight_decay,
+            # One kernel for all parameters of a device.
             fused=True,
         )
         self.losses: list[float] = []
@@ -138,20 +147,24 @@ class FullTraining:
         """One optimiser step; returns the loss of its batch, the same on every process."""
         indices = self.order[len(self.losses)]
         chosen = [self.sequences[index] for index in indices]
+        # Tokens with loss in the whole batch, on every process alike: each pass divides by it.
         marked = sum(sum(s.loss[1:]) for s in chosen)
         passes = self._passes(chosen)
         total = torch.zeros((), device=self.device)
         for number, rows in enumerate(passes):
             if isinstance(self.module, FSDPModule):
+                # Gradients are exchanged once a batch, in its last pass; before that they are
+                # added up locally.
                 self.module.set_requires_gradient_sync(number == len(passes) - 1)
             with torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.spec.compute == "bfloat16"
             ):
-                loss = self.module(*_padded(rows, marked, self.device))
+                loss = self.module(*_padded_rows(rows, marked, self.device))
             # FSDP2 takes the mean of the processes' gradients; the batch's is their sum.
             (loss * self.world).backward()
             total += loss.detach()
         if self.world > 1:
+            # Only for the report: each process has seen its part of the loss.
             torch.distributed.all_reduce(total)
         self._update()
         self.losses.append(float(total))
@@ -165,17 +178,20 @@ class FullTraining:
         collectives.
         """
         size = self.spec.rows
-        own = [(sequence, True) for sequence in chosen[self.rank :: self.world]]
+        share = [(sequence, True) for sequence in chosen[self.rank :: self.world]]
         count = math.ceil(math.ceil(len(chosen) / self.world) / size)
-        split = [own[start : start + size] for start in range(0, len(own), size)]
+        split = [share[start : start + size] for start in range(0, len(share), size)]
         return [rows or [(chosen[0], False)] for rows in [*split, *[[]] * (count - len(split))]]
 
     def _update(self) -> None:
         optim = self.spec.optim
         if optim.clip is not None:
+            # FSDP2's norm is over all processes: its parameters are DTensors.
             nn.utils.clip_grad_norm_(self.named.values(), optim.clip)
+        # The rate is set before the step: the n-th step uses the n-th rate.
         self.optimiser.param_groups[0]["lr"] = optim.rate(len(self.losses), self.steps)
         self.optimiser.step()
+        # None instead of zeros frees the memory until the next backward pass.
         self.optimiser.zero_grad(set_to_none=True)
 
     def weights(self) -> dict[str, Tensor]:
@@ -203,6 +219,8 @@ class FullTraining:
         """
         done = len(about["losses"])
         with torch.no_grad():
+            # Each tensor is read, placed and let go before the next: a 7B model's moments alone
+            # are 60 GB.
             for name, value in self.named.items():
                 value.copy_(_like(tensors[f"weight.{name}"], value))
                 moments = {part: _like(tensors[f"{part}.{name}"], value) for part in MOMENTS}
@@ -213,10 +231,12 @@ class FullTraining:
     def _gathered(self, tensors: dict[str, Any]) -> dict[str, Tensor]:
         gathered: dict[str, Tensor] = {}
         for name, value in tensors.items():
-            whole: Any = value.detach()
-            whole = whole.full_tensor() if isinstance(value, DTensor) else whole
+            full: Any = value.detach()
+            # A collective: processes that write nothing must call it too.
+            full = full.full_tensor() if isinstance(value, DTensor) else full
             if self.main:
-                gathered[name] = whole.to("cpu", copy=True).contiguous()
+                # A copy: on a CPU `to` would hand out the very weights that go on being trained.
+                gathered[name] = full.to("cpu", copy=True).contiguous()
         return gathered
 
 
@@ -240,6 +260,7 @@ class _Loss(nn.Module):
         ).last_hidden_state
         hidden = hidden.flatten(0, 1).index_select(0, rows)  # [N, D]
         head = self.model.get_output_embeddings().weight
+        # In float32: the logits are cast before the loss.
         step = max(1, CHUNK_BYTES // (head.shape[0] * 4))
         parts = [
             checkpoint(
@@ -260,7 +281,7 @@ def _chunk(hidden: Tensor, targets: Tensor, weights: Tensor, head: Tensor) -> Te
     return (cross_entropy((hidden @ head.T).float(), targets, reduction="none") * weights).sum()
 
 
-def _read(folder: Path) -> Any:
+def _read_model(folder: Path) -> Any:
     with quiet():
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -275,6 +296,7 @@ def _read(folder: Path) -> Any:
 
 def _share_out(module: nn.Module, model: Any) -> None:
     """FSDP2: every layer's weights are shared out by themselves, the rest together."""
+    # Layer by layer: only one layer's weights are gathered at a time.
     for layer in model.base_model.layers:
         fully_shard(layer)
     fully_shard(module)
@@ -290,7 +312,7 @@ def _assert_master(named: dict[str, nn.Parameter]) -> None:
         raise UsageError("weights to train are not float32", where=", ".join(wrong[:3]), fix=fix)
 
 
-def _padded(
+def _padded_rows(
     rows: Sequence[tuple[TrainSequence, bool]], marked: int, device: torch.device
 ) -> list[Tensor]:
     """Sequences padded on the right, and where their loss is: token t is predicted by row t − 1."""
@@ -303,19 +325,19 @@ def _padded(
         for t in range(1, len(s.ids))
         if s.loss[t]
     ]
-    made: list[Any] = [
+    columns: list[Any] = [
         ids,
         mask,
         [n * length + t - 1 for n, t, _ in places],
         [rows[n][0].ids[t] for n, t, _ in places],
     ]
     weights = torch.tensor([counts / marked for *_, counts in places], device=device)
-    return [*[torch.tensor(each, device=device) for each in made], weights]
+    return [*[torch.tensor(each, device=device) for each in columns], weights]
 
 
-def _like(whole: Tensor, value: Tensor) -> Tensor:
+def _like(full: Tensor, value: Tensor) -> Tensor:
     """A whole tensor as this process's part of it is held."""
-    whole = whole.to(value.device, torch.float32)
+    full = full.to(value.device, torch.float32)
     if isinstance(value, DTensor):
-        return distribute_tensor(whole, value.device_mesh, value.placements)
-    return whole.clone()
+        return distribute_tensor(full, value.device_mesh, value.placements)
+    return full.clone()

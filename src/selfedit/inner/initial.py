@@ -24,8 +24,11 @@ class InitialValues:
 
     def __init__(self, bank: AdapterBank, jobs: Sequence[AdaptJob], steps: Sequence[Step]) -> None:
         self._bank, self._jobs = bank, jobs
+        # The order is known from the plan, so the next rows can be drawn before they are asked
+        # for.
         self._order = iter([job for step in steps for _, job in step.started])
         self._drawn: dict[int, Future[Tensor]] = {}
+        # Threads are enough: torch lets go of the interpreter's lock while it draws.
         self._pool = ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1))
         for _ in range(AHEAD):
             self._draw_next()
@@ -39,6 +42,7 @@ class InitialValues:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Drawn rows nobody will take are dropped; a draw in progress is waited for.
         self._pool.shutdown(cancel_futures=True)
 
     def take(self, job: int) -> Tensor:
@@ -46,6 +50,7 @@ class InitialValues:
         which they start.
         """
         row = self._drawn.pop(job).result()
+        # One taken, one begun: never more than AHEAD rows in memory.
         self._draw_next()
         return row
 

@@ -42,6 +42,7 @@ class OptimSpec:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
+        # nan passes no comparison and would pass a plain `<= 0`.
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise UsageError(
                 f"learning rate must be a positive number, not {self.lr}", where="optim.lr"
@@ -79,13 +80,17 @@ class OptimSpec:
         """Learning rate of step ``step`` (from 0) of ``total``: transformers' schedules of the same
         names.
         """
+        # The first step's rate is 0 where there is a warm-up, as in transformers.
         if step < self.warmup_steps:
             return self.lr * step / max(1, self.warmup_steps)
+        # After the warm-up only: a "constant" rate rises too.
         if self.schedule == "constant":
             return self.lr
+        # At least one step, or a warm-up as long as the training would divide by 0.
         share = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
         if self.schedule == "linear":
             return self.lr * max(0.0, 1 - share)
+        # Half a cosine: from 1 down to 0.
         return self.lr * max(0.0, 0.5 * (1 + math.cos(math.pi * share)))
 
 

@@ -1,4 +1,6 @@
-"""What the teachers of a step's sequences ask: which of its predicted tokens, like what, how much."""
+"""What the teachers of a step's sequences ask: which of its predicted tokens, like what,
+how much.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +40,7 @@ def lessons(
     hidden: list[Tensor] = []
     start = 0
     for sequences in active:
+        # Of the whole job's step: each sequence's weight is a share of that mean.
         marked = sum(sum(s.loss[1:]) for s in sequences)
         for s in sequences:
             count = sum(s.loss[1:])
@@ -45,6 +48,8 @@ def lessons(
                 places.extend(range(start, start + count))
                 weights.extend([s.teacher.weight / marked] * count)
                 hidden.append(s.teacher.hidden)
+            # Counted on for sequences without a teacher too: places are among all predicted
+            # tokens.
             start += count
     if not hidden:
         return None

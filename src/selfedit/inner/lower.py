@@ -40,8 +40,10 @@ def lower_outputs(
     these.
     """
     first = lowest_layer(jobs)
+    # Layer 0 has an adapter, or the model is of a kind that cannot be run layer by layer here.
     if not first or not lm.known:
         return None, [list(of_job) for of_job in data]
+    # By content: the passage is in every self-edit of a group and goes through once.
     places: dict[tuple[int, ...], int] = {}
     rows, total = [], 0
     for of_job in data:
@@ -59,6 +61,7 @@ def lowest_layer(jobs: Sequence[AdaptJob]) -> int:
     all layers.
     """
     specs = [job.lora for job in jobs] + [job.start.spec for job in jobs if job.start is not None]
+    # A job without a list of layers adapts all of them, from 0 on.
     return min(0 if spec.layers is None else min(spec.layers) for spec in specs)
 
 
@@ -66,6 +69,7 @@ def _chunks(rows: Sequence[Material]) -> list[list[Material]]:
     chunks: list[list[Material]] = [[]]
     tokens = 0
     for material in rows:
+        # One row longer than a pass makes a pass of its own.
         if chunks[-1] and tokens + len(material.ids) > TOKENS:
             chunks.append([])
             tokens = 0
@@ -74,6 +78,7 @@ def _chunks(rows: Sequence[Material]) -> list[list[Material]]:
     return chunks
 
 
+# Frozen, so no graph is kept: without this the outputs would hold all lower layers' activations.
 @torch.no_grad()
 def _states(lm: LanguageModel, rows: Sequence[Material], first: int) -> Tensor:
     lengths = np.array([len(material.ids) for material in rows])

@@ -43,6 +43,7 @@ class Hyper(NamedTuple):
     rest2: float
 
 
+# Rate 0, and 1 wherever something is divided by: a row of the table that changes nothing.
 IDLE = Hyper(0.0, 0.0, 1.0, 1.0, 0.0, 1.0, float("inf"), 0.0, 1.0, 0.0, 1.0)
 """A row that is left as it is."""
 
@@ -54,10 +55,12 @@ def hyper(job: AdaptJob, number: int) -> Hyper:
     return Hyper(
         active=1.0,
         rate=optim.rate(number, job.steps),
+        # 1 − βᵗ: what the moments lack at the beginning, since they start at 0.
         first=1 - beta1**t,
         second=(1 - beta2**t) ** 0.5,
         decay=optim.weight_decay,
         eps=optim.eps,
+        # An infinite norm clips nothing, and needs no branch in the kernel.
         clip=float("inf") if optim.clip is None else optim.clip,
         beta1=beta1,
         rest1=1 - beta1,
@@ -68,6 +71,7 @@ def hyper(job: AdaptJob, number: int) -> Hyper:
 
 def hyper_table(jobs: Sequence[AdaptJob], turns: Sequence[Turn], rows: int) -> NDArray[np.float32]:
     """The settings of every row of the bank at one step, ``[K, 11]``."""
+    # Rows without a turn are idle.
     table = np.array([IDLE] * rows, dtype=np.float32)
     for turn in turns:
         table[turn.slot] = hyper(jobs[turn.job], turn.number)
@@ -96,6 +100,7 @@ class BankAdamW:
 
     def reset(self, k: int) -> None:
         """Forget row k's past: another job has it now."""
+        # The count too: it is the t of the bias correction.
         for tensor in (self.first[k], self.second[k], self.counts[k]):
             tensor.zero_()
 
@@ -109,16 +114,21 @@ class BankAdamW:
         rate.
         """
         settings = {turn.slot: hyper(jobs[turn.job], turn.number) for turn in turns}
+        # The active rows lie in one slice, idle ones between them included: slices are views.
         low, high = min(settings), max(settings) + 1
         table = [settings.get(slot, IDLE) for slot in range(low, high)]
         self._clip(table, low, high)
         active = sorted(settings)
+        # torch's kernel reads the t of the bias correction from here, counted up already.
         self.counts[low:high] += self._column([row.active for row in table]).to(torch.float32)
         groups: dict[tuple[float, ...], list[int]] = {}
         for slot in active:
+            # torch's fused step takes one setting of these for all its tensors.
             row = settings[slot]
             groups.setdefault((row.beta1, row.beta2, row.eps), []).append(slot)
+        # The common case: all rows began together, and their rates fall together.
         one_rate = len({(settings[slot].rate, settings[slot].decay) for slot in active}) == 1
+        # At lr 1 and from zero, the step that comes out is −direction.
         scratch = None if one_rate else torch.zeros_like(self.bank.values[low:high])
         for (beta1, beta2, eps), slots in groups.items():
             rows = [self._rows[slot] for slot in slots]
@@ -144,7 +154,9 @@ class BankAdamW:
         values = self.bank.values[low:high]
         if scratch is not None:
             if any(row.decay for row in table):
+                # The decay before the step, from the value as it was: AdamW's order.
                 values.mul_(self._column([1 - row.rate * row.decay for row in table])[:, None])
+            # scratch holds −direction, so adding rate · scratch goes down.
             values.addcmul_(scratch, self._column([row.rate for row in table])[:, None])
         if self.bank.computed is not self.bank.values:
             self.bank.computed[low:high].copy_(values)
@@ -152,14 +164,17 @@ class BankAdamW:
     def _clip(self, table: Sequence[Hyper], low: int, high: int) -> None:
         assert self.bank.grads is not None
         clips = [row.clip for row in table]
+        # Nothing clips: the norm, a pass over all gradients, is not needed.
         if min(clips) == float("inf"):
             return
         grads = self.bank.grads[low:high]
         norms = torch.linalg.vector_norm(grads, dim=1)  # [rows]
+        # clamp: gradients below their bound are left alone.
         grads.mul_((self._column(clips) / (norms + 1e-6)).clamp(max=1.0)[:, None])
 
     def _column(self, numbers: Sequence[float]) -> Tensor:
         values = self.bank.values
+        # non_blocking: from pageable memory of this size the copy is staged, the host goes on.
         return torch.tensor(numbers, dtype=values.dtype).to(values.device, non_blocking=True)
 
     @torch.no_grad()

@@ -36,14 +36,20 @@ def batches(job: AdaptJob, lengths: Sequence[int]) -> Iterator[Batch]:
     batches.
     """
     generator = torch.Generator()
+    # Longest first; ties by number, so that ranks are the same each time.
     ranked = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     size = job.optim.batch_size
     for epoch in range(job.optim.epochs):
         # Seeded anew each epoch and drawn rank by rank: how many ranks a job has does not change
         # where the first are.
+        # A large odd factor keeps neighbouring seeds' epochs apart; the modulus is what torch
+        # takes.
         generator.manual_seed((job.ordering * 1_000_003 + epoch) % 2**63)
+        # One number a rank, in rank order: a job with fewer ranks draws a beginning of the same
+        # numbers.
         places = torch.rand(len(ranked), generator=generator, dtype=torch.float64).tolist()
         order = sorted(range(len(ranked)), key=places.__getitem__)
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
+            # The first sequence's place stands for the batch.
             yield Batch((epoch, places[chosen[0]]), tuple(ranked[rank] for rank in chosen))

@@ -27,8 +27,11 @@ class Outside:
         self._fences: list[tuple[Tensor, Tensor]] = []
         self._row = bank.values[k], bank.computed[k]
         for name, (a, _) in earlier.tensors.items():
+            # What the bank does not adapt reads nothing, so it is outside already.
             if name not in bank.slots:
                 continue
+            # A span of all inputs has no complement: A would be projected to zero and learn
+            # nothing.
             if earlier.spec.rank >= a.shape[1]:
                 what = (
                     f"earlier adapters of rank {earlier.spec.rank} span all {a.shape[1]} inputs of"
@@ -40,13 +43,16 @@ class Outside:
             row = bank.matrices(name, bank.values[k])[0]  # [r, in]
             basis = _basis(a).to(row)  # [in, R]
             self._fences.append((row, basis))
+        # Initial values are random, so they lie in the span too.
         self.project()
 
     def project(self) -> None:
         """Take the part in the span out of A, in place."""
         for a, basis in self._fences:
+            # A − (A Q) Qᵀ: what remains is orthogonal to every column of Q.
             a.sub_((a @ basis) @ basis.T)
         values, computed = self._row
+        # Where products read a narrower copy, it has to follow.
         if values.data_ptr() != computed.data_ptr():
             computed.copy_(values)
 
@@ -55,5 +61,7 @@ def _basis(a: Tensor) -> Tensor:
     """Orthonormal columns that span the rows of A, ``[R, in]`` to ``[in, R']``; nearly dependent
     rows count once.
     """
+    # In float64: near-dependent rows are told apart by small singular values.
     u, s, _ = torch.linalg.svd(a.double().T, full_matrices=False)  # [in, R]
+    # An adapter whose A is zero spans nothing.
     return u[:, s > 1e-6 * s.max()] if s.numel() and s.max() > 0 else u[:, :0]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from selfedit.inner.lessons import lessons
 from selfedit.inner.plan import StepArrays, Turn, as_tensor, step_arrays
-from selfedit.inner.trainer import Training
+from selfedit.inner.trainer import TrainingGroup
 from selfedit.lm.attention import packed_attention
 from selfedit.lm.block import run_layers
 from selfedit.lm.loss import head_loss
@@ -20,18 +20,23 @@ from selfedit.lm.teacher import teacher_loss
 MAX_PADDING = 0.125
 """Padding tokens per real token up to which a step's sequences are padded to one length."""
 TOGETHER = 1.5
-"""Padded slots per token up to which all adapters are one block: views of the bank, where several need copies of it."""
+"""Padded slots per token up to which all adapters are one block: views of the bank, where several
+need copies of it.
+"""
 BLOCKS = 2
-"""Blocks of adapters of like length at the most: every one is a product of its own in each module."""
+"""Blocks of adapters of like length at the most: every one is a product of its own in each module.
+"""
 
 
 class PackedSteps:
     """See `selfedit.inner.trainer.StepRunner`."""
 
+    # Progress costs nothing on a CPU, where every step is waited for anyway.
     every = 1
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: TrainingGroup) -> None:
         self.training = training
+        # A generator a job: its masks are its own seed's, whoever trains beside it.
         self._masks = [torch.Generator().manual_seed(job.seed) for job in training.jobs]
         self._losses: list[Tensor] = []
 
@@ -55,6 +60,8 @@ class PackedSteps:
         sequences = [[training.data[t.job][i].sequence for i in t.sequences] for t in step.turns]
         if training.objective is None:
             loss, losses = head_loss(predicting, training.head, targets, weights)
+            # Weighted by what makes a job's loss a mean over its own tokens; its sum is that job's
+            # loss.
             weighted = losses * weights
         else:
             flat = [sequence for turn in sequences for sequence in turn]
@@ -65,8 +72,10 @@ class PackedSteps:
             )
             loss = loss + divergence
             weighted = weighted.index_add(0, taught.places, divergences * taught.weights)
+        # One backward pass for all adapters: their losses add up, their parameters are apart.
         loss.backward()
         counts = as_tensor(arrays.counts, lm.device)
+        # Kept on the device: reading it here would wait for the step.
         self._losses.append(
             torch.segment_reduce(weighted.detach(), "sum", lengths=counts, unsafe=True)
         )
@@ -79,6 +88,7 @@ class PackedSteps:
             return lm.hidden(
                 as_tensor(arrays.ids, lm.device), as_tensor(arrays.positions, lm.device), plan
             )
+        # Tokens of a sequence of every epoch read the same rows, computed once.
         states = lower.states.index_select(0, as_tensor(arrays.lower, lm.device))
         return run_layers(
             lm.model, states, as_tensor(arrays.positions, lm.device), plan, first=lower.first
@@ -86,6 +96,7 @@ class PackedSteps:
 
     def _route(self, turns: Sequence[Turn], arrays: StepArrays) -> Segments:
         lm = self.training.lm
+        # Rows without a turn own no token, and get no gradient.
         owned: IntArray = np.zeros(turns[-1].slot + 1, np.int64)
         owned[[turn.slot for turn in turns]] = arrays.owned
         tokens = np.arange(len(arrays.ids))

@@ -73,6 +73,7 @@ def schedule(
     """
     # The longest first: those that still train stand side by side in the bank, and the end has few
     # short ones.
+    # Reversed for pop(): the last is taken first.
     waiting = sorted(
         range(len(jobs)), key=lambda k: (-jobs[k].optim.epochs, -len(lengths[k]), k), reverse=True
     )
@@ -80,6 +81,7 @@ def schedule(
     step_number = 0
     while waiting or running:
         step = Step()
+        # A row that became free takes the next job before the step, not after it.
         for slot in range(min(rows, len(jobs))):
             if slot not in running and waiting:
                 job = waiting.pop()
@@ -88,10 +90,12 @@ def schedule(
                 step.started.append((slot, job))
         for slot in _taking_part(jobs, running, aligned):
             current = running[slot]
+            # A running job always has a batch coming: it leaves when there is none.
             assert current.coming is not None
             step.turns.append(Turn(slot, current.job, current.number, current.coming.indices))
             current.number += 1
             current.coming = next(current.order, None)
+            # Known as soon as the last batch is handed out: the row is free for the next step.
             if current.coming is None:
                 step.finished.append((slot, current.job))
                 del running[slot]
@@ -108,6 +112,7 @@ def _taking_part(
     if not aligned:
         return sorted(running)
     earliest: dict[tuple[int, int], tuple[int, float]] = {}
+    # Jobs that began together and share an order wait for each other; others do not.
     for current in running.values():
         assert current.coming is not None
         key = (jobs[current.job].ordering, current.began)
@@ -175,12 +180,13 @@ def materials(sequences: Sequence[TrainSequence], places: IntArray | None) -> li
         sequences: of the job.
         places: for every token its row of the output matrix in use; None for its own id.
     """
-    made = []
+    arrays = []
     for sequence in sequences:
         ids = np.asarray(sequence.ids, dtype=np.int64)
         before = np.flatnonzero(np.asarray(sequence.loss[1:], dtype=np.bool_))
+        # Token t is predicted at t − 1.
         targets = ids[before + 1]
-        made.append(
+        arrays.append(
             Material(
                 ids,
                 before,
@@ -189,7 +195,7 @@ def materials(sequences: Sequence[TrainSequence], places: IntArray | None) -> li
                 sequence,
             )
         )
-    return made
+    return arrays
 
 
 def step_arrays(step: Step, data: Sequence[Sequence[Material]], padding: float) -> StepArrays:
@@ -203,22 +209,29 @@ def step_arrays(step: Step, data: Sequence[Sequence[Material]], padding: float) 
     """
     chosen = [[data[turn.job][index] for index in turn.sequences] for turn in step.turns]
     flat = [material for turn in chosen for material in turn]
+    # Real tokens of each sequence, before padding to a common length.
     real = np.array([len(material.ids) for material in flat])
     lengths = _common_length(real, [len(turn) for turn in chosen], padding)
+    # Where each sequence begins among the packed tokens.
     begins = np.cumsum(lengths) - lengths
     within = np.arange(int(lengths.sum())) - np.repeat(begins, lengths)
+    # Within its sequence: padding may not read a neighbour's token.
     source = np.minimum(within, np.repeat(real - 1, lengths))  # padding repeats the last token
     ids = np.concatenate([material.ids for material in flat])
     per_turn = np.array([len(turn) for turn in chosen])
     predicted = np.array([len(material.before) for material in flat])
     first = np.cumsum(per_turn) - per_turn
+    # Tokens with loss of each turn: sums over its sequences.
     counts = np.add.reduceat(predicted, first)
+    # 1 / count for each sequence's tokens: a job's loss is the mean over all its tokens of the
+    # step.
     shares = np.array([material.weight for material in flat]) / np.repeat(counts, per_turn)
     return StepArrays(
         ids=ids[np.repeat(np.cumsum(real) - real, lengths) + source],
         positions=within,
         lengths=lengths,
         owned=np.add.reduceat(lengths, first),
+        # From places within a sequence to rows of the packed batch.
         rows=np.concatenate([material.before for material in flat]) + np.repeat(begins, predicted),
         targets=np.concatenate([material.targets for material in flat]),
         weights=np.repeat(shares, predicted),
@@ -244,4 +257,5 @@ def as_tensor(
     array: NDArray[np.generic], device: torch.device, dtype: torch.dtype | None = None
 ) -> Tensor:
     """An array on a device; on the CPU it is the array's own memory."""
+    # The array's own memory: no copy, so the array must not be written to afterwards.
     return torch.from_numpy(array).to(device, dtype)

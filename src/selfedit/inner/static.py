@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfedit.inner.job import AdaptJob
-from selfedit.inner.optimiser import Hyper, hyper_table
-from selfedit.inner.plan import Step, StepArrays, step_arrays
-from selfedit.inner.trainer import Training
+from selfedit.inner.optimiser import Hyper
+from selfedit.inner.plan import step_arrays
+from selfedit.inner.step_records import SMALLEST, StaticShape, record, static_shapes
+from selfedit.inner.trainer import TrainingGroup
 from selfedit.lm.attention import Ragged
 from selfedit.lm.block import run_layers
 from selfedit.lm.grouped import Offsets
@@ -33,9 +34,9 @@ from selfedit.lm.loss import head_loss
 from selfedit.lm.shape import Shape
 
 GRID = 8
-"""Token counts are rounded up to this share of the largest step's: at most so many shapes, and little padding."""
-SMALLEST = 64
-"""Tokens by which shapes differ at the least."""
+"""Token counts are rounded up to this share of the largest step's: at most so many shapes, and
+little padding.
+"""
 GRAPH_FLOPS = 60e12
 """Operations of a step from which on the device takes longer than the host needs to launch it."""
 GRAPH_TIMES = 3
@@ -59,49 +60,6 @@ def can_be_static(lm: LanguageModel, jobs: Sequence[AdaptJob]) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class StaticShape:
-    """The sizes that a step's arrays are padded to.
-
-    Attributes:
-        tokens: T.
-        sequences: S, those of padding included.
-        predicted: N, tokens that carry loss.
-        rows: K of the bank.
-    """
-
-    tokens: int
-    sequences: int
-    predicted: int
-    rows: int
-
-    @property
-    def fields(self) -> dict[str, int]:
-        """The parts of a record and their lengths, in order."""
-        return {
-            "ids": self.tokens,
-            "positions": self.tokens,
-            "lower": self.tokens,
-            "slot": self.tokens,
-            "sequence_ends": self.sequences + 1,
-            "slot_ends": self.rows,
-            "rows": self.predicted,
-            "targets": self.predicted,
-            "weights": self.predicted,
-            "counts": self.rows,
-            "hyper": self.rows * len(Hyper._fields),
-        }
-
-    @property
-    def size(self) -> int:
-        """Numbers of a record."""
-        return sum(self.fields.values())
-
-    def parts(self, record: Tensor) -> dict[str, Tensor]:
-        """The parts of a record as views."""
-        return dict(zip(self.fields, record.split(list(self.fields.values())), strict=True))
-
-
 @dataclass
 class _Runs:
     """The steps of one shape."""
@@ -118,9 +76,10 @@ class _Runs:
 class StaticSteps:
     """See `selfedit.inner.trainer.StepRunner`."""
 
+    # A look costs a wait for the device; sixteen steps hide it.
     every = 16
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: TrainingGroup) -> None:
         self.training = training
         self.longest = max(len(m.ids) for of_job in training.data for m in of_job)
         self._step_losses = torch.zeros(
@@ -131,12 +90,14 @@ class StaticSteps:
         self._stream = (
             torch.cuda.Stream(training.lm.device) if training.lm.device.type == "cuda" else None
         )
+        # Graphs of all shapes share one pool: only one of them runs at a time.
         self._pool = torch.cuda.graph_pool_handle() if self._stream else None
         self._events: list[torch.cuda.Event] = []
 
     def _plan(self) -> None:
         """Every step's arrays, padded to its shape and uploaded."""
         training, rows = self.training, len(self.training.bank.values)
+        # No padding to one length here: shapes are padded as a whole, by offsets.
         arrays = [step_arrays(step, training.data, 0.0) for step in training.steps]
         most = max(len(step.ids) for step in arrays)
         # A graph is for one shape, so there are to be few; without graphs a shape costs nothing.
@@ -151,6 +112,7 @@ class StaticSteps:
         for shape, records in by_shape.items():
             stacked = torch.from_numpy(np.stack(records))
             if device.type == "cuda":
+                # Pinned and uploaded in one piece: afterwards no step waits for the host.
                 stacked = stacked.pin_memory().to(device, non_blocking=True)
             current = torch.zeros(shape.size, dtype=torch.int32, device=device)
             runs[shape] = _Runs(
@@ -164,19 +126,24 @@ class StaticSteps:
 
     def run(self, number: int) -> None:
         """See `StepRunner`."""
-        runs, place = self._places[number]
+        runs, row = self._places[number]
         if self._stream is None:
-            self._one(runs, place, number)
+            self._one(runs, row, number)
             return
+        # The side stream begins after what was asked of the main one, and the other way round
+        # below.
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
-            self._one(runs, place, number)
+            self._one(runs, row, number)
+            # An event a step, to know how far the device has come.
             self._events.append(torch.cuda.Event())
             self._events[-1].record()
         torch.cuda.current_stream().wait_stream(self._stream)
 
-    def _one(self, runs: _Runs, place: int, number: int) -> None:
-        runs.current.copy_(runs.records[place])
+    def _one(self, runs: _Runs, row: int, number: int) -> None:
+        # The record to its fixed place: that is where the graph reads.
+        runs.current.copy_(runs.records[row])
+        # Not the first time of a shape: kernels choose and load themselves then.
         if runs.graph is None and runs.done and self._pays(runs):
             runs.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(runs.graph, pool=self._pool, stream=self._stream):
@@ -192,6 +159,7 @@ class StaticSteps:
         """Whether launching a step of so many tokens takes the host longer than the device needs
         for it.
         """
+        # Forward and backward through frozen weights: 4 operations a weight and token.
         shape = Shape.of(self.training.lm.model.config)
         return 4 * (shape.weights + shape.head) * tokens < GRAPH_FLOPS
 
@@ -205,6 +173,7 @@ class StaticSteps:
         """
         lm, bank = self.training.lm, self.training.bank
         part = runs.shape.parts(runs.current)
+        # Each token's scale by its slot: a lookup on the device instead of a list from the host.
         scale = bank.scale.flatten().to(lm.dtype).index_select(0, part["slot"])[:, None]  # [T, 1]
         bank.assign(Offsets(part["slot_ends"], scale))
         lower = self.training.lower
@@ -215,6 +184,7 @@ class StaticSteps:
         hidden = run_layers(
             lm.model, states, part["positions"], plan, first=0 if lower is None else lower.first
         )
+        # The same 32 bits read as floats: a record has one type.
         weights = part["weights"].view(torch.float32)
         predicting = hidden.index_select(0, part["rows"])
         loss, losses = head_loss(predicting, self.training.head, part["targets"].long(), weights)
@@ -230,6 +200,7 @@ class StaticSteps:
         """See `StepRunner`."""
         if len(self._events) > AHEAD:
             self._events[-AHEAD].synchronize()
+            # Events that are past are forgotten; the newest AHEAD stay.
             del self._events[:-AHEAD]
 
     def state(self) -> dict[str, Tensor]:
@@ -247,62 +218,3 @@ class StaticSteps:
             [row[turn.slot] for turn in step.turns]
             for row, step in zip(rows, self.training.steps, strict=True)
         ]
-
-
-def static_shapes(
-    arrays: Sequence[StepArrays], longest: int, rows: int, count: int
-) -> list[StaticShape]:
-    """Each step's shape, of ``count`` at the most: its tokens rounded up, and room for what steps
-    of that size have.
-    """
-    most = max(len(step.ids) for step in arrays)
-    grid = max(SMALLEST, -(-most // (max(1, count) * SMALLEST)) * SMALLEST)
-    tokens = [-(-len(step.ids) // grid) * grid for step in arrays]
-    sequences: dict[int, int] = {}
-    predicted: dict[int, int] = {}
-    for size, step in zip(tokens, arrays, strict=True):
-        padding = -(-(size - len(step.ids)) // longest)
-        sequences[size] = max(sequences.get(size, 0), len(step.lengths) + padding)
-        predicted[size] = max(predicted.get(size, 0), -(-len(step.rows) // 8) * 8)
-    return [StaticShape(size, sequences[size], predicted[size], rows) for size in tokens]
-
-
-def record(
-    step: Step, arrays: StepArrays, shape: StaticShape, training: Training, longest: int
-) -> NDArray[np.int32]:
-    """A step as one row of 32-bit numbers (`StaticShape.fields`), ``[size]``."""
-    used, slots = len(arrays.ids), [turn.slot for turn in step.turns]
-    owned, counts = np.zeros(shape.rows, np.int64), np.zeros(shape.rows, np.int64)
-    owned[slots], counts[slots] = arrays.owned, arrays.counts
-    counts[-1] += shape.predicted - len(arrays.rows)
-    slot_ends = np.cumsum(owned)
-    slot_ends[-1] = shape.tokens
-    slot = np.full(shape.tokens, shape.rows - 1)
-    slot[:used] = np.repeat(np.arange(shape.rows), owned)
-    ends = np.full(shape.sequences + 1, shape.tokens)
-    ends[0] = 0
-    ends[1 : len(arrays.lengths) + 1] = np.cumsum(arrays.lengths)
-    begins_of_padding = np.arange(used + longest, shape.tokens, longest)
-    first = len(arrays.lengths) + 1
-    ends[first : first + len(begins_of_padding)] = begins_of_padding
-    positions = np.zeros(shape.tokens, np.int64)
-    positions[:used] = arrays.positions
-    fields: dict[str, NDArray[np.generic]] = {
-        "ids": _padded(arrays.ids, shape.tokens),
-        "positions": positions,
-        "lower": _padded(arrays.lower, shape.tokens),
-        "slot": slot,
-        "sequence_ends": ends,
-        "slot_ends": slot_ends,
-        "rows": _padded(arrays.rows, shape.predicted),
-        "targets": _padded(arrays.targets, shape.predicted),
-        "weights": _padded(arrays.weights, shape.predicted).astype(np.float32).view(np.int32),
-        "counts": counts,
-        "hyper": hyper_table(training.jobs, step.turns, shape.rows).reshape(-1).view(np.int32),
-    }
-    return np.concatenate([fields[name].astype(np.int32) for name in shape.fields])
-
-
-def _padded(array: NDArray[np.generic], length: int) -> NDArray[np.generic]:
-    """With zeros up to a length."""
-    return np.concatenate([array, np.zeros(length - len(array), array.dtype)])

@@ -42,7 +42,7 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingGroup:
     """A group in training.
 
     Attributes:

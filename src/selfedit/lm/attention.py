@@ -19,6 +19,7 @@ from transformers import AttentionInterface
 
 from selfedit.lm.segments import IntArray, Pad, Segments, Unpad, segments_of
 
+# The name under which transformers' attention registry knows ours; a model's config holds it.
 NAME = "selfedit"
 _CHANGES = ("softcap", "s_aux", "sliding_window", "position_bias", "attention_bias", "head_mask")
 """What models ask of an attention beyond its mask and scale."""
@@ -44,6 +45,7 @@ class Packed:
     def __init__(self, segments: Segments) -> None:
         self.segments = segments
 
+    # SDPA wants [n, H, L, D], the packed layout is [T, H, D].
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """See `Plan`."""
         parts = [
@@ -60,12 +62,13 @@ class Packed:
             ).transpose(1, 2)
             for qb, kb, vb in zip(self._pad(q), self._pad(k), self._pad(v), strict=True)
         ]
-        if len(parts) == 1 and self.segments.buckets[0].whole:
+        # One bucket that is the packed tensor itself: there is nothing to scatter back.
+        if len(parts) == 1 and self.segments.buckets[0].is_packed:
             return parts[0].flatten(0, 1)
         return Unpad.apply(self.segments, *parts)
 
     def _pad(self, packed: Tensor) -> tuple[Tensor, ...]:
-        if len(self.segments.buckets) == 1 and self.segments.buckets[0].whole:
+        if len(self.segments.buckets) == 1 and self.segments.buckets[0].is_packed:
             return (self.segments.buckets[0].pad(packed.contiguous()),)
         return Pad.apply(packed, self.segments)
 
@@ -97,6 +100,7 @@ def packed_attention(
 ) -> Packed | Ragged:
     """Attention within sequences laid end to end, the way the device does it best."""
     if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16):
+        # A leading 0, as flash attention reads offsets; int32 is what its kernel takes.
         ends = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
         return Ragged(torch.from_numpy(ends).to(device), int(lengths.max()))
     return Packed(
@@ -116,12 +120,13 @@ class KeyValueCache:
     ) -> None:
         # Zeros, not empty: a slot not yet written is masked, but NaN in it would pass through the
         # product with 0.
-        make = lambda: torch.zeros(rows, heads, slots, size, device=like.device, dtype=like.dtype)  # noqa: E731
-        self.keys = [make() for _ in range(layers)]
-        self.values = [make() for _ in range(layers)]
+        shape = (rows, heads, slots, size)
+        self.keys = [like.new_zeros(shape) for _ in range(layers)]
+        self.values = [like.new_zeros(shape) for _ in range(layers)]
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows alone, in this order, ``[n]``."""
+        # A copy, not a view: the old stores are freed, so memory follows the rows that are left.
         self.keys = [store.index_select(0, rows) for store in self.keys]
         self.values = [store.index_select(0, rows) for store in self.values]
 
@@ -151,6 +156,8 @@ class Prefill:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """See `Plan`."""
+        # [R', Hkv, D] into [rows, :, slots, :]: prompts that rows share are written once for each
+        # row.
         self.cache.keys[layer][self.rows, :, self.slots] = k.index_select(0, self.source)
         self.cache.values[layer][self.rows, :, self.slots] = v.index_select(0, self.source)
         return self.packed.attend(layer, q, k, v, scale)
@@ -171,25 +178,32 @@ class Decode:
         """
         self.cache, self.lengths = cache, lengths
         self.rows = torch.arange(lengths.numel(), device=lengths.device)
+        # int() waits for the device: a static decoder passes its span instead.
         self.span = int(lengths.max()) + 1 if span is None else span
+        # slot <= length, the new token's own slot included: it sees itself.
         visible = torch.arange(self.span, device=lengths.device)[None] <= lengths[:, None]
         like = cache.keys[0]
         self.mask = torch.zeros(visible.shape, device=like.device, dtype=like.dtype).masked_fill_(
             ~visible, -torch.inf
         )
+        # [R, S] to [R, 1, 1, S]: one mask for all heads and all queries of a group.
         self.mask = self.mask[:, None, None, :]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """See `Plan`; here T is the number of rows."""
         keys, values = self.cache.keys[layer], self.cache.values[layer]
+        # Written before it is read: the new token attends to itself too.
         keys[self.rows, :, self.lengths] = k
         values[self.rows, :, self.lengths] = v
         r, h, d = q.shape
+        # Query heads that share a key/value head side by side, so that keys are not repeated for
+        # them.
         grouped = q.view(r, keys.shape[1], h // keys.shape[1], d)  # [R, Hkv, G, D]
         seen_keys, seen_values = (
             keys[:r, :, : self.span],
             values[:r, :, : self.span],
         )  # [R, Hkv, S, D]
+        # The scale goes on the queries, which are fewer than the scores.
         scores = torch.matmul(grouped * scale, seen_keys.mT).add_(self.mask)  # [R, Hkv, G, S]
         return torch.matmul(scores.softmax(-1), seen_values).view(r, h, d)
 
@@ -202,6 +216,8 @@ def cache_shape(config: Any) -> tuple[int, int, int]:
 
 def plan_in(kwargs: Mapping[str, Any]) -> Plan:
     """The plan that the caller passed along."""
+    # Our attention has no mask of its own to fall back on: without a plan it would attend across
+    # sequences.
     plan: Plan | None = kwargs.get("plan")
     if plan is None:
         message = (

@@ -11,220 +11,17 @@ other way round.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from selfedit.errors import UsageError
-from selfedit.lm.grouped import Offsets, grouped_product
+from selfedit.lm.bank_product import BankLinear, BankSlot, Route
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.memory import keep_memory
-from selfedit.lm.segments import Bucket, Segments
-
-Route = Segments | Offsets
-"""Which packed tokens go through which adapter: as padded buckets, or as offsets of tokens in the adapters' order."""
-
-
-class BankLinear(nn.Linear):
-    """A frozen linear module that adds the attached bank's adapters; without one it is a plain
-    linear module.
-    """
-
-    slot: BankSlot | None = None
-
-    @classmethod
-    def wrap(cls, linear: nn.Linear) -> BankLinear:
-        """Take over a linear module's parameters; nothing is copied."""
-        with torch.device("meta"):
-            wrapped = cls(linear.in_features, linear.out_features, bias=linear.bias is not None)
-        wrapped.weight = linear.weight
-        wrapped.bias = linear.bias
-        return wrapped
-
-    def forward(self, input: Tensor) -> Tensor:
-        """``[…, in]`` to ``[…, out]``."""
-        packed = input.reshape(-1, self.in_features)  # [T, in]
-        return shared_product(packed, (self,))[0].view(*input.shape[:-1], self.out_features)
-
-
-def shared_product(x: Tensor, modules: tuple[BankLinear, ...]) -> tuple[Tensor, ...]:
-    """Several linear modules on one packed input ``[T, in]``, each ``[T, out]``, with the attached
-    bank's adapters.
-
-    Together they pad the input once, and their gradients meet in one buffer.
-    """
-    slots = [module.slot for module in modules if module.slot is not None]
-    route = slots[0].route if slots else None
-    if route is None or (isinstance(route, Segments) and not route.buckets):
-        return tuple(F.linear(x, module.weight, module.bias) for module in modules)
-    if isinstance(route, Offsets):
-        outs = grouped_product(x, slots[0].anchor, route, modules)
-    else:
-        outs: tuple[Tensor, ...] = _BankProduct.apply(x, slots[0].anchor, route, modules)  # pyright: ignore[reportAssignmentType]
-    below = [None if module.slot is None else module.slot.below for module in modules]
-    return tuple(
-        out if add is None else out + add(x, route) for out, add in zip(outs, below, strict=True)
-    )
-
-
-class BankSlot:
-    """One module's adapters and their gradients, views of the bank's buffers."""
-
-    def __init__(
-        self,
-        a: Tensor,
-        b: Tensor,
-        grad_a: Tensor,
-        grad_b: Tensor,
-        scale: Tensor,
-        anchor: Tensor | None,
-    ) -> None:
-        self.a, self.b = a, b  # [K, r, in], [K, out, r], in the dtype that the model computes in
-        self.grad_a, self.grad_b = grad_a, grad_b
-        self.scale = scale  # [K, 1, 1]
-        # requires grad in training, so that autograd calls our backward even in the lowest layer
-        self.anchor = anchor
-        self.route: Route | None = None
-        self.below: Callable[[Tensor, Route], Tensor] | None = (
-            None  # frozen adapters: `selfedit.lm.below`
-        )
-        self.dropout: Tensor | None = (
-            None  # [T, in], this step's mask, already divided by the share kept
-        )
-
-    def pick(self, bucket: Bucket, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """A bucket's A, B and scale, in the dtype of the activations; views where its adapters
-        stand side by side.
-        """
-        if bucket.run is not None:
-            a, b, scale = (t[bucket.run] for t in (self.a, self.b, self.scale))
-        else:
-            a, b, scale = (t.index_select(0, bucket.segments) for t in (self.a, self.b, self.scale))
-        return a.to(dtype), b.to(dtype), scale.to(dtype)
-
-
-class _BankProduct(torch.autograd.Function):
-    """x Wᵀ + scale · (x Aᵀ) Bᵀ for every segment with its own A and B; gradients go straight into
-    the bank's buffer.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        anchor: Tensor | None,
-        segments: Segments,
-        modules: tuple[BankLinear, ...],
-    ) -> tuple[Tensor, ...]:
-        outs, inner = [], []
-        padded = _Padded(x, segments)
-        for module in modules:
-            y = F.linear(x, module.weight, module.bias)  # [T, out]
-            if module.slot is not None:
-                inner += _add_adapters(y, module.slot, segments, padded)
-            outs.append(y)
-        ctx.slots = [module.slot for module in modules]
-        ctx.weights = [module.weight for module in modules]
-        ctx.masks = [module.slot.dropout if module.slot is not None else None for module in modules]
-        ctx.segments = segments
-        ctx.save_for_backward(x, *inner)
-        return tuple(outs)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, None]:
-        x, *inner = ctx.saved_tensors
-        segments, hs = ctx.segments, iter(inner)
-        padded = _Padded(x, segments)
-        dx = None
-        for slot, weight, mask, grad in zip(ctx.slots, ctx.weights, ctx.masks, grads, strict=True):
-            dy = grad.contiguous()
-            if ctx.needs_input_grad[0]:
-                dx = torch.mm(dy, weight) if dx is None else dx.addmm_(dy, weight)
-            if (
-                slot is not None
-            ):  # where nothing trainable lies below, dx is None and the graph ends here
-                _adapter_gradients(dy, dx, slot, segments, padded, mask, hs)
-        return dx, None, None, None
-
-
-class _Padded:
-    """A packed input, padded bucket by bucket; without a dropout mask the modules that share it
-    share this too.
-    """
-
-    def __init__(self, x: Tensor, segments: Segments) -> None:
-        self.x, self.segments = x, segments
-        self._plain: list[Tensor] | None = None
-
-    def seen(self, mask: Tensor | None) -> list[Tensor]:
-        """What a module's adapters see, a bucket each: ``[n, L, in]``."""
-        if mask is not None:
-            masked = self.x * mask
-            return [bucket.pad(masked) for bucket in self.segments.buckets]
-        if self._plain is None:
-            self._plain = [bucket.pad(self.x) for bucket in self.segments.buckets]
-        return self._plain
-
-
-def _add_adapters(y: Tensor, slot: BankSlot, segments: Segments, padded: _Padded) -> list[Tensor]:
-    """Add scale · (x Aᵀ) Bᵀ to y in place; returns scale · x Aᵀ of every bucket, ``[n, L, r]``."""
-    inner, updates = [], []
-    for bucket, seen in zip(segments.buckets, padded.seen(slot.dropout), strict=True):
-        a, b, scale = slot.pick(bucket, y.dtype)
-        h = torch.bmm(seen, a.mT).mul_(scale)  # [n, L, r]
-        inner.append(h)
-        if bucket.whole:
-            y.view(*h.shape[:2], -1).baddbmm_(h, b.mT)
-        else:
-            updates.append(torch.bmm(h, b.mT))  # [n, L, out]
-    if updates:
-        y.add_(segments.unpad(updates))
-    return inner
-
-
-def _adapter_gradients(
-    dy: Tensor,
-    dx: Tensor | None,
-    slot: BankSlot,
-    segments: Segments,
-    padded: _Padded,
-    mask: Tensor | None,
-    inner: Iterator[Tensor],
-) -> None:
-    """Gradients of A and B into the bank's buffer, and what flows back through the adapters onto dx
-    in place.
-    """
-    parts = []
-    for bucket, seen in zip(segments.buckets, padded.seen(mask), strict=True):
-        a, b, scale = slot.pick(bucket, dy.dtype)
-        h = next(inner)
-        dyb = bucket.pad(dy) if bucket.keep is None else bucket.pad_zero(dy)  # [n, L, out]
-        dh = torch.bmm(dyb, b).mul_(scale)  # [n, L, r]
-        _put(slot.grad_b, bucket, torch.bmm(dyb.mT, h))
-        _put(slot.grad_a, bucket, torch.bmm(dh.mT, seen))
-        if dx is None:
-            continue
-        if bucket.whole and mask is None:
-            dx.view(*dh.shape[:2], -1).baddbmm_(dh, a)
-        else:
-            parts.append(torch.bmm(dh, a))  # [n, L, in]
-    if parts and dx is not None:
-        through = segments.unpad(parts)
-        dx.add_(through if mask is None else through * mask)
-
-
-def _put(grads: Tensor, bucket: Bucket, part: Tensor) -> None:
-    """Set the gradients of the adapters of a bucket: a module runs once a step, so there is nothing
-    to add to.
-    """
-    if bucket.run is not None:
-        grads[bucket.run].copy_(part)
-    else:
-        grads.index_copy_(0, bucket.segments, part.to(grads.dtype))
 
 
 class Part(NamedTuple):
@@ -268,9 +65,13 @@ class AdapterBank:
         masters: bool = True,
         narrow_gradients: bool = False,
     ) -> None:
+        # With fewer rows than specs, the first specs stand for the rows until `begin` gives them
+        # others.
         self.specs = list(specs[:rows])
         modules = {name: m for name, m in model.named_modules() if isinstance(m, BankLinear)}
         targets = {target for spec in specs for target in spec.targets}
+        # Before anything is allocated: a misspelt target is a user's mistake, not an empty
+        # adapter.
         _check_targets(targets, {n: m for n, m in modules.items() if leaf(n) in targets}, modules)
         _check_layers(specs, modules)
         self.modules = {
@@ -279,13 +80,17 @@ class AdapterBank:
         weight = next(iter(self.modules.values())).weight
         if weight.device.type == "cpu":
             keep_memory()
+        # One rank for all rows: smaller adapters are padded with zero rows of A.
         self.rank = _padded_rank(max(spec.rank for spec in specs), weight)
         self.parts = dict(self._parts())
+        # P: where the last B ends, numbers of one adapter.
         count = max(part.b.stop for part in self.parts.values())
+        # Steps of 1e-4 vanish in bfloat16 values, so what is trained is never kept below float32.
         dtype = (
             torch.promote_types(weight.dtype, torch.float32) if train or masters else weight.dtype
         )
         self.values = torch.zeros(len(self.specs), count, device=weight.device, dtype=dtype)
+        # The very same tensor where the types agree: a step then updates what products read.
         self.computed = self.values if dtype == weight.dtype else self.values.to(weight.dtype)
         grads = weight.dtype if narrow_gradients else dtype
         self.grads = (
@@ -311,8 +116,10 @@ class AdapterBank:
         anchor = (
             None
             if self.grads is None
+            # Empty, so it costs nothing: all that counts is that it requires a gradient.
             else torch.zeros(0, device=self.values.device, requires_grad=True)
         )
+        # A bank that only answers needs no gradients, but a slot wants tensors of the right shape.
         grads = self.computed if self.grads is None else self.grads
         for name in self.modules:
             yield (
@@ -349,13 +156,17 @@ class AdapterBank:
         """
         generator = torch.Generator().manual_seed(seed)
         on_gpu = self.values.device.type == "cuda"
+        # Page-locked memory on a GPU machine: only from there is a copy truly in the background.
         row = torch.empty(self.drawn, pin_memory=on_gpu)  # float32, whatever is computed in
         for name, module in self.modules.items():
             a = row[self.parts[name].a].view(self.rank, module.in_features)
+            # A module the spec does not adapt draws nothing, so its company does not shift the
+            # numbers.
             rank = spec.rank if adapts(spec, name) else 0
             if rank:
                 bound = 1 / math.sqrt(module.in_features)
                 a[:rank].uniform_(-bound, bound, generator=generator)
+            # Above the adapter's own rank: zero, and zero they stay (see the module).
             a[rank:].zero_()
         return row
 
@@ -363,6 +174,7 @@ class AdapterBank:
         """Make row k a new adapter of this kind with these `initial` values, ``[drawn]``."""
         self.specs[k] = spec
         self.scale[k] = spec.scale
+        # The Bs are zero, so a new adapter starts as the base (Hu et al. 2021, section 4.1).
         self.values[k, : self.drawn].copy_(initial, non_blocking=True)
         self.values[k, self.drawn :].zero_()
         if self.computed is not self.values:
@@ -377,6 +189,8 @@ class AdapterBank:
         self.specs[k] = adapter.spec
         self.scale[k] = adapter.spec.scale
         self.values[k].zero_()
+        # A module too many cannot be dropped silently: the adapter would answer otherwise than
+        # trained.
         missing = sorted(set(adapter.tensors) - set(self.slots))
         if missing:
             fix = "use the model the adapter was trained on"
@@ -399,6 +213,7 @@ class AdapterBank:
                 raise UsageError(
                     what, where=adapter.base, fix="use the model the adapter was trained on"
                 )
+            # Narrower adapters fill the first ranks, what is above them is zero from before.
             into_a[: a.shape[0]].copy_(a)
             into_b[:, : a.shape[0]].copy_(b)
         if self.computed is not self.values:
@@ -424,13 +239,15 @@ class AdapterBank:
         told otherwise.
         """
         spec, row = self.specs[k], self.values[k].detach()
+        # One copy of the whole row: hundreds of small ones would each wait for the device.
         row = row.clone() if on_device or row.device.type == "cpu" else row.cpu()
-        taken = {}
+        matrices = {}
         for name in self.modules:
             if adapts(spec, name):
                 a, b = self.matrices(name, row)
-                taken[name] = (a[: spec.rank].clone(), b[:, : spec.rank].clone())
-        return taken
+                # clone: a slice would keep the whole row alive.
+                matrices[name] = (a[: spec.rank].clone(), b[:, : spec.rank].clone())
+        return matrices
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -439,6 +256,7 @@ class AdapterBank:
             self.modules[name].slot = slot
         try:
             yield
+        # Also after an error: a model that keeps a dead bank would answer with it.
         finally:
             for module in self.modules.values():
                 module.slot = None
@@ -455,9 +273,9 @@ class AdapterBank:
         A generator is drawn from for its adapter's own modules only, so the masks do not depend on
         the company.
         """
-        wanted = any(self.specs[k].dropout for k, _, _ in owners)
+        any_dropout = any(self.specs[k].dropout for k, _, _ in owners)
         for name, slot in self.slots.items():
-            slot.dropout = self._mask(name, slot, owners, total) if wanted else None
+            slot.dropout = self._mask(name, slot, owners, total) if any_dropout else None
 
     def _mask(
         self,
@@ -468,12 +286,16 @@ class AdapterBank:
     ) -> Tensor:
         weight = self.modules[name].weight
         mask = torch.ones(total, slot.a.shape[-1], device=weight.device, dtype=weight.dtype)
+        # [T, in]; rows without dropout stay 1.
         start = 0
         for k, count, generator in owners:
             keep = 1 - self.specs[k].dropout
             if keep < 1 and adapts(self.specs[k], name):
-                drawn = torch.empty(count, slot.a.shape[-1]).bernoulli_(keep, generator=generator)
-                mask[start : start + count].copy_(drawn).div_(keep)
+                # Drawn on the CPU: there a seed gives the same mask whatever the device.
+                kept = torch.empty(count, slot.a.shape[-1]).bernoulli_(keep, generator=generator)
+                # Divided by what is kept, so that the expectation is the input's (inverted
+                # dropout).
+                mask[start : start + count].copy_(kept).div_(keep)
             start += count
         return mask
 
@@ -497,6 +319,7 @@ def adapts(spec: LoraSpec, name: str) -> bool:
 
 def _padded_rank(rank: int, weight: Tensor) -> int:
     """Grouped products on a GPU want rows of whole 16 bytes."""
+    # Up to the next multiple of 8, with the ceiling written as a negated floor.
     return rank if weight.device.type == "cpu" else -(-rank // 8) * 8
 
 
@@ -511,9 +334,9 @@ def _check_layers(specs: Sequence[LoraSpec], modules: Iterable[str]) -> None:
 
 
 def _check_targets(
-    wanted: set[str], found: dict[str, BankLinear], modules: dict[str, BankLinear]
+    targets: set[str], matched: dict[str, BankLinear], modules: dict[str, BankLinear]
 ) -> None:
-    missing = wanted - {name.rsplit(".", 1)[-1] for name in found}
+    missing = targets - {name.rsplit(".", 1)[-1] for name in matched}
     if missing:
         known = sorted({name.rsplit(".", 1)[-1] for name in modules})
         what = f"the model has no linear module named {', '.join(sorted(missing))}"
@@ -524,8 +347,10 @@ def install(model: nn.Module) -> None:
     """Make every linear module of the decoder layers a `BankLinear`, in place; the output head
     stays as it is.
     """
+    # The head is not adapted: it runs over the tokens that carry loss only (`selfedit.lm.loss`).
     head = getattr(model, "get_output_embeddings", lambda: None)()
     for name, module in list(model.named_modules()):
+        # Exactly nn.Linear: a subclass (a quantised one, say) computes something else.
         if type(module) is nn.Linear and module is not head:
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, BankLinear.wrap(module))

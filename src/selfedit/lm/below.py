@@ -9,13 +9,14 @@ same adapter, a policy's say, it is kept once and is one product for all tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from selfedit.lm.bank import AdapterBank, BankSlot, Route
+from selfedit.lm.bank import AdapterBank
+from selfedit.lm.bank_product import BankSlot, Route
 from selfedit.lm.grouped import FrozenGrouped, Offsets
 from selfedit.lm.lora import Adapter
 from selfedit.lm.segments import Segments
@@ -31,9 +32,11 @@ class Below:
         """Packed inputs ``[T, in]`` to the frozen updates ``[T, out]``."""
         if isinstance(route, Offsets):
             scale = self.slot.scale.flatten().to(packed.dtype)
+            # Tokens of each adapter from where they end; on the device, so that nothing waits.
             spans = route.ends.diff(prepend=route.ends.new_zeros(1)).long()
             per_token = scale.repeat_interleave(spans, output_size=len(packed))[:, None]
-            return FrozenGrouped.apply(packed, self.slot, route.ends, per_token)  # pyright: ignore[reportReturnType]
+            update = FrozenGrouped.apply(packed, self.slot, route.ends, per_token)
+            return cast("Tensor", update)
         return _FrozenProduct.apply(packed, self.slot, route)
 
 
@@ -56,6 +59,7 @@ class _FrozenProduct(torch.autograd.Function):
         parts = []
         for bucket in ctx.segments.buckets:
             a, b, scale = ctx.slot.pick(bucket, ctx.dtype)
+            # The Bs first: backwards through (x Aᵀ) Bᵀ is (dy B) A.
             dh = torch.bmm(bucket.pad(dy), b).mul_(scale)  # padding slots are dropped by unpad
             parts.append(torch.bmm(dh, a))
         return ctx.segments.unpad(parts), None, None
@@ -100,12 +104,15 @@ def frozen_bank(
     if not specs:
         return None
     first, rows = starts[0], len(bank.specs)
+    # The same object, not an equal one: adapters of one policy are passed along, not copied.
     common = first is not None and all(start is first for start in starts)
     frozen = AdapterBank(model, specs * rows, rows=1 if common else rows)
     if common and first is not None:
         frozen.put(0, first)
         for name, slot in frozen.slots.items():
+            # The scale into B once, instead of a product for every step.
             bank.slots[name].below = Common(slot.a[0], first.spec.scale * slot.b[0])
+        # Nothing to put into rows later: `FrozenBank` is only for adapters that differ.
         return None
     for name, slot in frozen.slots.items():
         bank.slots[name].below = Below(slot)

@@ -10,7 +10,7 @@ as transformers wrote them.
 from __future__ import annotations
 
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers.activations import SiLUActivation
 
 from selfedit.lm.attention import Plan, plan_in
-from selfedit.lm.bank import shared_product
+from selfedit.lm.bank_product import shared_product
 
 ATTENTION = ("LlamaAttention", "MistralAttention", "Qwen2Attention")
 """transformers' classes that are q, k, v, rotary positions, attention, o and nothing else."""
@@ -27,7 +27,9 @@ MLP = ("LlamaMLP", "MistralMLP", "Qwen2MLP")
 SILU = (nn.SiLU, SiLUActivation)
 """The two forms silu has in transformers."""
 DECODER = ("LlamaModel", "MistralModel", "Qwen2Model")
-"""transformers' classes that are embeddings, such layers one after another with their sums, and a final norm."""
+"""transformers' classes that are embeddings, such layers one after another with their sums, and a
+final norm.
+"""
 NORM = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm")
 """transformers' classes that are weight · x / √(mean x² + ε), the division in float32."""
 
@@ -41,15 +43,18 @@ class _RMSNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         wide = x.to(torch.float32)  # whatever the model's own type, as in transformers
         rate = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()  # [T, 1]
+        # The root is kept, not x̂: one number a token instead of D.
         ctx.save_for_backward(x, rate, weight)
         return (wide * rate).to(x.dtype).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         x, rate, weight = ctx.saved_tensors
+        # From here on `unit` is x̂, formed again.
         unit = x.to(rate.dtype) * rate  # x̂
         grad = (grads[0] * weight).to(rate.dtype)
         # d x̂ / d x = rate · (1 − x̂ x̂ᵀ / D)
+        # A mean over D, as in the forward pass: the 1/D of the formula is in it.
         along = (grad * unit).mean(-1, keepdim=True)
         return grad.sub_(unit.mul_(along)).mul_(rate).to(x.dtype), None, None
 
@@ -74,6 +79,7 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x ``[T, H, D]``, cos and sin ``[T, 1, D/2]``."""
     half = x.shape[-1] // 2
     low, high = x[..., :half], x[..., half:]
+    # Written half by half into one buffer: a concatenation would copy both halves once more.
     out = torch.empty(x.shape, device=x.device, dtype=x.dtype)
     torch.mul(low, cos, out=out[..., :half]).addcmul_(high, sin, value=-1)
     torch.mul(high, cos, out=out[..., half:]).addcmul_(low, sin)
@@ -91,11 +97,13 @@ class _GatedUnit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
         ctx.save_for_backward(gate, up)
+        # silu(gate) is a temporary, so the product may overwrite it.
         return F.silu(gate).mul_(up)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
+        # torch's own derivative of silu, one pass over memory.
         through = torch.ops.aten.silu_backward(grads[0] * up, gate)
         return through, F.silu(gate).mul_(grads[0])
 
@@ -103,14 +111,15 @@ class _GatedUnit(torch.autograd.Function):
 def _norm(self: Any, hidden_states: Tensor) -> Tensor:
     if hidden_states.device.type == "cuda":  # one kernel each way
         return F.rms_norm(hidden_states, self.weight.shape, self.weight, self.variance_epsilon)
-    return _RMSNorm.apply(hidden_states, self.weight, self.variance_epsilon)  # pyright: ignore[reportReturnType]
+    return cast("Tensor", _RMSNorm.apply(hidden_states, self.weight, self.variance_epsilon))
 
 
 def _gated(self: Any, x: Tensor) -> Tensor:
     """The gated layer of packed tokens, ``[T, D]`` to ``[T, D]``."""
     gate, up = shared_product(x, (self.gate_proj, self.up_proj))
+    # Other activations have no hand-written backward pass; the arithmetic is the same.
     if isinstance(self.act_fn, SILU):
-        inner: Tensor = _GatedUnit.apply(gate, up)  # pyright: ignore[reportAssignmentType]
+        inner = cast("Tensor", _GatedUnit.apply(gate, up))
     else:
         inner = self.act_fn(gate) * up
     return self.down_proj(inner)
@@ -123,6 +132,7 @@ def _mlp(self: Any, x: Tensor) -> Tensor:
 def _attend(self: Any, x: Tensor, cos: Tensor, sin: Tensor, plan: Plan) -> Tensor:
     """Attention of packed tokens, ``[T, D]`` to ``[T, D]``; cos and sin ``[T, 1, D/2]``."""
     q, k, v = shared_product(x, (self.q_proj, self.k_proj, self.v_proj))
+    # [T, H·D] to [T, H, D]; k and v have fewer heads, hence the −1.
     q, k, v = (t.view(len(x), -1, self.head_dim) for t in (q, k, v))  # [T, H, D]
     out = plan.attend(self.layer_idx, _rotary(q, cos, sin), _rotary(k, cos, sin), v, self.scaling)
     return self.o_proj(out.reshape(len(x), -1))
@@ -133,7 +143,7 @@ def _turns(self: Any, embeddings: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor
     return cos, sin
 
 
-def _attention(
+def _attention_forward(
     self: Any,
     hidden_states: Tensor,
     position_embeddings: tuple[Tensor, Tensor],
@@ -141,18 +151,21 @@ def _attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     cos, sin = _turns(self, position_embeddings)
+    # transformers hands over a batch of one row: [1, T, D].
     return _attend(self, hidden_states[0], cos, sin, plan_in(kwargs))[None], None
 
 
 def _rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    return _Rotary.apply(x, cos, sin)  # pyright: ignore[reportReturnType]
+    return cast("Tensor", _Rotary.apply(x, cos, sin))
 
 
 def install_blocks(model: nn.Module) -> None:
     """Give the parts of a model whose arithmetic is known the forward passes above, in place."""
     for module in model.modules():
-        for names, forward in ((ATTENTION, _attention), (MLP, _mlp), (NORM, _norm)):
+        for names, forward in ((ATTENTION, _attention_forward), (MLP, _mlp), (NORM, _norm)):
             if type(module).__name__ in names:
+                # On the instance, not the class: other models of this kind in the process stay as
+                # they are.
                 module.forward = MethodType(forward, module)
 
 
@@ -160,6 +173,7 @@ def is_known(model: Any) -> bool:
     """Whether the whole decoder is of parts whose arithmetic is known, so that `run_layers`
     computes it.
     """
+    # Whatever is not as expected means "not known", which is slower and still right.
     decoder = getattr(model, "base_model", None)
     layers = getattr(decoder, "layers", None)
     if type(decoder).__name__ not in DECODER or layers is None:
@@ -192,11 +206,14 @@ def run_layers(
     """
     decoder = model.base_model
     cos, sin = _turns(
-        decoder.layers[0].self_attn, decoder.rotary_emb(x[None], position_ids=positions[None])
+        # transformers' own rotary module: scaled frequencies (Llama 3, YaRN) are its business.
+        decoder.layers[0].self_attn,
+        decoder.rotary_emb(x[None], position_ids=positions[None]),
     )
     for layer in decoder.layers[first:stop]:
         x = x + _attend(layer.self_attn, layer.input_layernorm(x), cos, sin, plan)
         x = x + _gated(layer.mlp, layer.post_attention_layernorm(x))
+    # What goes into layer `stop` is kept before the norm, as the layer wants it.
     return decoder.norm(x) if stop is None else x
 
 
@@ -214,5 +231,6 @@ def last_hidden(model: Any, ids: Tensor, positions: Tensor, plan: Plan, *, known
     decoder = model.base_model
     if known:
         return run_layers(model, decoder.embed_tokens(ids), positions, plan)
+    # The plan rides along as a keyword until our attention takes it out (`plan_in`).
     out = decoder(input_ids=ids[None], position_ids=positions[None], use_cache=False, plan=plan)
     return out.last_hidden_state[0]

@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
 
 from selfedit.errors import ModelFileError, UsageError
+from selfedit.lm.chat_guard import Message, guarded
 from selfedit.lm.encoding import Encoding
 from selfedit.lm.template import TODAY, render
 
 if TYPE_CHECKING:
     from selfedit.lm.load import LanguageModel
 
-Message = dict[str, str]
+# At the very end of a prompt: only an open thought is to be closed.
 _THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>\s*$")
 
 
@@ -41,7 +40,9 @@ def chat_prompt(lm: LanguageModel, user: str, system: str | None = None) -> list
     """
     if not lm.has_chat:
         return [*lm.bos, *lm.encode(user if system is None else f"{system}\n\n{user}")]
-    messages, guard = _guarded(lm.encoding, _messages([(user, None)], system))
+    # The messages' own control tokens are hidden before the template runs, and put back as plain
+    # text.
+    messages, guard = guarded(lm.encoding, _messages([(user, None)], system))
     return guard.ids(_render(lm.tokenizer, messages))
 
 
@@ -56,6 +57,7 @@ def user_opening(lm: LanguageModel) -> list[int]:
             "a model without a chat template has no place where a user speaks", where=lm.name
         )
     mark = "\U000f0000"  # of a private use plane: no template has it
+    # Everything up to the mark is what the template writes before a user's first word.
     rendered = _render(lm.tokenizer, _messages([(mark, None)], None))
     return lm.encoding.written(rendered.partition(mark)[0])
 
@@ -79,7 +81,7 @@ def chat_turns(
         raise UsageError(
             "There are no turns to make a chat of", fix="pass at least one (user, assistant) pair"
         )
-    pieces = _templated(lm, turns, system) if lm.has_chat else _plain(lm, turns, system)
+    pieces = _templated(lm, turns, system) if lm.has_chat else _plain_turns(lm, turns, system)
     ids = [token for tokens, _ in pieces for token in tokens]
     return ids, [
         carries for tokens, mask in pieces for carries in (mask if mask else [False] * len(tokens))
@@ -94,6 +96,8 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     text = _render(tokenizer, _messages([("question", answer)], None))
     controls = set(encoding.controls.values())
     after = encoding.written(text.rpartition(answer)[2])
+    # The first control token after the answer: what follows it is between turns, not the answer's
+    # end.
     return next((token for token in after if token in controls), None)
 
 
@@ -104,7 +108,7 @@ Piece = tuple[list[int], list[bool]]
 def _templated(
     lm: LanguageModel, turns: Sequence[tuple[str, str]], system: str | None
 ) -> list[Piece]:
-    messages, guard = _guarded(lm.encoding, _messages(turns, system))
+    messages, guard = guarded(lm.encoding, _messages(turns, system))
     text = _render(lm.tokenizer, messages)
     pieces: list[Piece] = []
     done, ids = "", []
@@ -113,12 +117,18 @@ def _templated(
             continue
         prompt = _render(lm.tokenizer, messages[:index])
         answered = _render(lm.tokenizer, messages[: index + 1])
+        # One turn is never rewritten by a later one, so only there may a thought be closed for the
+        # template.
         if len(turns) == 1:
             answered = _closing_thought(prompt, answered)
+        # Templates that drop earlier thoughts (Qwen3's) would train on text that no prompt
+        # contains.
         elif not text.startswith(answered):
             raise _rewrites(lm)
         if not (prompt.startswith(done) and answered.startswith(prompt)):
             raise _rewrites(lm)
+        # With the ids so far: whether the tokenizer joins across the seam depends on what stands
+        # before.
         opening = guard.ids(prompt.removeprefix(done), done, ids)
         ids = [*ids, *opening]
         answer = guard.ids(answered.removeprefix(prompt), prompt, ids)
@@ -132,6 +142,8 @@ def _closing_thought(prompt: str, answered: str) -> str:
     answer after it: what is trained begins as what is asked.
     """
     opened = _THOUGHT.search(prompt)
+    # No open thought, or the template writes the same thought into finished turns: nothing to
+    # mend.
     if opened is None or answered.startswith(prompt):
         return answered
     answer = answered.removeprefix(prompt[: opened.start()])
@@ -150,16 +162,20 @@ def _rewrites(lm: LanguageModel) -> UsageError:
 def _up_to_its_end(encoding: Encoding, ids: list[int]) -> list[bool]:
     """Loss on an answer and the control token that ends it, not on what comes after."""
     controls = set(encoding.controls.values())
-    end = max((place for place, token in enumerate(ids) if token in controls), default=len(ids) - 1)
-    return [place <= end for place in range(len(ids))]
+    # No control token at all (plain endings): loss on everything.
+    end = max((index for index, token in enumerate(ids) if token in controls), default=len(ids) - 1)
+    return [index <= end for index in range(len(ids))]
 
 
-def _plain(lm: LanguageModel, turns: Sequence[tuple[str, str]], system: str | None) -> list[Piece]:
+def _plain_turns(
+    lm: LanguageModel, turns: Sequence[tuple[str, str]], system: str | None
+) -> list[Piece]:
     pieces: list[Piece] = []
     for number, (user, assistant) in enumerate(turns):
-        asked = list(lm.encode_more(user)) if number else chat_prompt(lm, user, system)
+        # Only the first turn begins a text; later ones go on from an answer.
+        question = list(lm.encode_more(user)) if number else chat_prompt(lm, user, system)
         answered = [*lm.encode_more(assistant), lm.end_id]
-        pieces += [(asked, []), (answered, [True] * len(answered))]
+        pieces += [(question, []), (answered, [True] * len(answered))]
     return pieces
 
 
@@ -173,6 +189,7 @@ def _messages(turns: Sequence[tuple[str, str | None]], system: str | None) -> li
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
+    # Open for the assistant unless it has spoken last.
     opened = messages[-1]["role"] != "assistant"
     values = {
         "messages": messages,
@@ -180,6 +197,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
         "documents": None,
         "add_generation_prompt": opened,
     }
+    # bos_token, eos_token and their like, which templates name.
     named = {
         name: str(token)
         for name, token in tokenizer.special_tokens_map.items()
@@ -187,6 +205,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     }
     try:
         return render(
+            # The date is fixed: a prompt that changes at midnight could not be repeated.
             tokenizer.get_chat_template(),
             named | values | {"date_string": TODAY.strftime("%d %b %Y")},
         )
@@ -210,58 +229,3 @@ def _broken(error: Exception) -> ModelFileError:
     return ModelFileError(
         f"The model's chat template cannot be used: {reason}", fix="choose a model with another one"
     )
-
-
-@dataclass(frozen=True)
-class _Guard:
-    """Tokenises what a template made of messages whose control tokens' texts were exchanged for
-    stand-ins.
-
-    Attributes:
-        encoding: of the model's tokenizer.
-        stands_for: each stand-in, one character, and the text it stands for; empty for ordinary
-            messages.
-    """
-
-    encoding: Encoding
-    stands_for: dict[str, str]
-
-    def ids(self, text: str, before: str = "", ids_before: Sequence[int] = ()) -> list[int]:
-        """The ids of rendered text: control tokens where the template wrote them, plain ones where
-        a message did.
-
-        Args:
-            text: rendered.
-            before: what stands before it, already tokenised.
-            ids_before: its ids.
-        """
-        if not before:
-            return self._whole(text)
-        both = self._whole(before + text)
-        if both[: len(ids_before)] == list(ids_before):
-            return both[len(ids_before) :]
-        # The tokenizer would join the text's beginning to what is before it.
-        return self.encoding.filled(text, self._fill, goes_on=True)
-
-    def _whole(self, text: str) -> list[int]:
-        if any(mark in text for mark in self.stands_for):
-            return self.encoding.filled(text, self._fill)
-        return self.encoding.written(text)
-
-    def _fill(self, text: str) -> str:
-        for mark, meant in self.stands_for.items():
-            text = text.replace(mark, meant)
-        return text
-
-
-def _guarded(encoding: Encoding, messages: list[Message]) -> tuple[list[Message], _Guard]:
-    """The messages with a stand-in for each control token's text, and what tokenises them."""
-    control = encoding.pattern
-    said = "".join(message["content"] for message in messages)
-    unused = (char for char in map(chr, count(0xF0000)) if char not in said)  # a private use plane
-    marks = {text: next(unused) for text in dict.fromkeys(control.findall(said))}
-    guarded = [
-        message | {"content": control.sub(lambda found: marks[found.group()], message["content"])}
-        for message in messages
-    ]
-    return guarded, _Guard(encoding, {mark: text for text, mark in marks.items()})

@@ -32,10 +32,14 @@ PREFILL_TOKENS = 4096
 GPU_PREFILL_TOKENS = 16384
 """The same on a GPU."""
 DROP_SHARE = 1 / 8
-"""Finished rows are dropped once they are this share of the batch: dropping one means copying another's cache."""
+"""Finished rows are dropped once they are this share of the batch: dropping one means copying
+another's cache.
+"""
 
 TOGETHER = 4
-"""Padded slots per row up to which all adapters make one product: empty slots cost less than copying adapters."""
+"""Padded slots per row up to which all adapters make one product: empty slots cost less than
+copying adapters.
+"""
 
 OnToken = Callable[[int, int], None]
 """Called after every decode step with (rows finished, rows in all)."""
@@ -74,14 +78,14 @@ class Completion:
 
 
 @dataclass
-class Row:
+class DecodingRow:
     """A prompt on its way to a completion."""
 
-    place: int  # in the caller's list
+    index: int  # in the caller's list
     prompt: tuple[int, ...]
     adapter: int  # in the bank; −1 is none
     uniforms: Tensor
-    made: list[int]
+    tokens: list[int]
     rule: TokenRule | None = None
     logs: list[float] = field(default_factory=list)
 
@@ -103,7 +107,7 @@ class Decoder:
         self,
         lm: LanguageModel,
         bank: AdapterBank | None,
-        rows: list[Row],
+        rows: list[DecodingRow],
         max_new_tokens: int,
         temperature: float,
         top_p: float,
@@ -114,23 +118,28 @@ class Decoder:
         self.limit, self.temperature, self.top_p = max_new_tokens, temperature, top_p
         self.done, self.on_token = done, on_token
         layers, heads, size = heads_of(lm)
+        # One size for all rows of the batch: the longest prompt and all that may be written after
+        # it.
         slots = max(len(row.prompt) for row in rows) + max_new_tokens
         self.cache = KeyValueCache(layers, len(rows), heads, slots, size, lm.head)
-        self.restrict(None, None)
+        self._restrict(None, None)
 
-    def restrict(self, alphabet: Sequence[int] | None, stop: Stop | None) -> None:
-        """Write with these tokens only, and end a row where ``stop`` says so."""
+    def _restrict(self, alphabet: Sequence[int] | None, stop: Stop | None) -> None:
         self.stop = stop
         self.alphabet = (
             None if alphabet is None else torch.tensor(list(alphabet), device=self.lm.device)
         )
         self.head = (
+            # Rows of the head for an alphabet: the other logits are never formed.
             self.lm.head if self.alphabet is None else self.lm.head[self.alphabet]
         )  # [V or A, D]
 
     @torch.inference_mode()
-    def run(self) -> None:
-        """Read the prompts, then write token by token until every row has finished."""
+    def run(self, alphabet: Sequence[int] | None = None, stop: Stop | None = None) -> None:
+        """Read the prompts, then write token by token until every row has finished: with these
+        tokens only, and a row ends where ``stop`` says so too.
+        """
+        self._restrict(alphabet, stop)
         if self.bank is None:
             return self._run()
         with self.bank.attached():
@@ -146,12 +155,13 @@ class Decoder:
         read once.
         """
         copies: dict[_Prompt, list[int]] = {}
-        for place, row in enumerate(self.rows):
-            copies.setdefault((row.adapter, row.prompt), []).append(place)
+        for index, row in enumerate(self.rows):
+            copies.setdefault((row.adapter, row.prompt), []).append(index)
         out = self.lm.head.new_empty(len(self.rows), self.lm.head.shape[1])
         chunk: list[_Prompt] = []
         room = prefill_tokens(self.lm.device)
         for key in copies:
+            # A chunk may be over the bound by one prompt that is longer than it alone.
             if chunk and sum(len(prompt) for _, prompt in chunk) + len(key[1]) > room:
                 self._read(chunk, copies, out)
                 chunk = []
@@ -164,12 +174,15 @@ class Decoder:
     ) -> None:
         device = self.lm.device
         lengths = np.array([len(prompt) for _, prompt in chunk])
+        # [n]: where each prompt begins in the packed tokens, from the running sum of lengths.
         begins = np.cumsum(lengths) - lengths
         within = np.arange(int(lengths.sum())) - np.repeat(begins, lengths)
+        # How many rows share each of the chunk's prompts.
         times = np.array([len(copies[key]) for key in chunk])
         rows = np.array([row for key in chunk for row in copies[key]])
         of_row = np.repeat(np.arange(len(chunk)), times)  # each row's prompt
         source = np.concatenate([np.arange(begins[n], begins[n] + lengths[n]) for n in of_row])
+        # Every copy of every token: to which row and which slot of the cache it goes.
         to = np.repeat(rows, lengths[of_row])
         indices = (to, within[source], source, rows, (begins + lengths - 1)[of_row])
         to, at, token, into, last = (torch.from_numpy(index).to(device) for index in indices)
@@ -177,6 +190,7 @@ class Decoder:
         self._assign(np.repeat([adapter for adapter, _ in chunk], lengths).tolist())
         ids = np.concatenate([np.asarray(prompt) for _, prompt in chunk])
         hidden = self.lm.hidden(torch.from_numpy(ids), torch.from_numpy(within), plan)
+        # The state of a prompt's last token, for each row that has this prompt.
         out.index_copy_(0, into, hidden.index_select(0, last))
 
     def _assign(self, owners: Sequence[int], together: float = 1.0) -> None:
@@ -184,9 +198,10 @@ class Decoder:
         if self.bank is None:
             return
         rows: list[list[int]] = [[] for _ in self.bank.specs]
-        for place, adapter in enumerate(owners):
+        for index, adapter in enumerate(owners):
+            # −1 goes through no adapter: those tokens are in no segment.
             if adapter >= 0:
-                rows[adapter].append(place)
+                rows[adapter].append(index)
         segments = make_segments(
             rows, self.lm.device, self.lm.dtype, total=len(owners), together=together
         )
@@ -195,9 +210,11 @@ class Decoder:
     def _decode(self) -> Tensor:
         """One more token for each row: the hidden state after it, ``[R, D]``."""
         lengths = torch.tensor(
-            [len(row.prompt) + len(row.made) - 1 for row in self.rows], device=self.lm.device
+            # Tokens in the cache: the newest one, which this pass reads, is not in it yet.
+            [len(row.prompt) + len(row.tokens) - 1 for row in self.rows],
+            device=self.lm.device,
         )
-        ids = [row.made[-1] for row in self.rows]
+        ids = [row.tokens[-1] for row in self.rows]
         return self.lm.hidden(ids, lengths, Decode(self.cache, lengths))
 
     def _take(self, hidden: Tensor) -> None:
@@ -206,13 +223,17 @@ class Decoder:
 
     def _continue(self, logits: Tensor) -> None:
         """The same from every row's logits, ``[R, V]``."""
+        # Before anything is drawn: what the grammar forbids has no probability.
         self._forbid(logits)
         step = [
-            row.uniforms[len(row.made)] if self.temperature else row.uniforms.new_zeros(())
+            # A row's own number for its own n-th token: what it draws does not depend on when
+            # others end.
+            row.uniforms[len(row.tokens)] if self.temperature else row.uniforms.new_zeros(())
             for row in self.rows
         ]
         chosen = next_tokens(logits, self.temperature, self.top_p, torch.stack(step))
         self._note_logs(logits, chosen)
+        # Chosen among an alphabet, so far an index into it.
         chosen = chosen if self.alphabet is None else self.alphabet[chosen]
         self._chosen(chosen)
 
@@ -222,13 +243,14 @@ class Decoder:
             return
         logs = log_probabilities(logits, self.temperature, chosen).tolist()
         for row, value in zip(self.rows, logs, strict=True):
-            if self.done[row.place] is None:
+            # Finished rows are computed on until they are dropped; what they draw is not theirs.
+            if self.done[row.index] is None:
                 row.logs.append(value)
 
     def _chosen(self, chosen: Tensor) -> None:
         tokens = chosen.tolist()  # the one wait of a step: who has ended?
         for row, token in zip(self.rows, tokens, strict=True):
-            if self.done[row.place] is None:
+            if self.done[row.index] is None:
                 self._add(row, token)
         self._drop()
         if self.on_token:
@@ -236,31 +258,34 @@ class Decoder:
 
     def _forbid(self, logits: Tensor) -> None:
         """Rule out what the unfinished rows' grammars do not allow."""
-        held = [
-            place
-            for place, row in enumerate(self.rows)
-            if row.rule and self.done[row.place] is None
+        ruled = [
+            index
+            for index, row in enumerate(self.rows)
+            if row.rule and self.done[row.index] is None
         ]
-        if not held:
+        if not ruled:
             return
-        mask = np.ones((len(held), logits.shape[1]), dtype=np.bool_)
-        for allowed, place in zip(mask, held, strict=True):
-            rule = self.rows[place].rule
+        # [rules, V] bytes on the host: grammars are evaluated there.
+        mask = np.ones((len(ruled), logits.shape[1]), dtype=np.bool_)
+        for allowed, index in zip(mask, ruled, strict=True):
+            rule = self.rows[index].rule
             assert rule is not None
             rule.allowed(allowed)
         forbidden = torch.from_numpy(~mask).to(logits.device)
-        logits[held] = logits[held].masked_fill(forbidden, -torch.inf)
+        logits[ruled] = logits[ruled].masked_fill(forbidden, -torch.inf)
 
-    def _add(self, row: Row, token: int) -> None:
-        row.made.append(token)
+    def _add(self, row: DecodingRow, token: int) -> None:
+        row.tokens.append(token)
         if row.rule:
             row.rule.advance(token)
-        whole = row.rule.done if row.rule else self.stop is not None and self.stop(row.made)
-        ended = not whole and token in self.lm.eos_ids
-        if ended or whole or len(row.made) == self.limit:
-            ids = tuple(row.made[:-1] if ended else row.made)
-            finish = "stop" if ended or whole else "length"
-            self.done[row.place] = Completion(
+        # A rule knows when its text is complete; `stop` is asked for rows without one.
+        complete = row.rule.done if row.rule else self.stop is not None and self.stop(row.tokens)
+        # An end token does not belong to the text, what a stop has seen does.
+        ended = not complete and token in self.lm.eos_ids
+        if ended or complete or len(row.tokens) == self.limit:
+            ids = tuple(row.tokens[:-1] if ended else row.tokens)
+            finish = "stop" if ended or complete else "length"
+            self.done[row.index] = Completion(
                 text=self.lm.decode(ids),
                 ids=ids,
                 finish=finish,
@@ -273,14 +298,16 @@ class Decoder:
         """Fill the places of finished rows with the last unfinished ones, so that only those are
         computed on.
         """
-        finished = [self.done[row.place] is not None for row in self.rows]
+        finished = [self.done[row.index] is not None for row in self.rows]
+        # Copying caches for every single row that ends costs more than computing on a few.
         if sum(finished) < max(1, DROP_SHARE * len(self.rows)) and not all(finished):
             return self._assign_decode()
         keep = len(self.rows) - sum(finished)
-        sources = [place for place in range(keep, len(self.rows)) if not finished[place]]
+        sources = [index for index in range(keep, len(self.rows)) if not finished[index]]
         for target in range(keep):
             if finished[target]:
                 source = sources.pop()
+                # The last unfinished row moves into the gap: nothing between has to move.
                 self.cache.move(target, source)
                 self.rows[target] = self.rows[source]
         del self.rows[keep:]

@@ -20,8 +20,9 @@ from transformers import PreTrainedTokenizerBase
 
 from selfedit.storage.neutral import as_unicode
 
+# Brackets of any kind around it: `<think>`, `[INST]`, `{{...}}`, `|im_end|`.
 _BRACKETED = re.compile(r"[<\[{|].*[>\]}|]")
-_PROBE = "x"
+_PROBE_TEXT = "x"
 Encoder = Callable[[str], list[int]]
 Parts = dict[str, Any]
 """A tokenizer's description, as the `tokenizers` library writes it, or a part of one."""
@@ -38,6 +39,7 @@ class Encoding:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         added = tokenizer.added_tokens_decoder
+        # transformers' own list leaves out added tokens that are marked special: both are asked.
         special = dict(
             zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
         ) | {kind.content: number for number, kind in added.items() if kind.special}
@@ -51,20 +53,23 @@ class Encoding:
         self._has_unmarked = bool(unmarked)
         self._strips = {kind.content: (kind.lstrip, kind.rstrip) for kind in added.values()}
 
+    # Found by asking, since fast and slow tokenizers keep it in different settings.
     @cached_property
     def bos(self) -> tuple[int, ...]:
         """What the tokenizer puts before a text; empty for most. What it puts after one is left
         out: a prompt does not end with it.
         """
-        framed = list(self.tokenizer(_PROBE).input_ids)
-        plain = self.written(_PROBE)
+        framed = list(self.tokenizer(_PROBE_TEXT).input_ids)
+        plain = self.written(_PROBE_TEXT)
         starts = range(len(framed) - len(plain) + 1)
         return tuple(framed[: next((s for s in starts if framed[s : s + len(plain)] == plain), 0)])
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Matches the text of any control token."""
+        # The longest first: an alternation takes the first branch that fits.
         texts = sorted(self.controls, key=len, reverse=True)
+        # (?!) matches nothing: an empty alternation would match everywhere.
         return re.compile("|".join(map(re.escape, texts)) or "(?!)")
 
     def written(self, text: str) -> list[int]:
@@ -81,13 +86,15 @@ class Encoding:
         """The ids of plain text that goes on from other text: no space is put before it."""
         parts = self._parts()
         spaceless = _without_space(parts)
+        # Equal descriptions: the tokenizer adds no space, and one copy serves both.
         return self.begin if spaceless == parts else self._copied(spaceless)
 
     @cached_property
     def _after_control(self) -> Encoder:
         """To some tokenizers text after a control token is a beginning."""
+        # No setting says so for every kind of tokenizer: one control token is tried.
         for text, number in self.controls.items():
-            if self.written(text + _PROBE) == [number, *self.begin(_PROBE)]:
+            if self.written(text + _PROBE_TEXT) == [number, *self.begin(_PROBE_TEXT)]:
                 return self.begin
         return self.more
 
@@ -104,6 +111,8 @@ class Encoding:
         for control in self.pattern.finditer(text):
             before, after = self._strips.get(control.group(), (False, False))
             section = text[end : control.start()]
+            # A control token may swallow the blanks beside it; its neighbours are stripped as the
+            # tokenizer would.
             section = section.lstrip() if strip else section
             ids += encode(fill(section.rstrip() if before else section))
             ids.append(self.controls[control.group()])
@@ -119,6 +128,7 @@ class Encoding:
     def _parts(self) -> Parts:
         """The tokenizer's description; empty for one that is not of the `tokenizers` library."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        # A slow tokenizer has no description to change: `_split` is what is left.
         return json.loads(backend.to_str()) if isinstance(backend, Tokenizer) else {}
 
     def _copied(self, parts: Parts) -> Encoder:
@@ -131,9 +141,11 @@ class Encoding:
         )
         kept: list[Parts] = []
         for token in parts["added_tokens"]:
+            # Control tokens go: their texts are then spelt out like any other.
             if token["content"] not in self.controls:
                 kept.append(token)
             elif token["content"] not in numbered:
+                # Renamed to noncharacters, which no text has, so that its number stays taken.
                 # Numbers are given out by place: the ones behind it keep theirs.
                 kept.append(token | {"content": f"\ufdd0{token['id']}\ufdd0"})
         copied = Tokenizer.from_str(json.dumps(parts | {"added_tokens": kept}))

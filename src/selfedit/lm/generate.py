@@ -7,14 +7,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from selfedit.errors import DataError, UsageError
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.chat import chat_prompt
-from selfedit.lm.cores import OnTokens, on_cores, share_out, together
-from selfedit.lm.decoder import Completion, Decoder, OnToken, Row, heads_of
+from selfedit.lm.cores import OnTokens, on_cores, places_by_key, places_of_units, share_out
+from selfedit.lm.decoder import Completion, Decoder, DecodingRow, OnToken, heads_of
 from selfedit.lm.load import LanguageModel
-from selfedit.lm.lora import Adapter
+from selfedit.lm.lora import Adapter, distinct_adapters
 from selfedit.lm.memory import memory_bytes
 from selfedit.lm.rules import Stop, TokenRule
 from selfedit.lm.sampling import draw_uniforms
@@ -68,44 +69,61 @@ def generate(
     """
     ids = [tuple(chat_prompt(lm, p)) if isinstance(p, str) else tuple(p) for p in prompts]
     seeds = _check(lm, ids, adapters, max_new_tokens, temperature, top_p, seeds)
-    held = _check_rules(rules, alphabet, len(ids))
+    row_rules = _check_rules(rules, alphabet, len(ids))
     if not ids:
         return []
-    chosen = list(adapters) if adapters is not None else [None] * len(ids)
-    distinct = list({id(a): a for a in chosen if a is not None}.values())
-    number = {id(a): k for k, a in enumerate(distinct)}
+    chosen = [None] * len(ids) if adapters is None else list(adapters)
+    distinct = distinct_adapters(chosen)
+    # Drawn ahead for every token: a row's numbers do not depend on who decodes it, or when.
     uniforms = draw_uniforms(list(seeds), max_new_tokens if temperature else 0)
-    rows = [
-        Row(i, prompt, number.get(id(a), -1), uniforms[i], [], held[i])
-        for i, (prompt, a) in enumerate(zip(ids, chosen, strict=True))
-    ]
+    rows = _decoding_rows(ids, chosen, distinct, uniforms, row_rules)
     done: list[Completion | None] = [None] * len(rows)
-
-    parts = [list(range(len(rows)))] if on_token else _parts(lm, rows, max_new_tokens)
+    # With a callback the caller wants steps in order: one part, one count.
+    parts = [list(range(len(rows)))] if on_token else _core_parts(lm, rows, max_new_tokens)
 
     def decode(model: LanguageModel, part: Sequence[int], after: OnTokens) -> None:
-        for batch in _batches(model, [rows[place] for place in part], max_new_tokens, len(parts)):
+        # `done` is shared: every row writes its own place, so the threads need no lock.
+        for batch in _batches(model, [rows[index] for index in part], max_new_tokens, len(parts)):
             bank = _bank_of(model, batch, distinct)
             kind = StaticDecoder if decodes_statically(model) else Decoder
             decoder = kind(model, bank, batch, max_new_tokens, temperature, top_p, done, on_token)
-            decoder.restrict(alphabet, stop)
-            decoder.run()
+            decoder.run(alphabet, stop)
+            # No tokens to report; the call is what lets another part's failure stop this one.
             after(0)
 
     on_cores(lm, parts, decode, lambda _: None)
     return [completion for completion in done if completion is not None]
 
 
-def _parts(lm: LanguageModel, rows: Sequence[Row], new_tokens: int) -> list[list[int]]:
-    """Places of the rows that each core decodes; rows of one prompt under one adapter stay together."""
-    units = together([(row.adapter, row.prompt) for row in rows])
+def _decoding_rows(
+    ids: Sequence[tuple[int, ...]],
+    adapters: Sequence[Adapter | None],
+    distinct: Sequence[Adapter],
+    uniforms: Tensor,
+    rules: Sequence[TokenRule | None],
+) -> list[DecodingRow]:
+    """A row for each prompt; those of the plain model go through adapter −1, which is none."""
+    number = {id(adapter): k for k, adapter in enumerate(distinct)}
+    rows: list[DecodingRow] = []
+    for index, (prompt, adapter) in enumerate(zip(ids, adapters, strict=True)):
+        k = -1 if adapter is None else number[id(adapter)]
+        rows.append(DecodingRow(index, prompt, k, uniforms[index], [], rules[index]))
+    return rows
+
+
+def _core_parts(lm: LanguageModel, rows: Sequence[DecodingRow], new_tokens: int) -> list[list[int]]:
+    """Places of the rows that each core decodes; one prompt's rows under one adapter stay
+    together.
+    """
+    # A prompt that rows share is read once, so those rows must not be torn apart.
+    units = places_by_key([(row.adapter, row.prompt) for row in rows])
     loads = [len(rows[unit[0]].prompt) + new_tokens * len(unit) for unit in units]
     parts = share_out(lm, loads, len(rows) // MIN_ROWS)
-    return [[place for number in part for place in units[number]] for part in parts]
+    return places_of_units(units, parts)
 
 
 def _bank_of(
-    lm: LanguageModel, batch: Sequence[Row], distinct: Sequence[Adapter]
+    lm: LanguageModel, batch: Sequence[DecodingRow], distinct: Sequence[Adapter]
 ) -> AdapterBank | None:
     """The adapters of a batch in a bank; its rows' places among all become places in the bank."""
     used = sorted({row.adapter for row in batch})
@@ -142,6 +160,7 @@ def _check(
         raise UsageError("sampling needs a seed for each prompt", fix="pass seeds=[…]")
     if seeds is not None and len(seeds) != len(ids):
         raise UsageError(f"{len(ids)} prompts but {len(seeds)} seeds", fix="give one seed a prompt")
+    # Named by their place: a batch has hundreds, and the caller has to find the one.
     for i, prompt in enumerate(ids):
         if not prompt:
             raise DataError("the prompt is empty", where=f"prompt {i}")
@@ -175,18 +194,21 @@ def _check_rules(
 
 
 def _batches(
-    lm: LanguageModel, rows: Sequence[Row], new_tokens: int, parts: int
-) -> list[list[Row]]:
+    lm: LanguageModel, rows: Sequence[DecodingRow], new_tokens: int, parts: int
+) -> list[list[DecodingRow]]:
     """Rows of one adapter and of like length side by side, as many as one part's cache may hold."""
-    rows = sorted(rows, key=lambda row: (row.adapter, len(row.prompt), row.place))
+    # Rows of one adapter side by side make its tokens one run of the batch, a view of the bank.
+    rows = sorted(rows, key=lambda row: (row.adapter, len(row.prompt), row.index))
     layers, heads, size = heads_of(lm)
     most, cache = _room(lm.device)
+    # Every part decodes a batch of its own at the same time.
     cache /= parts
-    batches: list[list[Row]] = []
+    batches: list[list[DecodingRow]] = []
     longest = 0
     for row in rows:
         longest = max(longest, len(row.prompt) + new_tokens)
         count = len(batches[-1]) + 1 if batches else 1
+        # 2 for keys and values; every row has slots for the longest.
         room = 2 * layers * heads * size * longest * count * lm.head.element_size() <= cache
         if batches and count <= most and room:
             batches[-1].append(row)
@@ -206,8 +228,10 @@ def _room(device: torch.device) -> tuple[int, float]:
 def _bank(lm: LanguageModel, adapters: Sequence[Adapter | None]) -> AdapterBank | None:
     if not adapters:
         return None
-    some = next(adapter for adapter in adapters if adapter is not None)
-    specs = [some.spec if adapter is None else adapter.spec for adapter in adapters]
+    # Any of them: the plain model's row adds nothing, whatever its rank.
+    example = next(adapter for adapter in adapters if adapter is not None)
+    specs = [example.spec if adapter is None else adapter.spec for adapter in adapters]
+    # On a GPU answering needs no master values in float32: half the memory.
     bank = AdapterBank(lm.model, specs, masters=lm.device.type == "cpu")
     for k, adapter in enumerate(adapters):
         if adapter is not None:

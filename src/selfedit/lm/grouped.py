@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from selfedit.lm.bank import BankLinear, BankSlot
+    from selfedit.lm.bank_product import BankLinear, BankSlot
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,9 @@ class _GroupedProduct(torch.autograd.Function):
         for module in modules:
             y = F.linear(x, module.weight, module.bias)  # [T, out]
             if (slot := module.slot) is not None:
-                seen = x if slot.dropout is None else x * slot.dropout
-                h = F.grouped_mm(seen, slot.a.mT, offs=route.ends).mul_(route.scale)  # [T, r]
+                inputs = x if slot.dropout is None else x * slot.dropout
+                # One launch for all adapters; where they end is read on the device.
+                h = F.grouped_mm(inputs, slot.a.mT, offs=route.ends).mul_(route.scale)  # [T, r]
                 y.add_(F.grouped_mm(h, slot.b.mT, offs=route.ends))
                 inner.append(h)
             outs.append(y)
@@ -64,6 +65,7 @@ class _GroupedProduct(torch.autograd.Function):
         ctx.weights = [module.weight for module in modules]
         ctx.masks = [None if slot is None else slot.dropout for slot in ctx.slots]
         ctx.route = route
+        # x and the thin products; masked inputs are formed again in the backward pass.
         ctx.save_for_backward(x, *inner)
         return tuple(outs)
 
@@ -74,15 +76,15 @@ class _GroupedProduct(torch.autograd.Function):
         for slot, weight, mask, grad in zip(ctx.slots, ctx.weights, ctx.masks, grads, strict=True):
             dy = grad.contiguous()
             if ctx.needs_input_grad[0]:
+                # Summed over the modules that share the input, as in `selfedit.lm.bank`.
                 dx = torch.mm(dy, weight) if dx is None else dx.addmm_(dy, weight)
-            if (
-                slot is not None
-            ):  # where nothing trainable lies below, dx is None and the graph ends here
-                _adapter_gradients(dy, dx, slot, ctx.route, x, mask, hs)
+            # Where nothing trainable lies below, dx is None and the graph ends here.
+            if slot is not None:
+                _gradients_by_offsets(dy, dx, slot, ctx.route, x, mask, hs)
         return dx, None, None, None
 
 
-def _adapter_gradients(
+def _gradients_by_offsets(
     dy: Tensor,
     dx: Tensor | None,
     slot: BankSlot,
@@ -92,10 +94,11 @@ def _adapter_gradients(
     inner: Iterator[Tensor],
 ) -> None:
     h, ends = next(inner), route.ends
-    seen = x if mask is None else x * mask
+    inputs = x if mask is None else x * mask
     dh = F.grouped_mm(dy, slot.b, offs=ends).mul_(route.scale)  # [T, r]
+    # Straight into the bank: each adapter's tokens are one group of the product.
     slot.grad_b.copy_(F.grouped_mm(dy.T, h, offs=ends))  # [K, out, r]
-    slot.grad_a.copy_(F.grouped_mm(dh.T, seen, offs=ends))  # [K, r, in]
+    slot.grad_a.copy_(F.grouped_mm(dh.T, inputs, offs=ends))  # [K, r, in]
     if dx is not None:
         through = F.grouped_mm(dh, slot.a, offs=ends)  # [T, in]
         dx.add_(through if mask is None else through.mul_(mask))
@@ -105,13 +108,16 @@ class FrozenGrouped(torch.autograd.Function):
     """scale · (x Aᵀ) Bᵀ of frozen adapters by offsets; only x gets a gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slot: BankSlot, ends: Tensor, scale: Tensor) -> Tensor:  # noqa: D102
+    def forward(  # noqa: D102
+        ctx: Any, x: Tensor, slot: BankSlot, ends: Tensor, scale: Tensor
+    ) -> Tensor:
         ctx.slot, ctx.ends, ctx.scale = slot, ends, scale
         h = F.grouped_mm(x, slot.a.mT, offs=ends).mul_(scale)
         return F.grouped_mm(h, slot.b.mT, offs=ends)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: D102
+        # grouped_mm wants rows of contiguous memory; gradients of a sum may be expanded views.
         dh = F.grouped_mm(grads[0].contiguous(), ctx.slot.b, offs=ctx.ends).mul_(ctx.scale)
         return F.grouped_mm(dh, ctx.slot.a, offs=ctx.ends), None, None, None
 

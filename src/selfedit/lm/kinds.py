@@ -40,7 +40,7 @@ _OF_LAYERS = ("sliding_window",)
 """Of these, one that is looked at by itself: it means nothing where all layers see everything."""
 _BY_LENGTH = ("dynamic", "longrope")
 _FLOATS = frozenset({"F64", "F32", "BF16", "F16"})
-_FIX = "use a model with plain causal attention, such as Llama, Qwen2.5 or SmolLM2"
+_KIND_FIX = "use a model with plain causal attention, such as Llama, Qwen2.5 or SmolLM2"
 
 
 def check_weight_types(folder: Path) -> None:
@@ -110,12 +110,12 @@ def check_loaded(model: PreTrainedModel, dtype: torch.dtype, folder: Path) -> No
         raise ModelFileError(
             "the model's settings choose another attention or a quantisation",
             where=folder,
-            fix=_FIX,
+            fix=_KIND_FIX,
         )
     for name, parameter in model.named_parameters():
         if parameter.dtype != dtype:
             raise ModelFileError(
-                f"{name} is {parameter.dtype}, not {dtype}", where=folder, fix=_FIX
+                f"{name} is {parameter.dtype}, not {dtype}", where=folder, fix=_KIND_FIX
             )
         if parameter.numel() and not torch.isfinite(torch.stack(torch.aminmax(parameter))).all():
             what = f"the weights of {name} hold values that are no numbers"
@@ -130,7 +130,7 @@ def check_kind(model: PreTrainedModel, folder: Path) -> None:
         ModelFileError: says what.
     """
     if reasons := list(_unsupported(model)):
-        raise _refused(model, folder, reasons[0])
+        raise _unsupported_kind(model, folder, reasons[0])
 
 
 def check_tokenizer(
@@ -169,7 +169,7 @@ def comparison(
     """
     if model.config.model_type in COMPARED and _plain_rotary(model):
         return lambda: None
-    record = _record_of(model, known_as)
+    record = _comparison_record(model, known_as)
     if record is not None and record.exists():
         return lambda: None
     expected = _tried(model, folder, lambda: own_passes(model))
@@ -184,7 +184,7 @@ def comparison(
     return run
 
 
-def _record_of(model: PreTrainedModel, known_as: str | None) -> Path | None:
+def _comparison_record(model: PreTrainedModel, known_as: str | None) -> Path | None:
     """The file that says that such a model came out equal with these versions."""
     if known_as is None:
         return None
@@ -242,15 +242,15 @@ def _tried(model: PreTrainedModel, folder: Path, run: Callable[[], T]) -> T:
     try:
         return run()
     except Differs as error:
-        raise _refused(model, folder, str(error)) from error
+        raise _unsupported_kind(model, folder, str(error)) from error
     except PlanMissing as error:
         reason = "its layers do not pass on to attention what it is told"
-        raise _refused(model, folder, reason) from error
+        raise _unsupported_kind(model, folder, reason) from error
     except Exception as error:  # what a kind nobody has looked at raises can be anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _refused(model, folder, f"it cannot be run here ({reason})") from error
+        raise _unsupported_kind(model, folder, f"it cannot be run here ({reason})") from error
 
 
-def _refused(model: PreTrainedModel, folder: Path, reason: str) -> ModelFileError:
+def _unsupported_kind(model: PreTrainedModel, folder: Path, reason: str) -> ModelFileError:
     what = f"a model of kind {model.config.model_type!r} is not supported: {reason}"
-    return ModelFileError(what, where=folder, fix=_FIX)
+    return ModelFileError(what, where=folder, fix=_KIND_FIX)

@@ -13,7 +13,7 @@ from selfedit.lm.cores import OnTokens, in_order, on_cores, share_out
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.loss import head_loss
-from selfedit.lm.reading import read
+from selfedit.lm.reading import read_rows
 from selfedit.lm.segments import consecutive
 
 MIN_TOKENS = 256
@@ -34,7 +34,9 @@ def answer_losses(
     Raises:
         DataError: a sequence marks no token as answer, or is longer than the model takes.
     """
+    # Before the first pass: a mistake in the last sequence should not cost the others' time.
     for number, (ids, marks) in enumerate(golds):
+        # The first token is never predicted, so a mark there does not count.
         if not any(marks[1:]) or len(ids) > lm.max_tokens:
             what = (
                 f"{len(ids)} tokens, {sum(marks[1:])} of them the answer's; the model takes"
@@ -45,7 +47,7 @@ def answer_losses(
             )
 
     def losses_of(model: LanguageModel, part: Sequence[int], _: OnTokens) -> list[float]:
-        return _losses(model, [golds[k] for k in part], [adapters[k] for k in part])
+        return _answer_losses(model, [golds[k] for k in part], [adapters[k] for k in part])
 
     loads = [len(ids) for ids, _ in golds]
     parts = share_out(lm, loads, sum(loads) // MIN_TOKENS)
@@ -53,23 +55,24 @@ def answer_losses(
 
 
 @torch.inference_mode()
-def _losses(
+def _answer_losses(
     lm: LanguageModel, golds: Sequence[Gold], adapters: Sequence[Adapter | None]
 ) -> list[float]:
-    found: list[float] = []
-    for chunk, hidden in read(lm, [ids for ids, _ in golds], adapters):
-        part = golds[len(found) : len(found) + len(chunk)]
-        marked = [[t for t in range(1, len(ids)) if marks[t]] for ids, marks in part]
-        spans = consecutive([len(ids) for ids, _ in part])
-        before = [span[t - 1] for span, of in zip(spans, marked, strict=True) for t in of]
-        after = [ids[t] for (ids, _), of in zip(part, marked, strict=True) for t in of]
-        targets, places = (
-            torch.tensor(after, device=lm.device),
-            torch.tensor(before, device=lm.device),
-        )
-        weights = torch.ones(
-            len(after), device=lm.device, dtype=torch.promote_types(lm.dtype, torch.float32)
-        )
-        _, losses = head_loss(hidden.index_select(0, places), lm.head, targets, weights)
-        found += [float(of.mean()) for of in losses.split([len(of) for of in marked])]
-    return found
+    means: list[float] = []
+    wide = torch.promote_types(lm.dtype, torch.float32)
+    for chunk, hidden in read_rows(lm, [ids for ids, _ in golds], adapters):
+        part = golds[len(means) : len(means) + len(chunk)]
+        before, after, counts = [], [], []
+        for (ids, marks), span in zip(
+            part, consecutive([len(ids) for ids, _ in part]), strict=True
+        ):
+            marked = [t for t in range(1, len(ids)) if marks[t]]
+            before += [span[t - 1] for t in marked]  # the packed row that predicts token t
+            after += [ids[t] for t in marked]
+            counts.append(len(marked))
+        predicting = hidden.index_select(0, torch.tensor(before, device=lm.device))  # [N, D]
+        weights = torch.ones(len(after), device=lm.device, dtype=wide)
+        targets = torch.tensor(after, device=lm.device)
+        _, losses = head_loss(predicting, lm.head, targets, weights)
+        means += [float(answer.mean()) for answer in losses.split(counts)]
+    return means

@@ -49,10 +49,10 @@ __all__ = [
     "LanguageModel",
     "chat_prompt",
     "chat_turns",
-    "fingerprint",
     "load",
     "load_for",
     "load_without_weights",
+    "weights_fingerprint",
 ]
 
 _TRIED = "Who built 1 <harbour>?\n"
@@ -197,21 +197,21 @@ def load(
         ModelUnavailable: it could not be fetched.
         ModelFileError: its files are missing, altered, cut short, or pickled.
     """
-    place = usable_device(device)
-    if deterministic and place.type == "cuda":
+    target = usable_device(device)
+    if deterministic and target.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for
         torch.use_deterministic_algorithms(True)
-    kind = _dtype(dtype, place)
+    kind = _dtype(dtype, target)
     folder = model_path(name, on_progress=on_progress, revision=revision)
-    model = _read_model(folder, kind, place).to(place)  # pyright: ignore[reportArgumentType]
+    model = _read_model(folder, kind, target).to(target)  # pyright: ignore[reportArgumentType]
     model.eval().requires_grad_(False)
     check_kind(model, folder)
-    known_as = fingerprint(folder)
+    known_as = weights_fingerprint(folder)
     compare = comparison(model, folder, known_as)
     install(model)
     install_blocks(model)
     compare()
-    lm = _with_tokenizer(name, folder, model, place, kind, prompting)
+    lm = _with_tokenizer(name, folder, model, target, kind, prompting)
     return replace(lm, fingerprint=known_as, known=is_known(model))
 
 
@@ -284,7 +284,7 @@ def load_weights(lm: LanguageModel, folder: Path) -> None:
     Raises:
         ModelFileError: the files cannot be read or are another model's.
     """
-    own = dict(lm.model.named_parameters())
+    parameters = dict(lm.model.named_parameters())
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise ModelFileError(
@@ -294,12 +294,12 @@ def load_weights(lm: LanguageModel, folder: Path) -> None:
         with torch.no_grad():
             for path in paths:
                 for name, value in load_file(path).items():
-                    own[name].copy_(value)
+                    parameters[name].copy_(value)
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         raise _unreadable("The policy", folder, error) from error
 
 
-def fingerprint(folder: Path) -> str:
+def weights_fingerprint(folder: Path) -> str:
     """SHA-256 over the SHA-256s of a folder's weight files, in the order of their names."""
     recorded = manifest.read(folder, fix="").files if (folder / manifest.NAME).exists() else {}
     total = hashlib.sha256()

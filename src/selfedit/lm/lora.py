@@ -8,46 +8,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from selfedit.config import ALL_LINEAR
-from selfedit.errors import ModelFileError, UsageError
-from selfedit.storage.bounded import BoundedReader
+from selfedit.errors import UsageError
+from selfedit.lm.peft_files import NAME_PREFIX, read_peft_config, read_peft_tensors
 from selfedit.storage.files import storage_errors
-
-_FIX = "give the folder that `selfedit adapt -o` or peft's save_pretrained wrote"
-_CONFIG = BoundedReader("adapter_config.json", error=ModelFileError, fix=_FIX, max_bytes=2**22)
-_PREFIX = "base_model.model."
-_UNSUPPORTED = (
-    "use_dora",
-    "use_qalora",
-    "rank_pattern",
-    "alpha_pattern",
-    "modules_to_save",
-    "lora_bias",
-    "layer_replication",
-    "alora_invocation_tokens",
-    "monteclora_config",
-    "velora_config",
-    "use_bdlora",
-    "arrow_config",
-    "kasa_config",
-    "target_parameters",
-    "trainable_token_indices",
-)
-"""PEFT's settings that change what an adapter computes."""
-_BASE_UNCHANGED = (None, True, False, "gaussian", "eva", "orthogonal")
-"""PEFT's ways to begin an adapter that leave its base as it is. The others (pissa, olora, corda,
-loftq, …) take something out of the base's weights, which the adapter's files do not hold.
-"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +43,8 @@ class LoraSpec:
 
     def __post_init__(self) -> None:
         if self.layers is not None:
+            # Frozen dataclasses set attributes this way; sorted, so that equal layers are equal
+            # specs.
             object.__setattr__(self, "layers", tuple(sorted(set(self.layers))))
             if not self.layers or self.layers[0] < 0:
                 what = "LoRA needs at least one layer, numbered from 0"
@@ -81,6 +54,7 @@ class LoraSpec:
         object.__setattr__(
             self,
             "targets",
+            # A single name is a likely slip, and a string would be read as its letters.
             (self.targets,) if isinstance(self.targets, str) else tuple(self.targets),
         )
         if not isinstance(self.rank, int) or self.rank < 1:
@@ -148,8 +122,10 @@ class Adapter:
     def _write(self, folder: Path) -> None:
         state: dict[str, Tensor] = {}
         for module, (a, b) in self.tensors.items():
-            state[f"{_PREFIX}{module}.lora_A.weight"] = a.contiguous()
-            state[f"{_PREFIX}{module}.lora_B.weight"] = b.contiguous()
+            state[f"{NAME_PREFIX}{module}.lora_A.weight"] = a.contiguous()
+            state[f"{NAME_PREFIX}{module}.lora_B.weight"] = b.contiguous()
+        # metadata: safetensors' readers in transformers refuse files that do not name their
+        # framework.
         save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         config = {
             "peft_type": "LORA",
@@ -162,6 +138,7 @@ class Adapter:
             "bias": "none",
             "inference_mode": True,
         }
+        # PEFT takes a missing entry for all layers.
         if self.spec.layers is not None:
             config["layers_to_transform"] = list(self.spec.layers)
         (folder / "adapter_config.json").write_text(
@@ -177,11 +154,13 @@ class Adapter:
                 (DoRA, biases, one that changed its base, …).
         """
         folder = Path(folder)
-        config = _read_config(folder)
-        tensors = _read_tensors(folder, config.r)
+        config = read_peft_config(folder)
+        tensors = read_peft_tensors(folder, config.r)
         layers = config.layers_to_transform
         spec = LoraSpec(
             rank=config.r,
+            # rsLoRA (Kalajdzievski 2023, arXiv 2312.03732) scales by alpha / √r: as alpha / r with
+            # a larger alpha.
             alpha=config.lora_alpha * (math.sqrt(config.r) if config.use_rslora else 1.0),
             # Not the file's target_modules, which may be a pattern, "all-linear", or whole names.
             targets=tuple(sorted({name.rsplit(".", 1)[-1] for name in tensors})),
@@ -196,72 +175,8 @@ class Adapter:
         return Adapter(spec, tensors, base=config.base_model_name_or_path or "")
 
 
-_Layer = Annotated[int, Field(ge=0, le=2**16)]
-
-
-class _Config(BaseModel):
-    """What is needed of PEFT's ``adapter_config.json``; its other entries change nothing, or are
-    refused below.
+def distinct_adapters(adapters: Iterable[Adapter | None]) -> list[Adapter]:
+    """Each adapter once, in order. By identity: the same object many times is one row of a bank,
+    and equal ones are not compared.
     """
-
-    model_config = ConfigDict(extra="allow", strict=True)
-    peft_type: str
-    r: int = Field(ge=1, le=2**16)
-    lora_alpha: float = Field(gt=0, le=1e9, allow_inf_nan=False)
-    lora_dropout: float | None = Field(None, ge=0, lt=1)
-    use_rslora: bool | None = None
-    base_model_name_or_path: str | None = None
-    bias: str | None = None
-    init_lora_weights: bool | str | None = None
-    layers_to_transform: _Layer | list[_Layer] | None = None
-
-
-def _read_config(folder: Path) -> _Config:
-    path = folder / "adapter_config.json"
-    if not path.exists():
-        raise ModelFileError(
-            "no adapter here: adapter_config.json is missing", where=folder, fix=_FIX
-        )
-    config = _CONFIG.shape(_CONFIG.json(path), _Config, path)
-    others = config.model_extra or {}
-    extras = [key for key in _UNSUPPORTED if others.get(key)]
-    if config.bias not in (None, "none"):
-        extras.append("bias")
-    if (begun := config.init_lora_weights) not in _BASE_UNCHANGED:
-        what = (
-            f"the adapter was begun with {str(begun)[:40]!r}, which changes the weights of its"
-            " base: on the base as it is it answers otherwise"
-        )
-        fix = (
-            "save it again in peft with path_initial_model_for_weight_conversion, which makes it"
-            " one for the unchanged base"
-        )
-        raise ModelFileError(what, where=path, fix=fix)
-    if config.peft_type != "LORA" or extras:
-        listed = f" with {', '.join(extras)}" if extras else ""
-        what = f"only plain LoRA adapters can be loaded, not {config.peft_type[:40]}{listed}"
-        raise ModelFileError(what, where=path)
-    return config
-
-
-def _read_tensors(folder: Path, rank: int) -> dict[str, tuple[Tensor, Tensor]]:
-    path = folder / "adapter_model.safetensors"
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelFileError(
-            f"the adapter's weights cannot be read: {error}", where=path
-        ) from error
-    tensors: dict[str, tuple[Tensor, Tensor]] = {}
-    for key in sorted(state):
-        name, _, part = key.removeprefix(_PREFIX).rpartition(".lora_")
-        a, b = (state.get(f"{_PREFIX}{name}.lora_{side}.weight") for side in "AB")
-        if part not in ("A.weight", "B.weight") or a is None or b is None:
-            raise ModelFileError(f"{key} is not half of a pair of LoRA matrices", where=path)
-        if a.ndim != 2 or b.ndim != 2 or (a.shape[0], b.shape[1]) != (rank, rank):
-            what = f"{name} is not of rank {rank}: A is {tuple(a.shape)}, B {tuple(b.shape)}"
-            raise ModelFileError(what, where=path)
-        tensors[name] = (a.to(torch.float32), b.to(torch.float32))
-    if not tensors:
-        raise ModelFileError("no LoRA matrices in the file", where=path)
-    return tensors
+    return list({id(adapter): adapter for adapter in adapters if adapter is not None}.values())

@@ -30,6 +30,8 @@ def chunk_rows(head: Tensor) -> int:
     return max(1, chunk_bytes(head.device) // (head.shape[0] * head.element_size()))
 
 
+# No autograd through the head: its weights are frozen, and V numbers a token would be kept for
+# nothing.
 class _HeadLoss(torch.autograd.Function):
     """Σ_t weight_t · −log softmax(h_t Wᵀ)[target_t]; also returns the loss of every token."""
 
@@ -38,9 +40,12 @@ class _HeadLoss(torch.autograd.Function):
         ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         losses = torch.empty(len(hidden), device=hidden.device, dtype=weights.dtype)
+        # Answers' losses are computed without gradient: then no buffer either.
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         step = chunk_rows(head)
+        # float64 stays float64: the tests' oracles compare in it.
         wide = torch.promote_types(hidden.dtype, torch.float32)
+        # One buffer for all chunks; the last chunk uses its first rows.
         buffer = hidden.new_empty(min(step, len(hidden)), head.shape[0])
         for start in range(0, len(hidden), step):
             rows = slice(start, start + step)
@@ -49,13 +54,16 @@ class _HeadLoss(torch.autograd.Function):
             # does.
             logits = torch.mm(hidden[rows], head.T, out=buffer[: len(target)]).to(wide)  # [n, V]
             logs = torch.log_softmax(logits, 1)
-            own = logs.gather(1, target)
-            losses[rows] = -own.to(losses.dtype).squeeze(1)
+            target_logs = logs.gather(1, target)
+            losses[rows] = -target_logs.to(losses.dtype).squeeze(1)
             if grad is not None:
-                probs = logs.exp_().scatter_add_(1, target, torch.full_like(own, -1.0))
+                # softmax − one-hot is the derivative of −log softmax by the logits.
+                probs = logs.exp_().scatter_add_(1, target, torch.full_like(target_logs, -1.0))
                 torch.mm(probs.to(head.dtype), head, out=grad[rows])
                 grad[rows] *= weights[rows, None].to(grad.dtype)  # D numbers a token instead of V
+        # The gradient is complete already: the backward pass only scales it.
         ctx.save_for_backward(grad)
+        # Losses are for reports: the backward pass sends no gradient through them.
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum(), losses
 

@@ -33,6 +33,7 @@ def keep_memory() -> bool:
     Returns:
         Whether it took effect: only on Linux with glibc, elsewhere nothing is done.
     """
+    # mallopt is glibc's own: musl has none, macOS another allocator.
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
@@ -48,6 +49,7 @@ def memory_bytes(device: torch.device) -> tuple[int, int]:
 
         free, total = torch.cuda.mem_get_info(device)
         return int(total), int(free)
+    # Containers show the machine's memory; their own limit is what kills.
     machine, (limit, left) = psutil.virtual_memory(), _container()
     return min(int(machine.total), limit), max(0, min(int(machine.available), left))
 
@@ -57,8 +59,10 @@ def _container() -> tuple[int, int]:
     without a limit.
     """
     limit, used, detail = (_GROUP / f"memory.{name}" for name in ("max", "current", "stat"))
+    # "max" where there is no limit; no file outside of a container with cgroup v2.
     if not limit.exists() or not (most := limit.read_text().strip()).isdecimal():
         return sys.maxsize, sys.maxsize
     details = dict(line.split()[:2] for line in detail.read_text().splitlines())
+    # File pages the kernel would drop at once count as used; for us they are free.
     cached = int(details.get("inactive_file", 0))
     return int(most), int(most) - int(used.read_text()) + cached

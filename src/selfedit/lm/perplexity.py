@@ -1,4 +1,6 @@
-"""How well a model predicts given texts, with an adapter or without: the mean loss of their tokens."""
+"""How well a model predicts given texts, with an adapter or without: the mean loss of their
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from selfedit.errors import DataError
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.loss import head_loss
-from selfedit.lm.reading import read
+from selfedit.lm.reading import read_rows
 from selfedit.lm.segments import consecutive
 
 
@@ -40,21 +42,37 @@ def mean_losses(
             raise DataError(
                 what, where=f"text {number}", fix="split the text into shorter passages"
             )
-    adapters = (
-        [adapter] * len(rows) if adapter is None or isinstance(adapter, Adapter) else list(adapter)
-    )
-    return [float(losses.mean()) for losses in token_losses(lm, rows, adapters)]
+    return row_losses(lm, rows, adapter)
+
+
+def row_losses(
+    lm: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    adapter: Adapter | Sequence[Adapter | None] | None,
+) -> list[float]:
+    """For each row of token ids the mean loss of every token but the first, in nats.
+
+    Args:
+        lm: the model.
+        rows: token ids, two or more each.
+        adapter: one for all, or one (or None) for each row.
+    """
+    if adapter is None or isinstance(adapter, Adapter):
+        adapter = [adapter] * len(rows)
+    return [float(losses.mean()) for losses in token_losses(lm, rows, adapter)]
 
 
 @torch.inference_mode()
 def token_losses(
     lm: LanguageModel, rows: Sequence[Sequence[int]], adapters: Sequence[Adapter | None]
 ) -> Iterator[Tensor]:
-    """For each row of token ids the loss of every token but the first, in nats, ``[tokens - 1]``."""
-    for chunk, hidden in read(lm, rows, adapters):
+    """For each row of token ids the loss of every token but the first, in nats, ``[tokens -
+    1]``.
+    """
+    for chunk, hidden in read_rows(lm, rows, adapters):
         spans = consecutive([len(row) for row in chunk])
         predicting = torch.tensor(
-            [place for span in spans for place in span[:-1]], device=lm.device
+            [token for span in spans for token in span[:-1]], device=lm.device
         )
         targets = torch.tensor([token for row in chunk for token in row[1:]], device=lm.device)
         weights = torch.ones(

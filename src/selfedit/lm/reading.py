@@ -14,7 +14,7 @@ from torch import Tensor
 from selfedit.lm.attention import packed_attention
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel
-from selfedit.lm.lora import Adapter
+from selfedit.lm.lora import Adapter, distinct_adapters
 from selfedit.lm.segments import consecutive, make_segments
 
 TOKENS = 2048
@@ -33,11 +33,11 @@ def hidden_states(
         rows: token ids, none of them empty.
         adapters: one for each row, None for the plain model; or None for all.
     """
-    for chunk, hidden in read(lm, rows, adapters):
+    for chunk, hidden in read_rows(lm, rows, adapters):
         yield from hidden.split([len(row) for row in chunk])
 
 
-def read(
+def read_rows(
     lm: LanguageModel,
     rows: Sequence[Sequence[int]],
     adapters: Sequence[Adapter | None] | None = None,
@@ -49,6 +49,7 @@ def read(
     start = 0
     while start < len(rows):
         end, tokens = start + 1, len(rows[start])
+        # In the caller's order, not by length: what comes out is what went in, row by row.
         while end < len(rows) and tokens + len(rows[end]) <= TOKENS:
             tokens += len(rows[end])
             end += 1
@@ -62,23 +63,18 @@ def _read(
 ) -> Tensor:
     spans = consecutive([len(row) for row in rows])
     ids = [token for row in rows for token in row]  # [T]
-    distinct = list({id(a): a for a in adapters if a is not None}.values())
+    distinct = distinct_adapters(adapters)
     bank = AdapterBank(lm.model, [adapter.spec for adapter in distinct]) if distinct else None
     with bank.attached() if bank else nullcontext():
         if bank is not None:
             for k, adapter in enumerate(distinct):
                 bank.put(k, adapter)
-            owned = [
-                [
-                    token
-                    for span, a in zip(spans, adapters, strict=True)
-                    if a is adapter
-                    for token in span
-                ]
-                for adapter in distinct
-            ]
+            row_of = {id(adapter): k for k, adapter in enumerate(distinct)}
+            owned: list[list[int]] = [[] for _ in distinct]  # the packed tokens of each adapter
+            for span, adapter in zip(spans, adapters, strict=True):
+                if adapter is not None:
+                    owned[row_of[id(adapter)]] += span
             bank.assign(make_segments(owned, lm.device, lm.dtype, total=len(ids)))
         plan = packed_attention(np.array([len(row) for row in rows]), lm.device, lm.dtype)
-        return lm.hidden(
-            ids, [place for span in spans for place in range(len(span))], plan
-        )  # [T, D]
+        positions = [position for span in spans for position in range(len(span))]
+        return lm.hidden(ids, positions, plan)  # [T, D]

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from selfedit.errors import UsageError
 
 Stop = Callable[[Sequence[int]], bool]
-"""Told the tokens a row has written: whether it has ended. A module's function or class, for workers are sent it."""
+"""Told the tokens a row has written: whether it has ended. A module's function or class, for
+workers are sent it.
+"""
 
 
 class TokenRule(Protocol):
@@ -65,9 +67,11 @@ def allowed_tokens(
         UsageError: the rule does not allow this text; it was sampled under another one.
     """
     allowed: list[NDArray[np.int64]] = []
+    # The same array each time: a text has hundreds of such places, each with V ids.
     every = np.arange(vocabulary)  # one for all places behind a header, where all is allowed
     for number, token in enumerate(sampled, start=1):
         mask = np.ones(vocabulary, dtype=np.bool_)
+        # A rule that has ended is not asked again: a token after its end is refused below.
         if not rule.done:
             rule.allowed(mask)
         if rule.done or not (0 <= token < vocabulary and mask[token]):
@@ -101,6 +105,8 @@ class TokenTree:
             for token in text:
                 node = node.setdefault(token, {})
             ends.append(node)
+        # A text that is another's beginning ends at a node with more below it; equal texts end at
+        # one node.
         if not self.root or any(ends) or len({id(end) for end in ends}) < len(ends):
             what = "self-edits cannot be told apart" if self.texts else "there is no self-edit"
             raise UsageError(what, fix="list different self-edits, each once, none of them empty")

@@ -33,25 +33,27 @@ class Bucket:
             a view, not a copy.
         index: row of the packed tensor for each padded slot, ``[n, L]``; padding points at row 0.
         keep: 1 where a slot holds a token, 0 where it pads, ``[n * L, 1]``; None when nothing pads.
-        whole: the bucket is the packed tensor itself, in order and without padding.
+        is_packed: the bucket is the packed tensor itself, in order and without padding.
     """
 
     segments: Tensor
     run: slice | None
     index: Tensor
     keep: Tensor | None
-    whole: bool
+    is_packed: bool
 
     def pad(self, packed: Tensor) -> Tensor:
         """Packed ``[T, …]`` to padded ``[n, L, …]``; padding slots hold some other row's values."""
+        # index_select of the flat index: one gather for any number of trailing dimensions.
         n, length = self.index.shape
-        rows = packed if self.whole else packed.index_select(0, self.index.flatten())
+        rows = packed if self.is_packed else packed.index_select(0, self.index.flatten())
         return rows.view(n, length, *packed.shape[1:])
 
     def pad_zero(self, packed: Tensor) -> Tensor:
         """Packed ``[T, F]`` to padded ``[n, L, F]``; padding slots hold zeros."""
         padded = self.pad(packed)
         if self.keep is not None:
+            # Multiplied, not masked: padding slots hold other rows' values, which are finite.
             padded.view(-1, packed[0].numel()).mul_(self.keep)
         return padded
 
@@ -79,9 +81,11 @@ class Segments:
         """One ``[n, L, …]`` tensor a bucket back to packed ``[T, …]``."""
         flat = [block.flatten(0, 1) for block in padded]
         if self.partial:
+            # One zero row behind all buckets: what is in no segment reads it.
             flat.append(torch.zeros_like(flat[0][:1]))
-        if len(flat) == 1 and self.buckets[0].whole:
+        if len(flat) == 1 and self.buckets[0].is_packed:
             return flat[0]
+        # Buckets end to end, so that one index reaches all of them.
         rows = flat[0] if len(flat) == 1 else torch.cat(flat)
         return rows.index_select(0, self.unpad_index)
 
@@ -124,12 +128,14 @@ def segments_of(
 ) -> Segments:
     """The same from arrays: the packed rows of all segments end to end, and how many each has."""
     covered = int(lengths.sum())
+    # Empty segments take slots too, as long as that costs less than splitting.
     if covered and len(lengths) * int(lengths.max()) <= together * covered:
         groups = [np.arange(len(lengths))]
     else:
         groups = _alike(lengths, most)
     total = covered if total is None else total
     begins = np.cumsum(lengths) - lengths
+    # Rows in no segment point behind the last bucket, at the zero row.
     unpad = np.full(
         total, sum(len(group) * int(lengths[group].max()) for group in groups), np.int64
     )
@@ -137,7 +143,9 @@ def segments_of(
     for group in groups:
         length = int(lengths[group].max())
         slot = np.arange(length)
+        # Which slots hold tokens: all but the padding on the right.
         real = slot < lengths[group][:, None]  # [n, L]
+        # Padding must point at some row that exists; which one does not matter.
         places = np.minimum(begins[group][:, None] + slot, max(0, covered - 1))
         index = np.where(real, flat[places], 0)
         unpad[index[real]] = (base + np.arange(real.size).reshape(real.shape))[real]
@@ -156,8 +164,10 @@ def _alike(lengths: IntArray, most: int | None) -> list[IntArray]:
     """Segments that have rows, grouped by like length; neighbours are joined, the cheapest first,
     down to ``most``.
     """
+    # Descending and stable: equal lengths stay in order, so a run of neighbours stays a run.
     ordered = np.argsort(-lengths, kind="stable")
     groups: list[list[int]] = []
+    # Segments without rows are in no bucket.
     for i in ordered[: np.count_nonzero(lengths)].tolist():
         if groups and lengths[groups[-1][0]] <= MAX_PAD_RATIO * lengths[i]:
             groups[-1].append(i)
@@ -165,9 +175,12 @@ def _alike(lengths: IntArray, most: int | None) -> list[IntArray]:
             groups.append([i])
     while most is not None and len(groups) > most:
         longest = [int(lengths[group[0]]) for group in groups]
+        # Padding that joining would add: every shorter segment grows to the longer bucket's
+        # length.
         added = [(longest[n] - longest[n + 1]) * len(groups[n + 1]) for n in range(len(groups) - 1)]
         first = added.index(min(added))
         groups[first : first + 2] = [groups[first] + groups[first + 1]]
+    # Sorted again: neighbours by number make a slice, and a slice is a view.
     return [np.sort(np.asarray(group)) for group in groups]
 
 
@@ -179,6 +192,7 @@ def _bucket(
     device: Any,
     dtype: torch.dtype,
 ) -> Bucket:
+    # Only where something pads: else the mask would be a tensor of ones for nothing.
     keep = None if real.all() else torch.from_numpy(real.reshape(-1, 1)).to(device, dtype)
     first, last = int(group[0]), int(group[-1])
     return Bucket(
@@ -186,7 +200,8 @@ def _bucket(
         run=slice(first, last + 1) if last - first + 1 == len(group) else None,
         index=torch.from_numpy(index).to(device),
         keep=keep,
-        whole=index.size == total and bool((index.reshape(-1) == np.arange(total)).all()),
+        # The packed tensor as it lies: `pad` then needs no gather at all.
+        is_packed=index.size == total and bool((index.reshape(-1) == np.arange(total)).all()),
     )
 
 
@@ -205,8 +220,10 @@ class Pad(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, packed: Tensor, segments: Segments) -> tuple[Tensor, ...]:  # noqa: D102
         ctx.segments = segments
+        # Where nothing pads, `pad` gives a view of the input, which a Function may not return as
+        # it is.
         return tuple(
-            bucket.pad(packed).clone() if bucket.whole else bucket.pad(packed)
+            bucket.pad(packed).clone() if bucket.is_packed else bucket.pad(packed)
             for bucket in segments.buckets
         )
 

@@ -47,6 +47,7 @@ class Shape:
     @classmethod
     def of(cls, config: Any) -> Shape:
         """From a transformers configuration."""
+        # Some configurations leave head_dim out; transformers derives it the same way.
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return cls(
             config.num_hidden_layers,
@@ -76,6 +77,7 @@ class Shape:
 
     def adapter(self, rank: int, targets: Sequence[str]) -> int:
         """P: parameters of one LoRA adapter."""
+        # In and out of each module, r each: A and B.
         return self.layers * rank * sum(sum(self.modules[target]) for target in targets)
 
     def training_flops(
@@ -85,6 +87,7 @@ class Shape:
         module's docstring.
         """
         return (
+            # 2 · 2 · N: a forward and a backward product of two operations each.
             4 * self.weights * tokens
             + 4 * self.head * predicted
             + 6 * self.adapter(rank, targets) * tokens

@@ -44,17 +44,21 @@ def stack(adapters: Sequence[Adapter], factors: Sequence[float] | None = None) -
     )
     tensors = {name: _joined(name, adapters, factors) for name in names}
     each = [adapter.spec.layers for adapter in adapters]
+    # One adapter of all layers makes the sum one of all layers.
     layers = None if None in each else tuple({layer for numbers in each for layer in numbers or ()})
+    # alpha = rank, so that the scale is 1: the parts' scales are in their Bs.
     return Adapter(
         LoraSpec(rank=rank, alpha=rank, targets=targets, layers=layers), tensors, adapters[0].base
     )
 
 
 def on_top(start: Adapter | None, adapter: Adapter) -> Adapter:
-    """An adapter together with what it was trained on top of; it keeps its own losses and tokens."""
-    if start is None or (whole := stack([start, adapter])) is None:
+    """An adapter together with what it was trained on top of; it keeps its own losses and
+    tokens.
+    """
+    if start is None or (stacked := stack([start, adapter])) is None:
         return adapter
-    return replace(whole, losses=adapter.losses, tokens=adapter.tokens)
+    return replace(stacked, losses=adapter.losses, tokens=adapter.tokens)
 
 
 def _joined(
@@ -64,6 +68,7 @@ def _joined(
     parts_a, parts_b = [], []
     for adapter, factor in zip(adapters, factors, strict=True):
         rank = adapter.spec.rank
+        # A module one of them lacks: zeros of its rank keep the columns in step.
         a, b = adapter.tensors.get(
             name, (like_a.new_zeros(rank, like_a.shape[1]), like_b.new_zeros(len(like_b), rank))
         )

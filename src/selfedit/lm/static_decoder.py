@@ -51,6 +51,7 @@ class StaticDecoder(Decoder):
     def _run(self) -> None:
         device = self.lm.device
         if self.temperature:
+            # Uploaded once: a step takes its column on the device.
             self._uniforms = torch.stack([row.uniforms for row in self.rows]).to(
                 device
             )  # [R, new tokens]
@@ -65,21 +66,29 @@ class StaticDecoder(Decoder):
         self._assign([row.adapter for row in self.rows])
 
     def _next_logits(self) -> Tensor:
-        """Every row's logits after its last token, ``[R, V]``; its lengths are one more afterwards."""
+        """Every row's logits after its last token, ``[R, V]``; its lengths are one more
+        afterwards.
+        """
+        # Not the first step: a graph is captured after kernels have been chosen and loaded once.
         if self._graph is None and self._step >= 1 and self.limit - self._step >= WORTH_A_GRAPH:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self._logits = self._pass()
+            # Kept only when capturing went through: an interrupt must not leave half a graph.
             self._graph = graph
         if self._graph is None:
             return self._pass()
         self._graph.replay()
+        # The graph writes where it wrote when it was captured; the same tensor each time.
         return self._logits
 
     def _pass(self) -> Tensor:
+        # The cache's full length: a length that grew would be a new shape, and a new graph, each
+        # token.
         longest = self.cache.keys[0].shape[2]
         plan = Decode(self.cache, self._lengths, longest)
         hidden = run_layers(self.lm.model, self.lm.embed(self._tokens), self._lengths, plan)
+        # In place: the graph's tensors must stay where they are.
         self._lengths.add_(1)
         return hidden @ self.head.T
 
@@ -90,17 +99,20 @@ class StaticDecoder(Decoder):
         )
         chosen = next_tokens(logits, self.temperature, self.top_p, uniforms)
         self._note_logs(logits, chosen)
-        chosen if self.alphabet is None else self.alphabet[chosen]
+        chosen = chosen if self.alphabet is None else self.alphabet[chosen]
+        # In place for the same reason.
         self._tokens.copy_(chosen)
         self._step += 1
         self._chosen(chosen)
 
     def _drop(self) -> None:
-        going = [place for place, row in enumerate(self.rows) if self.done[row.place] is None]
+        going = [index for index, row in enumerate(self.rows) if self.done[row.index] is None]
+        # Half of the rows still write: computing on all costs less than a new graph.
         if 2 * len(going) > len(self.rows):
             return
         rows = torch.tensor(going, dtype=torch.long, device=self.lm.device)
-        self.rows = [self.rows[place] for place in going]
+        self.rows = [self.rows[index] for index in going]
+        # Captured for the old batch's memory and shape.
         self._graph = None
         if not self.rows:
             return

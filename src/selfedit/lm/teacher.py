@@ -50,12 +50,20 @@ class _TeacherLoss(torch.autograd.Function):
         wide = torch.promote_types(hidden.dtype, torch.float32)
         for start in range(0, len(hidden), step):
             rows = slice(start, start + step)
+            # The whole distribution from D numbers, formed again each time: keeping it would take
+            # V a token.
             taught = torch.log_softmax((teacher[rows] @ head.T).to(wide), dim=1)  # [n, V]
-            own = torch.log_softmax((hidden[rows] @ head.T).to(wide), dim=1)
-            wanted = taught.exp()
-            divergences[rows] = taught.sub_(own).mul_(wanted).sum(1).to(divergences.dtype)
+            student = torch.log_softmax((hidden[rows] @ head.T).to(wide), dim=1)
+            teacher_probs = taught.exp()
+            # KL = Σ p_teacher · (log p_teacher − log p); `taught` is overwritten, it is not needed
+            # again.
+            divergences[rows] = (
+                taught.sub_(student).mul_(teacher_probs).sum(1).to(divergences.dtype)
+            )
             if grad is not None:
-                probs = own.exp_().sub_(wanted).mul_(weights[rows, None].to(wide))
+                # p − p_teacher is the derivative of the cross-entropy by the logits, and of KL:
+                # they differ by a constant.
+                probs = student.exp_().sub_(teacher_probs).mul_(weights[rows, None].to(wide))
                 torch.mm(probs.to(head.dtype), head, out=grad[rows])
         ctx.save_for_backward(grad)
         ctx.mark_non_differentiable(divergences)
@@ -104,13 +112,17 @@ def teach(
         prefixes: token ids the teacher reads before each sequence; nothing if not given.
         adapters: the teacher's adapter for each; the plain model if not given.
     """
+    # A prefix makes the teacher: the same weights that have read the passage teach those that have
+    # not.
     before = [()] * len(sequences) if prefixes is None else [tuple(prefix) for prefix in prefixes]
     rows = [_after(lm, prefix, ids) for prefix, (ids, _) in zip(before, sequences, strict=True)]
     taught = []
     for prefix, (_, loss), hidden in zip(
         before, sequences, hidden_states(lm, rows, adapters), strict=True
     ):
+        # The state before each token that carries loss, behind the prefix.
         places = [len(prefix) + t - 1 for t in range(1, len(loss)) if loss[t]]
+        # clone: the view would keep the hidden states of the whole pass.
         taught.append(Teacher(hidden[places].clone(), weight))
     return taught
 

@@ -53,15 +53,16 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     return "".join(compiled.generate(**values))
 
 
+# Compiling takes longer than rendering, and one model's template renders thousands of prompts.
 @lru_cache(maxsize=16)
 def _compiled(template: str) -> tuple[Any, _Bounded]:
     environment = _Bounded(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, loopcontrols]
     )
     return environment.from_string(_Counting().visit(environment.parse(template))), environment
 
 
-class _Generation(Extension):
+class _GenerationBlock(Extension):
     """``{% generation %}``, which marks what an assistant says, writes what stands in it."""
 
     tags = {"generation"}  # noqa: RUF012 - as jinja2 declares it
@@ -77,15 +78,19 @@ class _Bounded(ImmutableSandboxedEnvironment):
     thread's own.
     """
 
+    # The sandbox calls call_binop for these only; all others run at full speed.
     intercepted_binops = frozenset(("+", "*", "**", "%"))
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        # Compiled environments are shared by threads, and each renders its own text.
         self._budget = threading.local()
+        # Filters bypass `call`, so each is wrapped by itself.
         self.filters = {name: self._checked(each) for name, each in self.filters.items()}
         self.filters |= {"tojson": self._checked(_to_json), "join": self._join}
+        # A global that makes as much text as one asks for.
         del self.globals["lipsum"]
-        self.globals |= {"raise_exception": _refuse, "strftime_now": TODAY.strftime}
+        self.globals |= {"raise_exception": _refuse_messages, "strftime_now": TODAY.strftime}
 
     def begin(self) -> None:
         """A new rendering."""
@@ -106,6 +111,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
 
     def weighed(self, value: Any) -> Any:
         """A value that was put together or is written, counted."""
+        # Numbers and mappings make no text of their own.
         self._charge(len(value) if isinstance(value, str | list | tuple) else 0)
         return value
 
@@ -118,6 +124,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """``+ * ** %`` of values that stay small."""
         self.step()
+        # At most 10**5 to the power of 64: some 320 digits.
         if operator == "**" and (not _is_small(right, 64) or not _is_small(left, _MAX_NUMBER)):
             raise OverLimit("it takes a high power")
         if operator == "*":
@@ -131,10 +138,13 @@ class _Bounded(ImmutableSandboxedEnvironment):
         self.step()
         subject = getattr(function, "__self__", None)
         if isinstance(subject, str):
+            # str.join would go over its items uncounted.
             if len(values) == 1 and getattr(function, "__name__", "") == "join":
                 return self._join(values[0], subject)
             _check_arguments((subject, *values, *named.values()))
-        return self.weighed(super().call(context, function, *values, **named))  # pyright: ignore[reportCallIssue]
+        call = super().call
+        value = call(context, function, *values, **named)  # pyright: ignore[reportCallIssue]
+        return self.weighed(value)
 
     def wrap_str_format(self, value: Any) -> Any:
         """``str.format`` as the sandbox has it."""
@@ -167,10 +177,12 @@ class _Bounded(ImmutableSandboxedEnvironment):
         if sizes == [None, None]:
             if (
                 all(isinstance(v, int) for v in (left, right))
+                # Bits of a product are at most the sum of the factors' bits.
                 and left.bit_length() + right.bit_length() > _MAX_BITS
             ):
                 raise OverLimit("it makes a number of thousands of digits")
             return
+        # Either side of * may be the text: 'a' * 3 and 3 * 'a'.
         times = right if sizes[0] is not None else left
         self._charge((sizes[0] or sizes[1] or 0) * (abs(times) if isinstance(times, int) else 0))
 
@@ -188,6 +200,7 @@ class _Counting(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.For:
         """A loop: over counted items, and counted again within, for a recursive one."""
         self.generic_visit(node)
+        # Turns of the loop, and its body again: a recursive loop calls itself without a new `for`.
         node.iter = _call("bounded", [node.iter])
         node.body.insert(0, nodes.Output([_call("step", [])]))
         return node
@@ -202,6 +215,7 @@ class _Counting(NodeTransformer):
         """What is written, in the open or into a variable."""
         self.generic_visit(node)
         node.nodes = [
+            # Constant text is the template's own, and its length is bounded already.
             each if isinstance(each, nodes.TemplateData) else _call("weighed", [each])
             for each in node.nodes
         ]
@@ -218,20 +232,25 @@ def _call(name: str, values: list[Any]) -> nodes.Call:
 
 
 def _check_arguments(values: Iterable[Any]) -> None:
-    """Refuse texts and numbers that together make a huge text: ``center``, ``indent``, ``replace``."""
+    """Refuse texts and numbers that together make a huge text: ``center``, ``indent``,
+    ``replace``.
+    """
     values = list(values)
     texts = sorted((len(value) for value in values if isinstance(value, str)), reverse=True)
     lines = max((value.count("\n") + 1 for value in values if isinstance(value, str)), default=1)
     for number in values:
         if isinstance(number, int) and (
+            # Width times lines: `indent` puts so many blanks before every line.
             abs(number) > _MAX_NUMBER or abs(number) * lines > _MAX_PRODUCT
         ):
             raise OverLimit("it asks for a text of a huge width")
+    # replace(): every letter of a long text could become another long one.
     if len(texts) > 1 and texts[0] * texts[1] > _MAX_PRODUCT:
         raise OverLimit("it puts a long text into another")
 
 
 def _check_format(text: str) -> None:
+    # Widths of five digits and more, also as `*`, which takes them from an argument.
     if re.search(r"\d{5}|%[^a-zA-Z%]*\*", text):
         raise OverLimit("it formats with a huge width")
 
@@ -252,5 +271,5 @@ def _to_json(
     )
 
 
-def _refuse(message: str) -> None:
+def _refuse_messages(message: str) -> None:
     raise TemplateError(message)

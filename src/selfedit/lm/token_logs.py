@@ -43,10 +43,14 @@ class Choosing:
         wide = torch.promote_types(hidden.dtype, torch.float32)
         logits = (hidden @ head.T).to(wide).div_(self.temperature)
         if self.allowed:
+            # Row by row: every place has other tokens. Rules stand on few places, so this loop is
+            # short.
             for logit, ids in zip(logits, self.allowed[start : start + len(hidden)], strict=True):
                 if ids is not None:
                     chosen = torch.from_numpy(ids).to(logits.device)
                     kept = logit[chosen]
+                    # Filled after `kept` was copied out: what is allowed keeps its logits, all
+                    # else has none.
                     logit.fill_(-torch.inf)[chosen] = kept
         return torch.log_softmax(logits, 1)
 
@@ -60,6 +64,7 @@ class _TokenLogs(torch.autograd.Function):
     ) -> Tensor:
         wide = torch.promote_types(hidden.dtype, torch.float32)
         logs_of = torch.empty(len(hidden), device=hidden.device, dtype=wide)
+        # Divergences and reports need no gradient: then no buffer.
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         step = chunk_rows(head)
         for start in range(0, len(hidden), step):
@@ -70,6 +75,7 @@ class _TokenLogs(torch.autograd.Function):
             if grad is not None:
                 # e_target − π, and so 0 wherever one token alone may come.
                 pull = logs.exp_().neg_().scatter_add_(1, target, torch.ones_like(logs[:, :1]))
+                # Divided by T once more: logits were, and the derivative is by the hidden states.
                 grad[rows] = (pull.to(head.dtype) @ head) / choosing.temperature
         ctx.save_for_backward(grad)
         return logs_of
@@ -108,6 +114,7 @@ def divergences(
         choosing: temperature and rules.
     """
     wide = torch.promote_types(new.dtype, torch.float32)
+    # Sums over V: in bfloat16 they would lose their small parts.
     kl, entropy, before = (torch.empty(len(new), device=new.device, dtype=wide) for _ in range(3))
     step = chunk_rows(head)
     for start in range(0, len(new), step):
@@ -116,6 +123,7 @@ def divergences(
         probs = logs.exp()
         kl[rows] = torch.where(probs > 0, probs * (logs - old_logs), 0.0).sum(1)  # 0 · log 0 is 0
         entropy[rows], before[rows] = _entropy(logs), _entropy(old_logs)
+    # Rounding leaves values a little below 0 where the policies are equal.
     return kl.clamp_(min=0.0), entropy, before
 
 

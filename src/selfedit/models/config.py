@@ -19,7 +19,7 @@ from selfedit.errors import ModelFileError
 from selfedit.storage.bounded import BoundedReader
 
 COPY = "copy or fetch the whole folder again"
-_READER = BoundedReader(
+_CONFIG_READER = BoundedReader(
     "the model's settings", error=ModelFileError, fix=COPY, max_bytes=2**23, finite=False
 )
 _INDEX = BoundedReader(
@@ -31,8 +31,9 @@ _TABLES = (
     "added_tokens.json",
     "generation_config.json",
 )
-_OURS = re.compile(
-    r"_.*|.*_implementation|auto_map|dtype|torch_dtype|.*kernel.*|trust_remote_code|custom_.*|base_model_.*"
+_OUR_CLASSES = re.compile(
+    r"_.*|.*_implementation|auto_map|dtype|torch_dtype|.*kernel.*|trust_remote_code|custom_.*"
+    r"|base_model_.*"
 )
 """Keys that would choose for us, or name code."""
 _TOKENIZER = BoundedReader(
@@ -94,8 +95,8 @@ def read_config(folder: Path) -> dict[str, Any]:
             quantised, of several parts, an encoder with a decoder, or with an adapter beside it.
     """
     path = folder / "config.json"
-    values = _READER.shape(_READER.json(path), dict[str, Any], path)
-    _READER.shape(values, _Settings, path)
+    values = _CONFIG_READER.shape(_CONFIG_READER.json(path), dict[str, Any], path)
+    _CONFIG_READER.shape(values, _Settings, path)
     if values.get("quantization_config") or values.get("compression_config"):
         fix = "use the checkpoint that this one was made from, in float32, bfloat16 or float16"
         raise ModelFileError("quantised checkpoints are not read", where=path, fix=fix)
@@ -110,7 +111,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelFileError(
             what, where=path, fix="use a language model such as Llama, Qwen2.5 or SmolLM2"
         )
-    return {name: value for name, value in values.items() if not _OURS.fullmatch(name)}
+    return {name: value for name, value in values.items() if not _OUR_CLASSES.fullmatch(name)}
 
 
 def check_tables(folder: Path) -> None:
@@ -122,7 +123,7 @@ def check_tables(folder: Path) -> None:
     for path in (folder / name for name in _TABLES):
         if path.is_file():
             form = _Generation if path.name == "generation_config.json" else dict[str, Any]
-            _READER.shape(_READER.json(path), form, path)
+            _CONFIG_READER.shape(_CONFIG_READER.json(path), form, path)
     if (folder / "tokenizer.json").is_file():
         _check_tokenizer(folder / "tokenizer.json")
     if (folder / "adapter_config.json").exists():

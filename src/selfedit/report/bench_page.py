@@ -7,11 +7,11 @@ the benchmark's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from selfedit.errors import DataError, FormatError
+from selfedit.report.bench_gpu import BenchResults
 from selfedit.report.bench_tables import BenchTable, bench_tables
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import write_atomic
@@ -50,7 +50,7 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
     def filled(match: re.Match[str]) -> str:
         name = match["name"]
         return (
-            match["start"] + markdown(results_by_name[name]) + match["end"]
+            match["start"] + bench_markdown(results_by_name[name]) + match["end"]
             if name in results_by_name
             else match[0]
         )
@@ -59,7 +59,7 @@ def fill_page(page: Path, results: Sequence[Path]) -> list[str]:
     return [name for name in places if name in results_by_name]
 
 
-def markdown(results: Mapping[str, Any]) -> str:
+def bench_markdown(results: BenchResults) -> str:
     """A benchmark's tables and notes as Markdown.
 
     Raises:
@@ -75,7 +75,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         ) from error
 
 
-def _page_text(results: Mapping[str, Any]) -> str:
+def _page_text(results: BenchResults) -> str:
     parts = [_table_lines(table) for table in bench_tables(results)]
     if notes := results.get("notes"):
         parts.append("".join(f"- {in_markdown(note, starts_line=True)}\n" for note in notes))
@@ -94,7 +94,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(in_markdown(cell) for cell in cells)} |"
 
 
-def _read_results(path: Path) -> tuple[str, dict[str, Any]]:
+def _read_results(path: Path) -> tuple[str, BenchResults]:
     file = path / "results.json" if path.is_dir() else path
     results = BoundedReader("the benchmark's result", fix="let the benchmark finish first").json(
         file

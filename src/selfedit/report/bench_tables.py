@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from selfedit.report.bench_gpu import gpu_tables
+from selfedit.report.bench_gpu import BenchResults, gpu_tables
 
 CONTESTANTS = {
     "published": "published recipe (a)",
@@ -22,7 +22,7 @@ class BenchTable(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
+def bench_tables(results: BenchResults) -> list[BenchTable]:
     """The tables of any benchmark's results, and what it says of the figures this project sets
     itself.
     """
@@ -45,7 +45,7 @@ def bench_tables(results: Mapping[str, Any]) -> list[BenchTable]:
     return tables
 
 
-def _adapt(results: Mapping[str, Any]) -> list[BenchTable]:
+def _adapt(results: BenchResults) -> list[BenchTable]:
     rows = [
         [
             row["name"],
@@ -63,11 +63,11 @@ def _adapt(results: Mapping[str, Any]) -> list[BenchTable]:
     return [BenchTable(title, ["side", "s", "tok/s", "× careful loop"], rows)]
 
 
-def _gpu(results: Mapping[str, Any]) -> list[BenchTable]:
+def _gpu(results: BenchResults) -> list[BenchTable]:
     return [BenchTable(*table) for table in gpu_tables(results["rows"])]
 
 
-def _profile_table(results: Mapping[str, Any]) -> list[BenchTable]:
+def _profile_table(results: BenchResults) -> list[BenchTable]:
     tables = []
     for work in results["rows"]:
         rows = [
@@ -89,7 +89,7 @@ def _profile_table(results: Mapping[str, Any]) -> list[BenchTable]:
     return tables
 
 
-def _inner(results: Mapping[str, Any]) -> list[BenchTable]:
+def _inner(results: BenchResults) -> list[BenchTable]:
     rows = [
         [
             f"{CONTESTANTS[r['contestant']]}, {r['lora']} adapter",
@@ -134,7 +134,7 @@ def _inner(results: Mapping[str, Any]) -> list[BenchTable]:
     return tables
 
 
-def _memory_table(what: str, memory: Mapping[str, Any]) -> BenchTable:
+def _memory_table(what: str, memory: BenchResults) -> BenchTable:
     cells = [
         f"{memory[key] / 2**20:.1f}" for key in ("per_adapter", "states", "extra", "activations")
     ]
@@ -142,7 +142,7 @@ def _memory_table(what: str, memory: Mapping[str, Any]) -> BenchTable:
     return BenchTable("", columns, [[f"from K = {memory['from_k']} to {memory['to_k']}", *cells]])
 
 
-def _generate(results: Mapping[str, Any]) -> list[BenchTable]:
+def _generate(results: BenchResults) -> list[BenchTable]:
     rows = [
         [
             r["name"],
@@ -162,7 +162,7 @@ def _generate(results: Mapping[str, Any]) -> list[BenchTable]:
     return [BenchTable(title, ["contestant", "rows", "adapters", "tok/s", "MFU %", "ratio"], rows)]
 
 
-def _arithmetic(results: Mapping[str, Any]) -> list[BenchTable]:
+def _arithmetic(results: BenchResults) -> list[BenchTable]:
     rows = [
         [
             str(r["k"]),
@@ -195,7 +195,7 @@ def _arithmetic(results: Mapping[str, Any]) -> list[BenchTable]:
     return [BenchTable(f"One step of K adapters: {what}; {device}", columns, rows)]
 
 
-def _racing(results: Mapping[str, Any]) -> list[BenchTable]:
+def _racing(results: BenchResults) -> list[BenchTable]:
     parts = {
         "stored repeats": results["stored"],
         f"simulated, {results['repeats']} repeats": results["simulated"],

@@ -27,7 +27,7 @@ def begin(name: str) -> str:
     return f"<!-- results: {name} -->"
 
 
-def markdown(results: Results, curves: Sequence[Table] = (), *, short: bool = False) -> str:
+def results_markdown(results: Results, curves: Sequence[Table] = (), *, short: bool = False) -> str:
     """Rows, paired differences and what else was found, as Markdown; published numbers in a column
     beside ours.
 

@@ -28,7 +28,7 @@ _PANELS = {
 }
 
 
-def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
+def draw_pictures(results: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write the pictures there is something to show in.
 
     Args:
@@ -42,10 +42,10 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
     written = []
     if by_round := _by_round(results.get("rows", [])):
         written.append(
-            save(accuracies(by_round, results["rows"]), folder / "accuracy-by-round.png")
+            save(accuracy_figure(by_round, results["rows"]), folder / "accuracy-by-round.png")
         )
     if isinstance(results.get("rounds"), list) and results["rounds"]:
-        written.append(save(rewards(results["rounds"]), folder / "reward-by-round.png"))
+        written.append(save(reward_figure(results["rounds"]), folder / "reward-by-round.png"))
     if results.get("self_edits"):
         written.append(save(shapes(results["self_edits"]), folder / "self-edits-by-round.png"))
     if results.get("matrix"):
@@ -92,7 +92,7 @@ def _heat(axes: Any, name: str, matrix: Sequence[Sequence[float]], highest: floa
     axes.set_yticks(range(len(matrix)))
 
 
-def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:
+def reward_figure(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     """Accuracy of the policy unadapted, of all its self-edits, and of the best for each context, by
     round.
     """
@@ -120,7 +120,7 @@ def rewards(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def accuracies(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Figure:
+def accuracy_figure(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Figure:
     """Accuracy on held-out passages by round, with standard errors; rows that know no round are
     lines across.
     """

@@ -13,6 +13,9 @@ from selfedit.grading.inference import Test
 from selfedit.results.schema import MethodScores, as_form, check_stored
 from selfedit.results.tabular import Table
 
+JsonObject = dict[str, Any]
+"""An object as JSON holds it."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -24,9 +27,9 @@ class Row:
     accuracy: float | None
     se: float | None
     n: int
-    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    more: Mapping[str, Any] = field(default_factory=JsonObject)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As results.json keeps it."""
         return {
             "method": self.method,
@@ -39,7 +42,7 @@ class Row:
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Row:
         """A row as `as_dict` gives it."""
-        known: dict[str, Any] = {name: stored[name] for name in ("method", "accuracy", "se", "n")}
+        known: JsonObject = {name: stored[name] for name in ("method", "accuracy", "se", "n")}
         return cls(
             **known, more={name: value for name, value in stored.items() if name not in known}
         )
@@ -60,7 +63,7 @@ class Difference:
     se_runs: float | None = None
     both: Test | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As results.json keeps it."""
         stored = {
             "a": self.a,
@@ -69,7 +72,7 @@ class Difference:
             "se": self.se,
             "n": self.n,
         }
-        pooled: dict[str, Any] = {"by_run": list(self.by_run), "se_runs": self.se_runs}
+        pooled: JsonObject = {"by_run": list(self.by_run), "se_runs": self.se_runs}
         if self.both is not None:
             pooled["both"] = self.both.as_dict()
         return stored | (pooled if self.by_run else {})
@@ -77,7 +80,7 @@ class Difference:
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Difference:
         """A difference as `as_dict` gives it."""
-        gap: dict[str, Any] = {name: stored[name] for name in ("a", "b", "difference", "se", "n")}
+        gap: JsonObject = {name: stored[name] for name in ("a", "b", "difference", "se", "n")}
         both = Test(**stored["both"]) if "both" in stored else None
         runs = tuple(stored.get("by_run", ()))
         return cls(**gap, by_run=runs, se_runs=stored.get("se_runs"), both=both)
@@ -110,9 +113,9 @@ class Published:
     paired: Mapping[tuple[str, str], Reference] = field(
         default_factory=dict[tuple[str, str], Reference]
     )
-    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    more: Mapping[str, Any] = field(default_factory=JsonObject)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As results.json keeps it."""
         rows = {method: asdict(number) for method, number in self.rows.items()}
         gaps = [{"b": b, "a": a, **asdict(number)} for (b, a), number in self.paired.items()]
@@ -166,14 +169,14 @@ class Results:
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
     published: Published = Published()
-    contexts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    contexts: Mapping[str, Any] = field(default_factory=JsonObject)
     model: Mapping[str, str] = field(default_factory=dict[str, str])
     grader: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    data: Mapping[str, Any] = field(default_factory=JsonObject)
+    settings: Mapping[str, Any] = field(default_factory=JsonObject)
     runs: int | None = None
     seeds: Sequence[int] = ()
-    more: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    more: Mapping[str, Any] = field(default_factory=JsonObject)
 
     def __post_init__(self) -> None:
         for name in (
@@ -198,9 +201,9 @@ class Results:
         """The run's seed."""
         return self.settings.get("seed")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As results.json keeps it; what is empty is left out, rows and differences apart."""
-        stored: dict[str, Any] = {
+        stored: JsonObject = {
             "experiment": self.experiment,
             "rows": [row.as_dict() for row in self.rows],
             "paired": [gap.as_dict() for gap in self.paired],

@@ -9,8 +9,9 @@ from typing import Any, Literal, cast
 from selfedit.errors import FormatError
 
 Form = Literal["plain", "percent", "points", "number0", "number1", "number2", "number3", "signed1"]
-"""How a number is shown: as it is; a share in percent; a difference of shares in points with its sign; with so many
-decimals; with one decimal and its sign."""
+"""How a number is shown: as it is; a share in percent; a difference of shares in points with its
+sign; with so many decimals; with one decimal and its sign.
+"""
 Number = float | int | None
 Cell = str | Number | tuple[Number, Number]
 """Text, a number (None is not known), or a mean with its standard error."""

@@ -14,14 +14,14 @@ GATE_EVERY = 3
 
 def measured_texts() -> list[str]:
     """The texts that general loss is reported on."""
-    return [text for number, text in enumerate(_texts()) if number % GATE_EVERY != GATE_EVERY - 1]
+    return [text for number, text in enumerate(_prose()) if number % GATE_EVERY != GATE_EVERY - 1]
 
 
 def gate_texts() -> list[str]:
     """The texts that a gate may look at."""
-    return _texts()[GATE_EVERY - 1 :: GATE_EVERY]
+    return _prose()[GATE_EVERY - 1 :: GATE_EVERY]
 
 
-def _texts() -> list[str]:
+def _prose() -> list[str]:
     text = Path(__file__).with_name("general.txt").read_text(encoding="utf-8")
     return [" ".join(block.split()) for block in text.split("\n\n") if block.strip()]

@@ -19,7 +19,7 @@ import numpy as np
 
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.lm.perplexity import token_losses
+from selfedit.lm.perplexity import row_losses
 from selfedit.retention.general import gate_texts, measured_texts
 
 _WORD = re.compile(r"\w+")
@@ -86,19 +86,13 @@ def route_by_likelihood(
         adapters: those to choose from.
         margin: nats a token.
     """
-    base = _means(lm, prompts, None)
+    base = row_losses(lm, prompts, None)
     gains = []  # [adapters][prompts]
     for adapter in adapters:
-        losses = _means(lm, prompts, adapter)
+        losses = row_losses(lm, prompts, adapter)
         gains.append([before - after for before, after in zip(base, losses, strict=True)])
     chosen: list[int | None] = []
     for number in range(len(prompts)):
         best = max(range(len(adapters)), key=lambda k: gains[k][number], default=None)
         chosen.append(best if best is not None and gains[best][number] > margin else None)
     return chosen
-
-
-def _means(
-    lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter | None
-) -> list[float]:
-    return [float(losses.mean()) for losses in token_losses(lm, rows, [adapter] * len(rows))]

@@ -22,6 +22,7 @@ def leave_one_out(rewards: Sequence[float]) -> list[float]:
     itself, with less variance.
     """
     total, others = sum(rewards), len(rewards) - 1
+    # Its own reward is in the total: it is taken out before the mean of the others.
     return [reward - (total - reward) / others for reward in rewards]
 
 
@@ -30,6 +31,7 @@ def standardised(rewards: Sequence[float]) -> list[float]:
     arXiv 2402.03300).
     """
     mean = sum(rewards) / len(rewards)
+    # Over n, not n − 1: GRPO's formula standardises the group itself.
     spread = math.sqrt(sum((reward - mean) ** 2 for reward in rewards) / len(rewards))
     return [(reward - mean) / spread for reward in rewards]
 
@@ -41,6 +43,8 @@ def known_rewards(rows: Sequence[RewardRow]) -> dict[str, dict[int, float]]:
     earned: dict[str, dict[int, float]] = {}
     for row in rows:
         of_context = earned.setdefault(row.context_id, {})
+        # An accuracy is NaN without a verdict; a reward alone may be NaN where the text was cut
+        # off.
         if math.isfinite(row.reward) and not math.isnan(row.accuracy):
             of_context[row.candidate] = row.reward
     return earned
@@ -57,6 +61,8 @@ def signed_advantages(
     """The advantage of every self-edit of the contexts in which rewards differ."""
     earned: dict[tuple[str, int], float] = {}
     for context, rewards in known_rewards(rows).items():
+        # Equal rewards say nothing of which self-edit to prefer, and their deviation of 0 divides
+        # nothing.
         if differ(list(rewards.values())):
             values = kind(list(rewards.values()))
             earned |= {(context, n): value for n, value in zip(rewards, values, strict=True)}

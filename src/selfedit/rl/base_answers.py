@@ -52,6 +52,7 @@ def measure_base(
         repeat: tells apart models that differ by a training seed.
     """
     done = session.run.ledger.done(place)
+    # Groups from all contexts, done or not: a resumed run forms the same ones.
     groups = [contexts[start : start + BASE_GROUP] for start in range(0, len(contexts), BASE_GROUP)]
     for group in groups:
         if all(TrialKey(context.id, None, repeat) in done for context in group):
@@ -74,8 +75,10 @@ def _measure_group(
             for name, trial in trials.items()
         }
     if "likelihoods" in needs:
-        read = _likelihoods(session, place, group, timings)
-        trials = {name: replace(trial, likelihoods=read[name]) for name, trial in trials.items()}
+        likelihoods = _likelihoods(session, place, group, timings)
+        trials = {
+            name: replace(trial, likelihoods=likelihoods[name]) for name, trial in trials.items()
+        }
     session.run.ledger.add_trials(trials.values(), timings, new)
 
 
@@ -86,28 +89,33 @@ def _answers(
     before.
     """
     pairs = [(context, question) for context in group for question in context.questions]
-    asked = [
+    prompted = [
         (session.task.question(context, question), question, context) for context, question in pairs
     ]
-    keys = [question_key(session, *each) for each in asked]
+    keys = [question_key(session, *each) for each in prompted]
+    # Known under the same weights only: after a round the model is another one.
     known = session.run.ledger.known(session.base, keys)
     missing = [number for number, key in enumerate(keys) if key not in known]
     new: dict[str, KnownAnswer] = {}
     if missing:
         start = time.perf_counter()
-        completions = _ask(session, [asked[number] for number in missing])
+        completions = _ask(session, [prompted[number] for number in missing])
         seconds = time.perf_counter() - start
         timings.append(
             TimingRow(place=place, part="answering", seconds=seconds, count=len(missing))
         )
         with timed(timings, place, "grading", len(missing)):
             graded = _graded(
-                session, [asked[number] for number in missing], completions, seconds / len(missing)
+                session,
+                [prompted[number] for number in missing],
+                completions,
+                seconds / len(missing),
             )
         for number, answer in zip(missing, graded, strict=True):
             new[keys[number]] = KnownAnswer(weights=session.base, asked=keys[number], answer=answer)
     answers: dict[str, list[Answer]] = {context.id: [] for context in group}
     for key, (context, question) in zip(keys, pairs, strict=True):
+        # An answer that was known took no time here.
         answer = new[key].answer if key in new else replace(known[key].answer, seconds=0.0)
         answers[context.id].append(replace(answer, question_id=question.id))
     return answers, list(new.values())
@@ -118,6 +126,7 @@ def question_key(
 ) -> str:
     """A hash of all that an answer and its grade depend on, the weights apart."""
     decoding, stop = session.task.decoding, session.task.decoding.stop
+    # A stop decides how an answer ends, so it is part of what the answer depends on.
     ends = "" if stop is None else f"{type(stop).__qualname__} {stop!r}"
     decoded = [
         list(prompt),
@@ -127,29 +136,32 @@ def question_key(
         str(session.lm.dtype),
     ]
     return fingerprint(
+        # The grader too: another grader's verdict may not be used again.
         [decoded, list(reply_to(context, question, "")), session.settings.answer.grader]
     )
 
 
-def _ask(session: Session, asked: Sequence[Asked]) -> list[Completion]:
+def _ask(session: Session, prompted: Sequence[Asked]) -> list[Completion]:
     """The unadapted model's answers, equal prompts asked once."""
-    prompts = list(dict.fromkeys(prompt for prompt, _, _ in asked))
+    # dict.fromkeys keeps the first of equal prompts, in order.
+    prompts = list(dict.fromkeys(prompt for prompt, _, _ in prompted))
     under = None if session.start is None else [session.start] * len(prompts)
     completions = session.sampler.generate(prompts, under, **vars(session.task.decoding))
     by_prompt = dict(zip(prompts, completions, strict=True))
-    return [by_prompt[prompt] for prompt, _, _ in asked]
+    return [by_prompt[prompt] for prompt, _, _ in prompted]
 
 
 def _graded(
-    session: Session, asked: Sequence[Asked], completions: Sequence[Completion], seconds: float
+    session: Session, prompted: Sequence[Asked], completions: Sequence[Completion], seconds: float
 ) -> list[Answer]:
     replies = [
-        reply_to(context, q, c.text) for (_, q, context), c in zip(asked, completions, strict=True)
+        reply_to(context, q, c.text)
+        for (_, q, context), c in zip(prompted, completions, strict=True)
     ]
     grades = session.grader.grade_all(replies)
     return [
         graded_answer(question, completion, grade, seconds)
-        for (_, question, _), completion, grade in zip(asked, completions, grades, strict=True)
+        for (_, question, _), completion, grade in zip(prompted, completions, grades, strict=True)
     ]
 
 
@@ -162,8 +174,10 @@ def _likelihoods(
         for question in context.questions
     ]
     with timed(timings, place, "reading", len(golds)):
-        read = iter(session.sampler.log_probabilities(golds, [session.start] * len(golds)))
+        # On top of what the session stands on: in a round with earlier passages it has learned
+        # them.
+        values = iter(session.sampler.log_probabilities(golds, [session.start] * len(golds)))
     return {
-        context.id: read_golds(context, [next(read) for _ in context.questions])
+        context.id: read_golds(context, [next(values) for _ in context.questions])
         for context in group
     }

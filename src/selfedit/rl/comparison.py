@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from selfedit.lm.decoder import Completion
 from selfedit.lm.lora import Adapter
@@ -18,7 +17,7 @@ from selfedit.rl.policy_tokens import (
     policy_temperature,
     sampled_sequence,
 )
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.run.records import Sampled
 from selfedit.run.seeds import derive
 from selfedit.tasks.task import Context
@@ -52,16 +51,18 @@ class Moved:
 class PolicyPair:
     """A session's policy before and after an update."""
 
-    def __init__(self, session: Session[Any], number: int, new: Adapter) -> None:
+    def __init__(self, session: AnySession, number: int, new: Adapter) -> None:
         self.session, self.number, self.new = session, number, new
         self.temperature = policy_temperature(session)
 
     def on(self, contexts: Sequence[Context]) -> Moved:
         """What the two write on these contexts' prompts, and how far apart they are."""
         session, old, new = self.session, self.session.policy, self.new
+        # Greedily by both, on the same prompts: what changed is the policy's doing.
         prompts = list(map(session.task.prompt, contexts))
         before, after = self._written(prompts, old), self._written(prompts, new)
         at = (session.settings.seed, "movement", self.number)
+        # Sampled from the new policy: KL(new‖old) is a mean under the new one.
         seeds = [derive(*at, context.id) for context in contexts]
         sequences = [
             sampled_sequence(session, prompt, Sampled(written.sampled))
@@ -94,6 +95,7 @@ class PolicyPair:
             [adapter] * len(prompts),
             max_new_tokens=edit.max_new_tokens,
             temperature=0.0 if seeds is None else self.temperature,
+            # Written under the task's grammar, as the policy is when it is rewarded.
             top_p=1.0,  # the policy itself, its nucleus uncut
             seeds=seeds,
             rules=[self.session.task.rule() for _ in prompts],

@@ -18,13 +18,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
 
 from selfedit.errors import UsageError
 from selfedit.lm.load import LanguageModel
 from selfedit.rl.rewards.base import ScoredRound
 from selfedit.rl.scoring import run_trials
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.trial import PlannedTrial, plan_trials
 from selfedit.rl.updates.base import ScoredEdits
 from selfedit.run.records import Phase, Place, SelfEditRow
@@ -42,7 +41,7 @@ class _Shorter:
     number: int
 
 
-def check_lines(session: Session[Any]) -> None:
+def check_lines(session: AnySession) -> None:
     """Refuse what has no lines to credit.
 
     Raises:
@@ -60,15 +59,17 @@ def lines_of(text: str) -> list[str]:
 
 def token_lines(lm: LanguageModel, ids: Sequence[int], text: str) -> list[int]:
     """For each token its line, from 0, of `lines_of`; a line break counts to the line it ends."""
+    # A text of blanks has no line, but its tokens still need a number.
     last = max(1, len(lines_of(text))) - 1
     lines = []
     for index in range(len(ids)):
+        # Up to the last line break: the line in progress counts as not finished.
         finished = lines_of(lm.decode(ids[:index]).rpartition("\n")[0])
         lines.append(min(len(finished), last))
     return lines
 
 
-def with_line_credit(session: Session[Any], scored: ScoredEdits) -> ScoredEdits:
+def with_line_credit(session: AnySession, scored: ScoredEdits) -> ScoredEdits:
     """The same with what each token of the self-edits that are learned from is worth beside the
     others of its self-edit, where ``rl.credit`` asks for it.
 
@@ -76,6 +77,7 @@ def with_line_credit(session: Session[Any], scored: ScoredEdits) -> ScoredEdits:
     """
     if session.settings.rl.credit != "line":
         return scored
+    # A self-edit of one line loses all with it: there is nothing to share.
     learned = [row for row in session.update.learns_from(scored) if len(lines_of(row.text)) > 1]
     lost = _lost_without_lines(session, scored, learned)
     worths: dict[Key, tuple[float, ...]] = {}
@@ -88,17 +90,19 @@ def with_line_credit(session: Session[Any], scored: ScoredEdits) -> ScoredEdits:
 
 
 def _lost_without_lines(
-    session: Session[Any], scored: ScoredEdits, learned: Sequence[SelfEditRow]
+    session: AnySession, scored: ScoredEdits, learned: Sequence[SelfEditRow]
 ) -> Mapping[Key, list[float]]:
     """For each self-edit what its reward loses without each line; what could not be measured counts
     as the mean of the others, and a self-edit of which nothing could be is left out.
     """
+    # A phase of its own in the ledger: these trials are no candidates of the round.
     place: Place = Place(Phase.CREDIT, round=scored.number)
     shorter = _without_lines(learned)
     planned = _planned(session, scored, shorter)
     run_trials(session, place, planned, session.reward.needs)
     ledger, contexts = session.run.ledger, list(scored.contexts.values())
     e_step = ledger.trials(Place(Phase.RL, round=scored.number))
+    # The round's own base: without it the reward has nothing to compare with.
     base = [trial for trial in e_step if trial.candidate is None]
     rows = [replace(each.row, candidate=each.number) for each in shorter]
     trials = ScoredRound(place, contexts, rows, [*base, *ledger.trials(place)])
@@ -109,6 +113,7 @@ def _lost_without_lines(
         key = (each.row.context_id, each.row.candidate)
         left = values[each.row.context_id, each.number].measured
         lost.setdefault(key, []).append(measured[key] - left)
+    # NaN where nothing could be measured without the line.
     known = {key: _without_gaps(losses) for key, losses in lost.items()}
     return {key: losses for key, losses in known.items() if losses}
 
@@ -122,13 +127,14 @@ def _without_lines(learned: Sequence[SelfEditRow]) -> list[_Shorter]:
         for line in range(len(lines)):
             number = numbers.get(row.context_id, 0)
             numbers[row.context_id] = number + 1
+            # Without line k, with all others as they were.
             text = "\n".join(lines[:line] + lines[line + 1 :])
             shorter.append(_Shorter(replace(row, text=text), line, number))
     return shorter
 
 
 def _planned(
-    session: Session[Any], scored: ScoredEdits, shorter: Sequence[_Shorter]
+    session: AnySession, scored: ScoredEdits, shorter: Sequence[_Shorter]
 ) -> list[PlannedTrial]:
     """The trials of whole self-edits, with their seeds, of what is left of them."""
     place: Place = Place(Phase.RL, round=scored.number)
@@ -136,6 +142,7 @@ def _planned(
     contexts = list(scored.contexts.values())
     planned: list[PlannedTrial] = []
     for each in shorter:
+        # The seeds of the whole self-edit: what changes is the line alone (common random numbers).
         trials = plan_trials(session, place, contexts, [each.row], repeats)
         planned += [replace(trial, candidate=each.number) for trial in trials]
     return planned

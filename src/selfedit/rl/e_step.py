@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from selfedit.rl.rewards.base import ScoredRound
 from selfedit.rl.rounds import reward_rows, rl_place
 from selfedit.rl.sample import sample
 from selfedit.rl.scoring import run_trials
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.trial import plan_trials
 from selfedit.run.records import Place, RewardRow, SelfEditRow
 from selfedit.tasks.task import Context
@@ -28,7 +27,7 @@ from selfedit.tasks.task import Context
 Alive = Mapping[str, frozenset[int]] | None
 
 
-def check_choices(session: Session[Any]) -> None:
+def check_choices(session: AnySession) -> None:
     """Refuse, before anything is sampled, a grammar that leaves one self-edit only, and what the
     update cannot learn from.
 
@@ -40,6 +39,7 @@ def check_choices(session: Session[Any]) -> None:
     rule, mask = session.task.rule(), np.ones(len(session.lm.head), dtype=np.bool_)
     if rule is None:
         return
+    # Forced tokens are followed until there is a choice: one is enough.
     while not rule.done:
         rule.allowed(mask)
         allowed = np.flatnonzero(mask)
@@ -51,7 +51,7 @@ def check_choices(session: Session[Any]) -> None:
 
 
 def score_round(
-    session: Session[Any],
+    session: AnySession,
     number: int,
     chosen: Sequence[Context],
     every: Sequence[Context],
@@ -69,6 +69,7 @@ def score_round(
     ledger = session.run.ledger
     place: Place = rl_place(number)
     spare = spare_contexts(session, number, chosen, every)
+    # Rewards are stored last: where they are, the whole E-step is done.
     if rows := ledger.rewards(place):
         known = {row.context_id for row in rows}
         return [context for context in [*chosen, *spare] if context.id in known]
@@ -77,6 +78,7 @@ def score_round(
         alive = _try(session, number, place, batch, every, policy)
         rows = _rewarded(session, place, used, alive)
         flat = _flat(rows)
+        # As many as fell out for want of signal, not more.
         lacking = len(chosen) - (len(used) - len(flat))
         batch, spare = spare[:lacking], spare[lacking:]
         if not left or not batch:
@@ -86,15 +88,18 @@ def score_round(
             f"round {number}: {len(flat)} contexts have self-edits that all earned the same;"
             f" {len(batch)} others are tried"
         )
+    # Rewards may have stood on earlier passages; the M-step starts from the policy itself.
     session.stand_on(None)
     if session.settings.rl.refill:
+        # What earned the same as all others may have been kept; learning from it is what refill
+        # prevents.
         rows = [replace(row, kept=row.kept and row.context_id not in flat) for row in rows]
     ledger.add_rewards(rows)
     return used
 
 
 def _try(
-    session: Session[Any],
+    session: AnySession,
     number: int,
     place: Place,
     contexts: Sequence[Context],
@@ -111,6 +116,7 @@ def _try(
         return None
     measure_base(session, place, questioned, reward.needs)
     if rl.racing:
+        # With racing every repeat is planned by itself, for those that still run.
         return run_race(
             session, place, lambda repeat: plan_trials(session, place, questioned, edits, [repeat])
         )
@@ -120,7 +126,7 @@ def _try(
 
 
 def _write_edits(
-    session: Session[Any], place: Place, contexts: Sequence[Context], policy: Adapter | None
+    session: AnySession, place: Place, contexts: Sequence[Context], policy: Adapter | None
 ) -> list[SelfEditRow]:
     """What is tried of these contexts: samples, or every self-edit there is."""
     rl, ids = session.settings.rl, {context.id for context in contexts}
@@ -128,11 +134,12 @@ def _write_edits(
         edits = write_every(session, place, contexts)
     else:
         edits = sample(session, place, contexts, rl.candidates, policy)
+    # After a refill the place holds other contexts' self-edits too.
     return [row for row in edits if row.context_id in ids]
 
 
 def _rewarded(
-    session: Session[Any], place: Place, used: Sequence[Context], alive: Alive
+    session: AnySession, place: Place, used: Sequence[Context], alive: Alive
 ) -> list[RewardRow]:
     """What every self-edit earned.
 

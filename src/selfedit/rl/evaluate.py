@@ -11,12 +11,12 @@ from selfedit.lm.lora import Adapter
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.sample import sample
 from selfedit.rl.scoring import run_trials
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession, Session
 from selfedit.rl.trial import PlannedTrial, marks_of
 from selfedit.run.ledger import Ledger
 from selfedit.run.records import Phase, Place, Trial
 from selfedit.run.seeds import derive
-from selfedit.tasks.task import Context, Task
+from selfedit.tasks.task import AnyTask, Context
 
 METHODS: dict[str, str] = {
     "base": "the model as it is",
@@ -44,10 +44,11 @@ def check_methods(methods: Sequence[str], known: Mapping[str, str] = METHODS) ->
 
 
 def evaluate(
-    session: Session[Any], method: str, contexts: Sequence[Context], policy: Adapter | None = None
+    session: AnySession, method: str, contexts: Sequence[Context], policy: Adapter | None = None
 ) -> None:
     """Answer the contexts' questions by one method; what the ledger has is not done again."""
-    place = held_out(method)
+    place: Place = held_out(method)
+    # Nothing is trained for the base: its answers may be known already.
     if method == "base":
         return measure_base(session, place, contexts)
     return run_edits(session, place, _edits(session, method, place, contexts, policy))
@@ -63,6 +64,8 @@ def run_edits(session: Session, place: Place, edits: Sequence[tuple[Context, int
     settings, planned = session.settings, []
     for context, candidate, edit in edits:
         for repeat in range(settings.eval.repeats):
+            # Neither the method nor the policy is in the seed: that is what makes differences
+            # paired.
             seed = derive(settings.seed, "inner", "eval", context.id, candidate, repeat)
             order_seed = derive(settings.seed, "order", "eval", candidate, repeat)
             planned.append(PlannedTrial(context, candidate, repeat, edit, seed, order_seed))
@@ -79,12 +82,11 @@ def _edits(
         return [
             (by_id[row.context_id], row.candidate, session.task.parse(row.text)) for row in rows
         ]
+    # A fixed method has one self-edit, made of the context alone.
     return [(context, 0, session.task.fixed(method, context)) for context in contexts]
 
 
-def context_scores(
-    ledger: Ledger, method: str, task: Task[Any, Any] | None = None
-) -> dict[str, float]:
+def context_scores(ledger: Ledger, method: str, task: AnyTask | None = None) -> dict[str, float]:
     """Accuracy of every context under a method, from the ledger: the mean over samples, repeats and
     marks.
 
@@ -108,6 +110,7 @@ def _shares_right(ledger: Ledger, method: str) -> dict[str, float]:
     for verdicts in ledger.verdicts(held_out(method)):
         right[verdicts.context_id] += verdicts.right
         judged[verdicts.context_id] += verdicts.judged
+    # Contexts without any verdict are left out: 0/0 is no accuracy.
     return {context: right[context] / count for context, count in judged.items() if count}
 
 

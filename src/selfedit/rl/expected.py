@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import exp
 from operator import mul
 from statistics import fmean
-from typing import Any
 
 from selfedit.lm.lora import Adapter
 from selfedit.lm.rules import OneOf
@@ -20,7 +19,7 @@ from selfedit.rl.policy_tokens import (
     read_logs,
     without_logs,
 )
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import ScoredEdits
 
 CERTAIN = 1e-3
@@ -54,7 +53,7 @@ class _Tried:
 
 
 def expected_reward(
-    session: Session[Any], scored: ScoredEdits, new: Adapter, contexts: Sequence[str]
+    session: AnySession, scored: ScoredEdits, new: Adapter, contexts: Sequence[str]
 ) -> Expected | None:
     """Under the session's policy and under ``new``, on these contexts; None without rewards.
 
@@ -62,6 +61,7 @@ def expected_reward(
     tried. Else before is the mean of the rewards, which the policy sampled, and after the same with
     each weighted by π_new/π_old of its whole text (self-normalised importance sampling).
     """
+    # A list of self-edits: their probabilities can be summed.
     listed = isinstance(session.task.rule(), OneOf)
     every = [edits for name in contexts if (edits := _tried_of(session, scored, new, name))]
     if not every:
@@ -95,8 +95,9 @@ def _mass(edits: Sequence[_Tried]) -> float:
     return sum(exp(edit.after) for edit in edits)
 
 
-def _tried_of(session: Session[Any], scored: ScoredEdits, new: Adapter, name: str) -> list[_Tried]:
+def _tried_of(session: AnySession, scored: ScoredEdits, new: Adapter, name: str) -> list[_Tried]:
     known = known_rewards(scored.rewards).get(name, {})
+    # The key without log-probabilities: the same text sampled in two batches is one self-edit.
     different: dict[PolicySequence, PolicySequence] = {}
     earned: dict[PolicySequence, list[float]] = {}
     for row in scored.edits:
@@ -107,6 +108,8 @@ def _tried_of(session: Session[Any], scored: ScoredEdits, new: Adapter, name: st
             earned.setdefault(same, []).append(known[row.candidate])
     if not different:
         return []
+    # From when they were sampled where the sampler told them, else read now: the policy is still
+    # the same.
     before = with_old_logs(session, list(different.values()))
     temperature = policy_temperature(session)
     after = read_logs(session.lm, before, new, temperature)
@@ -116,6 +119,7 @@ def _tried_of(session: Session[Any], scored: ScoredEdits, new: Adapter, name: st
 
 def _weighted(logs: Sequence[float], values: Sequence[float]) -> float:
     """The mean of values, each weighted by the exponential of its log."""
+    # The largest exponent becomes 0: whole texts have log-probabilities of −300.
     highest = max(logs)
     weights = [exp(log - highest) for log in logs]
     return sum(map(mul, weights, values)) / sum(weights)

@@ -3,36 +3,31 @@ share the weights.
 
 The folder of a training holds ``checkpoint/`` (weights and moments as safetensors, the losses so
 far as JSON), replaced whole every few steps, and at the end ``model/`` with the weights alone.
-Started again with the same arguments it goes
-on from the last checkpoint: the same losses come out as from an uninterrupted one, since the data
-order depends on the seed alone.
+Started again with the same arguments it goes on from the last checkpoint: the same losses come out
+as from an uninterrupted one, since the data order depends on the seed alone.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from selfedit.engine.children import Children, leave_signals_to_parent
 from selfedit.errors import Interrupted, RunFolderError, SelfEditError, Unavailable, UsageError
 from selfedit.inner.full import FullSpec, FullTraining
 from selfedit.inner.job import TrainSequence
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import canonical_json, fingerprint, folder_atomic
-
-POLL_SECONDS = 0.5
-"""How often the user's wish to stop is looked at while other processes train."""
 
 OnStep = Callable[[int, int, float], None]
 """Called after every step with (steps done, tokens done, loss)."""
@@ -59,8 +54,8 @@ class _Job:
     @property
     def name(self) -> str:
         """What must be equal for a checkpoint to be gone on with."""
-        said = [(s.ids, s.loss) for s in self.sequences]
-        return fingerprint([said, asdict(self.spec)])
+        sequences = [(s.ids, s.loss) for s in self.sequences]
+        return fingerprint([sequences, asdict(self.spec)])
 
 
 def finetune(
@@ -103,7 +98,7 @@ def finetune(
     if (done := _finished(job)) is None:
         folder.mkdir(parents=True, exist_ok=True)
         if processes == 1:
-            _train(job, on_step, check)
+            _train_here(job, on_step, check)
         else:
             _spread(job, processes, on_step, check)
         done = _finished(job)
@@ -114,7 +109,7 @@ def finetune(
     return done
 
 
-def _train(job: _Job, on_step: OnStep, check: Callable[[], None]) -> None:
+def _train_here(job: _Job, on_step: OnStep, check: Callable[[], None]) -> None:
     """The training as every process runs it."""
     device = torch.device("cpu") if job.device == "cpu" else None
     training = FullTraining(job.base, job.sequences, job.spec, device)
@@ -124,28 +119,28 @@ def _train(job: _Job, on_step: OnStep, check: Callable[[], None]) -> None:
             check()
         except Interrupted:
             if training.losses:
-                _store(training, job)
+                _store_checkpoint(training, job)
             raise
         loss = training.step()
         on_step(len(training.losses), training.tokens, loss)
         if len(training.losses) % job.every == 0 and not training.finished:
-            _store(training, job)
+            _store_checkpoint(training, job)
     weights = training.weights()
     if training.main:
         with folder_atomic(job.folder / "model") as new:
             save_file(weights, new / "model.safetensors", metadata={"format": "pt"})
-            (new / "about.json").write_bytes(_about(training, job))
+            (new / "about.json").write_bytes(_record_of(training, job))
 
 
-def _store(training: FullTraining, job: _Job) -> None:
+def _store_checkpoint(training: FullTraining, job: _Job) -> None:
     tensors, _ = training.state()
     if training.main:
         with folder_atomic(job.folder / "checkpoint") as new:
             save_file(tensors, new / "state.safetensors")
-            (new / "about.json").write_bytes(_about(training, job))
+            (new / "about.json").write_bytes(_record_of(training, job))
 
 
-def _about(training: FullTraining, job: _Job) -> bytes:
+def _record_of(training: FullTraining, job: _Job) -> bytes:
     return canonical_json({"losses": training.losses, "tokens": training.tokens, "job": job.name})
 
 
@@ -202,48 +197,28 @@ def _spread(job: _Job, processes: int, on_step: OnStep, check: Callable[[], None
     if job.device == "cuda" and torch.cuda.device_count() < processes:
         what = f"{processes} processes want a GPU each, there are {torch.cuda.device_count()}"
         raise Unavailable(what, where="cpt.full.processes", fix="lower it")
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    port = _free_port()
-    workers = [
-        context.Process(target=_worker, args=(there, job, rank, processes, port), daemon=True)
-        for rank in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    there.close()
+    ranks, port = Children(_rank_died), _free_port()
     try:
-        _follow(here, workers, on_step, check)
+        for rank in range(processes):
+            ranks.start(_run_rank, job, rank, processes, port, name=f"selfedit-training-{rank}")
+        _follow(ranks, on_step, check)
     finally:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.join()
-        here.close()
+        # After an error too: the others would wait for the lost one at the next collective.
+        ranks.stop()
 
 
-def _follow(
-    here: Connection, workers: Sequence[Any], on_step: OnStep, check: Callable[[], None]
-) -> None:
-    finished = 0
-    while finished < len(workers):
+def _follow(ranks: Children, on_step: OnStep, check: Callable[[], None]) -> None:
+    training = list(ranks.links)
+    while training:
         check()
-        if not here.poll(POLL_SECONDS):
-            if any(worker.exitcode not in (None, 0) for worker in workers):
-                raise _died()
-            continue
-        try:
-            kind, payload = here.recv()
-        except EOFError as error:
-            raise _died() from error
-        if kind == "error":
-            raise payload
-        if kind == "step":
-            on_step(*payload)
-        finished += kind == "done"
+        for link, kind, payload in ranks.receive(training):
+            if kind == "step":
+                on_step(*cast("tuple[int, int, float]", payload))
+            else:
+                training.remove(link)
 
 
-def _died() -> Unavailable:
+def _rank_died() -> Unavailable:
     fix = (
         "start the same command again: it goes on from the last checkpoint; with less memory, fewer"
         " cpt.full.rows"
@@ -251,11 +226,9 @@ def _died() -> Unavailable:
     return Unavailable("a training process died", where="cpt.full.processes", fix=fix)
 
 
-def _worker(link: Connection, job: _Job, rank: int, processes: int, port: int) -> None:
-    """One process's life; the messages of all go down one pipe, each shorter than the system writes
-    at once.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked to stop, and stops us
+def _run_rank(link: Connection, job: _Job, rank: int, processes: int, port: int) -> None:
+    """One process's life; rank 0 tells of the steps, all tell when they are done."""
+    leave_signals_to_parent()
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
     threads = max(1, (os.cpu_count() or 1) // processes)
     os.environ |= where | {
@@ -268,7 +241,7 @@ def _worker(link: Connection, job: _Job, rank: int, processes: int, port: int) -
     tell: OnStep = (lambda *step: link.send(("step", step))) if rank == 0 else (lambda *_: None)
     with suppress(BrokenPipeError):
         try:
-            _train(job, tell, lambda: None)
+            _train_here(job, tell, lambda: None)
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
             link.send(("done", rank))

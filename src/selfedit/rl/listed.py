@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from selfedit.errors import UsageError
 from selfedit.lm.decoder import Completion
 from selfedit.lm.rules import OneOf, TokenTree
 from selfedit.rl.policy_tokens import policy_temperature, read_logs, sampled_sequence
 from selfedit.rl.sample import edit_row
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.run.records import Place, Sampled, SelfEditRow
 from selfedit.tasks.task import Context
 
 
-def check_listed(session: Session[Any]) -> TokenTree:
+def check_listed(session: AnySession) -> TokenTree:
     """The tree of all self-edits, where ``rl.draw = "every"`` can be done.
 
     Raises:
@@ -25,6 +24,7 @@ def check_listed(session: Session[Any]) -> TokenTree:
     if not isinstance(rule, OneOf):
         fix = "set arc.listed = true in few-shot ARC; else rl.draw = policy"
         raise UsageError("self-edits cannot be listed", where="rl.draw", fix=fix)
+    # Each candidate is one of them: another count would leave some out, or try some twice.
     if len(rule.tree.texts) != count:
         what = f"there are {len(rule.tree.texts)} self-edits, and {count} candidates a context"
         fix = f"set rl.candidates = {len(rule.tree.texts)}, or list fewer"
@@ -33,7 +33,7 @@ def check_listed(session: Session[Any]) -> TokenTree:
 
 
 def write_every(
-    session: Session[Any], place: Place, contexts: Sequence[Context]
+    session: AnySession, place: Place, contexts: Sequence[Context]
 ) -> list[SelfEditRow]:
     """All self-edits of each context, with how likely the policy finds each; a context is one
     transaction.
@@ -46,13 +46,14 @@ def write_every(
         for context in contexts:
             if context.id not in have:
                 session.interrupt.check()
+                # A context a transaction: hundreds of rows, and a kill loses one context's.
                 ledger.add_self_edits(_rows_of(session, place, context, tree))
                 task.advance()
     return ledger.self_edits(place)
 
 
 def _rows_of(
-    session: Session[Any], place: Place, context: Context, tree: TokenTree
+    session: AnySession, place: Place, context: Context, tree: TokenTree
 ) -> list[SelfEditRow]:
     prompt = session.task.prompt(context)
     sequences = [sampled_sequence(session, prompt, Sampled(text)) for text in tree.texts]
@@ -63,6 +64,8 @@ def _rows_of(
         zip(tree.texts, sequences, logs, strict=True)
     ):
         chosen = dict(zip(sequence.places, likely, strict=True))
+        # Where the grammar leaves one token its log-probability is 0; those are not among the
+        # places.
         every = [chosen.get(len(prompt) + index, 0.0) for index in range(len(text))]
         written = Completion(
             session.lm.decode(text), text, "stop", len(prompt), logprobs=tuple(every)

@@ -15,7 +15,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import on_top
 from selfedit.rl.comparison import Moved, PolicyPair
 from selfedit.rl.expected import Expected, expected_reward
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.standstill import why_not_moved, why_nothing
 from selfedit.rl.updates.base import ScoredEdits
 from selfedit.tasks.task import Context
@@ -42,6 +42,7 @@ class Movement:
     @staticmethod
     def read(stored: Mapping[str, Any]) -> Movement:
         """From the ledger's record of a round."""
+        # Nested dataclasses come out of JSON as dictionaries.
         parts = {"learned": Moved, "heldout": Moved, "expected": Expected}
         records = {
             name: kind(**stored[name]) for name, kind in parts.items() if stored[name] is not None
@@ -68,7 +69,7 @@ class Movement:
 
 
 def measure_movement(
-    session: Session[Any],
+    session: AnySession,
     scored: ScoredEdits,
     heldout: Sequence[Context],
     adapter: Adapter | None,
@@ -84,11 +85,14 @@ def measure_movement(
     settings = session.settings.rl.movement
     if adapter is None:
         return Movement(reason=why_nothing(scored))
+    # One loss a step: the update's steps as they were taken.
     steps = len(adapter.losses)
     if not settings.prompts:
         return Movement(steps=steps)
+    # Not yet kept: the policy it would become is put together for the measurement alone.
     new = on_top(session.policy, replace(adapter, base=session.lm.name))
     compare = PolicyPair(session, scored.number, new)
+    # A few prompts: two greedy texts, one sampled, for both policies, is what each costs.
     learned = compare.on(list(scored.contexts.values())[: settings.prompts])
     held_out = compare.on(heldout[: settings.prompts]) if heldout else None
     return Movement(

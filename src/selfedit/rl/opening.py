@@ -19,9 +19,9 @@ from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
-from selfedit.tasks.task import Task
+from selfedit.tasks.task import AnyTask
 
-T = TypeVar("T", bound=Task[Any, Any])
+T = TypeVar("T", bound=AnyTask)
 
 
 class RunOptions(TypedDict, total=False):
@@ -66,6 +66,7 @@ def open_run(
         workers: whether the experiment has inner loops for worker processes.
         options: see `RunOptions`.
     """
+    # Frozen as JSON, not as the model: what is compared later is what stands in the file.
     frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
     with (
         open_folder(folder, frozen, hashes, kind=kind) as run,
@@ -106,7 +107,9 @@ def open_session(
 ) -> Iterator[Session[T]]:
     """The model, the task and the engine of a run whose folder is open; see `open_run`."""
     name = settings.model if model is None else model()
+    # Only when the folder is open: a folder of other settings is refused before a model is loaded.
     lm = options.get("lm") or load_for(settings, name)
+    # Other weights under the same name are another run.
     run.keep_model(name, lm.fingerprint)
     engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
     try:
@@ -121,4 +124,5 @@ def open_session(
             engine,
         )
     finally:
+        # Also after an error: worker processes would outlive the run.
         engine.close()

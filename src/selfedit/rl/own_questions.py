@@ -36,7 +36,10 @@ def with_own_questions(session: Session, contexts: Sequence[Context]) -> list[Co
     """
     groups = [contexts[start : start + GROUP] for start in range(0, len(contexts), GROUP)]
     ledger = session.run.ledger
-    done = [all(ledger.step(_name(context)) is not None for context in group) for group in groups]
+    # A group is done when all of its contexts are: they are stored together.
+    done = [
+        all(ledger.step(_step_name(context)) is not None for context in group) for group in groups
+    ]
     with session.progress.task(
         "writing own questions",
         total=len(contexts),
@@ -69,9 +72,12 @@ def plan_with_own_questions(
             where="rl.questions",
             fix="set rl.questions = gold",
         )
+    # A reward with retention draws earlier passages from all of them.
     used = every if session.settings.rl.reward.retention else [c for chosen in plan for c in chosen]
-    asked = with_own_questions(session, list({context.id: context for context in used}.values()))
-    usable = {context.id: context for context in asked if context.questions}
+    questioned = with_own_questions(
+        session, list({context.id: context for context in used}.values())
+    )
+    usable = {context.id: context for context in questioned if context.questions}
     rounds = [[usable[c.id] for c in chosen if c.id in usable] for chosen in plan]
     if not all(rounds):
         fix = (
@@ -79,19 +85,21 @@ def plan_with_own_questions(
             " questions"
         )
         raise DataError(
-            "no question that the model wrote is usable", where=f"{len(asked)} passages", fix=fix
+            "no question that the model wrote is usable",
+            where=f"{len(questioned)} passages",
+            fix=fix,
         )
     return rounds, list(usable.values())
 
 
 def survivors(session: Session, contexts: Sequence[Context]) -> dict[str, Any]:
     """How many questions were written and kept, and why the others were not."""
-    found = [question for context in contexts for question in _stored(session, context)]
-    kept = sum(question.rejected is None for question in found)
-    reasons = Counter(question.rejected for question in found if question.rejected is not None)
+    written = [question for context in contexts for question in _stored(session, context)]
+    kept = sum(question.rejected is None for question in written)
+    reasons = Counter(question.rejected for question in written if question.rejected is not None)
     per_context = [len(_kept(session, context)) for context in contexts]
     return {
-        "written": len(found),
+        "written": len(written),
         "kept": kept,
         "rejected": dict(sorted(reasons.items())),
         "passages": len(contexts),
@@ -100,18 +108,21 @@ def survivors(session: Session, contexts: Sequence[Context]) -> dict[str, Any]:
     }
 
 
-def _name(context: Context) -> str:
+def _step_name(context: Context) -> str:
     return f"{PLACE}/{context.id}"
 
 
 def _stored(session: Session, context: Context) -> list[OwnQuestion]:
     return [
         OwnQuestion(**values)
-        for values in (session.run.ledger.step(_name(context)) or {"questions": []})["questions"]
+        for values in (session.run.ledger.step(_step_name(context)) or {"questions": []})[
+            "questions"
+        ]
     ]
 
 
 def _kept(session: Session, context: Context) -> tuple[Question, ...]:
+    # Rejected ones stay in the ledger: the results say how many, and why.
     kept = [question for question in _stored(session, context) if question.rejected is None]
     chosen = kept[: session.settings.rl.own.most]
     return tuple(
@@ -123,25 +134,30 @@ def _kept(session: Session, context: Context) -> tuple[Question, ...]:
 def _write_group(session: Session, group: Sequence[Context]) -> None:
     """Write, answer and judge the questions of some contexts; stored in one transaction."""
     rows, written = _quizzes(session, group)
-    asked = [
+    triples = [
         (context, question, answer)
         for context, pairs in zip(group, written, strict=True)
         for question, answer in pairs
     ]
-    shown, hidden = (
-        _answers(session, asked, make, name)
+    informed, uninformed = (
+        _sampled_answers(session, triples, make, name)
         for make, name in ((shown_prompt, "shown"), (hidden_prompt, "hidden"))
     )
-    own = session.settings.rl.own
-    found: dict[str, list[OwnQuestion]] = {context.id: [] for context in group}
-    for (context, question, answer), seen, unseen in zip(asked, shown, hidden, strict=True):
-        found[context.id].append(judge(question, answer, seen, unseen, session.grader, own))
+    settings = session.settings.rl.own
+    judged: dict[str, list[OwnQuestion]] = {context.id: [] for context in group}
+    for (context, question, answer), with_passage, without in zip(
+        triples, informed, uninformed, strict=True
+    ):
+        judged[context.id].append(
+            judge(question, answer, with_passage, without, session.grader, settings)
+        )
     ledger = session.run.ledger
+    # Quizzes and what became of them in one transaction: a kill leaves none half judged.
     with ledger.transaction():
         ledger.add_self_edits(rows)
         for context in group:
             ledger.finish_step(
-                _name(context), {"questions": [q.as_dict() for q in found[context.id]]}
+                _step_name(context), {"questions": [q.as_dict() for q in judged[context.id]]}
             )
 
 
@@ -158,37 +174,39 @@ def _quizzes(
     prompts = [quiz_prompt(session.task, context) for context, _ in places]
     written = sampled(session, prompts, seeds)
     rows, pairs = [], {context.id: {} for context in group}
-    for (context, number), seed, prompt, said in zip(places, seeds, prompts, written, strict=True):
-        found = read_quiz(session.task, said.text)
-        for question, answer in found:
+    for (context, number), seed, prompt, quiz in zip(places, seeds, prompts, written, strict=True):
+        parsed = read_quiz(session.task, quiz.text)
+        for question, answer in parsed:
+            # The first answer to a question counts, however often it is asked again.
             pairs[context.id].setdefault(question, answer)
-        rejected = None if found else "no question with an answer"
-        rows.append(written_row(PLACE, context, number, prompt, seed, said, rejected))
+        rejected = None if parsed else "no question with an answer"
+        rows.append(written_row(PLACE, context, number, prompt, seed, quiz, rejected))
     return rows, [list(pairs[context.id].items()) for context in group]
 
 
-def _answers(
-    session: Session, asked: Sequence[tuple[Context, str, str]], make: Any, name: str
+def _sampled_answers(
+    session: Session, triples: Sequence[tuple[Context, str, str]], make: Any, name: str
 ) -> list[list[str]]:
     """Several sampled answers to each question, with the prompt that ``make`` makes."""
-    own, seed, purpose = session.settings.rl.own, session.settings.seed, PLACE.phase.value
-    if not asked:
+    settings, seed, purpose = session.settings.rl.own, session.settings.seed, PLACE.phase.value
+    if not triples:
         return []
     prompts = [
+        # Votes of one question side by side: `texts` is cut up by them below.
         make(session.task, context, question)
-        for context, question, _ in asked
-        for _ in range(own.votes)
+        for context, question, _ in triples
+        for _ in range(settings.votes)
     ]
     seeds = [
         derive(seed, purpose, name, c.id, question, vote)
-        for c, question, _ in asked
-        for vote in range(own.votes)
+        for c, question, _ in triples
+        for vote in range(settings.votes)
     ]
-    said = session.sampler.generate(
+    completions = session.sampler.generate(
         prompts,
         max_new_tokens=session.settings.answer.max_new_tokens,
-        temperature=own.temperature,
+        temperature=settings.temperature,
         seeds=seeds,
     )
-    texts = [answer.text for answer in said]
-    return [texts[start : start + own.votes] for start in range(0, len(texts), own.votes)]
+    texts = [answer.text for answer in completions]
+    return [texts[start : start + settings.votes] for start in range(0, len(texts), settings.votes)]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError
 from selfedit.rl.rewards.base import reward_of
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import update_of
 from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
@@ -17,7 +16,7 @@ from selfedit.tasks.task import Context, split_contexts
 
 
 def spare_contexts(
-    session: Session[Any], number: int, chosen: Sequence[Context], every: Sequence[Context]
+    session: AnySession, number: int, chosen: Sequence[Context], every: Sequence[Context]
 ) -> list[Context]:
     """The contexts that a round may try in place of others, in an order of the run's seed: those
     that no round is planned for, or, with ``rl.fresh``, has tried before.
@@ -26,12 +25,14 @@ def spare_contexts(
     if not rl.refill:
         return []
     used = {context.id for context in chosen}
+    # With fresh contexts a spare one must not be a later round's own.
     if rl.fresh:
         used |= {c.id for planned in plan_rounds(session.settings, every) for c in planned}
         for earlier in range(1, number):
             edits = ledger.self_edits(Place(Phase.RL, round=earlier))
             used |= {row.context_id for row in edits}
     spare = [context for context in every if context.id not in used]
+    # By round: two rounds that need spare contexts try different ones first.
     random.Random(derive(session.settings.seed, "spare", number)).shuffle(spare)
     return spare
 
@@ -59,6 +60,7 @@ def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Co
             where=without[0],
             fix=fix,
         )
+    # Without rl.fresh every round works on the same contexts.
     needed = rl.contexts * (rl.rounds if rl.fresh else 1)
     if rl.rounds and needed > len(contexts):
         what = f"{rl.rounds} rounds need {needed} passages, there are {len(contexts)}"
@@ -71,6 +73,7 @@ def plan_rounds(settings: Settings, contexts: Sequence[Context]) -> list[list[Co
     plan = split_contexts(
         contexts, [rl.contexts] * (rl.rounds if rl.fresh else min(rl.rounds, 1)), seed=seed
     )
+    # Made here although only later used: a name that does not exist ends the run before it began.
     if rl.rounds:
         reward_of(settings).check(plan, contexts)
         update_of(settings)

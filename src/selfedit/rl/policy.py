@@ -6,17 +6,16 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from selfedit.errors import DataError, RunFolderError
-from selfedit.lm.bank import BankLinear
+from selfedit.lm.bank_product import BankLinear
 from selfedit.lm.load import LanguageModel, load_weights
 from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import on_top
 from selfedit.models.quiet import quiet
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.storage.files import folder_atomic, hash_folder
 
 ROUNDED = 0.01
@@ -30,26 +29,29 @@ def merge(lm: LanguageModel, adapter: Adapter) -> float:
     Returns:
         What the weights' precision rounded away, ‖W' − W − ΔW‖ / ‖ΔW‖ over all modules (Frobenius).
     """
-    lost, whole = 0.0, 0.0
+    lost, total = 0.0, 0.0
     for name, module in lm.model.named_modules():
         if isinstance(module, BankLinear) and name in adapter.tensors:
             delta = adapter.delta(name).to(module.weight.device)
             with torch.no_grad():
+                # In the wider of the two types: an update smaller than half a step of bfloat16
+                # would vanish in a sum.
                 exact = module.weight.to(torch.promote_types(delta.dtype, module.weight.dtype))
-                wanted = exact + delta
-                module.weight.copy_(wanted.to(module.weight.dtype))
-                lost += float((module.weight.to(wanted.dtype) - wanted).square().sum())
-                whole += float(delta.square().sum())
-    return math.sqrt(lost / whole) if whole else 0.0
+                target = exact + delta
+                module.weight.copy_(target.to(module.weight.dtype))
+                # What the weights' type could not hold, measured after the copy.
+                lost += float((module.weight.to(target.dtype) - target).square().sum())
+                total += float(delta.square().sum())
+    return math.sqrt(lost / total) if total else 0.0
 
 
-def merges(session: Session[Any]) -> bool:
+def merges(session: AnySession) -> bool:
     """Whether a round's policy goes into the weights, as ``rl.mstep.merge`` says."""
     chosen = session.settings.rl.mstep.merge
     return session.lm.dtype in (torch.float32, torch.float64) if chosen == "auto" else chosen
 
 
-def keep_policy(session: Session[Any], number: int, adapter: Adapter) -> str:
+def keep_policy(session: AnySession, number: int, adapter: Adapter) -> str:
     """Save what a round made; where it is merged the session's model has its weights from now on,
     else the policy is one adapter more on top of what it was: their ranks add up.
 
@@ -68,6 +70,7 @@ def keep_policy(session: Session[Any], number: int, adapter: Adapter) -> str:
             )
     else:
         adapter = on_top(session.policy, adapter)
+    # The adapter is saved either way: policies can be compared without 14 GB of weights.
     return save_policy(session.lm, adapter, session.run.policy(number), merged=merged)
 
 
@@ -78,6 +81,7 @@ def save_policy(lm: LanguageModel, adapter: Adapter, folder: Path, *, merged: bo
     Returns:
         SHA-256 of the folder.
     """
+    # Whole or absent: the ledger may name only what is there.
     with folder_atomic(folder) as new:
         adapter.save(new / "adapter")
         if merged:
@@ -88,7 +92,7 @@ def save_policy(lm: LanguageModel, adapter: Adapter, folder: Path, *, merged: bo
 
 
 def adopt_policy(
-    session: Session[Any],
+    session: AnySession,
     number: int,
     digest: str | None,
     before: Adapter | None,
@@ -113,6 +117,7 @@ def adopt_policy(
     if digest is None:
         return before
     folder = session.run.policy(number)
+    # Freshly made: hashing gigabytes that were written a moment ago proves nothing.
     if not in_weights and hash_folder(folder) != digest:
         what = "the saved policy is not the one this run made: a file is missing or altered"
         raise RunFolderError(
@@ -122,7 +127,7 @@ def adopt_policy(
         policy = replace(Adapter.load(folder / "adapter"), base=session.lm.name)
         session.adopt(policy, digest)
         return policy
-    use_weights(session, folder / "model", digest, here=not in_weights)
+    use_weights(session, folder / "model", digest, load_here=not in_weights)
     return None
 
 
@@ -141,17 +146,18 @@ def policy_folder(named: str, where: str) -> Path:
     return Path(named)
 
 
-def use_weights(session: Session[Any], folder: Path, name: str, *, here: bool = True) -> None:
+def use_weights(session: AnySession, folder: Path, name: str, *, load_here: bool = True) -> None:
     """Go on with the weights of a model folder: this process, its workers and its sampler.
 
     Args:
         session: the run.
         folder: with the weights in safetensors.
         name: what tells these weights from others.
-        here: whether this process's model has yet to be given them.
+        load_here: whether this process's model has yet to be given them.
     """
-    if here:
+    if load_here:
         load_weights(session.lm, folder)
+    # Workers hold copies of their own.
     session.engine.load_weights(folder)
     session.sampler.load_policy(folder)
     session.weights = name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from selfedit.rl.policy_tokens import (
     read_logs,
 )
 from selfedit.rl.policy_training import StepTokens, TokenObjective, train_policy
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import PlainUpdate, ScoredEdits
 from selfedit.run.records import SelfEditRow
 
@@ -48,12 +47,16 @@ class ClippedGradient(TokenObjective):
 
     def parts(self, logs: Tensor, tokens: StepTokens) -> Tensor:
         """See `TokenObjective`."""
+        # 1 in the first step, where the policy is still the one that sampled.
         ratio = (logs - tokens.old).exp()
         advantages = tokens.advantages
         clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
+        # The minimum is a lower bound: no gain from moving further than the clip.
         gain = torch.minimum(ratio * advantages, clipped * advantages)
         apart = tokens.reference - logs  # log(π_ref/π), [N]
+        # exp(x) − x − 1 ≥ 0 with equality at x = 0, where the policies agree.
         brake = apart.exp() - apart - 1
+        # Over self-edits, not tokens: a long self-edit counts as one.
         each = (self.kl * brake - gain) / len(tokens.lengths)
         if not self.mean:
             return each
@@ -95,13 +98,14 @@ class SignedUpdate(PlainUpdate):
     def learns_from(self, scored: ScoredEdits) -> list[SelfEditRow]:
         """See `Update`; those of contexts in which rewards differ."""
         advantages = signed_advantages(scored.rewards, self.kind)
+        # In which rewards differ: elsewhere all advantages are 0, and tokens for nothing.
         return [row for row in scored.edits if (row.context_id, row.candidate) in advantages]
 
     def unit(self, rewards: Sequence[float]) -> float:
         """What an advantage of 1 is in the unit of a context's rewards."""
         return 1.0
 
-    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
+    def update(self, session: AnySession, scored: ScoredEdits) -> Adapter | None:
         """See `Update`."""
         advantages = signed_advantages(scored.rewards, self.kind)
         known = known_rewards(scored.rewards)
@@ -113,7 +117,7 @@ class SignedUpdate(PlainUpdate):
 
 
 def advantage_sequences(
-    session: Session[Any],
+    session: AnySession,
     scored: ScoredEdits,
     advantages: Mapping[tuple[str, int], float],
     units: Mapping[str, float],
@@ -128,13 +132,15 @@ def advantage_sequences(
     for row, sequence in zip(rows, with_logs(session, plain), strict=True):
         key = (row.context_id, row.candidate)
         worths = scored.worths.get(key, [0.0] * len(sequence.old))
+        # A line's worth is in the reward's unit, the advantage may be in standard deviations.
         middle, unit = sum(worths) / len(worths), units[row.context_id]
+        # Centred: what a self-edit's lines are worth moves weight among its tokens, not its sum.
         each = [advantages[key] + (worth - middle) / unit for worth in worths]
         weighed.append(replace(sequence, advantages=tuple(each)))
     return weighed
 
 
-def with_logs(session: Session[Any], sequences: list[PolicySequence]) -> list[PolicySequence]:
+def with_logs(session: AnySession, sequences: list[PolicySequence]) -> list[PolicySequence]:
     """The same with log-probabilities under the policy that sampled, kept from then or else read
     now, and under the reference.
     """
@@ -146,11 +152,12 @@ def with_logs(session: Session[Any], sequences: list[PolicySequence]) -> list[Po
     return [replace(s, reference=logs) for s, logs in zip(complete, first, strict=True)]
 
 
-def with_old_logs(session: Session[Any], sequences: list[PolicySequence]) -> list[PolicySequence]:
+def with_old_logs(session: AnySession, sequences: list[PolicySequence]) -> list[PolicySequence]:
     """The same, those whose sampler gave no log-probabilities with what the policy that sampled,
     which is still the session's, gives them now.
     """
     temperature = policy_temperature(session)
+    # A sampler outside may give no log-probabilities, and texts from files have none.
     lacking = [len(sequence.old) != len(sequence.places) for sequence in sequences]
     without = [s for s, lacks in zip(sequences, lacking, strict=True) if lacks]
     fresh = iter(read_logs(session.lm, without, session.policy, temperature) if without else ())
@@ -160,10 +167,11 @@ def with_old_logs(session: Session[Any], sequences: list[PolicySequence]) -> lis
     ]
 
 
-def _first_policy(session: Session[Any]) -> Adapter | None:
+def _first_policy(session: AnySession) -> Adapter | None:
     """What turns the model's weights into those before the first round: what rounds merged, taken
     off again.
     """
+    # Kept apart from the weights: the model without adapter is the first policy.
     if not merges(session):
         return None
     steps = [step.name for step in session.run.ledger.steps() if step.name.startswith("round-")]
@@ -171,4 +179,5 @@ def _first_policy(session: Session[Any]) -> Adapter | None:
     # A run that goes on after a kill has the merged weights only: they less the sum of updates.
     merged = [Adapter.load(folder / "adapter") for folder in folders if folder.exists()]
     merged = [replace(adapter, base=session.lm.name) for adapter in merged]
+    # Merged updates taken off again: W_now − Σ ΔW is W before the first round.
     return stack(merged, [-1.0] * len(merged))

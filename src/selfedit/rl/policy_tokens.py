@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,11 +17,11 @@ from selfedit.errors import RunFolderError
 from selfedit.inner.job import TrainSequence
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.lm.reading import read
+from selfedit.lm.reading import read_rows
 from selfedit.lm.rules import allowed_tokens
 from selfedit.lm.segments import consecutive
 from selfedit.lm.token_logs import Allowed, Choosing, token_logs
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.run.records import Sampled, SelfEditRow
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.task import Context
@@ -51,7 +50,7 @@ class PolicySequence(TrainSequence):
         return [index for index in range(1, len(self.ids)) if self.loss[index]]
 
 
-def policy_sequence(session: Session[Any], context: Context, row: SelfEditRow) -> PolicySequence:
+def policy_sequence(session: AnySession, context: Context, row: SelfEditRow) -> PolicySequence:
     """The training example of a self-edit: its prompt and its tokens as they were sampled.
 
     A self-edit that the token limit cut off has no end, and none is taught. A text from outside is
@@ -61,11 +60,13 @@ def policy_sequence(session: Session[Any], context: Context, row: SelfEditRow) -
         RunFolderError: it was sampled after another prompt than the task makes now, or its record
             is damaged.
     """
+    # Cut off: the text has no end token, and none is added.
     sampled = row.sampled
     if sampled is None:
         example = session.task.completion(context, row.text)
         return PolicySequence(example.ids, example.loss)
     prompt, vocabulary = session.task.prompt(context), len(session.lm.head)
+    # An id beyond the vocabulary would crash the embedding with an error nobody understands.
     strange = any(not 0 <= token < vocabulary for token in sampled.ids)
     if strange or row.prompt_hash != fingerprint(prompt):
         what = "the self-edit is not one that this model wrote after this prompt"
@@ -78,24 +79,28 @@ def policy_sequence(session: Session[Any], context: Context, row: SelfEditRow) -
 
 
 def sampled_sequence(
-    session: Session[Any], prompt: tuple[int, ...], sampled: Sampled
+    session: AnySession, prompt: tuple[int, ...], sampled: Sampled
 ) -> PolicySequence:
     """A prompt and the tokens sampled after it, under the task's grammar if it has one."""
     rule, vocabulary = session.task.rule(), len(session.lm.head)
+    # Replayed through the grammar: it is not stored what was allowed at each token.
     allowed = () if rule is None else tuple(allowed_tokens(rule, sampled.ids, vocabulary))
+    # A forced token teaches nothing, and its probability is 1 whatever the policy.
     carries = [len(ids) > 1 for ids in allowed] if allowed else [True] * len(sampled.ids)
     return PolicySequence(
         (*prompt, *sampled.ids),
         (*[False] * len(prompt), *carries),
+        # None where all is allowed: an array of the whole vocabulary for each token is megabytes.
         allowed=tuple(None if len(ids) == vocabulary else ids for ids in allowed if len(ids) > 1),
         old=tuple(value for value, loss in zip(sampled.logprobs, carries, strict=False) if loss),
     )
 
 
-def policy_temperature(session: Session[Any]) -> float:
+def policy_temperature(session: AnySession) -> float:
     """What logits are divided by where the policy is a distribution; 1 where self-edits are the
     likeliest ones.
     """
+    # Greedy decoding has no temperature; its policy is measured at 1.
     return session.settings.edit.temperature or 1.0
 
 
@@ -115,7 +120,7 @@ def read_logs(
     """
     every: list[tuple[float, ...]] = []
     rows = [sequence.ids for sequence in sequences]
-    for chunk, hidden in read(lm, rows, [adapter] * len(rows)):
+    for chunk, hidden in read_rows(lm, rows, [adapter] * len(rows)):
         part = sequences[len(every) : len(every) + len(chunk)]
         before, targets = before_and_targets(part, lm.device)
         choosing = Choosing(temperature, joined(part))
@@ -148,5 +153,6 @@ def joined(sequences: Sequence[PolicySequence]) -> list[Allowed]:
         return []
     every: list[Allowed] = []
     for sequence in sequences:
+        # One None a place keeps the list in step where a sequence has no grammar.
         every += sequence.allowed or [None] * len(sequence.places)
     return every

@@ -7,7 +7,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,13 +18,13 @@ from selfedit.inner.trainer import Objective
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.token_logs import Choosing, token_logs
 from selfedit.rl.policy_tokens import PolicySequence, joined
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.run.progress import count_up
 from selfedit.run.seeds import derive
 
 
 def train_policy(
-    session: Session[Any],
+    session: AnySession,
     number: int,
     sequences: Sequence[TrainSequence],
     objective: Objective | None = None,
@@ -43,12 +42,14 @@ def train_policy(
     """
     mstep = session.settings.rl.mstep
     lora, optim = LoraSpec(**mstep.lora.model_dump()), OptimSpec(**mstep.optim.model_dump())
+    # Of the round alone: a round that begins anew draws the same numbers.
     seed = derive(session.settings.seed, "mstep", number)
     job = AdaptJob(sequences, lora, optim, seed, start=session.policy)
     total = optim.epochs * sum(len(sequence.ids) for sequence in sequences)
     name = f"finetuning the policy (round {number})"
     with session.progress.task(name, total=total, unit="tokens") as task:
         try:
+            # One job: its adapter is trained on top of the policy, and becomes part of it.
             return adapt(session.lm, [job], count_up(task), objective=objective)[0]
         except (torch.OutOfMemoryError, MemoryError) as error:
             what = f"memory ran out while the policy learned from {len(sequences)} self-edits"
@@ -99,6 +100,7 @@ class TokenObjective(ABC):
         sequences: Sequence[TrainSequence],
     ) -> tuple[Tensor, Tensor]:
         """See `Objective`."""
+        # All of them are: an objective of ours trains policy sequences only.
         mine = [sequence for sequence in sequences if isinstance(sequence, PolicySequence)]
         logs = token_logs(hidden, head, targets, Choosing(self.temperature, joined(mine)))
 

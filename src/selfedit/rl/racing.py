@@ -14,76 +14,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import fmean
 
 from selfedit.config import RewardSettings
+from selfedit.rl.race_chances import Race, Repeats, Spread, chance_above, chance_overtakes, spread
 from selfedit.rl.scoring import run_trials
 from selfedit.rl.selection import rewards
 from selfedit.rl.session import Session
 from selfedit.rl.trial import PlannedTrial, marks_of
 from selfedit.run.records import Place, TrialKey
 
-Repeats = Mapping[int, Sequence[float]]
-"""Of one context: each candidate's accuracy in each repeat that it has run."""
-PRIOR = 4.0
-"""Weight, in degrees of freedom, of the binomial variance beside the measured one: two equal repeats prove no
-certainty."""
 
-
-@dataclass(frozen=True)
-class Race:
-    """One context within a round.
-
-    Attributes:
-        repeats: what its candidates reached so far.
-        baseline: the unadapted model's accuracy; NaN without any verdict.
-        questions: how many questions an accuracy is over.
-        alive: the candidates that can still be kept.
-        running: those of them that need another repeat.
-    """
-
-    repeats: Repeats
-    baseline: float
-    questions: int
-    alive: frozenset[int]
-    running: frozenset[int]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Variances of the normal model: of a candidate's true accuracy, and of one repeat around it."""
-
-    true: float
-    repeat: float
-
-
-def spread(races: Iterable[Race]) -> Spread:
-    """The two variances, pooled over a round's contexts."""
-    squares = between = 0.0
-    freedom = rivals = 0
-    binomial: list[float] = []
-    runs: list[int] = []
-    for race in races:
-        if not race.repeats:  # a judge gave no verdict
-            continue
-        means = [fmean(own) for own in race.repeats.values()]
-        centre = fmean(means)
-        binomial.append(centre * (1 - centre) / race.questions)
-        between += sum((mean - centre) ** 2 for mean in means)
-        rivals += len(means) - 1
-        for own, mean in zip(race.repeats.values(), means, strict=True):
-            squares += sum((x - mean) ** 2 for x in own)
-            freedom += len(own) - 1
-            runs.append(len(own))
-    if not runs:
-        return Spread(0.0, 0.0)
-    repeat = (squares + PRIOR * fmean(binomial)) / (freedom + PRIOR)
-    observed = between / rivals if rivals else 0.0
-    return Spread(max(0.0, observed - repeat / fmean(runs)), repeat)
-
-
-def advance(race: Race, total: int, settings: RewardSettings, found: Spread, doubt: float) -> Race:
+def advance(
+    race: Race, total: int, settings: RewardSettings, variances: Spread, doubt: float
+) -> Race:
     """The race after its latest repeat of ``total``; where a judge gave no verdict yet, nothing is
     decided.
 
@@ -91,14 +35,17 @@ def advance(race: Race, total: int, settings: RewardSettings, found: Spread, dou
         race: every running candidate has run the latest repeat.
         total: repeats without racing.
         settings: which candidates are kept in the end.
-        found: the round's variances.
+        variances: the round's variances.
         doubt: chance of a wrong decision that this stage may spend on this context.
     """
+    # Not all have run this repeat, or there is nothing to beat: everybody stays.
     if math.isnan(race.baseline) or not race.alive <= race.repeats.keys():
         return race
+    # Shared among candidates: the chances of wrong decisions add up to `doubt` at most.
     doubt /= max(1, len(race.repeats))
     bar = race.baseline + settings.threshold
-    gain = {c: _chance(race, c, bar, total, found) for c in race.alive}
+    gain = {c: chance_above(race, c, bar, total, variances) for c in race.alive}
+    # Each is decided by itself against the bar; rivals do not matter.
     if settings.rule == "improves":
         running = frozenset(c for c in race.running if doubt < gain[c] < 1 - doubt)
         return Race(race.repeats, race.baseline, race.questions, race.alive, running)
@@ -107,55 +54,18 @@ def advance(race: Race, total: int, settings: RewardSettings, found: Spread, dou
     hopeful = {c for c in race.alive if certain or gain[c] > doubt}
     if not hopeful:
         return Race(race.repeats, race.baseline, race.questions, frozenset(), frozenset())
+    # Ties go to the smallest number, as in `rewards`.
     leader = max(sorted(hopeful), key=lambda c: fmean(race.repeats[c]))
     alive = frozenset(
-        c for c in hopeful if c == leader or _overtakes(race, c, leader, total, found) > doubt
+        c
+        for c in hopeful
+        if c == leader or chance_overtakes(race, c, leader, total, variances) > doubt
     )
+    # Sure of itself and alone: more repeats change nothing.
     decided = len(alive) == 1 and (certain or gain[leader] >= 1 - doubt)
     return Race(
         race.repeats, race.baseline, race.questions, alive, frozenset() if decided else alive
     )
-
-
-def _chance(race: Race, candidate: int, bar: float, total: int, found: Spread) -> float:
-    """The chance that the candidate's mean over all repeats ends above ``bar``."""
-    own = race.repeats[candidate]
-    done, left = len(own), total - len(own)
-    centre = fmean(fmean(r) for r in race.repeats.values())
-    weight, after = _posterior(done, found)
-    to_come = centre + weight * (fmean(own) - centre)
-    mean = (sum(own) + left * to_come) / total - bar
-    variance = (left * found.repeat + left**2 * after) / total**2
-    return _above_zero(mean, variance)
-
-
-def _overtakes(race: Race, candidate: int, leader: int, total: int, found: Spread) -> float:
-    """The chance that the candidate's final mean is at least the leader's."""
-    own, best = race.repeats[candidate], race.repeats[leader]
-    done = min(len(own), len(best))
-    left = total - done
-    behind = fmean(best[:done]) - fmean(own[:done])
-    weight, after = _posterior(done, found)
-    mean = -behind * (done + left * weight) / total
-    variance = 2 * (left * found.repeat + left**2 * after) / total**2
-    return _above_zero(mean, variance)
-
-
-def _posterior(done: int, found: Spread) -> tuple[float, float]:
-    """Of a candidate's true accuracy after ``done`` repeats: the weight of what was seen, and the
-    variance left.
-    """
-    noise = found.repeat / done
-    if found.true + noise == 0:
-        return 1.0, 0.0
-    weight = found.true / (found.true + noise)
-    return weight, found.true * (1 - weight)
-
-
-def _above_zero(mean: float, variance: float) -> float:
-    if variance <= 0:
-        return 1.0 if mean > 0 else 0.5 if mean == 0 else 0.0
-    return 1 - NormalDist(mean, variance**0.5).cdf(0)
 
 
 def raced_rewards(
@@ -167,13 +77,8 @@ def raced_rewards(
     if settings.rule == "improves":
         return rewards(reached, baseline, settings)
     order = sorted(alive)
-    kept = {
-        c
-        for c, (_, k) in zip(
-            order, rewards([reached[c] for c in order], baseline, settings), strict=True
-        )
-        if k
-    }
+    among = rewards([reached[c] for c in order], baseline, settings)
+    kept = {c for c, (_, keep) in zip(order, among, strict=True) if keep}
     return [(accuracy, c in kept) for c, accuracy in enumerate(reached)]
 
 
@@ -196,15 +101,16 @@ def next_stage(
     settings: RewardSettings,
     doubt: float,
 ) -> dict[str, Race]:
-    """All races of a round after a repeat; ``doubt`` is what a context may spend in the whole race."""
+    """All races of a round after a repeat; ``doubt`` is what a context may spend in all of them."""
     ran = {
         name: Race(repeats.get(name, {}), r.baseline, r.questions, r.alive, r.running)
         for name, r in races.items()
     }
-    found = spread(ran.values())
+    variances = spread(ran.values())
+    # The last repeat decides nothing, so it spends no doubt.
     each = doubt / max(1, total - 1)
     return {
-        name: advance(race, total, settings, found, each) if race.running else race
+        name: advance(race, total, settings, variances, each) if race.running else race
         for name, race in ran.items()
     }
 
@@ -236,13 +142,14 @@ def run_race(
         ]
         return marks_of(trials, session.task, graded=True)
 
+    # Contexts whose base has no verdict, or no answers yet, still need a race.
     unread = {trial.context.id: (math.nan, len(trial.context.questions)) for trial in plan(0)}
     races = start(unread | _baselines(marks(0)), rl.candidates)
     for repeat in range(rl.repeats):
-        wanted = [
+        running = [
             trial for trial in plan(repeat) if trial.candidate in races[trial.context.id].running
         ]
-        run_trials(session, place, wanted)
+        run_trials(session, place, running)
         if repeat + 1 == rl.repeats:
             break
         name = f"race {place} {repeat}"
@@ -260,8 +167,8 @@ def run_race(
 
 def _baselines(marks: Mapping[TrialKey, Sequence[float]]) -> dict[str, tuple[float, int]]:
     return {
-        key.context_id: (fmean(own), len(own))
-        for key, own in marks.items()
+        key.context_id: (fmean(counted), len(counted))
+        for key, counted in marks.items()
         if key.candidate is None
     }
 
@@ -272,12 +179,12 @@ def accuracies_by_repeat(
     """For each context and candidate, the accuracy in each repeat it has run, in their order; see
     `marks_of`.
     """
-    found: dict[str, dict[int, list[float]]] = {}
+    reached: dict[str, dict[int, list[float]]] = {}
     for key, counted in sorted(
         (key, of_key) for key, of_key in marks.items() if key.candidate is not None
     ):
         if key.candidate is not None:
-            found.setdefault(key.context_id, {}).setdefault(key.candidate, []).append(
+            reached.setdefault(key.context_id, {}).setdefault(key.candidate, []).append(
                 fmean(counted)
             )
-    return found
+    return reached

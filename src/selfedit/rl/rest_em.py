@@ -9,7 +9,6 @@ the last one's policy, and all its inner loops start from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from selfedit.lm.lora import Adapter
 from selfedit.rl.credit import with_line_credit
@@ -19,15 +18,16 @@ from selfedit.rl.own_questions import plan_with_own_questions
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.policy import adopt_policy, keep_policy
 from selfedit.rl.rounds import Round, finish_round, finished_round, rl_place
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import ScoredEdits
+from selfedit.run.records import Place
 from selfedit.tasks.task import Context
 
 AfterRound = Callable[[int, Adapter | None], None]
 
 
-def train(
-    session: Session[Any],
+def run_rounds(
+    session: AnySession,
     contexts: Sequence[Context],
     after: AfterRound | None = None,
     heldout: Sequence[Context] = (),
@@ -51,6 +51,7 @@ def train(
         UsageError: self-edits leave nothing to choose, or the update cannot learn from them.
     """
     plan = plan_rounds(session.settings, contexts)
+    # Before the first self-edit is paid for.
     if plan:
         check_choices(session)
     if session.settings.rl.questions == "own" and plan:
@@ -60,8 +61,12 @@ def train(
     for number, chosen in enumerate(plan, start=1):
         done = finished_round(session, number)
         if fresh := done is None:
+            # The E-step: write, train, ask, grade, reward; all of it in the ledger.
             used = score_round(session, number, chosen, contexts, policy)
+            # The M-step, stored only when the new policy is on the disk.
             done = learn(session, number, used, heldout)
+        # A fresh policy is in this process's weights already; a finished one is read from its
+        # folder.
         policy = adopt_policy(session, number, done.policy, policy, in_weights=fresh)
         rounds.append(done)
         if after is not None:
@@ -70,13 +75,14 @@ def train(
 
 
 def learn(
-    session: Session[Any], number: int, used: Sequence[Context], heldout: Sequence[Context]
+    session: AnySession, number: int, used: Sequence[Context], heldout: Sequence[Context]
 ) -> Round:
     """M-step: the policy learns from what was rewarded, is saved, and only then is the round called
     finished.
     """
     session.interrupt.check()
-    place, ledger = rl_place(number), session.run.ledger
+    place: Place = rl_place(number)
+    ledger = session.run.ledger
     edits, rewards = ledger.self_edits(place), ledger.rewards(place)
     scored = ScoredEdits(number, {context.id: context for context in used}, edits, rewards)
     scored = with_line_credit(session, scored)

@@ -1,17 +1,16 @@
-"""What a round did, in numbers: what the results keep of it, and what is shown while a run goes on."""
+"""What a round did, in numbers: what the results keep of it, and what a running run shows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from selfedit.config.rl import RLSettings
 from selfedit.rl.movement import Movement
 from selfedit.rl.racing import raced_rewards
 from selfedit.rl.rewards.base import ScoredRound, Value
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.trial import CandidateKey
 from selfedit.run.records import Phase, Place, RewardRow, SelfEditRow
 from selfedit.tasks.task import Context
@@ -85,9 +84,11 @@ def reward_rows(
             dropped.add((edit.context_id, edit.candidate))
     rows = []
     for context in scored.contexts:
+        # The same for all of a context's candidates: the model they start from.
         numbers, baseline = candidates[context.id], values[context.id, None].measured
         worth = [
             math.nan if (context.id, number) in dropped else values[context.id, number].worth
+            # NaN, not 0: a cut-off self-edit was not tried and found wanting.
             for number in numbers
         ]
         stayed = numbers if alive is None else alive[context.id]
@@ -108,7 +109,7 @@ def reward_rows(
 
 
 def finish_round(
-    session: Session[Any],
+    session: AnySession,
     number: int,
     contexts: Sequence[Context],
     rewards: Sequence[RewardRow],
@@ -123,9 +124,9 @@ def finish_round(
         round=number,
         contexts=len(by_context),
         self_edits=len(rewards),
-        baseline=_mean([row.baseline for row in rewards]),
-        accuracy=_mean([row.accuracy for row in rewards]),
-        best=_mean([_best(values) for values in by_context.values()]),
+        baseline=_known_mean([row.baseline for row in rewards]),
+        accuracy=_known_mean([row.accuracy for row in rewards]),
+        best=_known_mean([_best(values) for values in by_context.values()]),
         kept=sum(row.kept for row in rewards),
         policy=policy,
         cut_off=_cut_off(session.run.ledger.self_edits(rl_place(number)), rewards),
@@ -138,16 +139,18 @@ def finish_round(
         for timing in ledger.timings()
         if timing.place == rl_place(number)
     }
+    # `once`: a round that finishes after a kill must not be in the metrics twice.
     session.run.append_metric(payload | {"seconds": seconds}, once=f"round-{number}")
     ledger.finish_step(f"round-{number}", payload)
     return done
 
 
-def finished_round(session: Session[Any], number: int) -> Round | None:
+def finished_round(session: AnySession, number: int) -> Round | None:
     """What a round did, if it is finished."""
     payload = session.run.ledger.step(f"round-{number}")
     if payload is None:
         return None
+    # Popped, as they are records of their own; runs of earlier versions have neither.
     cut_off, movement = payload.pop("cut_off", None), payload.pop("movement", None)
     return Round(
         **payload,
@@ -163,12 +166,12 @@ def _cut_off(edits: Sequence[SelfEditRow], rewards: Sequence[RewardRow]) -> CutO
     return CutOff(
         len(inside),
         sum(row.kept for row in inside),
-        _mean([row.accuracy for row in inside]),
-        _mean([row.accuracy for row in outside]),
+        _known_mean([row.accuracy for row in inside]),
+        _known_mean([row.accuracy for row in outside]),
     )
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _known_mean(values: Sequence[float]) -> float | None:
     """The mean of what was measured; None where nothing was."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else None

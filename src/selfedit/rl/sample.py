@@ -35,6 +35,7 @@ def sample(
     """
     ledger = session.run.ledger
     have = {row.context_id for row in ledger.self_edits(place)}
+    # Whole contexts: a context's self-edits are written in one batch.
     size = max(1, ROWS // candidates)
     groups = [contexts[start : start + size] for start in range(0, len(contexts), size)]
     with session.progress.task(
@@ -50,6 +51,7 @@ def sample(
             timings: list[TimingRow] = []
             with timed(timings, place, "sampling", len(group) * candidates):
                 rows = _sample_group(session, place, group, candidates, policy)
+            # Evenly: a batch's seconds are no row's own.
             seconds = timings[0].seconds / len(rows)
             ledger.add_self_edits([replace(row, seconds=seconds) for row in rows], timings)
             task.advance(len(rows))
@@ -63,16 +65,17 @@ def _sample_group(
     candidates: int,
     policy: Adapter | None,
 ) -> list[SelfEditRow]:
-    wanted = [(context, candidate) for context in group for candidate in range(candidates)]
+    pairs = [(context, candidate) for context in group for candidate in range(candidates)]
     prompts = {context.id: session.task.prompt(context) for context in group}
+    # Without the method: the same policy at the same place writes the same text.
     at = seed_parts(place)
     seeds = [
-        derive(session.settings.seed, "sample", *at, c.id, candidate) for c, candidate in wanted
+        derive(session.settings.seed, "sample", *at, c.id, candidate) for c, candidate in pairs
     ]
-    tries = _tries(session, [prompts[context.id] for context, _ in wanted], seeds, policy)
+    tries = _tries(session, [prompts[context.id] for context, _ in pairs], seeds, policy)
     return [
         edit_row(session, place, context, candidate, seed, prompts[context.id], written)
-        for (context, candidate), seed, written in zip(wanted, seeds, tries, strict=True)
+        for (context, candidate), seed, written in zip(pairs, seeds, tries, strict=True)
     ]
 
 
@@ -93,9 +96,11 @@ def _tries(
 
     tries = [[written] for written in write(prompts, seeds)]
     for number in range(1, session.task.tries):
-        again = [n for n, made in enumerate(tries) if _note(session, made[-1:]).rejected]
+        # Only the last try is judged: earlier ones were rejected already.
+        again = [n for n, texts in enumerate(tries) if _note(session, texts[-1:]).rejected]
         if not again:
             break
+        # A new seed that depends on the first: a second try is not the same text again.
         fresh = [derive(seeds[n], "again", number) for n in again]
         for n, written in zip(again, write([prompts[n] for n in again], fresh), strict=True):
             tries[n].append(written)
@@ -124,6 +129,7 @@ def sampled(
     )
 
 
+# All tries, since the note says how many there were.
 def _note(session: Session, tries: Sequence[Completion]) -> Note:
     return session.task.note([session.task.parse(written.text) for written in tries])
 
@@ -139,8 +145,10 @@ def edit_row(
 ) -> SelfEditRow:
     """The last of what was written after a prompt, as it goes into the ledger."""
     note = _note(session, tries)
-    asked = json.dumps(note.asked, sort_keys=True) if note.asked else None
-    return written_row(place, context, candidate, prompt, seed, tries[-1], note.rejected, asked)
+    directives = json.dumps(note.directives, sort_keys=True) if note.directives else None
+    return written_row(
+        place, context, candidate, prompt, seed, tries[-1], note.rejected, directives
+    )
 
 
 def written_row(
@@ -164,6 +172,7 @@ def written_row(
         prompt_hash=fingerprint(prompt),
         seed=seed,
         tokens=len(written.ids),
+        # Set by the caller once the batch's time is known.
         seconds=0.0,
         finish=written.finish,
         directives_json=directives_json,

@@ -1,4 +1,4 @@
-"""Trials are run: every self-edit is trained on, and the adapted model answers without the context."""
+"""Trials are run: a self-edit is trained on, and the adapted model answers without the context."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selfedit.grading.grader import Grade
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
-from selfedit.rl.groups import choose_group, form_groups, turns
+from selfedit.rl.grouping import choose_group, form_groups, turns
 from selfedit.rl.session import Session, timed
 from selfedit.rl.trial import PlannedTrial
 from selfedit.run.records import (
@@ -53,12 +53,15 @@ def run_trials(
     done = session.run.ledger.done(place)
     jobs = {trial.key: _job(session, trial) for trial in planned}
     ordered = sorted(
-        planned, key=lambda trial: (trial.order_seed, -_tokens(jobs[trial.key]), trial.key)
+        # By order seed first: loops that share their order train without padding.
+        planned,
+        key=lambda trial: (trial.order_seed, -_job_tokens(jobs[trial.key]), trial.key),
     )
+    # Chosen once and kept: how much memory is free must not change what is packed together.
     most = choose_group(session, str(place), [job for job in jobs.values() if job is not None])
     groups = form_groups(ordered, most * turns(session.lm.device), session.engine.workers)
-    total = sum(_tokens(job) for job in jobs.values())
-    finished = sum(_tokens(jobs[trial.key]) for trial in planned if trial.key in done)
+    total = sum(_job_tokens(job) for job in jobs.values())
+    finished = sum(_job_tokens(jobs[trial.key]) for trial in planned if trial.key in done)
     # A group is stored whole; after a resume with other workers or another size, new groups hold
     # some trials that are done.
     left = [[trial for trial in group if trial.key not in done] for group in groups]
@@ -94,6 +97,7 @@ class Idle:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        # The group that was in hand when the process began has no finish before it.
         self._last = time.perf_counter()
 
     def after(self, busy: float) -> float:
@@ -116,23 +120,26 @@ def _batch(
     golds: list[tuple[Gold, ...]] = []
     for trial in group:
         context = trial.context
-        asked = context.questions if "answers" in needs else ()
-        read = context.questions if "likelihoods" in needs else ()
-        prompts.append(tuple(task.question(context, question) for question in asked))
-        golds.append(tuple(gold_text(task.gold(context, question)) for question in read))
+        questions = context.questions if "answers" in needs else ()
+        golds_of = context.questions if "likelihoods" in needs else ()
+        prompts.append(tuple(task.question(context, question) for question in questions))
+        golds.append(tuple(gold_text(task.gold(context, question)) for question in golds_of))
     chosen = tuple(jobs[trial.key] for trial in group)
+    # The whole batch at once: what is asked of it crosses to a worker in one message.
     return TrialBatch(chosen, tuple(prompts), golds=tuple(golds), rows=rows, **vars(task.decoding))
 
 
 def _job(session: Session, trial: PlannedTrial) -> AdaptJob | None:
     """The training that the task makes of a self-edit, on top of what the session starts from."""
     job = session.task.inner_loop(trial.context, trial.edit, trial.seed, trial.order_seed)
+    # None trains nothing; else on top of what the session stands on.
     return job if job is None or session.start is None else replace(job, start=session.start)
 
 
-def _tokens(job: AdaptJob | None) -> int:
+def _job_tokens(job: AdaptJob | None) -> int:
     if job is None:
         return 0
+    # Strings are tokenised in the worker; tasks give sequences.
     return job.optim.epochs * sum(len(s.ids) for s in job.sequences if not isinstance(s, str))
 
 
@@ -141,7 +148,11 @@ def _store(session: Session, group: _Group, waited: float, needs: Sequence[Measu
     workers, count, result = session.engine.workers, len(group.planned), group.result
     timings = [
         TimingRow(
-            place=group.place, part="adapting", seconds=result.adapting / workers, count=count
+            # Seconds of the run: N workers busy for a second are one second of it.
+            place=group.place,
+            part="adapting",
+            seconds=result.adapting / workers,
+            count=count,
         )
     ]
     if workers > 1:  # one process waits for nobody
@@ -154,15 +165,19 @@ def _store(session: Session, group: _Group, waited: float, needs: Sequence[Measu
             for trial, of_trial in zip(trials, answers, strict=True)
         ]
     if "likelihoods" in needs:
-        read = sum(len(trained.gold_losses) for trained in result.loops)
+        count_read = sum(len(trained.gold_losses) for trained in result.loops)
         timings.append(
             TimingRow(
-                place=group.place, part="reading", seconds=result.reading / workers, count=read
+                place=group.place,
+                part="reading",
+                seconds=result.reading / workers,
+                count=count_read,
             )
         )
         trials = [
             replace(
                 trial,
+                # A loss is the negative log-likelihood.
                 likelihoods=read_golds(planned.context, [-loss for loss in trained.gold_losses]),
             )
             for trial, planned, trained in zip(trials, group.planned, result.loops, strict=True)
@@ -171,10 +186,11 @@ def _store(session: Session, group: _Group, waited: float, needs: Sequence[Measu
 
 
 def _trained(group: _Group) -> list[Trial]:
-    """The group's trials with their trainings; a group's seconds go to its trials by their tokens."""
+    """The group's trials with their trainings; its seconds go to them by their tokens."""
     total = max(1, sum(trained.tokens for trained in group.result.loops))
     trials = []
     for planned, trained in zip(group.planned, group.result.loops, strict=True):
+        # By tokens: a group trains as one, so nobody's own seconds are known.
         seconds = group.result.adapting * trained.tokens / total
         training = _training(planned, group.jobs[planned.key], trained, seconds)
         key = planned.key
@@ -194,6 +210,7 @@ def _training(
     planned: PlannedTrial, job: AdaptJob | None, trained: Trained, seconds: float
 ) -> Training:
     losses = trained.losses
+    # The last epoch's losses: the first epochs' say how hard the text was.
     last = losses[-(job.steps // job.optim.epochs) :] if job else []
     return Training(
         seed=planned.seed,
@@ -252,9 +269,11 @@ def gold_text(sequence: TrainSequence) -> Gold:
 def read_golds(context: Context, values: Sequence[float]) -> tuple[Likelihood, ...]:
     """How likely each question's reference answer is, as a `Trial` keeps it."""
     pairs = zip(context.questions, values, strict=True)
-    read = {
+    likelihoods = {
         question.id: Likelihood(question_id=question.id, value=value) for question, value in pairs
     }
+    # By bytes: the order must not depend on a locale, and names may hold lone surrogates.
     return tuple(
-        read[name] for name in sorted(read, key=lambda name: name.encode("utf-8", "surrogatepass"))
+        likelihoods[name]
+        for name in sorted(likelihoods, key=lambda name: name.encode("utf-8", "surrogatepass"))
     )

@@ -31,6 +31,7 @@ def rewards(
         settings: rule, threshold, ties.
     """
     if settings.rule == "solved":
+        # The unadapted model plays no part: a task that it solves is solved.
         return [(accuracy, _improves(accuracy, settings.threshold)) for accuracy in accuracies]
     if settings.rule == "leave-one-out":
         apart = [_from_others(accuracies, i) for i in range(len(accuracies))]
@@ -38,8 +39,10 @@ def rewards(
     improved = [_improves(accuracy - baseline, settings.threshold) for accuracy in accuracies]
     if settings.rule == "improves":
         return [(float(better), better) for better in improved]
+    # NaN is larger than nothing in Python: it is left out before the maximum.
     best = max((accuracy for accuracy in accuracies if not math.isnan(accuracy)), default=0.0)
     leaders = [i for i, accuracy in enumerate(accuracies) if accuracy == best and improved[i]]
+    # The published code takes the first; the other rule keeps all that are equal.
     if settings.ties == "first":
         leaders = leaders[:1]
     return [(accuracy, i in leaders) for i, accuracy in enumerate(accuracies)]
@@ -53,4 +56,5 @@ def _from_others(accuracies: Sequence[float], candidate: int) -> float:
 
 def _improves(gain: float, threshold: float) -> bool:
     """0.8 − 0.6 is a little more than 0.2 in floating point, and is not meant to be."""
+    # A threshold of −1 keeps whatever was measured: see `rewards`.
     return not math.isnan(gain) and (threshold <= -1 or gain > threshold + 1e-9)

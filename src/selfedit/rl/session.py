@@ -21,13 +21,13 @@ from selfedit.run.records import Place, TimingRow
 from selfedit.sampling.base import SAMPLERS, Sampler
 from selfedit.sampling.local import LocalSampler
 from selfedit.sampling.shared import SharedSampler
-from selfedit.tasks.task import Task
+from selfedit.tasks.task import AnyTask
 
 if TYPE_CHECKING:
     from selfedit.rl.rewards.base import Reward
     from selfedit.rl.updates.base import Update
 
-T = TypeVar("T", bound=Task[Any, Any])
+T = TypeVar("T", bound=AnyTask)
 
 
 @dataclass
@@ -69,9 +69,11 @@ class Session(Generic[T]):
     start_name: str = ""
 
     def __post_init__(self) -> None:
+        # Only a test or an example leaves it out.
         self.engine = self.engine or LocalEngine(self.lm)
         if self.sampler is None:  # pyright: ignore[reportUnnecessaryComparison]
             self.sampler = SAMPLERS.load(self.settings.sampler)(self.lm, self.settings)
+            # A sampler of one's own may not be shared: what it holds is unknown.
             if self.engine.workers > 1 and isinstance(self.sampler, LocalSampler):
                 self.sampler = SharedSampler(self.engine, self.sampler)
         self.weights = self.weights or self.lm.fingerprint
@@ -79,6 +81,7 @@ class Session(Generic[T]):
     @property
     def reward(self) -> Reward:
         """What self-edits are rewarded for, as ``rl.reward`` says."""
+        # Here, since rewards import sessions.
         from selfedit.rl.rewards.base import reward_of
 
         return reward_of(self.settings)
@@ -88,6 +91,7 @@ class Session(Generic[T]):
         """How the policy learns from scored trials, as ``rl.update`` says."""
         from selfedit.rl.updates.base import update_of
 
+        # As above.
         return update_of(self.settings)
 
     def stand_on(self, start: Adapter | None, name: str = "") -> None:
@@ -95,6 +99,7 @@ class Session(Generic[T]):
 
         ``name`` tells it from others.
         """
+        # "Nothing" is the policy itself, which may be an adapter.
         self.start = self.policy if start is None else start
         self.start_name = self.policy_name if start is None else name
 
@@ -106,7 +111,12 @@ class Session(Generic[T]):
     @property
     def base(self) -> str:
         """Names what the base's answers come from: the weights, and the adapter they are under."""
+        # Answers under another adapter are other answers: the name tells them apart in the ledger.
         return f"{self.weights}+{self.start_name}" if self.start is not None else self.weights
+
+
+AnySession = Session[Any]
+"""A session, whatever its task is."""
 
 
 @contextmanager

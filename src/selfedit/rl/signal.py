@@ -15,14 +15,14 @@ from typing import Any
 from selfedit.grading.stats import mean_se
 from selfedit.rl.trial import marks_of
 from selfedit.run.records import Trial
-from selfedit.tasks.task import Task
+from selfedit.tasks.task import AnyTask
 
 Table = Sequence[Sequence[float]]
 """The marks of a context's self-edits, ``[candidates][repeats]``."""
 
 
 def reward_signal(
-    trials: Iterable[Trial], task: Task[Any, Any] | None = None, *, graded: bool = True
+    trials: Iterable[Trial], task: AnyTask | None = None, *, graded: bool = True
 ) -> dict[str, Any]:
     """What repeats say about each other, over the self-edits of one round.
 
@@ -36,6 +36,7 @@ def reward_signal(
     """
     tables = repeat_tables(trials, task, graded=graded)
     gains = [_gain(table) for table in tables.values()]
+    # One mark throughout: no repeat could have chosen anything.
     flat = [len({mark for marks in table for mark in marks}) == 1 for table in tables.values()]
     return {
         "gain": mean_se(gains).as_dict() if gains else None,
@@ -46,7 +47,7 @@ def reward_signal(
 
 
 def repeat_tables(
-    trials: Iterable[Trial], task: Task[Any, Any] | None, *, graded: bool
+    trials: Iterable[Trial], task: AnyTask | None, *, graded: bool
 ) -> dict[str, Table]:
     """For each context with two or more self-edits, all tried equally often and more than once,
     their marks ``[candidates][repeats]``.
@@ -56,7 +57,9 @@ def repeat_tables(
     for (context, candidate, _), marks in sorted(marks_of(edited, task, graded=graded).items()):
         if candidate is not None:
             by_context[context][candidate].append(sum(marks) / len(marks))
-    return {name: list(marks.values()) for name, marks in by_context.items() if _usable(marks)}
+    return {
+        name: list(marks.values()) for name, marks in by_context.items() if _repeats_compare(marks)
+    }
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class LoopSignal:
         return None if self.mean is None else self.mean / self.loops
 
 
-def loop_signal(trials: Sequence[Trial], task: Task[Any, Any] | None = None) -> LoopSignal:
+def loop_signal(trials: Sequence[Trial], task: AnyTask | None = None) -> LoopSignal:
     """The reliability of a round's reward per inner loop spent (see `reward_signal`)."""
     signal = reward_signal(trials, task)
     repeats = {trial.repeat for trial in trials if trial.candidate is not None}
@@ -133,7 +136,7 @@ def of_repeats(reliability: float, repeats: int) -> float:
     return repeats * reliability / (1 + (repeats - 1) * reliability)
 
 
-def _usable(candidates: Mapping[int, Sequence[float]]) -> bool:
+def _repeats_compare(candidates: Mapping[int, Sequence[float]]) -> bool:
     counts = {len(marks) for marks in candidates.values()}
     return len(candidates) > 1 and len(counts) == 1 and min(counts) > 1
 
@@ -143,11 +146,15 @@ def _gain(table: Table) -> float:
     all lead).
     """
     repeats, gains = range(len(table[0])), []
+    # Every repeat chooses once, the others check: the mean does not depend on which is which.
     for chooser in repeats:
         best = max(marks[chooser] for marks in table)
         elsewhere = [_mean([marks[r] for r in repeats if r != chooser]) for marks in table]
         leaders = [
-            value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] == best
+            # Ties share: all that lead are chosen, and their mean counts.
+            value
+            for value, marks in zip(elsewhere, table, strict=True)
+            if marks[chooser] == best
         ]
         rest = [
             value for value, marks in zip(elsewhere, table, strict=True) if marks[chooser] != best
@@ -165,9 +172,11 @@ def _reliability(tables: Sequence[Table]) -> float | None:
         within += sum((mark - _mean(marks)) ** 2 for marks in table for mark in marks)
         free_between += len(table) - 1
         free_within += len(table) * (size - 1)
+    # One self-edit a context, or one mark everywhere: there is no variance to divide.
     if not free_between or between + within == 0:
         return None
     one, other = between / free_between, within / free_within
+    # ICC(1) = (MSB − MSW) / (MSB + (k − 1) MSW), Shrout and Fleiss 1979.
     return (one - other) / (one + (size - 1) * other)
 
 

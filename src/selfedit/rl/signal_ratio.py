@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import Any
 
 from selfedit.rl.signal import (
     Table,
@@ -15,7 +14,7 @@ from selfedit.rl.signal import (
     repeat_tables,
 )
 from selfedit.run.records import Trial
-from selfedit.tasks.task import Task
+from selfedit.tasks.task import AnyTask
 
 Rounds = Mapping[int, Sequence[Trial]]
 """The trials of each round of a run."""
@@ -37,7 +36,7 @@ class SignalRatio:
     paired: bool
 
 
-def signal_ratio(run: Rounds, other: Rounds, task: Task[Any, Any] | None = None) -> SignalRatio:
+def signal_ratio(run: Rounds, other: Rounds, task: AnyTask | None = None) -> SignalRatio:
     """The reliability of the reward per inner loop in one run over that in another.
 
     Args:
@@ -64,7 +63,7 @@ def _over(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
 
-def _all_rounds(run: Rounds, task: Task[Any, Any] | None) -> dict[str, Table]:
+def _all_rounds(run: Rounds, task: AnyTask | None) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for number, trials in run.items():
         of_round = repeat_tables(trials, task, graded=True)

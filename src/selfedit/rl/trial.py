@@ -10,7 +10,7 @@ from typing import Any
 from selfedit.rl.session import Session
 from selfedit.run.records import Place, SelfEditRow, Trial, TrialKey
 from selfedit.run.seeds import derive
-from selfedit.tasks.task import Context, Task
+from selfedit.tasks.task import AnyTask, Context
 
 CandidateKey = tuple[str, int | None]
 """A context's id and the number of a self-edit of it; None for the unadapted model."""
@@ -62,8 +62,10 @@ def plan_trials(
     for row in edits:
         edit = session.task.parse(row.text)
         for repeat in numbers:
+            # With common random numbers candidates differ by their data alone.
             each = (row.context_id,) if common else (row.context_id, row.candidate)
             inner = derive(seed, "inner", *at, *each, repeat)
+            # The order's seed knows neither context nor candidate: like ranks train together.
             order = derive(seed, "order", *at, repeat)
             planned.append(
                 PlannedTrial(by_id[row.context_id], row.candidate, repeat, edit, inner, order)
@@ -81,7 +83,7 @@ def seed_parts(place: Place) -> tuple[str, int]:
 
 
 def marks_of(
-    trials: Iterable[Trial], task: Task[Any, Any] | None = None, *, graded: bool = False
+    trials: Iterable[Trial], task: AnyTask | None = None, *, graded: bool = False
 ) -> dict[TrialKey, list[float]]:
     """What the answers of each trial count for, as the task says; without one, each is right or
     wrong on its own.
@@ -91,6 +93,7 @@ def marks_of(
     marks: dict[TrialKey, list[float]] = {}
     for trial in trials:
         counted = right_or_wrong(trial) if task is None else task.marks(trial, graded=graded)
+        # Without any mark a trial is left out, rather than counted as 0.
         if trial.answers and counted:
             marks[trial.key] = counted
     return marks
@@ -102,7 +105,7 @@ def right_or_wrong(trial: Trial) -> list[float]:
 
 
 def accuracies(
-    trials: Iterable[Trial], task: Task[Any, Any] | None = None, *, graded: bool = False
+    trials: Iterable[Trial], task: AnyTask | None = None, *, graded: bool = False
 ) -> dict[CandidateKey, float]:
     """Accuracy of every candidate: the mean over repeats and what the answers count for (see
     `marks_of`).
@@ -111,7 +114,9 @@ def accuracies(
     """
     trials = [trial for trial in trials if trial.answers]
     marks: dict[CandidateKey, list[float]] = {
-        (trial.context_id, trial.candidate): [] for trial in trials
+        # Every candidate that answered: without a verdict it is NaN, not missing.
+        (trial.context_id, trial.candidate): []
+        for trial in trials
     }
     for key, counted in marks_of(trials, task, graded=graded).items():
         marks[key.context_id, key.candidate] += counted
@@ -137,16 +142,19 @@ def split_questions(
     """Trials with the answers and likelihoods of their contexts' own questions, and with those of
     all others.
     """
-    asked = {context.id: {question.id for question in context.questions} for context in contexts}
-    own, others = [], []
+    question_ids = {
+        context.id: {question.id for question in context.questions} for context in contexts
+    }
+    about_context, others = [], []
     for trial in trials:
-        ids = asked[trial.context_id]
-        own.append(_part(trial, ids, inside=True))
+        # A probe's questions belong to other contexts and stand behind a context's own.
+        ids = question_ids[trial.context_id]
+        about_context.append(_part(trial, ids, inside=True))
         others.append(_part(trial, ids, inside=False))
-    return own, others
+    return about_context, others
 
 
 def _part(trial: Trial, ids: set[str], *, inside: bool) -> Trial:
     answers = tuple(a for a in trial.answers if (a.question_id in ids) == inside)
-    read = tuple(one for one in trial.likelihoods if (one.question_id in ids) == inside)
-    return replace(trial, answers=answers, likelihoods=read)
+    likelihoods = tuple(one for one in trial.likelihoods if (one.question_id in ids) == inside)
+    return replace(trial, answers=answers, likelihoods=likelihoods)

@@ -124,7 +124,7 @@ def _hardware() -> dict[str, Any]:
         "cores": {
             "physical": psutil.cpu_count(logical=False),
             "logical": psutil.cpu_count(),
-            "usable": _usable(),
+            "usable": _usable_cores(),
         },
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": _gpus(),
@@ -144,7 +144,7 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _usable() -> int | None:
+def _usable_cores() -> int | None:
     """The cores this process may use, fewer than the machine's in a container or under taskset."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 

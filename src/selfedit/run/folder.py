@@ -33,7 +33,7 @@ from selfedit.run.marker import (
     write_marker,
 )
 from selfedit.run.metrics import Metrics
-from selfedit.run.settings import check_unchanged, described, frozen, read_settings, write_settings
+from selfedit.run.settings import check_unchanged, described, frozen, read_frozen, write_settings
 from selfedit.storage.files import (
     canonical_json,
     folder_atomic,
@@ -129,7 +129,7 @@ class RunFolder:
         begun, resumed = read_marker(path, kind).ledger, (path / _LEDGER).exists()
         if begun or resumed or (path / "config.toml").exists():
             changed = check_unchanged(
-                read_settings(path / "config.toml"), settings, path / "config.toml"
+                read_frozen(path / "config.toml"), settings, path / "config.toml"
             )
         else:
             write_settings(path / "config.toml", settings)
@@ -162,7 +162,7 @@ class RunFolder:
         ledger = Ledger(path / _LEDGER, readonly=True, begun=True)
         try:
             return cls(
-                path, kind, read_settings(path / "config.toml"), ledger, lock=None, resumed=True
+                path, kind, read_frozen(path / "config.toml"), ledger, lock=None, resumed=True
             )
         except BaseException:
             ledger.close()

@@ -1,4 +1,6 @@
-"""Ctrl-C: once to stop after the step in hand, twice to stop at once. Neither loses what is stored."""
+"""Ctrl-C: once to stop after the step in hand, twice to stop at once. Neither loses what is
+stored.
+"""
 
 from __future__ import annotations
 

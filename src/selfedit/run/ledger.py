@@ -35,7 +35,7 @@ from selfedit.run.records import (
     Verdicts,
 )
 from selfedit.storage.database import Database
-from selfedit.storage.tables import R, Table
+from selfedit.storage.tables import R, RecordTable
 
 __all__ = ["FORM", "Ledger"]
 
@@ -216,8 +216,8 @@ class Ledger:
         """
         tables = (SELF_EDITS, TRIALS, REWARDS, TIMINGS)
         union = " UNION ".join(f"SELECT phase, method, round FROM {table.name}" for table in tables)
-        found = self._db.fetch(f"{union} ORDER BY phase, method, round")
-        return [Place(Phase(phase), method, round) for phase, method, round in found]
+        rows = self._db.fetch(f"{union} ORDER BY phase, method, round")
+        return [Place(Phase(phase), method, round) for phase, method, round in rows]
 
     def known(self, weights: str, questions: Sequence[str]) -> dict[str, KnownAnswer]:
         """What the model with these weights has answered already of these hashes of questions, by
@@ -246,7 +246,7 @@ class Ledger:
         """Every finished step, by name."""
         return self._db.rows(STEPS)
 
-    def _placed(self, table: Table[R], place: Place) -> list[R]:
+    def _placed(self, table: RecordTable[R], place: Place) -> list[R]:
         return self._db.rows(table, _IN_PLACE, _values(place))
 
 

@@ -1,5 +1,5 @@
-"""What makes a folder a run's: its ``run.json``, which says of what kind, in which form, and whether
-the ledger has been made.
+"""What makes a folder a run's: its ``run.json``, which says of what kind, in which form, and
+whether the ledger has been made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FORMAT = 1
 """The form of a run's folder."""
 LOCK = ".lock"
 _NAME, _PROGRAM = "run.json", "selfedit"
-_READER = BoundedReader(
+_MARKER_READER = BoundedReader(
     "the file", error=RunFolderError, fix="restore it from a copy, or start in a new folder"
 )
 
@@ -112,7 +112,7 @@ def as_environment(record: Any, path: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: it is none.
     """
-    _READER.shape(record, _Environment, path)
+    _MARKER_READER.shape(record, _Environment, path)
     return record
 
 
@@ -122,4 +122,4 @@ def read_json(path: Path) -> Any | None:
     Raises:
         RunFolderError: it cannot be read.
     """
-    return _READER.json(path) if is_there(path) else None
+    return _MARKER_READER.json(path) if is_there(path) else None

@@ -27,7 +27,7 @@ from selfedit.storage.neutral import in_line
 Clock = Callable[[], float]
 
 
-class Task(Protocol):
+class ProgressTask(Protocol):
     """Something that is counted."""
 
     def advance(self, count: int = 1, *, note: str = "") -> None:
@@ -35,7 +35,7 @@ class Task(Protocol):
         ...
 
 
-def count_up(task: Task, check: Callable[[], None] = lambda: None) -> Callable[..., None]:
+def count_up(task: ProgressTask, check: Callable[[], None] = lambda: None) -> Callable[..., None]:
     """A training's ``on_step``: tells a task of the tokens done so far, of which it knows some
     already.
 
@@ -43,13 +43,13 @@ def count_up(task: Task, check: Callable[[], None] = lambda: None) -> Callable[.
         task: is told how many more there are.
         check: called first at every step; may raise.
     """
-    seen = 0
+    reported = 0
 
     def on_step(tokens: int, *_: object) -> None:
-        nonlocal seen
+        nonlocal reported
         check()
-        task.advance(tokens - seen)
-        seen = tokens
+        task.advance(tokens - reported)
+        reported = tokens
 
     return on_step
 
@@ -59,7 +59,7 @@ class ProgressSink(Protocol):
 
     def task(
         self, name: str, *, total: int, unit: str = "", done: int = 0
-    ) -> AbstractContextManager[Task]:
+    ) -> AbstractContextManager[ProgressTask]:
         """Start a task of `total` units of which an earlier session did `done`."""
         ...
 
@@ -84,7 +84,9 @@ class Pace:
 
     @property
     def rate(self) -> float | None:
-        """Units a second in this session, up to the last that was finished; None before the first."""
+        """Units a second in this session, up to the last that was finished; None before the
+        first.
+        """
         elapsed, counted = self._advanced - self._started, self.count - self._resumed
         return counted / elapsed if counted > 0 and elapsed > 0 else None
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from selfedit.errors import RunFolderError
 from selfedit.storage.bounded import BoundedReader
-from selfedit.storage.tables import Flat, Table
+from selfedit.storage.tables import Flat, RecordTable
 
 _PUT_BACK = "put the ledger back from a copy, or start in a new folder"
 _SAMPLED = BoundedReader("the record of sampled tokens", error=RunFolderError, fix=_PUT_BACK)
@@ -257,8 +257,8 @@ class RewardRow:
     """What a candidate earned: what was measured of it, and of the unadapted model; the reward;
     whether it was kept.
 
-    ``accuracy`` and ``baseline`` are in the unit of the run's reward. A ``reward`` of NaN is none at
-    all: the self-edit was cut off, and those are dropped.
+    ``accuracy`` and ``baseline`` are in the unit of the run's reward. A ``reward`` of NaN is none
+    at all: the self-edit was cut off, and those are dropped.
     """
 
     place: Place
@@ -310,10 +310,10 @@ class KnownAnswer:
 
 _PLACE = ("phase", "method", "round")
 _CANDIDATE = (*_PLACE, "context_id", "candidate")
-SELF_EDITS = Table(SelfEditRow, "self_edits", _CANDIDATE)
-TRIALS = Table(Trial, "trials", (*_CANDIDATE, "repeat"))
-REWARDS = Table(RewardRow, "rewards", _CANDIDATE)
-TIMINGS = Table(TimingRow, "timings", (*_PLACE, "part"), rewritten=True)
-STEPS = Table(StepRow, "steps", ("name",))
-KNOWN = Table(KnownAnswer, "known_answers", ("weights", "asked"))
+SELF_EDITS = RecordTable(SelfEditRow, "self_edits", _CANDIDATE)
+TRIALS = RecordTable(Trial, "trials", (*_CANDIDATE, "repeat"))
+REWARDS = RecordTable(RewardRow, "rewards", _CANDIDATE)
+TIMINGS = RecordTable(TimingRow, "timings", (*_PLACE, "part"), rewritten=True)
+STEPS = RecordTable(StepRow, "steps", ("name",))
+KNOWN = RecordTable(KnownAnswer, "known_answers", ("weights", "asked"))
 TABLES = (SELF_EDITS, TRIALS, REWARDS, TIMINGS, STEPS, KNOWN)

@@ -21,8 +21,8 @@ REDACTED = "<redacted>"
 """Stands in the folder for a value that must not be written down."""
 
 _SECRET = re.compile(
-    r"(^|_)(api_?key|access_?key|secret_?key|private_?key|secret|password|passwd|passphrase|credentials?|"
-    r"authorization|token)$"
+    r"(^|_)(api_?key|access_?key|secret_?key|private_?key|secret|password|passwd|passphrase"
+    r"|credentials?|authorization|token)$"
 )
 _OF_THE_VOCABULARY = re.compile(r"(^|_)(bos|cls|eos|mask|pad|sep|stop|unk)_token$")
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -34,7 +34,11 @@ UNSET = object()
 """Stands for a value that is not there."""
 
 
-def frozen(settings: Mapping[str, Any]) -> dict[str, Any]:
+SettingsTree = Mapping[str, Any]  # groups within groups, as TOML holds them
+Change = tuple[str, Any, Any]  # a dotted key, its value before and its value now
+
+
+def frozen(settings: SettingsTree) -> dict[str, Any]:
     """Settings as they are written: values of TOML only, None left out, secrets replaced by
     `REDACTED`.
 
@@ -53,7 +57,7 @@ def write_settings(path: Path, settings: dict[str, Any]) -> None:
     write_atomic(path, tomli_w.dumps(settings).encode())
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+def read_frozen(path: Path) -> dict[str, Any]:
     """Read settings written by `write_settings`.
 
     Raises:
@@ -66,7 +70,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     ).toml(path)
 
 
-def check_unchanged(stored: Mapping[str, Any], wished: Mapping[str, Any], where: Path) -> list[str]:
+def check_unchanged(stored: SettingsTree, wished: SettingsTree, where: Path) -> list[str]:
     """Compare two `frozen` settings.
 
     Returns:
@@ -76,10 +80,10 @@ def check_unchanged(stored: Mapping[str, Any], wished: Mapping[str, Any], where:
         SettingsChanged: if others differ; names every dotted key with its stored and its given
             value.
     """
-    found = changes(stored, wished)
-    differences = [_described(change) for change in found if change[0] not in MAY_CHANGE]
+    differing = changes(stored, wished)
+    differences = [_described(change) for change in differing if change[0] not in MAY_CHANGE]
     if not differences:
-        return [_described(change) for change in found]
+        return [_described(change) for change in differing]
     lines = "".join(f"\n    {line}" for line in differences)
     raise SettingsChanged(
         f"this run was started with other settings:{lines}",
@@ -88,17 +92,17 @@ def check_unchanged(stored: Mapping[str, Any], wished: Mapping[str, Any], where:
     )
 
 
-def described(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[str]:
+def described(stored: SettingsTree, wished: SettingsTree) -> list[str]:
     """What differs, one line a key: ``inner.optim.lr: 0.001 → 0.0005``."""
     return [_described(change) for change in changes(stored, wished)]
 
 
-def _described(change: tuple[str, Any, Any]) -> str:
+def _described(change: Change) -> str:
     key, old, new = change
-    return f"{key}: {_shown(old)} → {_shown(new)}"
+    return f"{key}: {_setting_text(old)} → {_setting_text(new)}"
 
 
-def changes(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def changes(stored: SettingsTree, wished: SettingsTree) -> list[Change]:
     """Every (dotted key, stored value, given value) that differs, sorted; a value that is not there
     is `UNSET`.
     """
@@ -108,7 +112,7 @@ def changes(stored: Mapping[str, Any], wished: Mapping[str, Any]) -> list[tuple[
     return [(key, before, after) for key, before, after in pairs if not _same(before, after)]
 
 
-def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(table: SettingsTree, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; None is no value, and an empty table equals one that is not there."""
     for key, value in table.items():
         name = prefix + (
@@ -135,7 +139,7 @@ def _same(old: Any, new: Any) -> bool:
     return old == new or (old != old and new != new)
 
 
-def _shown(value: Any) -> str:
+def _setting_text(value: Any) -> str:
     text = "(not set)" if value is UNSET else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else text[:117] + "..."
 

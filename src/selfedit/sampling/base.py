@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from selfedit.lm.rules import Stop, TokenRule
 
 SAMPLERS = Choice("sampler", "selfedit.sampling", "SAMPLER")
-"""A sampler's module holds its class as ``SAMPLER``; it is made with the run's `LanguageModel` and `Settings`."""
+"""A sampler's module holds its class as ``SAMPLER``; it is made with the run's `LanguageModel` and
+`Settings`.
+"""
 
 
 class Sampler(Protocol):

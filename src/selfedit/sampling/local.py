@@ -50,6 +50,7 @@ class LocalSampler:
         self, texts: Sequence[Gold], adapters: Sequence[Adapter | None] | None = None
     ) -> list[float]:
         """See `Sampler`."""
+        # A loss is the negative log-likelihood.
         under = [None] * len(texts) if adapters is None else adapters
         return [-loss for loss in answer_losses(self.lm, texts, under)]
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from selfedit.engine.base import Engine, Reading, Writing
-from selfedit.lm.cores import balanced, in_order, together
+from selfedit.lm.cores import balanced, in_order, places_by_key, places_of_units
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
 from selfedit.lm.lora import Adapter
@@ -48,6 +48,7 @@ class SharedSampler:
         # equal prompts under one adapter are read once: they stay together
         alike = [(prompt, id(adapter)) for prompt, adapter in zip(prompts, under, strict=True)]
         parts = self._parts(alike, [len(prompt) + max_new_tokens for prompt in prompts])
+        # Too few texts to be worth the workers, or grammars, whose state cannot be sent.
         if ruled or len(parts) == 1:
             return self._local.generate(
                 prompts,
@@ -60,8 +61,9 @@ class SharedSampler:
                 alphabet=alphabet,
                 stop=stop,
             )
-        works = [
-            Writing(
+        works: list[Writing] = []
+        for part in parts:
+            work = Writing(
                 prompts=tuple(prompts[k] for k in part),
                 adapters=tuple(under[k] for k in part),
                 max_new_tokens=max_new_tokens,
@@ -71,8 +73,7 @@ class SharedSampler:
                 alphabet=None if alphabet is None else tuple(alphabet),
                 stop=stop,
             )
-            for part in parts
-        ]
+            works.append(work)
         return in_order(parts, self._engine.write(works))
 
     def log_probabilities(
@@ -81,11 +82,12 @@ class SharedSampler:
         """See `Sampler`."""
         under = [None] * len(texts) if adapters is None else list(adapters)
         parts = self._parts(range(len(texts)), [len(ids) for ids, _ in texts])
+        # By their lengths: reading is what they cost.
         if len(parts) == 1:
             return self._local.log_probabilities(texts, under)
-        works = [
-            Reading(tuple(texts[k] for k in part), tuple(under[k] for k in part)) for part in parts
-        ]
+        works: list[Reading] = []
+        for part in parts:
+            works.append(Reading(tuple(texts[k] for k in part), tuple(under[k] for k in part)))
         return [-loss for loss in in_order(parts, self._engine.read(works))]
 
     def load_policy(self, folder: Path) -> None:
@@ -94,9 +96,11 @@ class SharedSampler:
 
     def _parts(self, alike: Sequence[Hashable], loads: Sequence[int]) -> list[list[int]]:
         """Places of each worker's texts; those that are alike stay together."""
-        units = together(alike)
+        units = places_by_key(alike)
         count = min(self._engine.workers, len(units), len(alike) // MIN_TEXTS)
+        # Below that a worker would spend its time on reading the weights.
         if count < 2:
             return [list(range(len(alike)))]
-        shares = balanced([sum(loads[k] for k in unit) for unit in units], count)
-        return [[place for number in share for place in units[number]] for share in shares]
+        unit_loads = [sum(map(loads.__getitem__, unit)) for unit in units]
+        shares = balanced(unit_loads, count)
+        return places_of_units(units, shares)

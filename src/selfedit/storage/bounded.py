@@ -29,7 +29,7 @@ MAX_DIGITS = 300
 """Of a whole number: more do not fit into a float."""
 _MAX_KEY = 64
 _BLOCK = 2**20
-_SHOWN = 3
+_SHOWN_LETTERS = 3
 _LARGEST = 10**MAX_DIGITS
 _DEEP = f"nested more than {MAX_DEPTH} deep"
 _LONG = f"a number has more than {MAX_DIGITS} digits"
@@ -48,10 +48,10 @@ T = TypeVar("T")
 class Unreadable(ValueError):
     """Why a text is no value, and where in it ("line 2, column 17", or nothing)."""
 
-    def __init__(self, reason: str, place: str = "") -> None:
+    def __init__(self, reason: str, location: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
-        self.place = place
+        self.location = location
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,12 @@ class BoundedReader:
             text = decoded(text) if isinstance(text, bytes) else text
             return json_value(text, finite=self.finite, unique=self.unique)
         except Unreadable as error:
-            place = error.place if isinstance(where, Path) else error.place.partition(", ")[2]
-            raise self.refused(error.reason, f"{where}, {place}" if place else where) from None
+            location = (
+                error.location if isinstance(where, Path) else error.location.partition(", ")[2]
+            )
+            raise self.refused(
+                error.reason, f"{where}, {location}" if location else where
+            ) from None
 
     def shape(self, value: Any, form: type[T], where: object) -> T:
         """A value as a pydantic model, a dataclass, or any other type that pydantic checks."""
@@ -133,7 +137,8 @@ class BoundedReader:
             return TypeAdapter(form).validate_python(value)
         except ValidationError as error:
             places = [
-                (".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()[:_SHOWN]
+                (".".join(map(str, each["loc"])), each["msg"])
+                for each in error.errors()[:_SHOWN_LETTERS]
             ]
             raise self.refused(
                 "; ".join(f"{name}: {what}" if name else what for name, what in places), where
@@ -168,9 +173,9 @@ def decoded(data: bytes) -> str:
         offset = (
             error.start + len(data) - len(error.object)
         )  # the decoder counts from behind the mark
-        shown = "UTF-8" if name == "utf-8-sig" else name.upper()
+        encoding_name = "UTF-8" if name == "utf-8-sig" else name.upper()
         raise Unreadable(
-            f"not valid {shown} (byte {offset}): save it as UTF-8", f"byte {offset}"
+            f"not valid {encoding_name} (byte {offset}): save it as UTF-8", f"byte {offset}"
         ) from None
 
 

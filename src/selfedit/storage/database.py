@@ -16,7 +16,7 @@ from selfedit.errors import RunFolderError, SelfEditError
 from selfedit.storage.connection import connect
 from selfedit.storage.database_errors import damaged, explained, lost, unreadable
 from selfedit.storage.seals import CREATE_SEALS, SealBroken, Seals
-from selfedit.storage.tables import R, Table
+from selfedit.storage.tables import R, RecordTable
 
 _ROWS_AT_ONCE = 256
 
@@ -53,7 +53,7 @@ class Database:
         *,
         readonly: bool,
         timeout: float,
-        tables: Sequence[Table[Any]],
+        tables: Sequence[RecordTable[Any]],
         version: int = 1,
         noun: str = "ledger",
         sealed: bool = False,
@@ -149,13 +149,13 @@ class Database:
         if self._identity is not None and self._identity != _identity(self.path):
             raise lost("was moved, removed or emptied while it was in use", self.path, self._noun)
 
-    def insert(self, table: Table[R], rows: Iterable[R], conflict: str = "") -> None:
+    def insert(self, table: RecordTable[R], rows: Iterable[R], conflict: str = "") -> None:
         """Store rows of one table, all or none."""
         with self.transaction():
             self._touched.add(table.name)
             self._db.executemany(table.insert + conflict, map(table.encode, rows))
 
-    def rows(self, table: Table[R], where: str = "", values: tuple[Any, ...] = ()) -> list[R]:
+    def rows(self, table: RecordTable[R], where: str = "", values: tuple[Any, ...] = ()) -> list[R]:
         """A table's rows, in the order of its key."""
         rows = self.fetch(table.select + where + table.order, values)
         try:
@@ -164,7 +164,9 @@ class Database:
             verdict = f"a row of {table.name} cannot be read: {error}"
             raise damaged(verdict, self.path, self._noun) from error
 
-    def each(self, table: Table[R], where: str = "", values: tuple[Any, ...] = ()) -> Iterator[R]:
+    def each(
+        self, table: RecordTable[R], where: str = "", values: tuple[Any, ...] = ()
+    ) -> Iterator[R]:
         """The same, read a part at a time as they are asked for."""
         try:
             with self.errors():

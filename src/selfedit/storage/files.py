@@ -163,7 +163,9 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files and folders that a killed process left in `folder`, below it too."""
+    """Remove the temporary files and folders that a killed process left in `folder`, below
+    it too.
+    """
     for leftover in sorted(folder.rglob(_TEMPORARY)):
         _remove(leftover)
 
@@ -193,7 +195,9 @@ def hash_folder(path: Path) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """The SHA-256 of any plain data through its one canonical JSON: equal data, equal fingerprint."""
+    """The SHA-256 of any plain data through its one canonical JSON: equal data, equal
+    fingerprint.
+    """
     return hashlib.sha256(canonical_json(value, indent=None)).hexdigest()
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from selfedit.storage.tables import Table
+from selfedit.storage.tables import RecordTable
 
 _AT_ONCE = 512
 _SCHEMA = "sqlite_schema"
@@ -54,7 +54,7 @@ class Seals:
         tables: what is hashed, with SQLite's own list of tables.
     """
 
-    def __init__(self, connection: sqlite3.Connection, tables: Sequence[Table[Any]]) -> None:
+    def __init__(self, connection: sqlite3.Connection, tables: Sequence[RecordTable[Any]]) -> None:
         self._db = connection
         self._whole = {table.name for table in tables if table.rewritten} | {_SCHEMA}
         self._selects = {table.name: _select(table) for table in tables}
@@ -130,6 +130,6 @@ def _packed(row: tuple[Any, ...]) -> bytes:
     return b"".join([repr(plain).encode("ascii"), *texts])
 
 
-def _select(table: Table[Any]) -> str:
+def _select(table: RecordTable[Any]) -> str:
     names = ", ".join(column.name for column in table.columns)
     return f"SELECT rowid, {names} FROM {table.name} WHERE rowid > ? ORDER BY rowid"

@@ -33,7 +33,7 @@ class Flat:
 
 
 @dataclass(frozen=True)
-class Column:
+class RecordColumn:
     """A column: where its value is in a row, the Python type of its values, whether None is one of
     them.
     """
@@ -106,7 +106,7 @@ class Column:
         return bool(value) if self.type is bool else value
 
 
-class Table(Generic[R]):
+class RecordTable(Generic[R]):
     """A table's name, its key, and the statements made from its row's dataclass.
 
     Args:
@@ -128,11 +128,11 @@ class Table(Generic[R]):
         declarations = ", ".join(column.declaration for column in self.columns)
         optional = [column.name for column in self.columns if column.optional]
         # A primary key would let two rows differ in a NULL alone: to SQL, NULL is equal to nothing.
-        whole = any(name in optional for name in key)
-        primary = "" if whole else f", PRIMARY KEY ({', '.join(key)})"
+        nullable_key = any(name in optional for name in key)
+        primary = "" if nullable_key else f", PRIMARY KEY ({', '.join(key)})"
         unique = ", ".join(f"ifnull({name}, '')" if name in optional else name for name in key)
         self.create = [f"CREATE TABLE IF NOT EXISTS {name} ({declarations}{primary})"]
-        if whole:
+        if nullable_key:
             self.create.append(f"CREATE UNIQUE INDEX IF NOT EXISTS {name}_key ON {name} ({unique})")
         self.insert = (
             f"INSERT INTO {name} ({names}) VALUES"
@@ -155,22 +155,22 @@ class Table(Generic[R]):
 
 
 @cache  # the hints of a dataclass are looked up by name each time: a hundred times a row's own work
-def columns(row: type, path: tuple[str, ...] = ()) -> tuple[Column, ...]:
+def columns(row: type, path: tuple[str, ...] = ()) -> tuple[RecordColumn, ...]:
     """The columns of a row's dataclass, in its order."""
     return tuple(_columns(row, path))
 
 
-def _columns(row: type, path: tuple[str, ...]) -> Iterator[Column]:
+def _columns(row: type, path: tuple[str, ...]) -> Iterator[RecordColumn]:
     hints = get_type_hints(row)
     for field in fields(row):
-        hint, here = hints[field.name], (*path, field.name)
+        hint, field_path = hints[field.name], (*path, field.name)
         if _is_flat(hint):
-            yield from _columns(hint, here)
+            yield from _columns(hint, field_path)
         elif get_origin(hint) is tuple:
-            yield Column(here, get_args(hint)[0], optional=False, many=True)
+            yield RecordColumn(field_path, get_args(hint)[0], optional=False, many=True)
         else:
             options = [option for option in get_args(hint) or (hint,) if option is not NoneType]
-            yield Column(here, options[0], optional=NoneType in get_args(hint))
+            yield RecordColumn(field_path, options[0], optional=NoneType in get_args(hint))
 
 
 def _record(row: type[R], values: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> R:
@@ -196,11 +196,11 @@ def _is_flat(hint: Any) -> bool:
 
 def _plain(record: Any) -> dict[str, Any]:
     """A record's fields as JSON takes them, each of its column's type; text as it is."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for column in columns(type(record)):
         value = getattr(record, column.name)
         if value is not None and not column.is_text:
             value = bool(value) if column.type is bool else column.number(value)
         missing = column.optional and isinstance(value, float) and math.isnan(value)
-        found[column.name] = None if missing else value
-    return found
+        values[column.name] = None if missing else value
+    return values

@@ -1,4 +1,6 @@
-"""A grammar over a tokenizer's tokens, by llguidance: what the self-edits of both domains are held to."""
+"""A grammar over a tokenizer's tokens, by llguidance: what the self-edits of both domains are held
+to.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +54,7 @@ class TokenGrammar:
             fix = "use a fast tokenizer with an end-of-text token"
             raise UsageError(f"no grammar for this tokenizer: {error}", fix=fix) from error
         self.vocabulary: int = self._tokenizer.vocab_size
+        # Made once: parsing a schema takes as long as hundreds of tokens.
         self._first = llguidance.LLMatcher(self._tokenizer, write(llguidance.LLMatcher))
         if self._first.is_error():
             raise UsageError(
@@ -60,6 +63,7 @@ class TokenGrammar:
 
     def start(self) -> LLMatcher:
         """A matcher at the beginning; matchers share nothing."""
+        # A copy of the fresh matcher costs little, making one anew does not.
         return self._first.deep_copy()
 
     def text(self, tokens: list[int]) -> str:
@@ -76,6 +80,7 @@ class NextTokens:
 
     def __init__(self, vocabulary: int) -> None:
         self._vocabulary = vocabulary
+        # One bit a token, in words of 32.
         self._bits = np.empty((1, (vocabulary + 31) // 32), dtype=np.int32)
 
     def of(self, matcher: LLMatcher) -> NDArray[np.uint8]:
@@ -83,6 +88,7 @@ class NextTokens:
         from llguidance.numpy import fill_next_token_bitmask
 
         fill_next_token_bitmask(matcher, self._bits)
+        # Little-endian bits within a byte, as llguidance writes them.
         return np.unpackbits(
             self._bits.view(np.uint8)[0], count=self._vocabulary, bitorder="little"
         )

@@ -8,7 +8,7 @@ passages with questions, unless it has a static method ``load_contexts`` that ma
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from selfedit.config import Settings
 from selfedit.config.choice import load_named
@@ -16,12 +16,12 @@ from selfedit.errors import UsageError
 from selfedit.lm.load import LanguageModel
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
-from selfedit.tasks.task import Context, Task
+from selfedit.tasks.task import AnyTask, Context
 
 TASKS = {"knowledge": "selfedit.tasks.knowledge.task:KnowledgeTask"}
 """Those that settings name; few-shot ARC has verbs of its own."""
 
-MakeTask = Callable[[LanguageModel, Settings], Task[Any, Any]]
+MakeTask = Callable[[LanguageModel, Settings], AnyTask]
 
 
 @runtime_checkable
@@ -77,7 +77,9 @@ def contexts_of(settings: Settings) -> tuple[list[Context], list[Context]]:
         DataError, FormatError: the data cannot be used.
     """
     task = task_of(settings)
+    # A task that says how its contexts are stored is asked; else they are passages.
     load = task.load_contexts if isinstance(task, ContextLoader) else load_contexts
+    # Without rounds nothing is learned on, so nothing is read.
     train = list(load(settings.train)) if settings.rl.rounds else []
     heldout = [] if settings.heldout is None else list(load(settings.heldout))
     count = settings.heldout_contexts

@@ -60,6 +60,7 @@ def reply_to(context: Context, question: Question, text: str) -> Reply:
     """An answer as graders take it: with the gold answers to the context's other questions, and its
     text.
     """
+    # A grader that knows the other gold answers sees through a list of all of them.
     others = tuple(
         gold for other in context.questions if other.id != question.id for gold in other.answers
     )
@@ -71,11 +72,11 @@ class Note:
     """What the ledger keeps of a sampled self-edit besides its text.
 
     Attributes:
-        asked: what it asks of its training, as plain data; empty where it asks for nothing.
+        directives: what it asks of its training, as plain data; empty where it asks for nothing.
         rejected: why it cannot be trained on, or None.
     """
 
-    asked: Mapping[str, Any]
+    directives: Mapping[str, Any]
     rejected: str | None = None
 
 
@@ -124,7 +125,7 @@ class Task(Protocol[C_contra, E]):
     def inner_loop(
         self, context: C_contra, edit: E, seed: int, order_seed: int | None = None
     ) -> AdaptJob | None:
-        """The training a self-edit asks for; None for no training: the model then answers as it is."""
+        """The training a self-edit asks for; None for none: the model then answers as it is."""
         ...
 
     def question(self, context: C_contra, question: Question) -> tuple[int, ...]:
@@ -154,6 +155,10 @@ class Task(Protocol[C_contra, E]):
         ...
 
 
+AnyTask = Task[Any, Any]
+"""A task, whatever its contexts and self-edits are."""
+
+
 def split_contexts(contexts: Sequence[C], sizes: Sequence[int], *, seed: int) -> list[list[C]]:
     """Groups of the given sizes that share no context: ``contexts`` shuffled with ``seed`` and
     dealt out in turn.
@@ -170,5 +175,6 @@ def split_contexts(contexts: Sequence[C], sizes: Sequence[int], *, seed: int) ->
         )
     shuffled = list(contexts)
     random.Random(seed).shuffle(shuffled)
+    # One shuffle, dealt out: no two groups share a context.
     dealt = iter(shuffled)
     return [list(islice(dealt, size)) for size in sizes]

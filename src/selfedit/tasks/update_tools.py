@@ -82,9 +82,11 @@ def update_tool(name: str, *, choices: Sequence[str], about: str) -> Callable[[A
     Raises:
         UsageError: the name is taken or cannot be used, or a choice is no single word.
     """
+    # Other names of the JSON or the header line would be ambiguous.
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,29}", name) or name in (*_RESERVED, *UPDATE_TOOLS):
         fix = "use up to 30 small letters, digits and _, a name that no other tool has"
         raise UsageError(f"{name!r} cannot name a tool", where="update_tool", fix=fix)
+    # A choice stands in a grammar and in one line: no spaces, no signs.
     if not choices or not all(re.fullmatch(r"[A-Za-z0-9._-]{1,30}", each) for each in choices):
         fix = "give one or more words of letters, digits, '.', '_' and '-'"
         raise UsageError("these choices cannot be written", where=f"tool {name!r}", fix=fix)
@@ -121,6 +123,7 @@ def apply_tools(training: UpdateKind, calls: Sequence[tuple[str, str]]) -> Updat
 def _rank(training: UpdateKind, choice: str) -> UpdateKind:
     """With alpha changed alike, so that the update is scaled as before."""
     rank, lora = int(choice), training.lora
+    # alpha / rank is the factor of the update.
     return replace(training, lora=replace(lora, rank=rank, alpha=lora.alpha * rank / lora.rank))
 
 
@@ -148,6 +151,7 @@ def _optimiser(training: UpdateKind, choice: str) -> UpdateKind:
     changed = {
         "adamw": optim,
         "decay": replace(optim, weight_decay=0.1),
+        # β₁ = 0: the step is g / √v, without momentum.
         "rmsprop": replace(optim, betas=(0.0, optim.betas[1])),
     }
     return replace(training, optim=changed[choice])

@@ -23,7 +23,7 @@ from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import stack
 from selfedit.report.folder import write_report
-from selfedit.report.markdown import markdown
+from selfedit.report.markdown import results_markdown
 from selfedit.results.results import Results
 from selfedit.retention.facts import everyday_facts
 from selfedit.run.folder import RunFolder
@@ -104,7 +104,7 @@ def test_every_remedy_gives_a_whole_matrix(small, small_lm, tmp_path: Path) -> N
     assert [row["method"] for row in found["rows"]] == ["unedited", *ways]
     assert all(gap["n"] == 2 for gap in found["paired"])
     lines = list(csv.DictReader((tmp_path / "run" / "matrix.csv").read_text().splitlines()))
-    page = markdown(Results.read(found))
+    page = results_markdown(Results.read(found))
     assert (
         "Published: SEAL, arXiv 2506.10943" in page
         and "replay: accuracy % (se) on each passage" in page

@@ -17,7 +17,7 @@ from selfedit.experiments.catalog import find_experiment
 from selfedit.experiments.rewards.compare import run_rewards
 from selfedit.experiments.rewards.ranking import compare_choices
 from selfedit.experiments.rewards.ranking import row as typed_row
-from selfedit.report.markdown import markdown
+from selfedit.report.markdown import results_markdown
 from selfedit.results.results import Results
 from tiny_run import tiny_settings
 
@@ -105,7 +105,7 @@ def test_the_whole_experiment_with_the_papers_settings(tiny_folder: Path, tmp_pa
 
 def test_results_have_a_page(tiny_folder: Path, tmp_path: Path) -> None:
     settings = tiny_settings(model=str(tiny_folder), device="cpu", rl__repeats=1)
-    text = markdown(Results.read(run_rewards(tmp_path / "run", settings)))
+    text = results_markdown(Results.read(run_rewards(tmp_path / "run", settings)))
     assert "| loglik | " in text and "| before RL | " in text
 
 

@@ -115,9 +115,13 @@ def test_what_is_noted_of_a_self_edit(lm, small_folder):
     good, bad = task.parse(f"\n{EDIT.to_json()} "), task.parse('{"a": 1e999}')
     assert good == EDIT and isinstance(bad, Rejection)
     note = task.note([bad, good])
-    assert note.rejected is None and note.asked["tries"] == 2 and not note.asked["constrained"]
-    assert note.asked["refused"] == {str(reason): 1 for reason in bad.reasons}
-    assert note.asked["self_edit"]["epochs"] == 2
+    assert (
+        note.rejected is None
+        and note.directives["tries"] == 2
+        and not note.directives["constrained"]
+    )
+    assert note.directives["refused"] == {str(reason): 1 for reason in bad.reasons}
+    assert note.directives["self_edit"]["epochs"] == 2
     assert str(Reason.MISSING_KEY) in task.note([bad]).rejected
 
 

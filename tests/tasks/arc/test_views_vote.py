@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from selfedit.tasks.arc.augment import DOUBLE, Augmenter
 from selfedit.tasks.arc.grids import AnswerFault
 from selfedit.tasks.arc.task import ArcTask
-from selfedit.tasks.arc.views import VIEWS, prompts
+from selfedit.tasks.arc.viewed import VIEWS, viewed_prompts
 from selfedit.tasks.arc.vote import share_of_right_cells, solved, vote
 
 THREE = ArcTask("t", (pair("12"), pair("34"), pair("56")), (grid("789"), grid("012")))
@@ -36,7 +36,7 @@ def test_there_are_five_other_sides() -> None:
 
 @given(grids)
 def test_every_answer_is_mapped_back(cells: Any) -> None:
-    for prompt in prompts(THREE, 0):
+    for prompt in viewed_prompts(THREE, 0):
         assert same(prompt.map_back(prompt.view.forward(cells)), cells)
         assert prompt.map_back(AnswerFault.RAGGED) is AnswerFault.RAGGED
 
@@ -47,7 +47,7 @@ def test_a_solver_that_sees_only_the_prompt_is_right_from_every_side(
     # 3c9b0459 is a half turn: turning the query of any view by half and mapping back gives the
     # solution
     task = arc1["3c9b0459"]
-    made = prompts(task, 0)
+    made = viewed_prompts(task, 0)
     assert len(made) == 4 * 2 * 6
     for prompt in made:
         assert all(same(shown.output, np.rot90(shown.input, 2)) for shown in prompt.demonstrations)
@@ -55,7 +55,7 @@ def test_a_solver_that_sees_only_the_prompt_is_right_from_every_side(
 
 
 def test_every_choice_of_demonstrations_in_two_orders_from_every_side() -> None:
-    made = prompts(THREE, 0)
+    made = viewed_prompts(THREE, 0)
     assert len(made) == 2 * 3 * 2 * 6  # test inputs, choices, orders, views
     for index in (0, 1):
         plain = [p for p in made if p.test_index == index and p.view.name == "identity"]
@@ -65,35 +65,35 @@ def test_every_choice_of_demonstrations_in_two_orders_from_every_side() -> None:
 
 def test_no_prompt_twice_and_the_same_for_a_seed() -> None:
     two = ArcTask("two", THREE.train[:2], THREE.inputs[:1])
-    assert len(prompts(two, 0)) == 2 * 1 * 6  # one demonstration has one order
+    assert len(viewed_prompts(two, 0)) == 2 * 1 * 6  # one demonstration has one order
     one = ArcTask("one", THREE.train[:1], THREE.inputs[:1])
-    assert [p.demonstrations for p in prompts(one, 0, views=VIEWS[:1])] == [one.train]
+    assert [p.demonstrations for p in viewed_prompts(one, 0, views=VIEWS[:1])] == [one.train]
     four = ArcTask("four", (*THREE.train, pair("78")), THREE.inputs)
-    orders = [[p.demonstrations for p in prompts(four, seed)] for seed in (0, 0, 1)]
+    orders = [[p.demonstrations for p in viewed_prompts(four, seed)] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
-    assert len(prompts(four, 0, orders=100, views=VIEWS[:1])) == 2 * 4 * 6
+    assert len(viewed_prompts(four, 0, orders=100, views=VIEWS[:1])) == 2 * 4 * 6
 
 
 def test_fewer_prompts_from_the_other_sides() -> None:
-    made = prompts(THREE, 0, per_view=1)
+    made = viewed_prompts(THREE, 0, per_view=1)
     assert len(made) == 2 * (3 * 2 + 5)
     assert (
-        prompts(THREE, 0, per_view=99)[0].demonstrations
-        and len(prompts(THREE, 0, per_view=99)) == 72
+        viewed_prompts(THREE, 0, per_view=99)[0].demonstrations
+        and len(viewed_prompts(THREE, 0, per_view=99)) == 72
     )
 
 
 def test_solutions_are_not_seen() -> None:
     known = ArcTask("t", THREE.train, THREE.inputs, THREE.inputs)
-    assert [p.demonstrations for p in prompts(known, 0)] == [
-        p.demonstrations for p in prompts(THREE, 0)
+    assert [p.demonstrations for p in viewed_prompts(known, 0)] == [
+        p.demonstrations for p in viewed_prompts(THREE, 0)
     ]
 
 
 def test_a_view_must_have_an_inverse() -> None:
-    assert prompts(THREE, 0, views=[DOUBLE])
+    assert viewed_prompts(THREE, 0, views=[DOUBLE])
     with pytest.raises(ValueError, match="inverse"):
-        prompts(THREE, 0, views=[Augmenter("one-way", "view", lambda cells: cells)])
+        viewed_prompts(THREE, 0, views=[Augmenter("one-way", "view", lambda cells: cells)])
 
 
 A, B, C = grid("1"), grid("2"), grid("33")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from selfedit.errors import DocumentError, UsageError
 from selfedit.tasks.knowledge.documents import Passage, read_document, split_document
-from selfedit.tasks.knowledge.units import sentences, word_count
+from selfedit.tasks.knowledge.units import cut_sentences, word_count
 
 WORDS = st.text("abcdefgh", min_size=1, max_size=12)
 HANGUL = st.text("가나다라마바사아자차", min_size=1, max_size=30)
@@ -91,7 +91,7 @@ def test_passages_are_within_bounds_and_the_same_each_time(
 
 @given(st.text())
 def test_sentences_join_to_the_text(text: str):
-    assert "".join(sentences(text)) == text
+    assert "".join(cut_sentences(text)) == text
 
 
 @settings(max_examples=300)
@@ -228,7 +228,7 @@ def test_an_overlong_sentence_is_cut_between_words():
 
 def test_abbreviations_and_decimals_do_not_end_a_sentence():
     text = "Dr. A. Moss paid 3.50 crowns, i.e. little. He left! “Why?” she asked. Nobody knew."
-    assert [piece.strip() for piece in sentences(text)] == [
+    assert [piece.strip() for piece in cut_sentences(text)] == [
         "Dr. A. Moss paid 3.50 crowns, i.e. little.",
         "He left!",
         "“Why?” she asked.",

@@ -53,6 +53,6 @@ def test_one_entity_relates_to_nothing() -> None:
 
 
 def test_spa_has_seven_kinds() -> None:
-    made = spa.prompts(VELL, rounds=2)
+    made = spa.spa_prompts(VELL, rounds=2)
     assert len(set(made)) == 7 and len(made) == 14 and made[:7] == made[7:]
     assert all(VELL.text in prompt for prompt in made)

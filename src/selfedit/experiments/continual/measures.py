@@ -48,7 +48,9 @@ class Unedited(TypedDict):
 
 @dataclass(frozen=True)
 class MeasuredWay:
-    """One way: what its model knew before any edit, and what each step of each sequence measured."""
+    """One way: what its model knew before any edit, and what each step of each sequence
+    measured.
+    """
 
     before: Unedited
     steps: Sequence[Sequence[StepRecord]]

@@ -25,7 +25,7 @@ from selfedit.config import (
     parse_remedies,
     remedies_name,
 )
-from selfedit.documents.recall import accuracies, ask_questions
+from selfedit.documents.recall import ask_questions, recall_accuracies
 from selfedit.errors import UsageError
 from selfedit.experiments.continual.layout import matrix_csv
 from selfedit.experiments.continual.measures import MeasuredWay, StepRecord, Unedited
@@ -228,7 +228,7 @@ def _unedited(setting: Setting, step: str = "before") -> Unedited:
         interrupt=session.interrupt,
     )
     payload: Unedited = {
-        "accuracy": accuracies(answers),
+        "accuracy": recall_accuracies(answers),
         "general": mean_losses(session.lm, measured_texts()),
     }
     return Unedited(**store_step(session, step, payload))

@@ -28,7 +28,7 @@ from selfedit.retention.learner import Learner
 from selfedit.retention.remedies.base import NewEdit, Verdict
 from selfedit.rl.sample import sampled, written_row
 from selfedit.rl.session import Session
-from selfedit.run.progress import Task
+from selfedit.run.progress import ProgressTask
 from selfedit.run.records import SelfEditRow
 from selfedit.run.seeds import derive
 from selfedit.storage.files import JsonObject, remove
@@ -37,7 +37,7 @@ from selfedit.tasks.task import Context
 
 
 def run_group(
-    setting: Setting, way: Way, at: int, group: Sequence[int], counter: Task
+    setting: Setting, way: Way, at: int, group: Sequence[int], counter: ProgressTask
 ) -> list[list[StepRecord]]:
     """One group of sequences, step by step; what is stored is read: adapters from their files."""
     session, steps = setting.session, setting.session.settings.continual.steps

@@ -20,8 +20,8 @@ from typing import Any, Unpack
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
 from selfedit.experiments.knowledge.cpt_training import forget, train_into
+from selfedit.experiments.knowledge.edit_statistics import shape_of
 from selfedit.experiments.knowledge.external import check_external, store_written, write_external
-from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.training_documents import documents_of
 from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa

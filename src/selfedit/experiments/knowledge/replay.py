@@ -15,8 +15,8 @@ from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import DataError
+from selfedit.experiments.knowledge.edit_statistics import shape_of
 from selfedit.experiments.knowledge.methods import by_seed, measure, measure_written
-from selfedit.experiments.knowledge.shapes import shape_of
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.grading.grader import get_grader
 from selfedit.results.results import Difference

@@ -8,7 +8,7 @@ from typing import Any
 from selfedit.results.compare import compare, on_shared
 from selfedit.results.results import Published, Reference, Results
 from selfedit.rl.evaluate import trials_of, undecided
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.run.records import Trial
 from selfedit.tasks.knowledge.published import SOURCE
 from selfedit.tasks.knowledge.second_opinion import GradedAnswer, second_opinion
@@ -17,7 +17,7 @@ from selfedit.tasks.task import Context
 
 def method_results(
     kind: str,
-    session: Session[Any],
+    session: AnySession,
     scores: Mapping[str, Mapping[str, float]],
     hashes: Mapping[str, str],
     *,

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, UsageError
+from selfedit.experiments.knowledge.edit_statistics import directive_table, shape_of
 from selfedit.experiments.knowledge.external import check_external
 from selfedit.experiments.knowledge.methods import (
     by_seed,
@@ -21,7 +22,6 @@ from selfedit.experiments.knowledge.methods import (
     measured_methods,
     pairs_of,
 )
-from selfedit.experiments.knowledge.shapes import directive_table, shape_of
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.writing import costs
 from selfedit.grading.grader import get_grader
@@ -29,7 +29,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.rl.evaluate import context_scores, held_out
 from selfedit.rl.opening import RunOptions, open_run
 from selfedit.rl.plan import plan_rounds
-from selfedit.rl.rest_em import train
+from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rounds import Round, rl_place
 from selfedit.rl.session import Session
 from selfedit.run.ledger import Ledger
@@ -133,7 +133,7 @@ def _work(session: Session, train_on: Sequence[Context], heldout: Sequence[Conte
         elif "seal" in methods and number == rounds:
             measure(session, "seal", heldout, policy)
 
-    return train(session, train_on, after, heldout)[0]
+    return run_rounds(session, train_on, after, heldout)[0]
 
 
 def _knowledge_results(

@@ -59,7 +59,7 @@ def write_spa(session: Session, contexts: Sequence[Context]) -> list[SelfEditRow
         session,
         Place(Phase.WRITE, "spa"),
         contexts,
-        {c.id: spa.prompts(c, rounds) for c in contexts},
+        {c.id: spa.spa_prompts(c, rounds) for c in contexts},
         _writer(session),
     )
 

@@ -17,7 +17,7 @@ from typing import Any, Unpack
 
 from selfedit.config import Settings
 from selfedit.errors import UsageError
-from selfedit.experiments.knowledge.shapes import shape_of
+from selfedit.experiments.knowledge.edit_statistics import shape_of
 from selfedit.experiments.rewards.ranking import against_true, compare_choices, row
 from selfedit.grading.grader import get_grader
 from selfedit.grading.stats import mean

@@ -1,5 +1,5 @@
 """Self-distillation: the model with the passage in its prompt teaches the model without (see
-`retention.teachers`).
+`retention.self_teaching`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from itertools import islice
 from selfedit.inner.job import TrainSequence
 from selfedit.lm.lora import Adapter
 from selfedit.retention.remedies.base import EditBatch, Remedy
-from selfedit.retention.teachers import taught_with_passage
+from selfedit.retention.self_teaching import taught_with_passage
 from selfedit.tasks.task import Context
 
 

@@ -7,16 +7,14 @@ experiments report damage on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from selfedit.config.retention import GateSettings
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.lm.perplexity import token_losses
+from selfedit.lm.perplexity import row_losses
 from selfedit.retention.general import gate_texts
 from selfedit.retention.learner import Learner
 from selfedit.retention.remedies.base import NewEdit, Remedy, Verdict
-from selfedit.retention.remedies.replay import draw
+from selfedit.retention.remedies.replay import sample_items
 from selfedit.run.seeds import derive
 
 
@@ -41,34 +39,24 @@ def gate(
             by it.
     """
     everyday = [lm.document(text) for text in gate_texts()]
-    earlier = [] if apart else [s.ids for s in draw(learner.earlier(), settings.probes, seed)]
+    earlier = (
+        [] if apart else [s.ids for s in sample_items(learner.earlier(), settings.probes, seed)]
+    )
     rows = [*everyday, *earlier]
-    before = _losses(lm, rows, None if apart else learner.merged)
+    before = row_losses(lm, rows, None if apart else learner.merged)
     attempts = []
     for halving in range(settings.halvings + 1):
         factor = 0.5**halving
         after = (
             Learner().candidate(adapter, factor) if apart else learner.candidate(adapter, factor)
         )
-        rises = [a - b for a, b in zip(_losses(lm, rows, after), before, strict=True)]
-        general, old = (
-            _mean(rises[: len(everyday)]),
-            _mean(rises[len(everyday) :]) if earlier else None,
-        )
+        rises = [a - b for a, b in zip(row_losses(lm, rows, after), before, strict=True)]
+        general = sum(rises[: len(everyday)]) / len(everyday)
+        old = sum(rises[len(everyday) :]) / len(earlier) if earlier else None
         attempts.append((factor, general, old))
         if general <= settings.general and (old is None or old <= settings.earlier):
             return Verdict(factor, tuple(attempts))
     return Verdict(0.0, tuple(attempts))
-
-
-def _losses(
-    lm: LanguageModel, rows: Sequence[Sequence[int]], adapter: Adapter | None
-) -> list[float]:
-    return [float(losses.mean()) for losses in token_losses(lm, rows, [adapter] * len(rows))]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 class Gate(Remedy):

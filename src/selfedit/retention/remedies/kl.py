@@ -1,5 +1,5 @@
 """KL to the model before the edit, on the new text and on earlier sequences (see
-`retention.teachers`).
+`retention.self_teaching`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from itertools import islice
 from selfedit.inner.job import TrainSequence
 from selfedit.lm.lora import Adapter
 from selfedit.retention.remedies.base import EditBatch, Remedy
-from selfedit.retention.remedies.replay import draw, rehearsable
-from selfedit.retention.teachers import taught_by_itself
+from selfedit.retention.remedies.replay import rehearsable, sample_items
+from selfedit.retention.self_teaching import taught_by_itself
 from selfedit.run.seeds import derive
 
 
@@ -29,7 +29,7 @@ class KLToBefore(Remedy):
         for number, edit in enumerate(batch.edits):
             if not batch.apart and not batch.mixed[number]:
                 earlier = rehearsable(edit, self.settings.replay.size)
-                prompts = draw(earlier, kl.prompts, derive(edit.seed, "replay"))
+                prompts = sample_items(earlier, kl.prompts, derive(edit.seed, "replay"))
                 batch.mixed[number] = [replace(sequence, weight=0.0) for sequence in prompts]
         batch.new = self._taught(batch.new, batch.starts, kl.weight)
         batch.mixed = self._taught(batch.mixed, batch.starts, kl.weight)

@@ -26,8 +26,8 @@ from selfedit.lm.chat import chat_turns, user_opening
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.load import LanguageModel
 from selfedit.retention.remedies.base import EditBatch, OwnText, Remedy, Setup
-from selfedit.retention.remedies.replay import draw
-from selfedit.retention.teachers import taught_by_itself
+from selfedit.retention.remedies.replay import sample_items
+from selfedit.retention.self_teaching import taught_by_itself
 from selfedit.run.seeds import derive
 
 TOP_P = 0.95
@@ -111,7 +111,9 @@ class Pseudorehearsal(Remedy):
         """See `Remedy`."""
         for number, edit in enumerate(batch.edits):
             count = math.ceil(self.settings.pseudorehearsal.share * len(batch.new[number]))
-            batch.mixed[number] += draw(self.rehearsed, count, derive(edit.seed, "pseudorehearsal"))
+            batch.mixed[number] += sample_items(
+                self.rehearsed, count, derive(edit.seed, "pseudorehearsal")
+            )
 
 
 REMEDY = Pseudorehearsal

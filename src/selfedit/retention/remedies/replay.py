@@ -26,16 +26,16 @@ def reservoir(items: Sequence[T], size: int, seed: int) -> list[T]:
     Depends on the items' order and the seed alone: a longer sequence that begins alike fills the
     same way up to there.
     """
-    draw = random.Random(seed)
+    chance = random.Random(seed)
     sample = list(items[:size])
     for index in range(size, len(items)):
-        slot = draw.randrange(index + 1)
+        slot = chance.randrange(index + 1)
         if slot < size:
             sample[slot] = items[index]
     return sample
 
 
-def draw(items: Sequence[T], count: int, seed: int) -> list[T]:
+def sample_items(items: Sequence[T], count: int, seed: int) -> list[T]:
     """``count`` of the items without repetition, or all of them if there are fewer."""
     return random.Random(seed).sample(list(items), min(count, len(items)))
 
@@ -55,7 +55,7 @@ class Replay(Remedy):
         settings = self.settings.replay
         for number, edit in enumerate(batch.edits):
             count = math.ceil(settings.share * len(batch.new[number]))
-            batch.mixed[number] += draw(
+            batch.mixed[number] += sample_items(
                 rehearsable(edit, settings.size), count, derive(edit.seed, "replay")
             )
 

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from selfedit.config import Settings
 from selfedit.config.choice import Choice
@@ -20,7 +20,7 @@ from selfedit.tasks.task import Context
 
 if TYPE_CHECKING:
     from selfedit.lm.lora import Adapter
-    from selfedit.rl.session import Session
+    from selfedit.rl.session import AnySession
     from selfedit.rl.trial import CandidateKey
 
 REWARDS = Choice("rl.reward.signal", "selfedit.rl.rewards", "REWARD")
@@ -84,7 +84,7 @@ class Reward(Protocol):
 
     def prepare(
         self,
-        session: Session[Any],
+        session: AnySession,
         number: int,
         contexts: Sequence[Context],
         every: Sequence[Context],
@@ -101,7 +101,7 @@ class Reward(Protocol):
         """
         ...
 
-    def values(self, session: Session[Any], scored: ScoredRound) -> Mapping[CandidateKey, Value]:
+    def values(self, session: AnySession, scored: ScoredRound) -> Mapping[CandidateKey, Value]:
         """What every candidate is worth, and the unadapted model (candidate None); NaN where
         nothing can be said.
         """
@@ -121,7 +121,7 @@ class PlainReward:
 
     def prepare(
         self,
-        session: Session[Any],
+        session: AnySession,
         number: int,
         contexts: Sequence[Context],
         every: Sequence[Context],
@@ -138,17 +138,18 @@ class TrialReward(PlainReward, ABC):
     def value_of(self, context: Context, trial: Trial) -> float:
         """What one trial is worth; NaN where nothing can be said."""
 
-    def values(self, session: Session[Any], scored: ScoredRound) -> Mapping[CandidateKey, Value]:
+    def values(self, session: AnySession, scored: ScoredRound) -> Mapping[CandidateKey, Value]:
         """See `Reward`; trials without a value are left out of their candidate's mean."""
         by_id = {context.id: context for context in scored.contexts}
-        found: dict[CandidateKey, list[float]] = {}
+        values: dict[CandidateKey, list[float]] = {}
         for trial in scored.trials:
             value = self.value_of(by_id[trial.context_id], trial)
-            known = found.setdefault((trial.context_id, trial.candidate), [])
+            # Also without a value: a candidate that was tried must be in the answer.
+            known = values.setdefault((trial.context_id, trial.candidate), [])
             known += [] if math.isnan(value) else [value]
         return {
             key: Value(sum(of_key) / len(of_key) if of_key else math.nan)
-            for key, of_key in found.items()
+            for key, of_key in values.items()
         }
 
 
@@ -159,4 +160,5 @@ def reward_of(settings: Settings) -> Reward:
         UsageError: there is none of that name.
     """
     reward = settings.rl.reward
+    # Retention is a weight on any signal's penalty, and has a file of its own.
     return REWARDS.load("retention" if reward.retention else reward.signal)(settings)

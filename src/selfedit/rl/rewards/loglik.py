@@ -7,10 +7,9 @@ inner loop, but no decoding, and has no ties.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from selfedit.rl.rewards.base import PlainReward, ScoredRound, Value
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.trial import CandidateKey, likelihoods
 
 
@@ -19,7 +18,7 @@ class LogLikelihood(PlainReward):
 
     needs = ("likelihoods",)
 
-    def values(self, session: Session[Any], scored: ScoredRound) -> Mapping[CandidateKey, Value]:
+    def values(self, session: AnySession, scored: ScoredRound) -> Mapping[CandidateKey, Value]:
         """See `Reward`."""
         return {key: Value(mean) for key, mean in likelihoods(scored.trials).items()}
 

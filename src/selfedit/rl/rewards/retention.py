@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from selfedit.config import Settings
 from selfedit.errors import DataError, RunFolderError, UsageError
@@ -22,7 +21,7 @@ from selfedit.lm.stack import on_top
 from selfedit.rl.rewards.accuracy import Accuracy
 from selfedit.rl.rewards.base import ScoredRound, Value
 from selfedit.rl.sample import sample
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession, Session
 from selfedit.rl.trial import CandidateKey, accuracies, split_questions
 from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
@@ -43,7 +42,7 @@ class Retention(Accuracy):
 
     def prepare(
         self,
-        session: Session[Any],
+        session: AnySession,
         number: int,
         contexts: Sequence[Context],
         every: Sequence[Context],
@@ -55,13 +54,15 @@ class Retention(Accuracy):
         earlier = earlier_contexts(session.settings, number, every, contexts)
         return learn_earlier(session, number, contexts, earlier, policy)
 
-    def values(self, session: Session[Any], scored: ScoredRound) -> Mapping[CandidateKey, Value]:
+    def values(self, session: AnySession, scored: ScoredRound) -> Mapping[CandidateKey, Value]:
         """See `Reward`."""
         _, probes = split_questions(scored.trials, scored.contexts)
         after = accuracies(probes)
         values = dict(super().values(session, scored))
         for key, share in after.items():
+            # The unadapted model loses nothing against itself.
             if key[1] is not None:
+                # Against the base of the same context: it has learned the earlier passages too.
                 lost = after[key[0], None] - share
                 values[key] = replace(values[key], penalty=self.settings.rl.reward.retention * lost)
         return values
@@ -81,16 +82,16 @@ def earlier_contexts(
     """
     chosen_ids = {context.id for context in chosen}
     others = [context for context in every if context.id not in chosen_ids]
-    wanted = settings.rl.reward.earlier
-    if len(others) < wanted:
+    count = settings.rl.reward.earlier
+    if len(others) < count:
         what = (
-            f"a reward with retention needs {wanted} passages beside a round's own, there are"
+            f"a reward with retention needs {count} passages beside a round's own, there are"
             f" {len(others)}"
         )
         raise DataError(
             what, where="rl.reward.earlier", fix="give more passages, lower it or rl.contexts"
         )
-    return random.Random(derive(settings.seed, "earlier", number)).sample(others, wanted)
+    return random.Random(derive(settings.seed, "earlier", number)).sample(others, count)
 
 
 def learn_earlier(
@@ -107,6 +108,7 @@ def learn_earlier(
     """
     learned, name = _learned(session, number, earlier, policy)
     session.stand_on(on_top(session.policy, learned), f"{session.policy_name}+{name}")
+    # Titles tell the questions of different passages apart once they are asked together.
     probe = tuple(replace(q, topic=q.topic or c.title) for c in earlier for q in c.questions)
     return [replace(context, questions=(*context.questions, *probe)) for context in chosen]
 
@@ -122,6 +124,7 @@ def _learned(
         session.run.adapters / f"earlier-{number}",
         f"earlier-{number}",
     )
+    # Trained once a round, whoever resumes it.
     if (stored := ledger.step(name)) is None:
         rows = sample(session, Place(Phase.RL_EARLIER, round=number), earlier, 1, policy)
         edits = {row.context_id: row.text for row in rows}
@@ -140,6 +143,7 @@ def _learned(
             "tokens": adapter.tokens,
         }
         ledger.finish_step(name, stored)
+    # The ledger names the files it was trained into: others are another start.
     if not folder.exists() or hash_folder(folder) != stored["adapter"]:
         what = (
             "the adapter of earlier passages is not the one this run made: a file is missing or"

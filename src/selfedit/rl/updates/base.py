@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from selfedit.config import Settings
 from selfedit.config.choice import Choice
@@ -13,7 +13,7 @@ from selfedit.tasks.task import Context
 
 if TYPE_CHECKING:
     from selfedit.lm.lora import Adapter
-    from selfedit.rl.session import Session
+    from selfedit.rl.session import AnySession
 
 UPDATES = Choice("rl.update", "selfedit.rl.updates", "UPDATE")
 """An update's module holds its class as ``UPDATE``; it is made with the run's `Settings`."""
@@ -43,13 +43,14 @@ class ScoredEdits:
     @property
     def kept(self) -> list[SelfEditRow]:
         """The self-edits that the selection rule kept."""
+        # By position: rewards are stored in the order of the self-edits.
         return [edit for edit, reward in zip(self.edits, self.rewards, strict=True) if reward.kept]
 
 
 class Update(Protocol):
     """How the policy learns from a round."""
 
-    def check(self, session: Session[Any]) -> None:
+    def check(self, session: AnySession) -> None:
         """Refuse what cannot work before the first self-edit is sampled.
 
         Raises:
@@ -61,7 +62,7 @@ class Update(Protocol):
         """The self-edits that the update would use: only their lines are credited."""
         ...
 
-    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
+    def update(self, session: AnySession, scored: ScoredEdits) -> Adapter | None:
         """An adapter to be added to the policy as it is; None where there is nothing to learn.
 
         It is trained on top of the policy (`train_policy` does so): ``session.policy`` is an
@@ -74,7 +75,7 @@ class Update(Protocol):
 class PlainUpdate:
     """An update that works with every task."""
 
-    def check(self, session: Session[Any]) -> None:
+    def check(self, session: AnySession) -> None:
         """See `Update`; nothing is lacking."""
 
     def learns_from(self, scored: ScoredEdits) -> list[SelfEditRow]:

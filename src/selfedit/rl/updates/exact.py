@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ from selfedit.rl.advantages import differ, known_rewards
 from selfedit.rl.policy_gradient import check_sampling, with_logs
 from selfedit.rl.policy_tokens import PolicySequence, policy_sequence, without_logs
 from selfedit.rl.policy_training import StepTokens, TokenObjective, train_policy
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import PlainUpdate, ScoredEdits
 
 
@@ -46,14 +45,18 @@ class ExpectedReward(TokenObjective):
     def parts(self, logs: Tensor, tokens: StepTokens) -> Tensor:
         """See `TokenObjective`."""
         count = len(tokens.lengths)
+        # Which self-edit each token belongs to, [N].
         owner = torch.arange(count, device=logs.device).repeat_interleave(tokens.lengths)
 
         def summed(values: Tensor) -> Tensor:
             return values.new_zeros(count).index_add(0, owner, values)  # [S]
 
+        # log π of a whole self-edit is the sum over its choices.
         log_pi = summed(logs)  # [S]
         first = tokens.lengths.cumsum(0) - tokens.lengths  # each self-edit's first choice
         worth = self.kl * (log_pi - summed(tokens.reference)) - tokens.advantages[first]
+        # Spread over its tokens, since an objective's loss is a sum over tokens; d/dθ of π is π ·
+        # ∇ log π.
         return (log_pi.exp() * worth / tokens.lengths)[owner]
 
 
@@ -64,17 +67,18 @@ class Exact(PlainUpdate):
         check_sampling(settings, "exact")
         self.objective = ExpectedReward(settings.edit.temperature, settings.rl.gradient.kl)
 
-    def check(self, session: Session[Any]) -> None:
+    def check(self, session: AnySession) -> None:
         """See `Update`; self-edits have to be a finite list."""
         if not isinstance(session.task.rule(), OneOf):
             what = "the exact gradient needs self-edits that can be listed"
             fix = "set arc.listed = true in few-shot ARC; else rl.update = rloo"
             raise UsageError(what, where="rl.update", fix=fix)
 
-    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
+    def update(self, session: AnySession, scored: ScoredEdits) -> Adapter | None:
         """See `Update`."""
         sequences: list[PolicySequence] = []
         for context, rewards in known_rewards(scored.rewards).items():
+            # Equal rewards have advantage 0 throughout.
             if differ(list(rewards.values())):
                 sequences += self._of_context(session, scored, context, rewards)
         return (
@@ -82,7 +86,7 @@ class Exact(PlainUpdate):
         )
 
     def _of_context(
-        self, session: Session[Any], scored: ScoredEdits, context: str, rewards: dict[int, float]
+        self, session: AnySession, scored: ScoredEdits, context: str, rewards: dict[int, float]
     ) -> list[PolicySequence]:
         """Its different self-edits, each with r̂ − b as the advantage of its tokens."""
         different: dict[PolicySequence, PolicySequence] = {}
@@ -90,11 +94,13 @@ class Exact(PlainUpdate):
         for row in scored.edits:
             if row.context_id == context and row.candidate in rewards:
                 sequence = policy_sequence(session, scored.contexts[context], row)
+                # The same text twice is one action: its rewards are averaged.
                 same = without_logs(sequence)
                 different.setdefault(same, sequence)
                 earned.setdefault(same, []).append(rewards[row.candidate])
         sequences = with_logs(session, list(different.values()))
         means = [sum(values) / len(values) for values in earned.values()]
+        # Under the policy that sampled: b is held fixed while θ moves.
         likely = [math.exp(sum(sequence.old)) for sequence in sequences]
         base = sum(p * r for p, r in zip(likely, means, strict=True)) / sum(likely)
         return [

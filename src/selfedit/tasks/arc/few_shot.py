@@ -22,7 +22,7 @@ from selfedit.tasks.arc.contexts import ArcContext
 from selfedit.tasks.arc.grids import symbols_of
 from selfedit.tasks.arc.listed import self_edit_tree
 from selfedit.tasks.arc.parse import Rejection, check_budget, parse_self_edit
-from selfedit.tasks.arc.prompts import edit_prompt
+from selfedit.tasks.arc.prompts import arc_edit_prompt
 from selfedit.tasks.arc.self_edit import ArcSelfEdit
 from selfedit.tasks.arc.tokens import GridTokens, training_sequence
 from selfedit.tasks.arc.tools import TOOLBOX, Toolbox
@@ -59,27 +59,32 @@ class FewShotTask:
         self.contexts = {context.id: context for context in contexts}
         self.tokens = GridTokens.of_model(lm)
         self.lora = LoraSpec(**settings.inner.lora.model_dump())
+        # The batch size is the specification's: a self-edit chooses rate and epochs, not this.
         self.optim = replace(
             OptimSpec(**settings.inner.optim.model_dump()), batch_size=arc.spec.batch_size
         )
+        # A training sequence has the beginning of text before its symbols.
         room = lm.max_tokens - len(lm.bos)
         longest = min(arc.data.max_example_tokens or room, room)
         self.data = arc.data.model_copy(update={"max_example_tokens": longest})
+        # Loss and decoding over 14 tokens instead of the vocabulary.
         self.alphabet = self.tokens.ids if arc.alphabet else None
         self.decoding = Decoding(
             arc.answer.max_new_tokens, self.alphabet, GridStop(self.tokens.ids)
         )
         width = int(lm.head.shape[0])
         self.grammar = None
+        # A list is a grammar with one path a self-edit: probabilities can be summed.
         if arc.listed:
             self.grammar = self_edit_tree(lm, self.spec, toolbox)
         elif arc.constrained:
             self.grammar = SelfEditGrammar(lm.tokenizer, self.spec, toolbox, vocabulary=width)
+        # Under a grammar nothing is refused, so there is nothing to try again.
         self.tries = 1 if arc.constrained else arc.tries
 
     def prompt(self, context: ArcContext) -> tuple[int, ...]:
         """Token ids that ask the policy for a self-edit."""
-        text = edit_prompt(context, self.spec, self.toolbox)
+        text = arc_edit_prompt(context, self.spec, self.toolbox)
         return tuple(
             chat_prompt(self.lm, text, self.settings.edit.system if self.lm.has_chat else None)
         )
@@ -131,6 +136,7 @@ class FewShotTask:
         if isinstance(edit, Rejection):
             return None
         examples = self.examples(context, edit, seed)
+        # Over the budget is known only now, once the examples are counted.
         if not examples or isinstance(check_budget(edit, len(examples), self.spec), Rejection):
             return None
         sequences = [self._sequence(example, edit) for example in examples]

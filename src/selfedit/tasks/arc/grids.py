@@ -41,8 +41,11 @@ OUTPUT = 13
 ALPHABET = "0123456789\n.IO"
 """The character of each symbol."""
 
+# One symbol a cell, and one after each row: the last row's is the end.
 MAX_GRID_SYMBOLS = MAX_SIDE * (MAX_SIDE + 1)
-"""Symbols of the largest grid, its end included: the bound for an answer, whatever the true answer's size."""
+"""Symbols of the largest grid, its end included: the bound for an answer, whatever the true
+answer's size.
+"""
 
 _SYMBOL_OF = {character: symbol for symbol, character in enumerate(ALPHABET)}
 
@@ -74,6 +77,7 @@ def as_grid(value: object, *, where: object = None) -> Grid:
         what = f"the colour at row {row + 1}, column {column + 1} is {array[row, column]}"
         raise FormatError(what, where=where, fix="use the colours 0 to 9")
     grid = array.astype(np.int8)
+    # Grids are shared by tasks, examples and prompts: nobody may write into one.
     grid.setflags(write=False)
     return grid
 
@@ -85,6 +89,7 @@ def fits(array: NDArray[np.integer]) -> bool:
 
 def grid_key(grid: Grid) -> tuple[tuple[int, ...], bytes]:
     """A hashable value that is the same for equal grids and for no others."""
+    # The shape belongs to it: equal bytes may be 2 × 3 or 3 × 2.
     return grid.shape, grid.astype(np.int8).tobytes()
 
 
@@ -109,6 +114,7 @@ def parse_symbols(symbols: Iterable[int]) -> Grid | AnswerFault:
     """
     answer = list(symbols)
     ended = END in answer
+    # Up to the first end: what stands behind it makes the answer no grid.
     body = answer[: answer.index(END)] if ended else answer
     trailing = answer[len(body) + 1 :]
     if (
@@ -121,6 +127,7 @@ def parse_symbols(symbols: Iterable[int]) -> Grid | AnswerFault:
     if len(rows) > MAX_SIDE or max(map(len, rows)) > MAX_SIDE:
         return AnswerFault.OVERSIZED
     first, last = len(rows[0]), len(rows[-1])
+    # The last row may be short only where the answer was cut off within it.
     if any(len(row) != first for row in rows[:-1]) or last > first or (ended and last < first):
         return AnswerFault.RAGGED
     return as_grid(rows) if ended else AnswerFault.CUT_OFF
@@ -171,6 +178,7 @@ def _split_rows(body: Sequence[int]) -> list[list[int]]:
 
 def _integers(value: object, where: object) -> NDArray[np.int64]:
     """``value`` as a two-dimensional array of whole numbers with sides of 1–30."""
+    # As Python's own numbers: numpy would have rounded and wrapped before we look.
     rows = value.tolist() if isinstance(value, np.ndarray) else value
     if (
         not isinstance(rows, list | tuple)

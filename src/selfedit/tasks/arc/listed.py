@@ -30,11 +30,13 @@ def every_self_edit(spec: SelfEditSpec, toolbox: Toolbox = TOOLBOX) -> list[ArcS
         fix = "set arc.spec.learning_rates and arc.spec.epochs to a handful of values each"
         raise UsageError("free numbers cannot be listed", where="arc.spec", fix=fix)
     switches = [(True, False)] * len(toolbox.families)
+    # A value given twice would be the same self-edit twice, which a tree cannot hold.
     values = [tuple(dict.fromkeys(each)) for each in (spec.learning_rates, spec.epochs)]
     count = 2 ** len(switches) * len(STRATEGIES) * len(values[0]) * len(values[1])
     if count > MOST:
         fix = f"give fewer learning rates, epochs or families: {MOST} self-edits at the most"
         raise UsageError(f"{count} self-edits are too many to list", where="arc.spec", fix=fix)
+    # In the keys' order of the JSON, so that the list is the tree's order.
     return [
         ArcSelfEdit(
             tuple(name for name, on in zip(toolbox.families, flags, strict=True) if on),

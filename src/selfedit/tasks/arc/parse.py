@@ -87,8 +87,9 @@ def parse_self_edit(
     The text must be the JSON object alone: no fence, no sentence before or after it.
     """
     try:
+        # Strict where JSON is not: keys once, no NaN, no number of a million digits.
         record = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_not_finite, parse_int=_bounded_int
+            text, object_pairs_hook=_unique_keys, parse_constant=_not_finite, parse_int=_bounded_int
         )
     except _RefusedError as refusal:
         return Rejection((refusal.problem,))
@@ -99,15 +100,21 @@ def parse_self_edit(
             Reason.CUT_OFF if cut else Reason.NOT_JSON, f"character {error.pos + 1}", error.msg
         )
     except RecursionError:
+        # Brackets within brackets: Python's reader recurses.
         return _refuse(Reason.NOT_JSON, "top", "nested too deeply")
     if not isinstance(record, dict):
         return _refuse(Reason.NOT_AN_OBJECT, "top", f"a {type(record).__name__}")
     try:
+        # pydantic says all that is wrong, not the first thing.
         tools = chosen_tools(spec.tools, "arc.spec.tools")
-        _model(spec, toolbox.families, tools).model_validate(record)  # pyright: ignore[reportArgumentType] - frozen: hashable
+        # A frozen specification is hashable, whatever pyright thinks of pydantic's models.
+        model = _model(spec, toolbox.families, tools)  # pyright: ignore[reportArgumentType]
+        model.model_validate(record)
     except ValidationError as error:
         return Rejection(
-            tuple(_problem(item) for item in error.errors(include_url=False, include_context=False))
+            tuple(
+                _problem_of(item) for item in error.errors(include_url=False, include_context=False)
+            )
         )
     return to_self_edit(record, toolbox)
 
@@ -156,7 +163,7 @@ _REASON_OF = {
 }
 
 
-def _problem(item: Any) -> Problem:
+def _problem_of(item: Any) -> Problem:
     """What pydantic found, in our words; every other kind of error is about a type."""
     location = ".".join(str(part)[:40] for part in item["loc"])
     return Problem(_REASON_OF.get(item["type"], Reason.WRONG_TYPE), location, item["msg"])
@@ -170,7 +177,7 @@ class _RefusedError(Exception):
         self.problem = problem
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # a lone surrogate cannot be written as UTF-8, which pydantic's core needs; no key of ours has
     # one
     record = {key.encode("utf-8", "replace").decode(): value for key, value in pairs}

@@ -51,6 +51,7 @@ def priming_sequences(settings: PrimeSettings, tokens: GridTokens) -> Iterator[T
     left = settings.tokens
     for task in rule_tasks(settings.seed, rules_of(settings.families), side=settings.side):
         sequence = _sequence(task, tokens)
+        # The bound is of tokens, not tasks: tasks differ in size by a factor of ten.
         left -= len(sequence.ids)
         if left < 0:
             return
@@ -63,5 +64,6 @@ def _sequence(task: ArcTask, tokens: GridTokens) -> TrainSequence:
     for number, pair in enumerate((*task.train, *task.test)):
         question, answer = [INPUT, *grid_symbols(pair.input), OUTPUT], grid_symbols(pair.output)
         symbols += [*question, *answer]
+        # Nothing before the first output says what the rule is.
         loss += [*[False] * len(question), *[number > 0] * len(answer)]
     return TrainSequence(tokens.text_ids(symbols), (*[False] * len(tokens.bos), *loss))

@@ -1,4 +1,4 @@
-"""The prompt that asks for a self-edit: the task's demonstrations, the tools, the values, the form."""
+"""The prompt that asks for a self-edit: demonstrations, tools, values, form."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _TOOLS = {
 }
 
 
-def edit_prompt(context: ArcContext, spec: SelfEditSpec, toolbox: Toolbox) -> str:
+def arc_edit_prompt(context: ArcContext, spec: SelfEditSpec, toolbox: Toolbox) -> str:
     """What asks the policy for a self-edit of a task."""
     tools = "\n".join(
-        f"- {switch(family)}: {_about(family, toolbox)}" for family in toolbox.families
+        f"- {switch(family)}: {_family_line(family, toolbox)}" for family in toolbox.families
     )
     return (
         "Below are examples of a rule that turns an input grid (I) into an output grid (O). Choose"
         " how a model is trained to follow the rule. The training data are made from the examples"
         f" with these tools, each true or false:\n{tools}\nstrategy:"
         f" {' or '.join(STRATEGIES)}\nlearning_rate: {_rates(spec)}\nnum_train_epochs:"
-        f" {_epochs(spec)}{_tools(spec)}\n\n{context.text}\n\nAnswer with one JSON object only,"
-        ' with the keys "data_generation" and "training".'
+        f" {_epochs_line(spec)}{_tools(spec)}\n\n{context.text}\n\nAnswer with one JSON object"
+        ' only, with the keys "data_generation" and "training".'
     )
 
 
@@ -38,7 +38,7 @@ def _tools(spec: SelfEditSpec) -> str:
     return "".join(lines)
 
 
-def _about(family: str, toolbox: Toolbox) -> str:
+def _family_line(family: str, toolbox: Toolbox) -> str:
     return _TOOLS.get(family) or ", ".join(toolbox.names(family))
 
 
@@ -48,7 +48,7 @@ def _rates(spec: SelfEditSpec) -> str:
     return f"a number from {spec.learning_rate_min:g} to {spec.learning_rate_max:g}"
 
 
-def _epochs(spec: SelfEditSpec) -> str:
+def _epochs_line(spec: SelfEditSpec) -> str:
     if spec.epochs is not None:
         return "one of " + ", ".join(map(str, spec.epochs))
     return f"a whole number from 1 to {spec.max_epochs}"

@@ -43,6 +43,7 @@ def grid_text(grid: Grid) -> Text:
     for n, row in enumerate(grid.tolist()):
         text.append("\n" if n else "")
         for colour in row:
+            # Dark ink on the light colours of the palette.
             ink = "black" if colour in (4, 5, 7, 8) else "white"
             text.append(f"{colour} ", style=f"{ink} on {PALETTE[colour]}")
     return text
@@ -124,6 +125,7 @@ def _draw(axes: object, grid: Grid | None) -> None:
         return
     rows, columns = grid.shape
     axes.imshow(picture_array(grid))
+    # Lines between the cells: cells are centred on whole numbers.
     axes.set_xticks(np.arange(columns + 1) - 0.5, [])
     axes.set_yticks(np.arange(rows + 1) - 0.5, [])
     axes.grid(color="#555555", linewidth=0.5)

@@ -44,6 +44,7 @@ def scattered(density: float = 0.5, palette: tuple[int, ...] = tuple(range(1, 10
         cells = np.where(
             rng.random((rows, columns)) < density, rng.choice(colours, (rows, columns)), 0
         )
+        # An empty grid shows no rule: one cell at least.
         if not cells.any():
             cells[rng.integers(rows), rng.integers(columns)] = colours[0]
         return cells.astype(np.int8)
@@ -72,6 +73,7 @@ def _even(draw: Draw) -> Draw:
 
     def even(rng: np.random.Generator, side: int) -> Grid:
         grid = draw(rng, side)
+        # Both sides even, so that the halves are alike.
         return grid[: grid.shape[0] // 2 * 2, : grid.shape[1] // 2 * 2]
 
     return even
@@ -81,6 +83,8 @@ def clear_winner(rng: np.random.Generator, side: int) -> Grid:
     """Grids in which one colour has more cells than any other."""
     while True:
         grid = scattered()(rng, side)
+        # Sorted counts without black: the two largest must differ, or "commonest" is not one
+        # colour.
         *_, second, first = np.sort(np.bincount(grid.ravel(), minlength=10)[1:])
         if first > second:
             return grid
@@ -89,7 +93,7 @@ def clear_winner(rng: np.random.Generator, side: int) -> Grid:
 # ---- rules without choices
 
 
-def _plain(name: str, change: Change, draw: Draw | None = None) -> None:
+def _without_choices(name: str, change: Change, draw: Draw | None = None) -> None:
     rule = Rule(change, draw or scattered())
     RULES[name] = lambda rng: rule
 
@@ -102,6 +106,7 @@ def fall(grid: Grid) -> Grid:
 
 def outline(grid: Grid) -> Grid:
     """Cells with a coloured cell on all four sides turn black."""
+    # A border of black: cells at the edge have fewer than four coloured neighbours.
     padded = np.pad(grid, 1)
     inside = (
         (padded[:-2, 1:-1] > 0)
@@ -128,31 +133,41 @@ def bars(grid: Grid) -> Grid:
     return grid[:, np.argsort((grid != 0).sum(axis=0), kind="stable")]
 
 
-_plain("mirror", lambda grid: grid[:, ::-1])
-_plain("upside_down", lambda grid: grid[::-1])
-_plain("half_turn", lambda grid: grid[::-1, ::-1])
-_plain("quarter_turn", lambda grid: np.rot90(grid, -1))
-_plain("transpose", lambda grid: grid.T)
-_plain("anti_transpose", lambda grid: grid[::-1, ::-1].T)
-_plain("double", lambda grid: grid.repeat(2, 0).repeat(2, 1), scattered(0.6))
-_plain("tile_right", lambda grid: np.hstack([grid, grid]))
-_plain("tile_down", lambda grid: np.vstack([grid, grid]))
-_plain("mirror_right", lambda grid: np.hstack([grid, grid[:, ::-1]]))
-_plain("mirror_down", lambda grid: np.vstack([grid, grid[::-1]]))
-_plain("top_half", lambda grid: grid[: grid.shape[0] // 2], _even(scattered(0.6)))
-_plain("left_half", lambda grid: grid[:, : grid.shape[1] // 2], _even(scattered(0.6)))
-_plain("crop", crop, boxed)
-_plain("crop_scattered", crop, scattered(0.2))
-_plain("outline", outline, boxed)
-_plain("gravity", fall)
-_plain("gravity_left", lambda grid: fall(grid[:, ::-1].T).T[:, ::-1])
-_plain("sort_columns", bars)
-_plain("commonest_colour", lambda grid: np.full((1, 1), commonest(grid), np.int8), clear_winner)
-_plain("fill_commonest", lambda grid: np.full_like(grid, commonest(grid)), clear_winner)
-_plain("keep_commonest", lambda grid: np.where(grid == commonest(grid), grid, 0), clear_winner)
-_plain("both_halves", lambda grid: _overlap(grid, lambda left, right: left & right), halves)
-_plain("either_half", lambda grid: _overlap(grid, lambda left, right: left | right), halves)
-_plain("one_half_only", lambda grid: _overlap(grid, lambda left, right: left ^ right), halves)
+_without_choices("mirror", lambda grid: grid[:, ::-1])
+_without_choices("upside_down", lambda grid: grid[::-1])
+_without_choices("half_turn", lambda grid: grid[::-1, ::-1])
+_without_choices("quarter_turn", lambda grid: np.rot90(grid, -1))
+_without_choices("transpose", lambda grid: grid.T)
+_without_choices("anti_transpose", lambda grid: grid[::-1, ::-1].T)
+_without_choices("double", lambda grid: grid.repeat(2, 0).repeat(2, 1), scattered(0.6))
+_without_choices("tile_right", lambda grid: np.hstack([grid, grid]))
+_without_choices("tile_down", lambda grid: np.vstack([grid, grid]))
+_without_choices("mirror_right", lambda grid: np.hstack([grid, grid[:, ::-1]]))
+_without_choices("mirror_down", lambda grid: np.vstack([grid, grid[::-1]]))
+_without_choices("top_half", lambda grid: grid[: grid.shape[0] // 2], _even(scattered(0.6)))
+_without_choices("left_half", lambda grid: grid[:, : grid.shape[1] // 2], _even(scattered(0.6)))
+_without_choices("crop", crop, boxed)
+_without_choices("crop_scattered", crop, scattered(0.2))
+_without_choices("outline", outline, boxed)
+_without_choices("gravity", fall)
+_without_choices("gravity_left", lambda grid: fall(grid[:, ::-1].T).T[:, ::-1])
+_without_choices("sort_columns", bars)
+_without_choices(
+    "commonest_colour", lambda grid: np.full((1, 1), commonest(grid), np.int8), clear_winner
+)
+_without_choices("fill_commonest", lambda grid: np.full_like(grid, commonest(grid)), clear_winner)
+_without_choices(
+    "keep_commonest", lambda grid: np.where(grid == commonest(grid), grid, 0), clear_winner
+)
+_without_choices(
+    "both_halves", lambda grid: _overlap(grid, lambda left, right: left & right), halves
+)
+_without_choices(
+    "either_half", lambda grid: _overlap(grid, lambda left, right: left | right), halves
+)
+_without_choices(
+    "one_half_only", lambda grid: _overlap(grid, lambda left, right: left ^ right), halves
+)
 
 
 def _overlap(grid: Grid, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Grid:
@@ -175,13 +190,14 @@ def recolour(rng: np.random.Generator) -> Rule:
     old, new = rng.choice(np.arange(1, 10), 2, replace=False)
     return Rule(
         lambda grid: np.where(grid == old, new, grid),
-        scattered(palette=(int(old), *_others(old, new))),
+        scattered(palette=(int(old), *_other_colours(old, new))),
     )
 
 
 @_rule
 def swap_colours(rng: np.random.Generator) -> Rule:
     """Two colours change places."""
+    # As ints: numpy's scalars would end up in a palette of Python's.
     one, other = (int(colour) for colour in rng.choice(np.arange(1, 10), 2, replace=False))
     table = np.arange(10, dtype=np.int8)
     table[[one, other]] = other, one
@@ -194,7 +210,7 @@ def erase_colour(rng: np.random.Generator) -> Rule:
     erased = int(rng.integers(1, 10))
     return Rule(
         lambda grid: np.where(grid == erased, 0, grid),
-        scattered(0.7, palette=(erased, *_others(erased))),
+        scattered(0.7, palette=(erased, *_other_colours(erased))),
     )
 
 
@@ -202,7 +218,9 @@ def erase_colour(rng: np.random.Generator) -> Rule:
 def fill_background(rng: np.random.Generator) -> Rule:
     """Black becomes a colour."""
     fill = int(rng.integers(1, 10))
-    return Rule(lambda grid: np.where(grid == 0, fill, grid), scattered(palette=_others(fill)))
+    return Rule(
+        lambda grid: np.where(grid == 0, fill, grid), scattered(palette=_other_colours(fill))
+    )
 
 
 @_rule
@@ -241,7 +259,7 @@ def beams(rng: np.random.Generator) -> Rule:
     def change(grid: Grid) -> Grid:
         return np.where((grid == paint).any(axis=1, keepdims=True), paint, grid)
 
-    return Rule(change, scattered(0.3, palette=(paint, *_others(paint))))
+    return Rule(change, scattered(0.3, palette=(paint, *_other_colours(paint))))
 
 
 @_rule
@@ -259,5 +277,5 @@ def _few(rng: np.random.Generator, side: int) -> Grid:
     return grid
 
 
-def _others(*used: int) -> tuple[int, ...]:
+def _other_colours(*used: int) -> tuple[int, ...]:
     return tuple(colour for colour in range(1, 10) if colour not in used)

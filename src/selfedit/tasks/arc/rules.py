@@ -65,9 +65,10 @@ def rules_of(families: Sequence[str]) -> tuple[str, ...]:
 
 
 def explaining_rule(task: ArcTask, names: Iterable[str]) -> str | None:
-    """The first of these rules that makes each output of a task from its input; None without one."""
+    """The first of these rules that makes each output of a task from its input, or None."""
     pairs = [*task.train, *task.test]
     for name in names:
+        # One choice of colours that explains all pairs, not one for each pair.
         if any(all(_makes(rule, pair) for pair in pairs) for rule in _in_every_choice(name)):
             return name
     return None
@@ -83,8 +84,10 @@ def _makes(rule: Rule, pair: Pair) -> bool:
 @lru_cache(maxsize=len(RULES))
 def _in_every_choice(name: str) -> tuple[Rule, ...]:
     """A rule with its open choices made in every way that many draws find."""
+    # Its own seed, from the name alone: what is found for a rule does not depend on the others.
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     rules = [RULES[name](rng) for _ in range(_CHOICE_DRAWS)]
+    # A rule without open choices is the same object each time.
     return tuple(rules[:1] if rules[0] is rules[1] else rules)
 
 
@@ -110,8 +113,9 @@ def rule_task(name: str, seed: int, *, demonstrations: int = 3, side: int = 6) -
             f"side {side}, demonstrations {demonstrations}",
             fix="give a side of 4–10 and 1–10 of them",
         )
+    # crc32, since Python's own hash of a string changes with each process.
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    pairs = _pairs(RULES[name](rng), rng, demonstrations + 1, side)
+    pairs = _showing_pairs(RULES[name](rng), rng, demonstrations + 1, side)
     return ArcTask(
         f"rule-{name}-{seed}", tuple(pairs[:-1]), (pairs[-1].input,), (pairs[-1].output,)
     )
@@ -135,16 +139,16 @@ def rule_tasks(seed: int, names: Sequence[str] = (), *, side: int = 6) -> Iterat
             )
 
 
-def _pairs(rule: Rule, rng: np.random.Generator, count: int, side: int) -> list[Pair]:
+def _showing_pairs(rule: Rule, rng: np.random.Generator, count: int, side: int) -> list[Pair]:
     """Distinct pairs that show the rule; a grid the rule leaves as it is shows nothing."""
     pairs: dict[Pair, None] = {}
     for _ in range(_TRIES * count):
         grid = rule.draw(rng, side)
         output = rule.change(grid)
+        # Black alone, too large, or unchanged: it shows nothing.
         if grid.any() and fits(output) and not np.array_equal(grid, output):
             pairs.setdefault(Pair(as_grid(grid), as_grid(output)))
         if len(pairs) == count:
             return list(pairs)
-    raise AssertionError(
-        f"a rule shows itself on too few grids: {rule}"
-    )  # every rule is tested not to
+    # Every rule is tested not to come here.
+    raise AssertionError(f"a rule shows itself on too few grids: {rule}")

@@ -37,7 +37,8 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 CHOICES = SelfEditSpec(learning_rates=(1e-4, 5e-4, 1e-3, 2e-3, 5e-3), epochs=(1, 2, 3, 4, 5))
-"""A handful of values instead of free numbers: what a small model can be expected to choose among."""
+"""A handful of values instead of free numbers: what a small model can be expected to choose among.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class ArcSelfEdit:
 
     def to_json(self, toolbox: Toolbox = TOOLBOX) -> str:
         """The compact JSON that asks for it, as constrained decoding would write it."""
+        # The strategy's name by what it does: the table has it the other way round.
         strategy = next(name for name, loss_on in STRATEGIES.items() if loss_on == self.loss_on)
         switches = {switch(family): family in self.families for family in toolbox.families}
         # plain decimals, as the grammar writes them: 1e-05 is 0.00001
@@ -68,6 +70,7 @@ class ArcSelfEdit:
             {"data_generation": switches, "training": {"strategy": strategy}}, separators=(",", ":")
         )
         calls = "".join(f',"{name}":"{value}"' for name, value in self.tools)
+        # Without the two closing brackets of the head: what follows stands inside "training".
         return f'{head[:-2]},"learning_rate":{rate},"num_train_epochs":{self.epochs}{calls}}}}}'
 
 
@@ -125,9 +128,8 @@ def to_self_edit(record: dict[str, Any], toolbox: Toolbox = TOOLBOX) -> ArcSelfE
 def _learning_rate(spec: SelfEditSpec) -> Any:
     if spec.learning_rates is not None:
         return _one_of(float, spec.learning_rates)
-    exponent = math.floor(
-        math.log10(spec.learning_rate_min) + 1e-9
-    )  # log10(1e-6) may be just below −6
+    # log10(1e-6) may be just below −6.
+    exponent = math.floor(math.log10(spec.learning_rate_min) + 1e-9)
     schema = {
         "type": "number",
         "minimum": spec.learning_rate_min,

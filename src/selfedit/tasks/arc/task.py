@@ -83,6 +83,7 @@ class ArcTask:
     @property
     def key(self) -> tuple[object, ...]:
         """A hashable value, the same for tasks with equal grids in the same order."""
+        # Without solutions the key is another one: the same inputs may be asked with and without.
         solutions = None if self.solutions is None else tuple(map(grid_key, self.solutions))
         return tuple(pair.key for pair in self.train), tuple(map(grid_key, self.inputs)), solutions
 

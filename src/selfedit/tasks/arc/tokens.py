@@ -77,6 +77,8 @@ class GridTokens:
         cls, ids: Sequence[Sequence[int]], where: str, bos: tuple[int, ...] = ()
     ) -> GridTokens:
         for character, token_ids in zip(ALPHABET, ids, strict=True):
+            # Grids are looked up symbol by symbol: a symbol of two tokens could not be forced or
+            # masked.
             if len(token_ids) != 1:
                 what = f"this tokenizer writes {character!r} as {len(token_ids)} tokens"
                 fix = (
@@ -185,6 +187,7 @@ def printed_text(task: ArcTask) -> str:
 
 
 def _grid_length(grid: Grid) -> int:
+    # One marker, and a symbol more than its cells for each row.
     return 1 + grid.shape[0] * (grid.shape[1] + 1)
 
 

@@ -72,9 +72,11 @@ class Toolbox:
         Raises:
             UsageError: its name is taken, or the family's name cannot be part of a key.
         """
+        # It becomes a part of a JSON key, and of a grammar.
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,29}", family):
             fix = "use up to 30 small letters, digits and _, a letter first"
             raise UsageError(f"{family!r} cannot name a family", where=f"tool {name!r}", fix=fix)
+        # In whatever family: names tell examples' tools apart.
         if any(name in tools for tools in self.makers.values()):
             raise UsageError(
                 "there is a tool of this name already", where=name, fix="choose another name"
@@ -97,7 +99,7 @@ class Toolbox:
         """
 
         def register(forward: Change) -> Change:
-            self.add(Augmenter(name, family, _checked(name, forward), inverse))
+            self.add(Augmenter(name, family, _checked_tool(name, forward), inverse))
             return forward
 
         return register
@@ -111,6 +113,7 @@ class Toolbox:
         Raises:
             UsageError: a family is not in the toolbox.
         """
+        # In the toolbox's order, whatever order they were named in: the same draws, the same data.
         usable = {family for family in families if self._family(family)}
         makers = [
             make
@@ -128,12 +131,13 @@ class Toolbox:
         return self.makers[family]
 
 
-def _checked(name: str, forward: Change) -> Change:
+def _checked_tool(name: str, forward: Change) -> Change:
     """A user's function, given a grid of its own and held to giving one back (it may be too large:
     that is dropped).
     """
 
     def checked(grid: Grid) -> Grid:
+        # A copy: a user's function may write into its argument.
         result: Any = forward(grid.copy())
         good = (
             isinstance(result, np.ndarray)

@@ -84,6 +84,7 @@ def ttt_examples(
         UsageError: a family is not in the toolbox.
     """
     settings, families = settings or TTTDataSettings(), tuple(families)
+    # The task's id too: tasks of one seed draw different rolls.
     rng = np.random.default_rng([seed, zlib.crc32(task.id.encode())])
     plain = [example for n in settings.leave_out for example in leave_out(task.train, n)]
     # the augmenters are made anew for each pseudo-task, so each gets its own roll
@@ -96,13 +97,14 @@ def ttt_examples(
     ]
     examples = _distinct([*plain, *augmented])
     copies = [permute(example, rng) for _ in range(settings.permutations) for example in examples]
-    return _draw(_distinct([*examples, *copies]), settings, rng)
+    return _draw_examples(_distinct([*examples, *copies]), settings, rng)
 
 
 def leave_out(pairs: Sequence[Pair], n: int) -> Iterator[Example]:
     """Every way to leave ``n`` pairs out, with each pair left out as the query; at least one is
     left to show.
     """
+    # Nothing would be left to show.
     if n < 1 or n >= len(pairs):
         return
     for out in combinations(range(len(pairs)), n):
@@ -114,6 +116,7 @@ def leave_out(pairs: Sequence[Pair], n: int) -> Iterator[Example]:
 def apply(tool: Augmenter, example: Example) -> Example | None:
     """The example with every grid augmented, or None where a grid outgrows 30 × 30."""
     pairs = [pair.map(tool.forward) for pair in example.pairs]
+    # All of its grids or none: an example with one grid missing is another task.
     if not all(fits(pair.input) and fits(pair.output) for pair in pairs):
         return None
     return replace(
@@ -129,6 +132,7 @@ def permute(example: Example, rng: np.random.Generator) -> Example:
     """The example with its colours permuted (0 stays, some other colour moves) and its
     demonstrations reordered.
     """
+    # One permutation for all grids of the example: the rule has to stay the rule.
     recolour = colour_permutation(rng, moves=colours_of(example.pairs)).forward
     reordered = reorder([pair.map(recolour) for pair in example.demonstrations], rng)
     return replace(
@@ -151,7 +155,7 @@ def _distinct(examples: Iterable[Example]) -> list[Example]:
     return list(first.values())
 
 
-def _draw(
+def _draw_examples(
     examples: list[Example], settings: TTTDataSettings, rng: np.random.Generator
 ) -> list[Example]:
     """At most so many examples and tokens, drawn at random, in their first order."""
@@ -159,10 +163,12 @@ def _draw(
     examples = [example for example in examples if longest is None or example.tokens <= longest]
     kept: list[int] = []
     left = settings.max_total_tokens
+    # Drawn first, then cut to the tokens: which come first is chance, not size.
     for index in rng.permutation(len(examples))[: settings.max_examples].tolist():
         if left is not None:
             left -= examples[index].tokens
             if left < 0:
                 break
         kept.append(index)
+    # In their first order: what is trained on does not depend on the order of drawing.
     return [examples[index] for index in sorted(kept)]

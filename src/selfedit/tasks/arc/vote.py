@@ -38,6 +38,7 @@ def vote(answers: Iterable[Grid | AnswerFault], attempts: int = 2) -> Ballot:
             or two, because two guesses among few possible grids say little.
     """
     listed = list(answers)
+    # Reversed, so that the first of equal answers is the one that stays.
     grids = {
         grid_key(answer): answer
         for answer in reversed(listed)
@@ -80,6 +81,7 @@ def share_of_right_cells(attempt: Grid | AnswerFault | None, solution: Grid) -> 
     A graded score for where solved tasks are too rare to learn from. It is no substitute for
     :func:`solved` in a table, and is named wherever it is used.
     """
+    # A grid of another size has no cells to compare.
     if attempt is None or isinstance(attempt, AnswerFault) or attempt.shape != solution.shape:
         return 0.0
     return float((attempt == solution).mean())

@@ -22,25 +22,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    Field,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
-
-from selfedit.errors import DataError, DocumentError, FormatError, Unavailable, UsageError
-from selfedit.storage.bounded import MAX_BYTES as MAX_DATA_BYTES
-from selfedit.storage.bounded import BoundedReader, Unreadable, is_there, json_value
+from selfedit.errors import DataError, DocumentError, Unavailable, UsageError
+from selfedit.storage.bounded import is_there
 from selfedit.storage.neutral import in_line, slug
 from selfedit.tasks.knowledge import corpus
 from selfedit.tasks.knowledge.documents import MAX_BYTES, MAX_WORDS, read_document, split_document
@@ -54,103 +42,18 @@ from selfedit.tasks.knowledge.folder import (
     log_skipped,
     readable,
 )
+from selfedit.tasks.knowledge.passage_files import json_records, jsonl_records
+from selfedit.tasks.knowledge.passage_forms import (
+    PassageForm,
+    checked_passages,
+    list_first,
+)
 from selfedit.tasks.knowledge.readers.extract import extract
 from selfedit.tasks.knowledge.readers.kinds import CONVERTIBLE, KINDS
 from selfedit.tasks.task import Context, Question
 
 CORPUS_PREFIX = "corpus:"
 CORPORA = ("train", "heldout", "learn", "choose", "sealed")
-
-_SHOWN = 5  # bad records listed in one error
-_FORM = (
-    'a record looks like {"title": "...", "context": "...", "questions": [{"question": "...",'
-    ' "answers": ["..."]}]}'
-)
-_DATA = BoundedReader("the file", fix=f"correct it there; {_FORM}")
-
-
-_OF_A_QUESTION = ("id", "question", "answers", "answer", "is_impossible")
-_LIKE_DATA = re.compile(r"question|answer|(^|_)qas?($|_)|paragraph", re.IGNORECASE)
-_PROBLEMS = {
-    "missing": "is missing",
-    "string_type": "must be text",
-    "string_too_short": "is empty",
-    "string_unicode": "holds half a character (a lone \\ud8.. escape)",
-    "list_type": "must be a list",
-    "model_type": "must be an object",
-}
-
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-_Id = Annotated[_Text, Field(coerce_numbers_to_str=True)]
-
-
-class _QuestionForm(BaseModel):
-    """A question as data files write it."""
-
-    id: _Id | None = None
-    question: _Text
-    answers: tuple[_Text, ...] = Field((), validation_alias=AliasChoices("answers", "answer"))
-    is_impossible: bool = False
-
-    @field_validator("answers", mode="before")
-    @classmethod
-    def _one_form(cls, value: Any) -> list[Any]:
-        """Text or a number, a list of them, a list of ``{"text": ...}``, or ``{"text": [...]}``."""
-        if isinstance(
-            value, dict
-        ):  # {"text": [...], "answer_start": [...]}, as the `datasets` library has it
-            value = value.get("text")
-        listed = value if isinstance(value, list) else [value]
-        plain = [each.get("text") if isinstance(each, dict) else each for each in listed]
-        return [str(each) if type(each) in (int, float) else each for each in plain]
-
-    @model_validator(mode="after")
-    def _answered(self) -> Self:
-        self.answers = tuple(dict.fromkeys(self.answers))
-        if not (self.answers or self.is_impossible):
-            raise ValueError("has no answer ('answer' or 'answers')")
-        return self
-
-
-class _PassageForm(BaseModel):
-    """A passage as data files write it."""
-
-    id: _Id | None = None
-    title: _Text
-    context: _Text
-    questions: list[_QuestionForm] = Field(
-        default_factory=list, validation_alias=AliasChoices("questions", "qas")
-    )
-    one_question: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _row(cls, record: Any) -> Any:
-        """A row of one question, as the `datasets` library has SQuAD; unread fields that look like
-        data are refused.
-        """
-        if not isinstance(record, dict) or record.keys() & {"questions", "qas"}:
-            return record
-        if isinstance(record.get("question"), str):
-            question = {name: record[name] for name in _OF_A_QUESTION if name in record}
-            return {name: record[name] for name in ("title", "context") if name in record} | {
-                "questions": [question],
-                "one_question": True,
-            }
-        if unread := [name for name in record if _LIKE_DATA.search(str(name))]:
-            raise ValueError(
-                f"has a field that is not read: {str(unread[0])[:40]!r}; call it 'questions'"
-            )
-        return record
-
-    @field_validator("questions")
-    @classmethod
-    def _answerable(cls, questions: list[_QuestionForm]) -> list[_QuestionForm]:
-        return [question for question in questions if not question.is_impossible]
-
-
-class _Bad(str):
-    """What is wrong with a record that could not even be taken out of its file."""
 
 
 def load_contexts(
@@ -185,12 +88,12 @@ def load_contexts(
     sources = [source] if isinstance(source, str | Path) else list(source)
     if not sources:
         raise UsageError("no passages are named", fix="give a file, a folder or corpus:train")
-    passages: list[_PassageForm] = []
+    passages: list[PassageForm] = []
     for each in sources:
-        found = _passages(each, max_words, max_bytes, on_skip)
+        forms = _passages(each, max_words, max_bytes, on_skip)
         if require_questions:
-            _require_questions(found, each)
-        passages += found
+            _require_questions(forms, each)
+        passages += forms
     return _with_ids(passages)
 
 
@@ -203,7 +106,7 @@ def contexts_from(
     Raises:
         FormatError, DataError: as `load_contexts`.
     """
-    passages = _checked(
+    passages = checked_passages(
         ((f"record {number}", record) for number, record in enumerate(records, 1)), source
     )
     if require_questions:
@@ -223,10 +126,10 @@ def data_hash(contexts: Iterable[Context]) -> str:
 
 def _passages(
     source: str | Path, max_words: int, max_bytes: int, on_skip: OnSkip
-) -> list[_PassageForm]:
+) -> list[PassageForm]:
     """The passages of one source."""
     if isinstance(source, str) and source.startswith(CORPUS_PREFIX):
-        return _checked(_json_records(_corpus_file(source)), source)
+        return checked_passages(json_records(_corpus_file(source)), source)
     path = Path(source)
     if is_there(path) and path.is_dir():
         return _folder_passages(path, max_words, max_bytes, on_skip)
@@ -235,7 +138,9 @@ def _passages(
         raise DocumentError("the file or folder does not exist", where=in_line(path, 200), fix=fix)
     suffix = path.suffix.lower()
     if suffix in DATA_SUFFIXES:
-        return _checked(_jsonl_records(path) if suffix == ".jsonl" else _json_records(path), path)
+        return checked_passages(
+            jsonl_records(path) if suffix == ".jsonl" else json_records(path), path
+        )
     if suffix in DOCUMENT_SUFFIXES:
         return _document_passages(path, max_words, max_bytes)
     endings = " ".join((*DATA_SUFFIXES, *DOCUMENT_SUFFIXES))
@@ -258,9 +163,9 @@ def _corpus_names() -> str:
 
 def _folder_passages(
     folder: Path, max_words: int, max_bytes: int, on_skip: OnSkip
-) -> list[_PassageForm]:
+) -> list[PassageForm]:
     """The passages of a folder's documents; one that cannot be read is told and left out."""
-    forms: list[_PassageForm] = []
+    forms: list[PassageForm] = []
     last: Skipped | None = None
     for path in documents_in(folder, on_skip):
         try:
@@ -275,7 +180,7 @@ def _folder_passages(
     return forms
 
 
-def _document_passages(path: Path, max_words: int, max_bytes: int) -> list[_PassageForm]:
+def _document_passages(path: Path, max_words: int, max_bytes: int) -> list[PassageForm]:
     """The passages of a document."""
     suffix = path.suffix.lower()
     if suffix in KINDS:
@@ -287,107 +192,10 @@ def _document_passages(path: Path, max_words: int, max_bytes: int) -> list[_Pass
         passages = split_document(text, title=title, markdown=markdown, max_words=max_words)
     except DocumentError as error:
         raise DocumentError(error.what, where=path, fix=error.fix) from None
-    return [_PassageForm(title=passage.title, context=passage.text) for passage in passages]
+    return [PassageForm(title=passage.title, context=passage.text) for passage in passages]
 
 
-def _json_records(path: Path) -> Iterator[tuple[str, Any]]:
-    """The place and content of each record of a JSON file, in any of the accepted forms."""
-    text = read_document(path, max_bytes=MAX_DATA_BYTES)
-    if text.count("\n") and _is_object(text.lstrip().partition("\n")[0]):
-        return _jsonl_records(
-            path
-        )  # lines under another name, as pandas and the `datasets` library write them
-    data = _DATA.parse_json(text, path)
-    if isinstance(data, dict) and "data" in data:
-        return _nested_records(data["data"], path)
-    items = [data] if isinstance(data, dict) else _listed(data, path)
-    return ((f"record {number}", item) for number, item in enumerate(items, 1))
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(json_value(line), dict)
-    except Unreadable:
-        return False
-
-
-def _nested_records(data: Any, path: Path) -> Iterator[tuple[str, Any]]:
-    """The paragraphs of SQuAD's own form, each with the title of its article."""
-    for number, article in enumerate(_listed(data, path), 1):
-        place = f"article {number}"
-        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
-        if not isinstance(paragraphs, list):
-            yield place, _Bad("'paragraphs' is missing or not a list")
-            continue
-        title = {"title": article["title"]} if "title" in article else {}
-        for index, paragraph in enumerate(paragraphs, 1):
-            yield (
-                f"{place}, paragraph {index}",
-                title | paragraph if isinstance(paragraph, dict) else paragraph,
-            )
-
-
-def _jsonl_records(path: Path) -> Iterator[tuple[str, Any]]:
-    """The place and content of each line that is not blank."""
-    for number, line in enumerate(read_document(path, max_bytes=MAX_DATA_BYTES).split("\n"), 1):
-        try:
-            if line.strip():
-                yield f"line {number}", json_value(line)
-        except Unreadable as error:
-            column = error.place.partition(", ")[2]
-            yield f"line {number}, {column}" if column else f"line {number}", _Bad(error.reason)
-
-
-def _listed(data: Any, path: Path) -> list[Any]:
-    if not isinstance(data, list):
-        raise FormatError("the file does not hold a list of records", where=path, fix=_FORM)
-    return data
-
-
-def _checked(records: Iterable[tuple[str, Any]], source: object) -> list[_PassageForm]:
-    """The passages of good records; if any is bad, one error that lists the first few bad ones."""
-    good: list[_PassageForm] = []
-    bad: list[str] = []
-    for place, record in records:
-        try:
-            good.append(_PassageForm.model_validate(record))
-        except ValidationError as error:
-            problems = (
-                [record]
-                if isinstance(record, _Bad)
-                else [_problem(each) for each in error.errors()]
-            )
-            bad.append(f"{place}: {'; '.join(problems)}")
-    if bad:
-        what = f"{len(bad)} of {len(good) + len(bad)} records cannot be used"
-        raise FormatError(
-            what, where=_list_first(bad, source), fix=f"correct or remove them; {_FORM}"
-        )
-    if not good:
-        raise FormatError("the file holds no records", where=source, fix=_FORM)
-    return _together(good)
-
-
-def _together(forms: list[_PassageForm]) -> list[_PassageForm]:
-    """Rows of one question each, put together where they follow one another on one passage."""
-    joined: list[_PassageForm] = []
-    for form in forms:
-        last = joined[-1] if joined else None
-        if last and last.one_question and form.one_question and last.context == form.context:
-            last.questions.extend(form.questions)
-        else:
-            joined.append(form)
-    return joined
-
-
-def _problem(error: ErrorDetails) -> str:
-    """What is wrong with a field, in our words: "question 2 answer is missing"."""
-    names = [f"{part + 1}" if isinstance(part, int) else f"'{part}'" for part in error["loc"]]
-    message = _PROBLEMS.get(error["type"], error["msg"].removeprefix("Value error, "))
-    return " ".join([*names, message])
-
-
-def _require_questions(passages: list[_PassageForm], source: object) -> None:
+def _require_questions(passages: list[PassageForm], source: object) -> None:
     """Raise unless every passage has a question."""
     bare = [
         f"passage {n}, '{form.title}'" for n, form in enumerate(passages, 1) if not form.questions
@@ -398,16 +206,10 @@ def _require_questions(passages: list[_PassageForm], source: object) -> None:
             "questions measure what was learned: add some to each passage, or leave these"
             " passages out"
         )
-        raise DataError(what, where=_list_first(bare, source), fix=fix)
+        raise DataError(what, where=list_first(bare, source), fix=fix)
 
 
-def _list_first(places: list[str], source: object) -> str:
-    """The source and, a line each, the first few places in it."""
-    more = [f"and {len(places) - _SHOWN} more"] if len(places) > _SHOWN else []
-    return "\n    ".join([str(source), *places[:_SHOWN], *more])
-
-
-def _with_ids(passages: list[_PassageForm]) -> list[Context]:
+def _with_ids(passages: list[PassageForm]) -> list[Context]:
     """The passages as contexts; no two contexts and no two questions have the same id."""
     contexts = []
     used: dict[str, int] = {}

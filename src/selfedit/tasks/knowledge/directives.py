@@ -51,6 +51,7 @@ def directive_choices(settings: DirectiveSettings) -> dict[str, tuple[str, ...]]
 
 def _within(values: Sequence[float], bounds: tuple[float, float]) -> tuple[str, ...]:
     inside = [value for value in values if bounds[0] <= value <= bounds[1]]
+    # Where no choice is within the bounds, the bounds themselves are the choices.
     return tuple(f"{value:g}" for value in inside or bounds)
 
 
@@ -82,6 +83,7 @@ class HeaderGrammar:
         ]
 
         def write(matcher: Any) -> str:
+            # The whole line and its end: what follows is free text.
             return matcher.grammar_from_regex(f"@train{''.join(parts)}\n")
 
         self._grammar = TokenGrammar(
@@ -108,6 +110,7 @@ class HeaderRow:
 
     def allowed(self, mask: NDArray[np.bool_]) -> None:
         """See `selfedit.lm.rules.TokenRule`; behind the header everything is allowed."""
+        # Behind the header all true, before it all false.
         mask[:] = self._free
         if not self._free:
             mask[: self._vocabulary] = self._next.of(self._matcher)
@@ -116,6 +119,7 @@ class HeaderRow:
         """See `selfedit.lm.rules.TokenRule`."""
         if not self._free:
             self._matcher.consume_token(token)
+            # is_stopped: some grammars stop before they say that they accept.
             self._free = self._matcher.is_accepting() or self._matcher.is_stopped()
 
 
@@ -132,6 +136,7 @@ def combined(asked_for: Sequence[Directives]) -> Directives:
         for name, value in each.tools:
             calls.setdefault(name, []).append(value)
     return replace(
+        # median_low: one of those asked for, not a value between two.
         Directives(),
         lr=median_low(rates) if rates else None,
         epochs=median_low(epochs) if epochs else None,
@@ -141,6 +146,7 @@ def combined(asked_for: Sequence[Directives]) -> Directives:
 
 
 def _most(values: Sequence[Any]) -> Any:
+    # Counter keeps the first of equals first.
     return Counter(values).most_common(1)[0][0]
 
 

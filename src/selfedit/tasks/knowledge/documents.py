@@ -16,10 +16,18 @@ from pathlib import Path
 
 from selfedit.errors import DocumentError, UsageError
 from selfedit.tasks.knowledge.markdown import Heading, markdown_blocks
-from selfedit.tasks.knowledge.units import WORD, is_heading, sentences, soften, units, word_count
+from selfedit.tasks.knowledge.units import (
+    WORD,
+    cut_sentences,
+    is_heading,
+    soften,
+    units,
+    word_count,
+)
 
 MAX_BYTES = 4_000_000
-"""The largest document read unless the caller says otherwise: more than a thousand printed pages."""
+"""The largest document read unless the caller says otherwise: more than a thousand printed pages.
+"""
 MAX_WORDS = 120
 """The default size of a passage, about that of a SQuAD paragraph."""
 TRAIL = " › "
@@ -58,6 +66,7 @@ def read_document(path: str | Path, *, max_bytes: int | None = MAX_BYTES) -> str
     path = Path(path)
     try:
         with path.open("rb") as file:
+            # One byte more than allowed tells a file that is too large from one that just fits.
             data = file.read(-1 if max_bytes is None else max_bytes + 1)
     except FileNotFoundError:
         raise DocumentError("the file does not exist", where=path, fix="check the path") from None
@@ -80,6 +89,7 @@ def read_document(path: str | Path, *, max_bytes: int | None = MAX_BYTES) -> str
 
 def _decode(data: bytes, path: Path) -> str:
     """Bytes to text, by the byte order mark or else as UTF-8, refusing what is not text."""
+    # By content: a PDF is often called .txt.
     for magic, kind in _KNOWN_BINARIES.items():
         if data.startswith(magic):
             raise DocumentError(
@@ -88,6 +98,7 @@ def _decode(data: bytes, path: Path) -> str:
                 fix="save or convert it as plain text first",
             )
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    # Before decoding: UTF-8 allows a zero byte, texts have none.
     if not utf16 and b"\0" in data:
         raise _binary(path, data.index(b"\0"))
     try:
@@ -138,6 +149,7 @@ def split_document(
             where=f"max_words = {max_words}",
             fix="raise it",
         )
+    # One kind of line end; form feeds and separators end a paragraph.
     text = re.sub(r"\r\n?|\u2028", "\n", text).replace("\f", "\n\n").replace("\u2029", "\n\n")
     blocks = markdown_blocks(text, title) if markdown else _plain_blocks(text)
     passages = [
@@ -158,18 +170,19 @@ def _sections(blocks: Iterator[Heading | str], title: str) -> Iterator[tuple[str
     """The trail of headings and the paragraphs of each section."""
     trail: list[Heading] = []
     paragraphs: list[str] = []
+    # A last heading of level 0 closes whatever is open.
     for block in (*blocks, Heading(0, "")):
         if isinstance(block, str):
             paragraphs.append(block)
             continue
         bare = not paragraphs and trail and trail[-1].level >= block.level
-        if (
-            bare
-        ):  # a heading with nothing below it: its words are kept as text, or they would be lost
+        # A heading with nothing below it: its words are kept as text, or they would be lost.
+        if bare:
             paragraphs.append(trail.pop().text)
         if paragraphs:
             yield TRAIL.join(heading.text for heading in trail) or title, paragraphs
             paragraphs = []
+        # What is at this level or below it has ended with the new heading.
         trail = [*(heading for heading in trail if heading.level < block.level), block]
 
 
@@ -178,7 +191,8 @@ def _pack(paragraphs: list[str], max_words: int) -> Iterator[str]:
     pieces = [
         piece
         for paragraph in paragraphs
-        for piece in _cut(paragraph, max_words)
+        for piece in _cut_paragraph(paragraph, max_words)
+        # A row of dashes is no text.
         if WORD.search(piece)
     ]
     packed, size = [], 0
@@ -193,32 +207,34 @@ def _pack(paragraphs: list[str], max_words: int) -> Iterator[str]:
         yield "\n".join(packed)
 
 
-def _cut(paragraph: str, max_words: int) -> Iterator[str]:
-    """A paragraph whole if it fits, else pieces of about equal size that end where sentences end."""
+def _cut_paragraph(paragraph: str, max_words: int) -> Iterator[str]:
+    """A paragraph whole if it fits, else pieces of about equal size that end with sentences."""
     total = word_count(paragraph)
     if total <= max_words:
         yield paragraph
         return
     even = total / -(-total // max_words)  # so that no passage is left with the last half sentence
-    held, size = "", 0
+    piece, size = "", 0
     for span in _spans(paragraph, max_words):
         words = word_count(span)
-        if held and (size >= even or size + words > max_words):
-            yield held.strip()
-            held, size = "", 0
-        held += span
+        # As soon as it has its share, or would be over: pieces of about equal size.
+        if piece and (size >= even or size + words > max_words):
+            yield piece.strip()
+            piece, size = "", 0
+        piece += span
         size += words
-    yield held.strip()
+    yield piece.strip()
 
 
 def _spans(paragraph: str, max_words: int) -> Iterator[str]:
     """Sentences; the words of a sentence longer than ``max_words``; the units of a single word
     longer than that.
     """
-    for sentence in sentences(paragraph):
+    for sentence in cut_sentences(paragraph):
         if word_count(sentence) <= max_words:
             yield sentence
             continue
+        # Words with the white space around them: joined, they are the sentence again.
         for word in re.findall(r"\s*\S+\s*", sentence):
             yield from [word] if word_count(word) <= max_words else units(word)
 
@@ -246,7 +262,7 @@ def _plain_blocks(text: str) -> Iterator[Heading | str]:
 
 
 def _unwrap(lines: list[str]) -> str:
-    """Lines that an editor wrapped, joined; list items and indented lines stay lines of their own."""
+    """Lines that an editor wrapped, joined; list items and indented lines stay apart."""
     return soften(
         "".join(f"\n{line}" if _LIST_LINE.match(line) else f"\v{line.strip()}" for line in lines)
     ).strip()

@@ -19,13 +19,13 @@ from selfedit.tasks.update_tools import ALL, UPDATE_TOOLS
 MAX_LINE = 1000
 """Characters of a line that are kept."""
 
-_NUMBER = re.compile(r"^(?:[-*•]\s+|\(?\d{1,3}(?:[.):]\)?\s+|[.)](?=[^\W\d])|[、．]\s*))")
-_QUESTION = re.compile(r"^(?:question|q)\s*\d{0,3}\s*[:：.)]\s*", re.IGNORECASE)
+_ITEM_NUMBER = re.compile(r"^(?:[-*•]\s+|\(?\d{1,3}(?:[.):]\)?\s+|[.)](?=[^\W\d])|[、．]\s*))")
+_QUESTION_CUE = re.compile(r"^(?:question|q)\s*\d{0,3}\s*[:：.)]\s*", re.IGNORECASE)
 _ANSWER = re.compile(r"(?:^|(?<=[\s?？]))(?:answer|a)\s*\d{0,3}\s*[:：]\s*", re.IGNORECASE)
 _DIRECTIVES = ("lr", "epochs", "loss")
 _FACTS = re.compile(r"^\W*(?:facts|implications)\W*$", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"^@train(?:\s+(.*))?$")
-_TAG = re.compile(r"<[A-Za-z/!?|][^<>]{0,200}>")
+_MARKUP_TAG = re.compile(r"<[A-Za-z/!?|][^<>]{0,200}>")
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]"
 )
@@ -71,28 +71,31 @@ class ParsedEdit:
 def parse_edit(text: str, settings: EditSettings) -> ParsedEdit:
     """Read a self-edit; never raises, whatever the text."""
     dropped: dict[str, int] = {}
+    # A model's thinking is not what it wrote down to learn.
     spoken = without_thoughts(text)
     if len(spoken) < len(text):
         dropped["thoughts"] = 1
     rows = [_clean(row) for row in spoken.splitlines()]
     if settings.format == "chain-of-thought":
         rows = after_thoughts(rows)
-    found: dict[str, Any] = {}
+    requested: dict[str, Any] = {}
     rows = [
         row
+        # Directives are taken out while rows are sorted: what remains is text.
         for row in rows
-        if row and not _directive(_strip_number(row), settings.directives, found, dropped)
+        if row and not _directive(_strip_number(row), settings.directives, requested, dropped)
     ]
     rows = without_filler(rows)
     lines, pairs = _pairs([_strip_number(row) for row in rows], dropped)
     kept_pairs = _once(pairs, dropped)
     kept_lines = _once([line for line in lines if _is_text(line, dropped)], dropped)
     room = settings.max_lines - len(kept_pairs)
+    # Pairs come first: lines fill what they leave.
     over = len(kept_lines) - max(0, room) + max(0, -room)
     if over > 0:
         dropped["over max_lines"] = over
     pairs_out, lines_out = kept_pairs[: settings.max_lines], kept_lines[: max(0, room)]
-    return ParsedEdit(tuple(lines_out), tuple(pairs_out), _directives(found), dropped)
+    return ParsedEdit(tuple(lines_out), tuple(pairs_out), _directives(requested), dropped)
 
 
 def _directives(values: dict[str, Any]) -> Directives:
@@ -111,11 +114,11 @@ def _clean(row: str) -> str:
     """One line without escape sequences, control characters and tags, NFC, white space folded, cut
     at `MAX_LINE`.
     """
-    row = _ESCAPE.sub(
-        "", row[: 8 * MAX_LINE]
-    )  # cut first: NFC is quadratic in a run of combining marks
+    # Cut first: NFC is quadratic in a run of combining marks.
+    row = _ESCAPE.sub("", row[: 8 * MAX_LINE])
+    # Escape sequences first: their letters would stay once the control character is gone.
     row = "".join(map(_seen, row))
-    return " ".join(unicodedata.normalize("NFC", _TAG.sub(" ", row)).split())[:MAX_LINE]
+    return " ".join(unicodedata.normalize("NFC", _MARKUP_TAG.sub(" ", row)).split())[:MAX_LINE]
 
 
 def _seen(char: str) -> str:
@@ -123,6 +126,7 @@ def _seen(char: str) -> str:
     for a control.
     """
     category = unicodedata.category(char)
+    # The joiners of Indic and Persian scripts change what a word means.
     if category[0] != "C" or char in "\u200c\u200d":
         return char
     return "" if category == "Cf" else " "
@@ -130,16 +134,17 @@ def _seen(char: str) -> str:
 
 def after_thoughts(rows: list[str]) -> list[str]:
     """The rows below the one that ends a chain of thought; all of them without one."""
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if _FACTS.match(row):
-            return rows[place + 1 :]
+            return rows[index + 1 :]
     return rows
 
 
 def without_filler(rows: list[str]) -> list[str]:
-    """A first line such as "Sure, here is a list" is dropped: the second one starts the numbering."""
+    """A first line such as "Sure, here is a list" is dropped: numbering starts on the second."""
     if (
         len(rows) > 1
+        # Only then is the first line a heading: a list without numbers has no such line.
         and re.match(r"^\(?1[.):、．](?!\d)", rows[1])
         and not re.match(r"^\(?\d", rows[0])
     ):
@@ -148,7 +153,7 @@ def without_filler(rows: list[str]) -> list[str]:
 
 
 def _strip_number(row: str) -> str:
-    return _NUMBER.sub("", row)
+    return _ITEM_NUMBER.sub("", row)
 
 
 def _pairs(rows: list[str], dropped: dict[str, int]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -159,24 +164,23 @@ def _pairs(rows: list[str], dropped: dict[str, int]) -> tuple[list[str], list[tu
     pairs: list[tuple[str, str]] = []
     open_question: str | None = None
     for row in rows:
-        asked = _QUESTION.match(row)
-        body = row[asked.end() :] if asked else row
+        question_mark = _QUESTION_CUE.match(row)
+        body = row[question_mark.end() :] if question_mark else row
         answer = _ANSWER.search(body)
         before = body[: answer.start()].strip() if answer else ""
-        if answer and (
-            asked or not before or before.endswith(("?", "？"))
-        ):  # else "vitamin A: ..." is a statement
+        # Else "vitamin A: ..." is a statement.
+        if answer and (question_mark or not before or before.endswith(("?", "？"))):
             if before and open_question is not None:
-                _count(dropped, "question without an answer")
+                _count_dropped(dropped, "question without an answer")
             question = before or open_question
-            said = _strip_number(body[answer.end() :].strip())
-            if said or question is None:
-                _add_pair(question, said, pairs, dropped)
+            inline = _strip_number(body[answer.end() :].strip())
+            if inline or question is None:
+                _add_pair(question, inline, pairs, dropped)
                 question = None
             open_question = question  # a bare "Answer:" leaves the answer to the next line
-        elif asked or body.endswith(("?", "？")):
+        elif question_mark or body.endswith(("?", "？")):
             if open_question is not None:
-                _count(dropped, "question without an answer")
+                _count_dropped(dropped, "question without an answer")
             open_question = body
         elif open_question is not None:
             _add_pair(open_question, body, pairs, dropped)
@@ -184,7 +188,7 @@ def _pairs(rows: list[str], dropped: dict[str, int]) -> tuple[list[str], list[tu
         else:
             lines.append(row)
     if open_question is not None:
-        _count(dropped, "question without an answer")
+        _count_dropped(dropped, "question without an answer")
     return lines, pairs
 
 
@@ -192,17 +196,18 @@ def _add_pair(
     question: str | None, answer: str, pairs: list[tuple[str, str]], dropped: dict[str, int]
 ) -> None:
     if not question or not any(c.isalnum() for c in question):
-        _count(dropped, "answer without a question")
+        _count_dropped(dropped, "answer without a question")
     elif not any(c.isalnum() for c in answer):
-        _count(dropped, "question without an answer")
+        _count_dropped(dropped, "question without an answer")
     else:
         pairs.append((question, answer))
 
 
 def _is_text(line: str, dropped: dict[str, int]) -> bool:
+    # Two letters or digits, one of them a letter: "1." and "--" state nothing.
     if sum(c.isalnum() for c in line) >= 2 and any(c.isalpha() for c in line):
         return True
-    _count(dropped, "no words")
+    _count_dropped(dropped, "no words")
     return False
 
 
@@ -213,12 +218,12 @@ def _once(items: list[T], dropped: dict[str, int]) -> list[T]:
     return kept
 
 
-def _count(dropped: dict[str, int], reason: str) -> None:
+def _count_dropped(dropped: dict[str, int], reason: str) -> None:
     dropped[reason] = dropped.get(reason, 0) + 1
 
 
 def _directive(
-    row: str, bounds: DirectiveSettings, found: dict[str, Any], dropped: dict[str, int]
+    row: str, bounds: DirectiveSettings, requested: dict[str, Any], dropped: dict[str, int]
 ) -> bool:
     """Whether the row is a directive, ``@train lr=5e-4 epochs=6 loss=answers``; takes over what it
     asks, if valid.
@@ -227,24 +232,25 @@ def _directive(
     if match is None:
         return False
     if not bounds.allowed:
-        _count(dropped, "directive, not allowed")
+        _count_dropped(dropped, "directive, not allowed")
         return True
-    wanted = [part.partition("=") for part in (match[1] or "").split()]
+    settings = [part.partition("=") for part in (match[1] or "").split()]
     checked: dict[str, object] = {}
-    for name, _, text in wanted or [("", "", "")]:
-        value = _value(name, text, bounds)
-        if value is None or name in checked or name in found:
+    for name, _, text in settings or [("", "", "")]:
+        # The line counts as a whole: with one bad value none of it is taken.
+        value = _directive_value(name, text, bounds)
+        if value is None or name in checked or name in requested:
             known = name in (*_DIRECTIVES, *_tool_choices(bounds))
             kind = f"{name!r} {'unusable' if value is None else 'repeated'}"
             kind = kind if known else "unknown"
-            _count(dropped, f"directive {kind}")
+            _count_dropped(dropped, f"directive {kind}")
             return True
         checked[name] = value
-    found.update(checked)
+    requested.update(checked)
     return True
 
 
-def _value(name: str, text: str, bounds: DirectiveSettings) -> object:
+def _directive_value(name: str, text: str, bounds: DirectiveSettings) -> object:
     """A directive's value, or None if it is unknown, not a plain number, or out of bounds."""
     if name == "loss":
         return text if text in ("all", "answers") else None
@@ -253,7 +259,9 @@ def _value(name: str, text: str, bounds: DirectiveSettings) -> object:
     if name == "epochs" and re.fullmatch(r"[0-9]{1,4}", text):
         return int(text) if bounds.epochs[0] <= int(text) <= bounds.epochs[1] else None
     if name == "lr" and re.fullmatch(
-        r"(?:[0-9]{1,3}(?:\.[0-9]{0,8})?|\.[0-9]{1,8})(?:e-?[0-9]{1,2})?", text
+        # No more digits than a rate needs: float() of a megabyte takes long.
+        r"(?:[0-9]{1,3}(?:\.[0-9]{0,8})?|\.[0-9]{1,8})(?:e-?[0-9]{1,2})?",
+        text,
     ):
         return float(text) if bounds.lr[0] <= float(text) <= bounds.lr[1] else None
     return None

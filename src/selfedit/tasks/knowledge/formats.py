@@ -44,6 +44,7 @@ class LineFormat:
 
     def __init__(self, settings: EditSettings) -> None:
         ours: dict[str, Format] = {name: name for name in FORMATS}
+        # A format of one's own reads like the one of ours that it names.
         self.form: Format = ours.get(settings.format, self.like)
         self.settings = settings.model_copy(update={"format": self.form})
 
@@ -77,5 +78,6 @@ def edit_request(context: Context, settings: EditSettings, chat: bool) -> str:
         text = fill_template(settings.prompt, context)
     else:
         text = format_of(settings).prompt(context, chat)
+    # Told once: a format may have put it where it wants it.
     clause = directive_clause(settings.directives)
     return text if clause in text else f"{clause}\n\n{text}"

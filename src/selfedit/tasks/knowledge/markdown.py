@@ -18,19 +18,23 @@ from selfedit.tasks.knowledge.units import WORD, is_heading, soften
 
 _MAX_NESTING = 100  # of Markdown blocks; beyond it the parser drops text, so we refuse
 _ELEMENT_NAMES = """
-a abbr acronym address applet area article aside audio b base bdi bdo big blink blockquote body br button canvas caption
-center cite code col colgroup data datalist dd del details dfn dialog dir div dl dt em embed fieldset figcaption figure
-font footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img input ins kbd label legend li
-link main map mark marquee menu meta meter nav nobr noframes noscript object ol optgroup option output p param picture
-pre progress q rp rt ruby s samp script search section select slot small source span strike strong style sub summary
-sup svg table tbody td template textarea tfoot th thead time title tr track tt u ul var video wbr
+a abbr acronym address applet area article aside audio b base bdi bdo big blink blockquote body br
+button canvas caption center cite code col colgroup data datalist dd del details dfn dialog dir
+div dl dt em embed fieldset figcaption figure font footer form frame frameset h1 h2 h3 h4 h5 h6
+head header hgroup hr html i iframe img input ins kbd label legend li link main map mark marquee
+menu meta meter nav nobr noframes noscript object ol optgroup option output p param picture pre
+progress q rp rt ruby s samp script search section select slot small source span strike strong
+style sub summary sup svg table tbody td template textarea tfoot th thead time title tr track tt u
+ul var video wbr
 """
 _FLAG_NAMES = """
-async autofocus autoplay checked compact controls default defer disabled hidden loop multiple muted nowrap open readonly
-required reversed selected
+async autofocus autoplay checked compact controls default defer disabled hidden loop multiple
+muted nowrap open readonly required reversed selected
 """
 _ELEMENTS, _FLAGS = frozenset(_ELEMENT_NAMES.split()), frozenset(_FLAG_NAMES.split())
-"""HTML's elements and attributes without a value: ``<name>``, ``Map<String>``, ``x<b and y>z`` are text."""
+"""HTML's elements and attributes without a value: ``<name>``, ``Map<String>``, ``x<b and y>z`` are
+text.
+"""
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)((?:[\s/][^<>]*)?)>")
 _ATTRIBUTE = re.compile(r"""([^\s=/"'<>]+)(\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?""")
 _HIDING = re.compile(r"<(!--|(?:script|style)\b)", re.IGNORECASE)
@@ -52,9 +56,12 @@ class Heading:
 
 
 def _is_definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A link's definition, unless its target is a word: a footnote, or a note that looks like one."""
-    found = _DEFINITION.match(state.src, state.bMarks[start] + state.tShift[start])
-    if found is not None and (found[1].startswith("^") or not re.search(r"[/.:#@<?=]", found[2])):
+    """A link's definition, unless its target is a word: a footnote, or a note like one."""
+    definition = _DEFINITION.match(state.src, state.bMarks[start] + state.tShift[start])
+    # [^1]: and [note]: text are words of the document; a link's target has a sign of one.
+    if definition is not None and (
+        definition[1].startswith("^") or not re.search(r"[/.:#@<?=]", definition[2])
+    ):
         return False
     return reference(state, start, end, silent)
 
@@ -98,6 +105,7 @@ def markdown_blocks(text: str, title: str) -> Iterator[Heading | str]:
 def _parse(text: str, title: str) -> list[Token]:
     """The parser's tokens of a document without its front matter."""
     tokens = _MARKDOWN.parse(_without_front_matter(text))
+    # The parser would drop what is deeper, silently.
     if any(token.level >= _MAX_NESTING - 1 for token in tokens):
         fix = "flatten its lists and quotations, or give it as plain text (.txt)"
         raise DocumentError(
@@ -112,11 +120,13 @@ def _without_front_matter(text: str) -> str:
     """
     lines = text.split("\n")
     mark = lines[0].rstrip()
+    # Only at the very top, and only with fields in it.
     if mark not in _FIELD:
         return text
     fields = 0
     for number, line in enumerate(lines[1:], start=1):
         if line.rstrip() in _CLOSING[mark]:
+            # Two rules with nothing between them are rules.
             return "\n".join(lines[number + 1 :]) if fields else text
         if _FIELD[mark].match(line):
             fields += 1
@@ -139,7 +149,8 @@ def _inline(token: Token) -> str:
             case "html_inline":
                 parts.append(
                     _without_tags(
-                        child.content, "\n" if child.content.lower().startswith("<br") else ""
+                        child.content,
+                        "\n" if child.content.lower().startswith("<br") else "",
                     )
                 )
             case "image":
@@ -153,6 +164,7 @@ def _raw(token: Token) -> str:
     """Code as it is; the text of an HTML block without comments, scripts and tags."""
     if token.type != "html_block":
         return token.content.strip("\n")
+    # Entities last: &lt;b&gt; is text, not a tag.
     text = html.unescape(_without_tags(_without_hidden(token.content), " "))
     return "\n".join(line for line in (" ".join(line.split()) for line in text.split("\n")) if line)
 
@@ -165,6 +177,7 @@ def _without_tags(text: str, instead: str) -> str:
 
 
 def _is_tag(tag: re.Match[str]) -> bool:
+    # Generics and comparisons in text look like tags: only HTML's own names are taken out.
     if tag[2].lower() not in _ELEMENTS:
         return False
     attributes = _ATTRIBUTE.findall(tag[3].strip().removesuffix("/"))
@@ -175,15 +188,16 @@ def _without_hidden(text: str) -> str:
     """HTML without comments, scripts and styles; one that never ends hides nothing."""
     parts: list[str] = []
     lower, start, endless = text.lower(), 0, set[str]()
-    for found in _HIDING.finditer(text):
-        closing = "-->" if found[1] == "!--" else f"</{found[1].lower()}"
-        if found.start() < start or closing in endless:
+    for hiding in _HIDING.finditer(text):
+        closing = "-->" if hiding[1] == "!--" else f"</{hiding[1].lower()}"
+        # Within what is hidden already, or of a kind that never ends in this document.
+        if hiding.start() < start or closing in endless:
             continue
-        end = lower.find(closing, found.end())
+        end = lower.find(closing, hiding.end())
         end = lower.find(">", end) if end >= 0 else end
         if end < 0:
             endless.add(closing)
             continue
-        parts.append(text[start : found.start()])
+        parts.append(text[start : hiding.start()])
         start = end + 1
     return "".join([*parts, text[start:]])

@@ -52,9 +52,9 @@ def quiz_prompt(task: KnowledgeTask, context: Context) -> tuple[int, ...]:
 
 def shown_prompt(task: KnowledgeTask, context: Context, question: str) -> tuple[int, ...]:
     """Token ids that show the passage and ask a question about it."""
-    asked = question_prompt(context.title, question, task.lm.has_chat)
+    prompt = question_prompt(context.title, question, task.lm.has_chat)
     return _chat(
-        task, f"Passage:\n{context.title}\n{context.text}\n\n{asked}", task.settings.answer.system
+        task, f"Passage:\n{context.title}\n{context.text}\n\n{prompt}", task.settings.answer.system
     )
 
 
@@ -74,6 +74,7 @@ def _chat(task: KnowledgeTask, text: str, system: str | None) -> tuple[int, ...]
 def read_quiz(task: KnowledgeTask, text: str) -> list[tuple[str, str]]:
     """The (question, answer) pairs of a quiz the model wrote; never raises, whatever the text."""
     # A base model's text goes on from the prompt's last words.
+    # The cue is the beginning of the first question, and part of the prompt.
     cue = "" if task.lm.has_chat else CUES["self-qa"]
     form = task.settings.edit.model_copy(update={"format": "self-qa"})
     return list(parse_edit(cue + text, form).pairs)
@@ -82,8 +83,8 @@ def read_quiz(task: KnowledgeTask, text: str) -> list[tuple[str, str]]:
 def judge(
     question: str,
     written: str,
-    shown: Sequence[str],
-    hidden: Sequence[str],
+    informed: Sequence[str],
+    uninformed: Sequence[str],
     grader: Grader,
     settings: OwnQuestionSettings,
 ) -> OwnQuestion:
@@ -95,27 +96,30 @@ def judge(
     Args:
         question: as the model wrote it.
         written: the answer that the quiz gives with it.
-        shown: answers with the passage in the prompt.
-        hidden: answers without it.
+        informed: answers with the passage in the prompt.
+        uninformed: answers without it.
         grader: says whether an answer says the same as another.
         settings: the bounds.
     """
     candidates = [
-        said for text in (written, *shown) if (said := _short(text, question, settings.longest))
+        short
+        for text in (written, *informed)
+        if (short := _short(text, question, settings.longest))
     ]
+    # Nothing that could be compared: long answers agree only by chance.
     if not candidates:
         return OwnQuestion(question, "", 0.0, 0.0, "no short answer")
 
-    def share(said: str, answers: Sequence[str]) -> float:
-        grades = grader.grade_all([Reply(question, (said,), answer) for answer in answers])
-        return sum(grade.correct is True for grade in grades) / len(
-            answers
-        )  # agreement has to be shown
+    def share(candidate: str, answers: Sequence[str]) -> float:
+        grades = grader.grade_all([Reply(question, (candidate,), answer) for answer in answers])
+        # No verdict is no agreement: it has to be shown.
+        return sum(grade.correct is True for grade in grades) / len(answers)
 
-    shares = {said: share(said, shown) for said in dict.fromkeys(candidates)}
-    own = _short(written, question, settings.longest)
-    answer = max(shares, key=lambda said: (shares[said], said == own, -len(said)))
-    agree, known = shares[answer], share(answer, hidden)
+    # Each different candidate once: grading asks a judge.
+    shares = {candidate: share(candidate, informed) for candidate in dict.fromkeys(candidates)}
+    quiz_answer = _short(written, question, settings.longest)
+    answer = max(shares, key=lambda each: (shares[each], each == quiz_answer, -len(each)))
+    agree, known = shares[answer], share(answer, uninformed)
     rejected = None
     if agree < settings.agree:
         rejected = "answers with the passage differ"
@@ -129,6 +133,7 @@ def _short(text: str, question: str, longest: int) -> str:
     question does not.
     """
     line = next((row.strip() for row in text.splitlines() if row.strip()), "").rstrip(".").strip()
-    said = answer_tokens(line)
-    fresh = {word for word in said if any(map(str.isalnum, word))} - set(answer_tokens(question))
+    words = answer_tokens(line)
+    # An answer that says nothing new repeats the question.
+    fresh = {word for word in words if any(map(str.isalnum, word))} - set(answer_tokens(question))
     return line if fresh and len(line.split()) <= longest else ""

@@ -26,7 +26,9 @@ BY_FORMAT: dict[str, tuple[float, ...]] = {
     "none": (13.8, 12.7, 18.9),
     "chain-of-thought": (38.7,),
 }
-"""Accuracy in percent of no RL, round 1, round 2; chain-of-thought from the recorded results, without RL only."""
+"""Accuracy in percent of no RL, round 1, round 2; chain-of-thought from the recorded results,
+without RL only.
+"""
 
 REPLAY: dict[str, Reference] = {
     "base": _single(32.7),
@@ -46,11 +48,11 @@ REPLAY_PAIRED: dict[tuple[str, str], Reference] = {
 def single_passage(format: str) -> dict[str, Reference]:
     """The published numbers of a format, by our methods' names; ``external`` is GPT-4.1."""
     names = ("own", "seal-1", "seal-2")
-    found = {
+    by_method = {
         name: _single(value) for name, value in zip(names, BY_FORMAT.get(format, ()), strict=False)
     }
     same = {"base": REPLAY["base"], "passage": REPLAY["passage"]}
-    return same | found | ({"external": REPLAY["gpt-4.1"]} if format == "implications" else {})
+    return same | by_method | ({"external": REPLAY["gpt-4.1"]} if format == "implications" else {})
 
 
 _CPT: dict[tuple[str, int], dict[str, float]] = {
@@ -79,7 +81,9 @@ _CPT: dict[tuple[str, int], dict[str, float]] = {
         "entigraph": 41.0,
     },
 }
-"""Continued pretraining in percent: update and passages, then methods; EntiGraph with pairs and triples. LoRA: v1."""
+"""Continued pretraining in percent: update and passages, then methods; EntiGraph with pairs and
+triples. LoRA: v1.
+"""
 
 
 def continued_pretraining(update: str, passages: int) -> dict[str, Reference]:

@@ -61,10 +61,12 @@ def check_seal(folder: Path) -> list[SealFile]:
     if not folder.is_dir():
         raise UsageError("there is no such folder", where=folder, fix=FETCH)
     places = {name: _only(name, paths) for name, paths in _below(folder).items()}
+    # All of them before any is read: reading takes a while.
     if missing := [name for name in (*PASSAGES, *SELF_EDITS) if name not in places]:
         what = f"{len(missing)} of SEAL's files are not here: {', '.join(missing)}"
         raise DataError(what, where=folder, fix=FETCH)
     contexts = {name: load_contexts(places[name], require_questions=True) for name in places}
+    # By text: SEAL's titles are shared by several passages.
     validation = {_text_key(context) for context in contexts["squad_val.json"]}
     if shared := validation & {_text_key(context) for context in contexts["squad_train.json"]}:
         what = f"{len(shared)} passages are among those to learn on and to validate on"
@@ -85,6 +87,7 @@ def link_seal(files: Sequence[SealFile], into: Path = FOLDER) -> list[Path]:
     into.mkdir(parents=True, exist_ok=True)
     links = [into / file.name for file in files]
     for file, link in zip(files, links, strict=True):
+        # A link of ours, perhaps to a folder that has moved.
         if link.is_symlink():
             link.unlink()
         elif link.exists():
@@ -110,11 +113,13 @@ def _below(folder: Path) -> dict[str, list[Path]]:
 
 def _published_files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
+        # In place: os.walk goes on with what is left in the list.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent) / name for name in sorted(names))
 
 
 def _only(name: str, paths: Sequence[Path]) -> Path:
+    # Copies are fine; what differs in content is not.
     if len({hash_file(path) for path in paths}) > 1:
         where = ", ".join(map(str, paths[:3]))
         fix = "name the folder that holds the one that is meant"

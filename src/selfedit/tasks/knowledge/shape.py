@@ -20,10 +20,11 @@ from selfedit.tasks.knowledge.edits import ParsedEdit
 WINDOW = 50
 """Words of a window of `lexical_diversity`."""
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-_SENTENCE_END = re.compile(r"[.!?。]+[\"'”’)]*\s+(?=[A-Z\"'“‘(])")
+_SHAPE_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_NEXT_SENTENCE = re.compile(r"[.!?。]+[\"'”’)]*\s+(?=[A-Z\"'“‘(])")
 _SECOND_CLAUSE = re.compile(
-    r";|[,–—]\s*(?:and|but|or|so|yet|while|whereas|which|who|whom|whose|where|when|leading|resulting|making|causing)\b"
+    r";|[,–—]\s*(?:and|but|or|so|yet|while|whereas|which|who|whom|whose|where|when|leading"
+    r"|resulting|making|causing)\b"
     r"|\b(?:although|though|because|since|whereas|while|despite|therefore|however|thus|even if|so"
     r" that)\b",
     re.IGNORECASE,
@@ -31,7 +32,7 @@ _SECOND_CLAUSE = re.compile(
 
 
 @dataclass(frozen=True)
-class Shape:
+class EditShape:
     """A self-edit in numbers.
 
     Attributes:
@@ -47,11 +48,12 @@ class Shape:
     compression: float | None
 
 
-def shape(text: str, edit: ParsedEdit) -> Shape:
+def shape(text: str, edit: ParsedEdit) -> EditShape:
     """The numbers of a self-edit, from its text and how it was read."""
     lines = len(edit.lines) + len(edit.pairs)
+    # A question with its answer is one fact by definition.
     single = sum(states_one_fact(line) for line in edit.lines) + len(edit.pairs)
-    return Shape(
+    return EditShape(
         lines, single / lines if lines else None, lexical_diversity(text), compression_ratio(text)
     )
 
@@ -59,8 +61,8 @@ def shape(text: str, edit: ParsedEdit) -> Shape:
 def states_one_fact(line: str) -> bool:
     """Whether a line states one fact, by the module's rule."""
     return (
-        3 <= len(_WORD.findall(line)) <= 25
-        and not _SENTENCE_END.search(line.strip())
+        3 <= len(_SHAPE_WORD.findall(line)) <= 25
+        and not _NEXT_SENTENCE.search(line.strip())
         and not _SECOND_CLAUSE.search(line)
     )
 
@@ -72,7 +74,7 @@ def lexical_diversity(text: str) -> float | None:
     It does not fall with a text's length, as the plain ratio does (Covington and McFall 2010). A
     text shorter than a window is one window. None without a word.
     """
-    words = [word.casefold() for word in _WORD.findall(text)]
+    words = [word.casefold() for word in _SHAPE_WORD.findall(text)]
     if not words:
         return None
     size = min(WINDOW, len(words))
@@ -84,5 +86,6 @@ def compression_ratio(text: str) -> float | None:
     """Bytes of the text over bytes of it packed by zlib: the more it repeats itself, the higher.
     None if empty.
     """
+    # Lone surrogates, which models can write, have no UTF-8.
     data = text.encode("utf-8", "replace")
     return len(data) / len(zlib.compress(data, 9)) if data else None

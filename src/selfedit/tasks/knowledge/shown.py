@@ -15,6 +15,6 @@ class ShownTask(KnowledgeTask):
 
     def question(self, context: Context, question: Question) -> tuple[int, ...]:
         """Token ids that show the passage and ask a question."""
-        asked = question_prompt(context.title, question.text, self.lm.has_chat)
-        text = f"Passage:\n{context.title}\n{context.text}\n\n{asked}"
+        prompt = question_prompt(context.title, question.text, self.lm.has_chat)
+        text = f"Passage:\n{context.title}\n{context.text}\n\n{prompt}"
         return tuple(chat_prompt(self.lm, text, self._system(self.settings.answer.system)))

@@ -48,9 +48,7 @@ class KnowledgeTask:
         self.lora = LoraSpec(**inner.lora.model_dump())
         self.optim = OptimSpec(**inner.optim.model_dump())
         directives = settings.edit.directives
-        directive_choices(
-            directives
-        )  # A tool that there is not is refused now, not when it is told.
+        directive_choices(directives)  # a tool that there is not is refused now, not when told
         self.grammar = HeaderGrammar(lm, directives) if directives.grammar else None
 
     def prompt(self, context: Context) -> tuple[int, ...]:
@@ -94,6 +92,7 @@ class KnowledgeTask:
         acceptable answer.
         """
         if method == "passage":
+            # No line: the passage is added by `sequences`.
             return ParsedEdit((), ())
         return ParsedEdit(
             (), tuple((question.text, question.answers[0]) for question in context.questions)
@@ -106,6 +105,7 @@ class KnowledgeTask:
         trained on either): the model answers as it is.
         """
         sequences = self.sequences(context, edit)
+        # An empty self-edit still trains on the passage, where that is asked for.
         if not sequences or (edit.empty and not self.settings.edit.passage):
             return None
         training = self.training(edit.directives)
@@ -133,19 +133,20 @@ class KnowledgeTask:
         """``{title}\\n{line}`` for every line, a chat turn for every pair, ``{title}\\n{passage}``
         last.
         """
+        # What the self-edit asks for comes before the setting.
         on: Loss = edit.directives.loss or (
             "all" if self.settings.edit.question_loss else "answers"
         )
-        made = [self._text(context.title, line) for line in edit.lines]
-        made += [self._pair(context.title, *pair, on) for pair in edit.pairs]
+        sequences = [self._text(context.title, line) for line in edit.lines]
+        sequences += [self._pair(context.title, *pair, on) for pair in edit.pairs]
         for more in augmented(dict(edit.directives.tools).get(AUGMENT, NONE), edit.lines, context):
             text = isinstance(more, str)
-            made.append(
+            sequences.append(
                 self._text(context.title, more) if text else self._pair(context.title, *more, on)
             )
         if self.settings.edit.passage:
-            made.append(self._text(context.title, context.text))
-        return [self._pad(sequence) for sequence in made]
+            sequences.append(self._text(context.title, context.text))
+        return [self._pad(sequence) for sequence in sequences]
 
     def _text(self, title: str, line: str) -> TrainSequence:
         ids = self.lm.document(f"{title}\n{line}")
@@ -154,10 +155,12 @@ class KnowledgeTask:
     def _pair(self, title: str, question: str, answer: str, on: Loss) -> TrainSequence:
         """The pair as it will be asked: prompt and answer in the model's own chat format."""
         text = question_prompt(title, question, self.lm.has_chat)
-        said = answer if self.lm.has_chat else f" {answer}"
-        ids, loss = chat_turns(self.lm, [(text, said)], self._system(self.settings.answer.system))
+        # A base model's prompt ends with "Answer:", so a space belongs to the answer.
+        reply = answer if self.lm.has_chat else f" {answer}"
+        ids, loss = chat_turns(self.lm, [(text, reply)], self._system(self.settings.answer.system))
+        # The prompt too: up to the last token that carries loss, not what the template adds.
         if on == "all":
-            last = max(place for place, carries in enumerate(loss) if carries)
+            last = max(index for index, carries in enumerate(loss) if carries)
             loss = [False, *[True] * last, *[False] * (len(ids) - last - 1)]
         return TrainSequence(tuple(ids), tuple(loss))
 
@@ -172,8 +175,9 @@ class KnowledgeTask:
 
     def training(self, directives: Directives) -> UpdateKind:
         """The adapter and the optimiser that a self-edit asks for."""
-        asked = as_asked(directives)
-        optim = replace(self.optim, **{k: asked[k] for k in ("lr", "epochs") if k in asked})
+        requested = as_asked(directives)
+        # Only what was asked for; everything else stays the run's.
+        optim = replace(self.optim, **{k: requested[k] for k in ("lr", "epochs") if k in requested})
         layers = int(getattr(self.lm.model.config, "num_hidden_layers", 1))
         return apply_tools(UpdateKind(self.lora, optim, layers), directives.tools)
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 
 from selfedit.errors import UsageError
-from selfedit.tasks.knowledge.units import sentences
+from selfedit.tasks.knowledge.units import cut_sentences
 from selfedit.tasks.task import Context
 
 Material = str | tuple[str, str]
@@ -45,6 +45,7 @@ def augmented(name: str, lines: Sequence[str], context: Context) -> list[Materia
     """What a tool makes of a self-edit's lines, the same every time."""
     if name == NONE:
         return []
+    # Of the context alone: a resumed run makes the same lines.
     rng = random.Random(zlib.crc32(context.id.encode()))
     return list(TEXT_TOOLS[name](lines, context, rng))
 
@@ -65,6 +66,7 @@ def _cloze(lines: Sequence[str], context: Context, rng: random.Random) -> list[M
     pairs: list[Material] = []
     for line in lines:
         words = line.rstrip(".!").split()
+        # About a sixth of the words, at least one.
         cut = max(1, len(words) - 1 - len(words) // 6)
         if len(words) > 2:
             pairs.append((f"Complete: {' '.join(words[:cut])} ...", " ".join(words[cut:])))
@@ -74,10 +76,11 @@ def _cloze(lines: Sequence[str], context: Context, rng: random.Random) -> list[M
 @text_tool("shuffle")
 def _shuffle(lines: Sequence[str], context: Context, rng: random.Random) -> list[Material]:
     """The passage with its sentences in another order."""
-    pieces = [piece.strip() for piece in sentences(context.text) if piece.strip()]
+    pieces = [piece.strip() for piece in cut_sentences(context.text) if piece.strip()]
     if len(pieces) < 2:
         return []
     order = pieces[:]
+    # Unless all sentences are equal, some other order exists.
     while order == pieces and len(set(pieces)) > 1:
         rng.shuffle(order)
     return [" ".join(order)]

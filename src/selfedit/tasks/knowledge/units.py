@@ -13,9 +13,15 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_HAN_KANA = r"\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
-_HANGUL = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
-_UNSPACED = r"\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaadf"
+_HAN_KANA = (
+    r"\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    r"\U00020000-\U0003ffff"
+)
+_SYLLABLES = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
+_UNSPACED = (
+    r"\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf"
+    r"\ua9e0-\ua9ff\uaa60-\uaadf"
+)
 """Thai, Lao, Tibetan, Burmese, Khmer, and the scripts of their neighbours."""
 
 
@@ -23,6 +29,7 @@ def _marks() -> str:
     """Everything that belongs to the letter before it, as ranges of a character class: marks,
     joiners, variants.
     """
+    # Up to the basic plane's end; the few marks beyond it are added by hand.
     codes = [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M"]
     codes += [0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0100, 0xE01F0)]
     ranges: list[list[int]] = []
@@ -38,8 +45,10 @@ _MARKS = _marks()
 _STACKED = r"(?:\u1039[\u1000-\u109f]|\u17d2[\u1780-\u17ff])"
 """Burmese and Khmer letters written below the one before."""
 _UNIT = re.compile(
-    rf"(?:[{_HAN_KANA}]|[{_HANGUL}]{{1,3}}|[{_UNSPACED}](?:{_STACKED}|[{_MARKS}])*)[^\w\s{_MARKS}]{{0,3}}"
-    rf"|[^\s{_HAN_KANA}{_HANGUL}{_UNSPACED}]{{1,24}}(?:[{_MARKS}]|(?<=\u200d)\S)*"
+    # A letter with its marks and up to three signs after it: a piece is never cut inside.
+    rf"(?:[{_HAN_KANA}]|[{_SYLLABLES}]{{1,3}}|[{_UNSPACED}](?:{_STACKED}|[{_MARKS}])*)"
+    rf"[^\w\s{_MARKS}]{{0,3}}"
+    rf"|[^\s{_HAN_KANA}{_SYLLABLES}{_UNSPACED}]{{1,24}}(?:[{_MARKS}]|(?<=\u200d)\S)*"
 )
 # It begins where a run of stops begins: from each place within a long run it would be read again.
 _SENTENCE_END = re.compile(
@@ -49,9 +58,8 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:\w|Mr|Mrs|Ms|Dr|Prof|St|No|vs|cf|approx|e\.g|i\.e|Fig|Inc|Ltd|Jr|Sr)$"
 )
 _WRAPPED_CJK = re.compile(rf"(?<=[{_HAN_KANA}。！？、，])\v(?=[{_HAN_KANA}])")
-_MAX_HEADING = (
-    30  # words; a longer "heading" is a paragraph that happens to stand above a line of dashes
-)
+# Words; a longer "heading" is a paragraph that happens to stand above a line of dashes.
+_MAX_HEADING = 30
 
 WORD = re.compile(r"\w")
 """Something to read; a passage without one is none."""
@@ -63,20 +71,22 @@ def word_count(text: str) -> int:
 
 
 def units(word: str) -> list[str]:
-    """A long word in pieces of one unit of `word_count` each, white space with the piece beside it."""
+    """A long word in pieces of one unit of `word_count`, white space with the piece beside it."""
     return re.findall(rf"\s*(?:{_UNIT.pattern})\s*", word)
 
 
-def sentences(text: str) -> list[str]:
+def cut_sentences(text: str) -> list[str]:
     """``text`` cut behind each sentence and line; joined together again the pieces are ``text``
     itself.
     """
     pieces, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         after = text[match.end() : match.end() + 1]
+        # An abbreviation's full stop ends no sentence; twelve characters are enough to know one.
         abbreviated = match[0].startswith(".") and _ABBREVIATION.search(
             text[max(0, match.start() - 12) : match.start()]
         )
+        # A small letter goes on with the sentence, unless a line ended there.
         if not (after.islower() or abbreviated) or "\n" in match[0]:
             pieces.append(text[start : match.end()])
             start = match.end()

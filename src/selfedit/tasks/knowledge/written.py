@@ -19,12 +19,12 @@ from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import hash_file
 from selfedit.tasks.task import Context
 
-_FORM = (
+_RECORD_FORM = (
     'a record looks like {"context": "the passage", "self_edits": ["...", "..."]}, or has "id" for'
     ' "context"'
 )
-_SHOWN = 3
-_READER = BoundedReader("the file of self-edits", fix=_FORM, max_bytes=2**30)
+_LISTED_SHORT = 3
+_RECORDS = BoundedReader("the file of self-edits", fix=_RECORD_FORM, max_bytes=2**30)
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class SelfEditFile:
                 f"{len(short)} of {len(contexts)} passages have fewer than {samples} self-edits in"
                 " the file"
             )
-            places = ", ".join(f"{c.id} ({len(texts[c.id])})" for c in short[:_SHOWN])
+            places = ", ".join(f"{c.id} ({len(texts[c.id])})" for c in short[:_LISTED_SHORT])
             fix = (
                 "add some (a passage is found by its text or its id), or ask for fewer samples;"
-                f" {_FORM}"
+                f" {_RECORD_FORM}"
             )
             raise DataError(what, where=f"{self.path}: {places}", fix=fix)
         return texts
@@ -75,12 +75,13 @@ class SelfEditFile:
         for record in self.records:
             by_passage.setdefault(_name(record), []).extend(_texts(record))
         return {
+            # By text first; an id may be another data set's.
             c.id: by_passage.get(_by_text(c.text)) or by_passage.get(f"id {c.id}") or []
             for c in contexts
         }
 
 
-def read_self_edits(path: str | Path, *, fix: str = _FORM) -> SelfEditFile:
+def read_self_edits(path: str | Path, *, fix: str = _RECORD_FORM) -> SelfEditFile:
     """Read a file of self-edits.
 
     Args:
@@ -92,29 +93,33 @@ def read_self_edits(path: str | Path, *, fix: str = _FORM) -> SelfEditFile:
         FormatError: a record has not the form above; the message names it.
     """
     path = Path(path)
-    reader = replace(_READER, fix=fix)
+    reader = replace(_RECORDS, fix=fix)
     text = reader.text(path)
+    # What is gzipped keeps its inner ending.
     lines = path.name.removesuffix(".gz").endswith(".jsonl")
-    records = tuple(_checked(_READER.json_lines(text, path) if lines else _listed(text, path)))
+    records = tuple(
+        _checked_records(_RECORDS.json_lines(text, path) if lines else _records_of(text, path))
+    )
     if not records:
-        raise DataError("the file holds no self-edits", where=path, fix=_FORM)
+        raise DataError("the file holds no self-edits", where=path, fix=_RECORD_FORM)
     return SelfEditFile(path, records, hash_file(path))
 
 
-def _listed(text: str, path: Path) -> Iterable[tuple[str, Any]]:
-    data = _READER.parse_json(text, path)
+def _records_of(text: str, path: Path) -> Iterable[tuple[str, Any]]:
+    data = _RECORDS.parse_json(text, path)
     if not isinstance(data, list):
-        raise FormatError("the file does not hold a list of records", where=path, fix=_FORM)
+        raise FormatError("the file does not hold a list of records", where=path, fix=_RECORD_FORM)
     return ((f"{path}, record {number}", record) for number, record in enumerate(data, 1))
 
 
-def _checked(records: Iterable[tuple[str, Any]]) -> Iterable[Mapping[str, Any]]:
+def _checked_records(records: Iterable[tuple[str, Any]]) -> Iterable[Mapping[str, Any]]:
     for where, record in records:
         named = isinstance(record, dict) and any(
             isinstance(record.get(key), str) for key in ("context", "id")
         )
+        # No self-edits at all is an error too: an empty list would count as "fewer" much later.
         if not named or not all(isinstance(t, str) for t in _texts(record)) or not _texts(record):
-            raise FormatError("this is no record of self-edits", where=where, fix=_FORM)
+            raise FormatError("this is no record of self-edits", where=where, fix=_RECORD_FORM)
         yield record
 
 

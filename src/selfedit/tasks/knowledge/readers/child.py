@@ -38,7 +38,7 @@ def parse_standard_input() -> int:
 def bound_process() -> None:
     """Bounds on memory and time; from here on nothing is connected to, started or written."""
     sys.setrecursionlimit(_DEEPEST)
-    sys.addaudithook(_refuse)
+    sys.addaudithook(_refuse_document)
     try:
         import resource
     except ImportError:  # Windows: the time that the parent waits is the only bound
@@ -48,12 +48,12 @@ def bound_process() -> None:
         resource.RLIMIT_CPU: MAX_CPU_SECONDS,
         resource.RLIMIT_FSIZE: 0,  # of files; what is written to the parent's pipe is none
     }
-    for which, most in limits.items():
-        _, hard = resource.getrlimit(which)
-        resource.setrlimit(which, (most if hard < 0 else min(most, hard), hard))
+    for kind, most in limits.items():
+        _, hard = resource.getrlimit(kind)
+        resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
 
 
-def _refuse(event: str, args: tuple[Any, ...]) -> None:
+def _refuse_document(event: str, args: tuple[Any, ...]) -> None:
     if event.startswith(_REFUSED):
         raise PermissionError(f"a document's reader may not do this: {event}")
 

@@ -8,7 +8,7 @@ import csv
 import io
 
 from selfedit.storage.bounded import Unreadable, decoded
-from selfedit.tasks.knowledge.readers.extracted import CannotRead, Extracted, as_text, escaped
+from selfedit.tasks.knowledge.readers.extracted import CannotRead, Extracted, escaped, lines_as_text
 
 MAX_COLUMNS = 1000
 _SAMPLE = 64_000
@@ -21,7 +21,7 @@ def markdown(data: bytes) -> Extracted:
     except Unreadable as error:
         raise CannotRead(error.reason, "save it as UTF-8") from None
     try:
-        rows = _rows(text)
+        rows = _table_rows(text)
     except csv.Error as error:
         raise CannotRead(f"it is no table: {error}", "save it again as CSV") from None
     if not rows:
@@ -30,11 +30,11 @@ def markdown(data: bytes) -> Extracted:
     if len(names) > MAX_COLUMNS:
         raise CannotRead(f"it has more than {MAX_COLUMNS} columns", "leave some out")
     if not body:  # one row alone names nothing
-        return Extracted(as_text([escaped(", ".join(names))]))
-    return Extracted(as_text(_sentence(names, row) for row in body))
+        return Extracted(lines_as_text([escaped(", ".join(names))]))
+    return Extracted(lines_as_text(_sentence(names, row) for row in body))
 
 
-def _rows(text: str) -> list[list[str]]:
+def _table_rows(text: str) -> list[list[str]]:
     try:
         dialect = csv.Sniffer().sniff(text[:_SAMPLE], delimiters=",;\t|")
     except csv.Error:  # one column has no delimiter to find

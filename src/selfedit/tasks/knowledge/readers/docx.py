@@ -13,7 +13,7 @@ from docx import Document
 from docx.oxml.ns import qn
 
 from selfedit.tasks.knowledge.readers.archive import check_archive
-from selfedit.tasks.knowledge.readers.extracted import Extracted, as_text, escaped, table
+from selfedit.tasks.knowledge.readers.extracted import Extracted, escaped, lines_as_text, table
 
 _PARAGRAPH, _TABLE, _BLOCK = qn("w:p"), qn("w:tbl"), qn("w:sdt")
 _TEXT, _TAB, _BREAKS = qn("w:t"), qn("w:tab"), (qn("w:br"), qn("w:cr"))
@@ -26,7 +26,7 @@ def markdown(data: bytes) -> Extracted:
     check_archive(data)
     document = Document(io.BytesIO(data))
     styles = {style.style_id: (style.name or "") for style in document.styles}
-    return Extracted(as_text(_body_blocks(document.element.body, styles)))
+    return Extracted(lines_as_text(_body_blocks(document.element.body, styles)))
 
 
 def _body_blocks(parent: Any, styles: dict[str, str]) -> Iterator[str]:
@@ -34,14 +34,14 @@ def _body_blocks(parent: Any, styles: dict[str, str]) -> Iterator[str]:
         if child.tag == _PARAGRAPH:
             yield _paragraph(child, styles)
         elif child.tag == _TABLE:
-            yield table([[_text(cell) for cell in row.tc_lst] for row in child.tr_lst])
+            yield table([[_paragraph_text(cell) for cell in row.tc_lst] for row in child.tr_lst])
         elif child.tag == _BLOCK:  # a content control: a form's field, a table of contents
             for content in child.findall(qn("w:sdtContent")):
                 yield from _body_blocks(content, styles)
 
 
 def _paragraph(element: Any, styles: dict[str, str]) -> str:
-    line = escaped(_text(element))
+    line = escaped(_paragraph_text(element))
     if not line:
         return ""
     style = styles.get(element.style or "", "")
@@ -53,7 +53,7 @@ def _paragraph(element: Any, styles: dict[str, str]) -> str:
     return f"- {line}" if numbered or style.startswith("List") else line
 
 
-def _text(element: Any) -> str:
+def _paragraph_text(element: Any) -> str:
     """All text under an element: of hyperlinks, insertions and text boxes too, each once."""
     parts: list[str] = []
     waiting = [element]

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - it has no stubs
 
 from selfedit.tasks.knowledge.readers.archive import check_archive
-from selfedit.tasks.knowledge.readers.extracted import CannotRead, Extracted, as_text
+from selfedit.tasks.knowledge.readers.extracted import CannotRead, Extracted, lines_as_text
 from selfedit.tasks.knowledge.readers.web import page_markdown
 
 _CONTAINER = "META-INF/container.xml"
@@ -23,7 +23,7 @@ def markdown(data: bytes) -> Extracted:
     archive = check_archive(data)
     if _is_locked(archive):
         raise CannotRead("it is locked (DRM)", "give a copy without it")
-    text = as_text(page_markdown(_entry(archive, name))[0] for name in _chapters(archive))
+    text = lines_as_text(page_markdown(_entry(archive, name))[0] for name in _chapters(archive))
     if not text:
         raise CannotRead("there is no text in it: its pages are pictures", "recognise the text")
     return Extracted(text)

@@ -31,7 +31,7 @@ class CannotRead(Exception):
         self.fix = fix
 
 
-def as_text(parts: Iterable[str], between: str = "\n\n") -> str:
+def lines_as_text(parts: Iterable[str], between: str = "\n\n") -> str:
     """Parts that are not blank as one text.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from pypdf import PdfReader
 from pypdf.errors import PdfReadError
 
-from selfedit.tasks.knowledge.readers.extracted import CannotRead, Extracted, as_text, escaped
+from selfedit.tasks.knowledge.readers.extracted import CannotRead, Extracted, escaped, lines_as_text
 
 MAX_PAGES = 5000
 MAX_OUTLINE = 5000
@@ -40,7 +40,7 @@ def markdown(data: bytes) -> Extracted:
             "recognise the text first, for example with ocrmypdf",
         )
     headings = _headings(reader)
-    text = as_text(_paragraphs(without_running_heads(pages), headings))
+    text = lines_as_text(_paragraphs(without_running_heads(pages), headings))
     notes = [] if not bare else [f"{len(bare)} of {count} pages hold no text: {_page_list(bare)}"]
     return Extracted(text, notes)
 
@@ -53,8 +53,10 @@ def page_lines(text: str) -> list[str]:
 
 def without_running_heads(pages: Sequence[Sequence[str]]) -> list[list[str]]:
     """Pages without the lines that most of them begin or end with, and without page numbers."""
-    seen = Counter(shape for lines in pages for shape in {_shape(line) for line in _edges(lines)})
-    often = {shape for shape, times in seen.items() if times >= max(3, len(pages) / 2)}
+    visited = Counter(
+        shape for lines in pages for shape in {_shape(line) for line in _edges(lines)}
+    )
+    often = {shape for shape, times in visited.items() if times >= max(3, len(pages) / 2)}
 
     def is_running(line: str) -> bool:
         return _shape(line) in often or _PAGE_NUMBER.fullmatch(line) is not None
@@ -131,5 +133,5 @@ def _headings(reader: PdfReader) -> dict[str, int]:
 
 
 def _page_list(numbers: Sequence[int], most: int = 10) -> str:
-    shown = ", ".join(map(str, numbers[:most]))
-    return shown if len(numbers) <= most else f"{shown}, …"
+    visible = ", ".join(map(str, numbers[:most]))
+    return visible if len(numbers) <= most else f"{visible}, …"

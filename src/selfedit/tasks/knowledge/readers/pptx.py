@@ -11,7 +11,7 @@ from typing import Any
 from pptx import Presentation
 
 from selfedit.tasks.knowledge.readers.archive import check_archive
-from selfedit.tasks.knowledge.readers.extracted import Extracted, as_text, escaped, table
+from selfedit.tasks.knowledge.readers.extracted import Extracted, escaped, lines_as_text, table
 
 
 def markdown(data: bytes) -> Extracted:
@@ -28,7 +28,7 @@ def markdown(data: bytes) -> Extracted:
             continue
         parts += [f"## {heading or f'Slide {number}'}", *blocks]
     notes = [f"slides without text: {', '.join(map(str, bare))}"] if bare else []
-    return Extracted(as_text(parts), notes)
+    return Extracted(lines_as_text(parts), notes)
 
 
 def _slide_blocks(slide: Any) -> Iterator[str]:

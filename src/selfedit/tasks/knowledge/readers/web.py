@@ -8,7 +8,7 @@ from typing import Any
 from bs4 import BeautifulSoup, Comment
 from markdownify import MarkdownConverter
 
-from selfedit.tasks.knowledge.readers.extracted import CannotRead, Extracted, as_text, escaped
+from selfedit.tasks.knowledge.readers.extracted import CannotRead, Extracted, escaped, lines_as_text
 
 _UNSEEN = (
     *("script", "style", "noscript", "template", "head", "iframe", "object", "embed"),
@@ -30,7 +30,7 @@ def markdown(data: bytes) -> Extracted:
         )
     has_heading = re.search(r"^# ", text, re.MULTILINE) is not None
     head = f"# {escaped(title)}" if title and not has_heading else ""
-    return Extracted(as_text([head, text]))
+    return Extracted(lines_as_text([head, text]))
 
 
 def page_markdown(data: bytes) -> tuple[str, str]:
@@ -57,9 +57,9 @@ def _is_hidden(element: Any) -> bool:
 
 def _main(soup: Any) -> Any:
     body = soup.body or soup
-    whole = len(body.get_text())
+    page = len(body.get_text())
     for candidate in (*soup.find_all("main")[:1], *soup.find_all("article")[:1]):
-        if len(candidate.get_text()) >= _MAIN_SHARE * whole:
+        if len(candidate.get_text()) >= _MAIN_SHARE * page:
             return candidate
     return body
 

@@ -34,12 +34,13 @@ def read_entities(text: str) -> list[str]:
     """The entities a model listed, each once, in its order; what is too long for a name is left
     out.
     """
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for line in text.splitlines():
         name = " ".join(_ITEM.sub("", line.strip()).strip("*_ .:;,").split())
         if any(c.isalnum() for c in name) and len(name) <= MAX_NAME and name.isprintable():
-            found.setdefault(name.casefold(), name)
-    return list(found.values())[:MAX_ENTITIES]
+            # By case: "The Harbour" and "the harbour" are one entity, the first writing stays.
+            names.setdefault(name.casefold(), name)
+    return list(names.values())[:MAX_ENTITIES]
 
 
 def relation_prompts(
@@ -48,12 +49,13 @@ def relation_prompts(
     """What asks how entities relate: for pairs, then for triples, at most so many of each, drawn by
     ``seed``.
     """
-    chosen = [*_draw(entities, 2, pairs, seed), *_draw(entities, 3, triples, seed)]
+    chosen = [*_draw_groups(entities, 2, pairs, seed), *_draw_groups(entities, 3, triples, seed)]
     return [_relation(context, group) for group in chosen]
 
 
-def _draw(entities: Sequence[str], size: int, most: int, seed: int) -> list[tuple[str, ...]]:
+def _draw_groups(entities: Sequence[str], size: int, most: int, seed: int) -> list[tuple[str, ...]]:
     every = list(combinations(entities, size))
+    # The size belongs to the seed: pairs and triples are drawn apart.
     return every if len(every) <= most else random.Random(f"{seed} {size}").sample(every, most)
 
 

@@ -40,7 +40,7 @@ KINDS: dict[str, str] = {
 """The seven kinds of prompt and what each asks for."""
 
 
-def prompts(context: Context, rounds: int = 1) -> list[str]:
+def spa_prompts(context: Context, rounds: int = 1) -> list[str]:
     """The seven prompts about a passage, gone through ``rounds`` times; only sampling makes the
     rounds differ.
     """

@@ -23,29 +23,38 @@ from selfedit.rl.session import Session
 T = TypeVar("T")
 
 LARGEST = 32
-"""Adapters a group at the most: what many adapters share is spread over all of them by then, and a larger group only
-loses more to a kill (`selfedit bench inner` shows the cost against K)."""
+"""Adapters a group at the most: what many adapters share is spread over all of them by then, and a
+larger group only loses more to a kill (`selfedit bench inner` shows the cost against K).
+"""
 GPU_TOKENS = 16384
-"""Tokens of a step on a GPU at the most: its products are as fast as they get long before, and memory is for more."""
+"""Tokens of a step on a GPU at the most: its products are as fast as they get long before, and
+memory is for more.
+"""
 TURNS = {"cuda": 2}
 """Inner loops a group for each row of its bank, by kind of device; 1 elsewhere. Rows that finish
 early take what waits, so that a GPU's steps stay full; on a CPU steps of few adapters cost no more
 a token."""
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, LARGEST, 48, 64, 96, 128, 192, 256)
-"""What is chosen among: a little more or less free memory at the start of a run should not make another number."""
+"""What is chosen among: a little more or less free memory at the start of a run should not make
+another number.
+"""
 SHARE, LEFT = 0.5, 0.9
-"""What is given out: this share of the machine's memory, or of what is free of it if that is less. The first does not
-change from one start to the next, so that equal runs on one machine make equal groups unless memory is short."""
+"""What is given out: this share of the machine's memory, or of what is free of it if that is less.
+The first does not change from one start to the next, so that equal runs on one machine make equal
+groups unless memory is short.
+"""
 
 
 def choose_group(session: Session, name: str, jobs: Sequence[AdaptJob]) -> int:
     """Inner loops a group at the most: ``inner.group``, or what memory has room for, chosen once
     for ``name``.
     """
-    asked = session.settings.inner.group
-    if asked != "auto":
-        return asked
+    # A number in the settings is the user's word, whatever memory there is.
+    setting = session.settings.inner.group
+    if setting != "auto":
+        return setting
     step = f"group {name}"
+    # Named by place: evaluation and training have jobs of different size.
     stored = session.run.ledger.step(step)
     if stored is None:
         workers = session.engine.workers
@@ -70,7 +79,9 @@ def most_in_memory(lm: LanguageModel, jobs: Sequence[AdaptJob], workers: int, ro
     each = max(bytes_per_adapter(lm, job) for job in jobs)
     fixed = 2 * chunk_bytes(lm.device)
     if workers > 1:
+        # Worker processes have the weights once more, each for itself.
         fixed += sum(p.numel() * p.element_size() for p in lm.model.parameters())
+    # The largest that fits for every worker at once.
     fitting = [size for size in SIZES if size <= largest and size * each <= room / workers - fixed]
     return max(fitting, default=1)
 
@@ -105,8 +116,10 @@ def bytes_per_adapter(lm: LanguageModel, job: AdaptJob) -> int:
     """
     shape, lora = Shape.of(lm.model.config), job.lora
     lengths = sorted((len(s.ids) for s in job.sequences if not isinstance(s, str)), reverse=True)
+    # The longest sequences together: the largest batch that can come.
     tokens = sum(lengths[: job.optim.batch_size])
     width = lm.head.element_size()
+    # Never below float32 in training, whatever the model computes in.
     states = (4 + turns(lm.device)) * max(4, width) * shape.adapter(lora.rank, lora.targets)
     return states + width * shape.activations(lora.rank, lora.targets) * tokens
 
@@ -121,6 +134,7 @@ def form_groups(ordered: Sequence[T], most: int, workers: int) -> list[list[T]]:
     stretches = [
         ordered[start : start + size * workers] for start in range(0, len(ordered), size * workers)
     ]
+    # One of each worker's group in turn: the order goes from long to short, so all get alike.
     dealt = [list(stretch[worker::workers]) for stretch in stretches for worker in range(workers)]
     return [group for group in dealt if group]
 
@@ -129,5 +143,6 @@ def group_size(loops: int, most: int, workers: int) -> int:
     """Loops a group: at most ``most``, and such that every worker gets as many groups as the
     others.
     """
+    # Rounded up to whole turns of all workers, then shared out evenly.
     groups = workers * math.ceil(loops / (most * workers))
     return max(1, math.ceil(loops / max(1, groups)))

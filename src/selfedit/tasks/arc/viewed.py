@@ -52,7 +52,7 @@ class ViewedPrompt:
         return self.view.inverse(answer)
 
 
-def prompts(
+def viewed_prompts(
     task: ArcTask,
     seed: int,
     *,
@@ -87,6 +87,7 @@ def prompts(
             pairs for kept in _leave_one_out(task.train) for pairs in _orders(kept, orders, rng)
         ]
         for number, view in enumerate(views):
+            # The first view shows all choices, so that the task as given is always asked.
             few = number > 0 and per_view is not None and per_view < len(demonstrations)
             picked = (
                 rng.choice(len(demonstrations), per_view, replace=False)
@@ -117,6 +118,7 @@ def _orders(
     """Up to ``count`` different random orders; the same prompt twice would be the same greedy
     answer twice.
     """
+    # n! orders of n demonstrations: with one there is one.
     possible = 1
     for size in range(2, len(pairs) + 1):
         possible *= size
