@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from selfedit.errors import UsageError
 from selfedit.results.results import Results
@@ -75,9 +76,13 @@ def _values_at(settings: Mapping[str, object], keys: Sequence[str]) -> dict[str,
     for key in keys:
         value: object = settings
         for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+            value = cast("Mapping[str, object]", value).get(part) if _is_table(value) else None
         values[key] = value
     return values
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _group_name(values: Mapping[str, object]) -> str:
