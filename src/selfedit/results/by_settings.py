@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from selfedit.errors import UsageError
 from selfedit.results.results import Results
@@ -73,11 +74,15 @@ def _differing(first: Mapping[str, object], settings: Mapping[str, object]) -> d
 def _values_at(settings: Mapping[str, object], keys: Sequence[str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for key in keys:
-        value: object = settings
+        value: object = dict(settings)
         for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+            value = cast("Mapping[str, object]", value)[part] if _has(value, part) else None
         values[key] = value
     return values
+
+
+def _has(value: object, part: str) -> bool:
+    return isinstance(value, Mapping) and part in value
 
 
 def _group_name(values: Mapping[str, object]) -> str:

@@ -200,7 +200,8 @@ def _measure_passages(session: Session, usable: Sequence[tuple[Context, Context]
     second_base = {name: by_second[name, None] for name in ranked}
     second_gold = _by_edit(by_second, ranked, rl.candidates)
     opinion = _opinion(session, gold_contexts, counted)
-    return Measured(base, *by_edit, second_base, second_gold, opinion)
+    gold, own, likelihood = by_edit
+    return Measured(base, gold, own, likelihood, second_base, second_gold, opinion)
 
 
 def _accuracies_again(
