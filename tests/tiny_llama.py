@@ -42,15 +42,15 @@ def made_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_llama(vocab_size: int, seed: int = 0, layers: int = 2) -> LlamaForCausalLM:
-    """Random layers with grouped heads and tied embeddings; wide weights, so that a mistake
+def tiny_llama(vocab_size: int, seed: int = 0) -> LlamaForCausalLM:
+    """Two random layers with grouped heads and tied embeddings; wide weights, so that a mistake
     shows in the logits.
     """
     config = LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=64,
         intermediate_size=160,
-        num_hidden_layers=layers,
+        num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=2048,

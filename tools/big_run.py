@@ -153,4 +153,5 @@ def main(answers: int = 1_000_000, where: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:2]), *sys.argv[2:3])
+    _answers = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    main(_answers, *sys.argv[2:3])

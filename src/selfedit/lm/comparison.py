@@ -9,7 +9,7 @@ or has attention of its own, comes out otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -240,14 +240,15 @@ def _counted(model: PreTrainedModel, tokens: int) -> Iterator[None]:
     """See that each linear module that may get an adapter runs once, on every token."""
     rows_of: dict[str, list[int]] = {}
 
-    def watch(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(module, BankLinear)
-        rows_of.setdefault(name, []).append(inputs[0].numel() // module.in_features)
+    def watch(name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(module: nn.Module, inputs: Any) -> None:
+            assert isinstance(module, BankLinear)
+            rows_of.setdefault(name, []).append(inputs[0].numel() // module.in_features)
+
+        return hook
 
     handles = [
-        module.register_forward_pre_hook(
-            lambda module, inputs, name=name: watch(name, module, inputs)
-        )
+        module.register_forward_pre_hook(watch(name))
         for name, module in model.named_modules()
         if isinstance(module, BankLinear)
     ]

@@ -102,8 +102,8 @@ class Table:
         try:
             columns = tuple(_column(column) for column in stored["columns"])
             rows = tuple(tuple(map(_cell, row)) for row in stored["rows"])
-            forms = tuple(map(_stored_form, stored.get("row_forms", ())))
-            return cls(str(stored["title"]), columns, rows, forms)
+            forms: list[Form] = [_stored_form(form) for form in stored.get("row_forms", ())]
+            return cls(str(stored["title"]), columns, rows, tuple(forms))
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(
                 f"this is not a table of results: {error}", where="results.json"
@@ -142,7 +142,7 @@ def _stored_form(stored: object) -> Form:
 
 def _cell(stored: object) -> Cell:
     if isinstance(stored, list):
-        mean, error = map(_stored_number, stored)
+        mean, error = map(_stored_number, cast("list[object]", stored))
         return mean, error
     return stored if isinstance(stored, str) else _stored_number(stored)
 
