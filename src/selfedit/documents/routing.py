@@ -136,7 +136,7 @@ class DocumentRouter:
 
 
 def stems(text: str) -> Iterator[tuple[str, str]]:
-    """Each word of a text, case folded, and its stem; pairs of letters where words are not spaced."""
+    """Each word, case folded, and its stem; pairs of letters where words are not spaced."""
     for word in _WORD.findall(text.casefold().replace("’", "'").replace("'s", "")):
         if len(word) > 1 and _UNSPACED.search(word):
             for start in range(len(word) - 1):

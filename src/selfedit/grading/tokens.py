@@ -67,10 +67,10 @@ def _cut(word: str) -> tuple[str, ...]:
         return (word,)
     starts: list[int] = []
     last = ""
-    for place, char in enumerate(word):
+    for index, char in enumerate(word):
         kind = _kind(char)
         if not starts or not (kind == "mark" or (kind == last and kind in ("hangul", "spaced"))):
-            starts.append(place)
+            starts.append(index)
             last = kind
     return tuple(word[start:end] for start, end in pairwise([*starts, len(word)]))
 

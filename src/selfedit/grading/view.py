@@ -15,7 +15,8 @@ from selfedit.grading.text import answer_tokens, normalise
 # A base model does not stop after its answer: it goes on with a blank line, another question, or a
 # made-up dialogue.
 _RUN_ON = re.compile(
-    r"\n[^\S\n]*\n|\n[^\S\n]*(?:Question|Q|Passage|Topic|Answer|A|User|Assistant|Human)\b\s*:|\nYou are "
+    r"\n[^\S\n]*\n"
+    r"|\n[^\S\n]*(?:Question|Q|Passage|Topic|Answer|A|User|Assistant|Human)\b\s*:|\nYou are "
 )
 _LEADING_PHRASE = re.compile(r"^\s*(?:(?:Final )?Answer|A)\s*:\s*", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[^\W\d_]{2}[.!?])[\"”’)]*\s+(?=[\"“(]?[A-Z0-9])|(?<=[。！？])|\n+")

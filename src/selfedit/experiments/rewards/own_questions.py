@@ -191,17 +191,18 @@ def _measure_passages(session: Session, usable: Sequence[tuple[Context, Context]
             fix=NO_VERDICT,
         )
     base = {name: by_gold[name, None] for name in ranked}
-    by_edit = [
-        _by_edit(values, ranked, rl.candidates) for values in (by_gold, by_own, by_likelihood)
-    ]
     gold_contexts = [gold for gold, _ in usable if gold.id in base]
     counted = [trial for trial in on_gold if trial.context_id in base]
     by_second = _accuracies_again(session, gold_contexts, counted)
-    second_base = {name: by_second[name, None] for name in ranked}
-    second_gold = _by_edit(by_second, ranked, rl.candidates)
-    opinion = _opinion(session, gold_contexts, counted)
-    gold, own, likelihood = by_edit
-    return Measured(base, gold, own, likelihood, second_base, second_gold, opinion)
+    return Measured(
+        base=base,
+        gold=_by_edit(by_gold, ranked, rl.candidates),
+        by_own=_by_edit(by_own, ranked, rl.candidates),
+        likelihood=_by_edit(by_likelihood, ranked, rl.candidates),
+        second_base={name: by_second[name, None] for name in ranked},
+        second_gold=_by_edit(by_second, ranked, rl.candidates),
+        opinion=_opinion(session, gold_contexts, counted),
+    )
 
 
 def _accuracies_again(
