@@ -39,7 +39,7 @@ RESULTS: dict[str, Any] = {
 def test_ours_and_the_published_side_by_side() -> None:
     text = shown(RESULTS)
     assert "| base: the model as it is | 10.0 | 2.0 | 32 | 32.7 | 1.9 | 200 |" in text
-    assert "after round 2 of RL (SEAL) [rewrite] | 25.0 | ? | 32 |  |  |  |" in text
+    assert "after round 2 of RL (SEAL) [rewrite\\] | 25.0 | ? | 32 |  |  |  |" in text
     assert "| seal-2:rewrite − base | +15.0 | 3.0 | 32 | +7.3 | 2.4 | 200 |" in text
     assert "| own | 5 | 2 | 99 | 3.000 | 2.000 |" in text
     assert "`smollm2-135m`" in text and "2 inner seeds" in text and "run seed 3" in text

@@ -18,7 +18,7 @@ from typing import Literal
 
 _MANY_MARKS = re.compile(r"[^\x00-\x7f\w\s]{32,}")
 _UNSHOWN = "\ufffd"
-_MARKUP = re.compile(r"[\\`*~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|<")
+_MARKUP = re.compile(r"[\\`*~]|(?<![^\W_])_|_(?![^\W_])|\]|<")
 _ENTITY = re.compile(r"&(?=#?\w{1,32};)")
 _LINE_MARKUP = re.compile(r"^(?:(?=#{1,6}(?:\s|$)|[>+=-])|(\d{1,9})(?=[.)]))")
 _FORMULA = ("=", "+", "-", "@")
