@@ -201,7 +201,10 @@ def verdict(kind: str, folder: Path) -> Line:
 
 def refused_by_settings(kind: str, folder: Path) -> str | None:
     """What is said of a kind by its settings alone, before any weight is read; None for nothing."""
-    CONFIG_MAPPING[kind]().save_pretrained(folder)
+    try:
+        CONFIG_MAPPING[kind]().save_pretrained(folder)
+    except Exception:  # settings that transformers itself refuses: no such folder is written
+        return None
     try:
         read_config(folder)
     except SelfEditError as error:
