@@ -59,6 +59,12 @@ def test_the_verb_says_which_settings_differ(tmp_path, capsys):
     assert first["seconds"] == 2.0
     assert main(["compare", *map(str, folders)]) == 0
     assert "inner.rank: 8 → 16" in capsys.readouterr().out
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results: lr -->\n<!-- end of results -->\nafter\n")
+    assert main(["compare", *map(str, folders), "--into", str(page), "--block", "lr"]) == 0
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert "| run |" in text and f"- {folders[1]}" in text
     assert main(["compare", *map(str, folders), "--method", "seal"]) == 2
     assert "choose with --method among own" in capsys.readouterr().err
     assert main(["compare", str(folders[0]), str(folders[0])]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfedit.cli.command import say
 from selfedit.cli.output import print_json, print_results_table, write
 from selfedit.errors import UsageError
 
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def compare(
-    first: Path, second: Path, /, *more: Path, method: str = "own", json: bool = False
+    first: Path,
+    second: Path,
+    /,
+    *more: Path,
+    method: str = "own",
+    into: Path | None = None,
+    block: str = "compare",
+    json: bool = False,
 ) -> None:
     """Compare one method of several runs with the first run's, paired over the passages that all
     have.
@@ -29,6 +37,8 @@ def compare(
         second: another run's folder.
         more: further ones.
         method: the row of their tables that is compared: own, seal, passage, ...
+        into: a Markdown page; its block of results is rewritten.
+        block: the block's name in the page.
         json: print it as JSON.
     """
     from selfedit.results.side_by_side import as_table, side_by_side
@@ -57,9 +67,20 @@ def compare(
         rows = [one.as_dict() | {"changed": changes[one.run]} for one in compared]
         print_json({"method": method, "runs": rows})
         return
-    print_results_table(as_table(compared, method))
-    for name, changed in list(changes.items())[1:]:
-        write(f"{name}: {'; '.join(changed) or 'the same settings'}")
+    table = as_table(compared, method)
+    notes = [
+        f"{name}: {'; '.join(changed) or 'the same settings'}"
+        for name, changed in list(changes.items())[1:]
+    ]
+    if into is not None:
+        from selfedit.report.markdown import rewrite, table_with_notes
+
+        rewrite(into, block, table_with_notes(table, notes))
+        say(f"the block {block!r} of {into} holds the comparison")
+        return
+    print_results_table(table)
+    for note in notes:
+        write(note)
 
 
 def _policies_by_row(runs: list[tuple[str, Results]], method: str) -> dict[str, Policies]:

@@ -50,6 +50,12 @@ def results_markdown(results: Results, curves: Sequence[Table] = (), *, short: b
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def table_with_notes(table: Table, notes: Sequence[str]) -> str:
+    """A table as Markdown, and a list of notes below it."""
+    listed = "\n".join(f"- {in_markdown(note, starts_line=True)}" for note in notes)
+    return f"{as_markdown(table)}\n\n{listed}\n" if notes else f"{as_markdown(table)}\n"
+
+
 def rewrite(page: Path, name: str, text: str) -> None:
     """Put ``text`` into the page's block of that name; the rest of the page stays as it is.
 
