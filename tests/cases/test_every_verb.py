@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,8 @@ def check_files(folder: Path) -> None:
         if path.suffix in (".md", ".html", ".csv") and "given" not in path.parts:
             text = path.read_text(encoding="utf-8")
             assert raw_in(text) == [] and "<script" not in text
-            assert not re.search(r"(?<!\\)\]\(javascript:", text)
+            # In HTML a Markdown link is text.
+            assert path.suffix == ".html" or not re.search(r"(?<!\\)\]\(javascript:", text)
         if path.suffix == ".csv":
             cells = [cell for row in csv.reader(path.open()) for cell in row]
             assert not any(cell.startswith(("=", "+", "@")) for cell in cells)
@@ -193,7 +195,7 @@ def passages(folder: Path) -> Path:
             "questions": [{"id": f"{name}/1", "question": f"Who built {name}?", "answer": f"Ada {name}"}],
         }
         for name in PAYLOADS.values()
-        if name.strip()
+        if name.strip() and "\ud800" not in name  # a reader of data refuses half a character
     ]  # fmt: skip
     for half, part in (("learn", records[:6]), ("held", records[6:])):
         (folder / f"{half}.json").write_text(json.dumps(part))
@@ -214,8 +216,8 @@ def test_a_run_over_hostile_passages(
         "rl.mstep.optim.epochs": 1, "eval.methods": "base,own,seal",
     }  # fmt: skip
     words = [f"--{name}={value}" for name, value in settings.items()]
-    for run in ("one", "two"):
-        shown("train", "--out", inside / run, *words, f"--seed={len(run)}", good=True)
+    for run, alpha in (("one", 4), ("two", 8)):
+        shown("train", "--out", inside / run, *words, f"--inner.lora.alpha={alpha}", good=True)
     shown("evaluate", inside / "one", good=True)
     shown("evaluate", inside / "one", "--grader", "contains", good=True)
     shown("compare", inside / "one", inside / "two", good=True)
@@ -235,10 +237,11 @@ def test_an_experiment_over_hostile_tasks(
 ) -> None:
     given = inside / "given"
     given.mkdir()
-    names = [name for name in PAYLOADS.values() if name.strip()]
-    one = json.loads(write_tasks(given / "one.json", [small_task()]).read_text()).popitem()[1]
-    for half, part in (("learn", names[:4]), ("held", names[4:])):
-        (given / f"{half}.json").write_text(json.dumps(dict.fromkeys(part, one)))
+    names = [name for name in PAYLOADS.values() if name.strip() and "\ud800" not in name]
+    numbered = zip(names, range(len(names)), strict=True)
+    tasks = [replace(small_task(seed=seed), id=name) for name, seed in numbered]
+    for half, part in (("learn", tasks[:4]), ("held", tasks[4:])):
+        write_tasks(given / f"{half}.json", part)
     settings = {
         "model": small_folder, "arc.train": given / "learn.json", "arc.heldout": given / "held.json",
         "rl.rounds": 0, "eval.methods": "base", "arc.answer.max_new_tokens": 6, "arc.answer.orders": 1,

@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import scenes
+import torch
+from safetensors.torch import save
 from scenes import within
 from target import Target, file, plain, text
 
 from selfedit.documents.library import _PASSAGES
 from selfedit.endpoint.store import ReplyRow, ReplyStore
 from selfedit.grading.calibrated import CalibratedGrader
-from selfedit.inner.checkpoint import Checkpoint
+from selfedit.inner.checkpoint import Checkpoint, _content_hash
 from selfedit.lm.lora import Adapter
 from selfedit.report.bench_page import fill_page
 from selfedit.report.markdown import rewrite
@@ -110,6 +112,12 @@ def _reply_file() -> bytes:
         return (Path(folder) / "r.sqlite").read_bytes()
 
 
+def _checkpoint_bytes() -> bytes:
+    """A training's state with the key and the hash that are asked for."""
+    state = {"values": torch.arange(6.0).reshape(2, 3)}
+    return save(state, metadata={"key": "k", "done": "1", "sha256": _content_hash(state)})
+
+
 def _grade(path: Path) -> object:
     return CalibratedGrader.load(path).grade("Who?", ["Ada"], "Ada did")
 
@@ -154,7 +162,7 @@ FOLDERS = {
         within("adapter_model.safetensors", scenes.adapter_folder, Adapter.load), (scenes.adapter_bytes(),)
     ),
     "checkpoint": Target(
-        file("training.safetensors", lambda path: Checkpoint(path, "k")._read()), (scenes.tensor_bytes(),)
+        file("training.safetensors", lambda path: Checkpoint(path, "k")._read()), (_checkpoint_bytes(),)
     ),
     "training record": Target(
         file("about.json", lambda path: _read_about(path.parent, _Job())),  # pyright: ignore[reportArgumentType]

@@ -135,7 +135,7 @@ TARGETS = {
         file("run.json", lambda path: RunFolder.read(path.parent)),
         (plain({"program": "selfedit", "kind": "knowledge", "format": 1}),),
     ),
-    "library": Target(file("library.json", lambda path: read_library(path.parent)), (plain({"documents": [ENTRY]}),)),
+    "library": Target(file("library.json", lambda path: read_library(path.parent)), (plain({"model": "tiny", "documents": [ENTRY]}),)),
     "about": Target(file("selfedit.json", lambda path: read_about(path.parent)), (plain({"model": {"name": "x"}}),)),
     "replies": Target(text(reply), (plain(REPLY),)),
     "pauses": Target(text(lambda value: retry_after({"retry-after": value})), (b"3", b"Wed, 21 Oct 2015 07:28:00 GMT")),
