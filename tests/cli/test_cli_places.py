@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -57,17 +58,31 @@ def run(request: pytest.FixtureRequest, kept: Path):
     return command
 
 
+def _as_if(run: Path, copy: Path, setting: str, value: int) -> Path:
+    """A run as if one of its settings had been another."""
+    shutil.copytree(run, copy)
+    _let_write(copy, True)
+    for name, pattern in (
+        ("config.toml", rf"^{setting} = .*$"),
+        ("results.json", rf'"{setting}":\s*[\d.]+'),
+    ):
+        text = (copy / name).read_text()
+        written = f"{setting} = {value}" if name == "config.toml" else f'"{setting}": {value}'
+        (copy / name).write_text(re.sub(pattern, written, text, flags=re.MULTILINE))
+    return copy
+
+
 def test_every_verb_that_reads_a_run(run, kept, tmp_path):
     train, adapted, library = (kept / name for name in ("train", "adapted", "library"))
-    shutil.copytree(train, tmp_path / "other")
-    _let_write(tmp_path / "other", True)
+    seeded = _as_if(train, tmp_path / "seeded", "seed", 1)
+    other = _as_if(train, tmp_path / "other", "alpha", 77)
     for words in (
         ["evaluate", train],
-        ["evaluate", train, tmp_path / "other", "--json"],
+        ["evaluate", train, seeded, "--json"],
         ["evaluate", train, "--grader", "exact"],
         ["evaluate", adapted],
         ["evaluate", library],
-        ["compare", train, tmp_path / "other"],
+        ["compare", train, other],
         ["report", train, "--markdown"],
         ["report", train, "--out", tmp_path / "report"],
         ["ask", kept / "model", "How tall?", "--adapter", adapted, "--max-new-tokens", 2],

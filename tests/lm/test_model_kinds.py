@@ -125,7 +125,7 @@ def _no_gradient(gradients, bucket, part):
         ("selfedit.lm.comparison._logits", _zero_logits, "its logits come out otherwise"),
         ("selfedit.lm.comparison.consecutive", _leaking, "its logits come out otherwise"),
         ("selfedit.lm.attention.Decode.attend", _deaf, "what it decodes come out otherwise"),
-        ("selfedit.lm.bank._put", _no_gradient, "its gradients come out otherwise"),
+        ("selfedit.lm.bank_product._put", _no_gradient, "its gradients come out otherwise"),
     ],
 )
 def test_a_kind_that_comes_out_otherwise_is_refused(tmp_path, monkeypatch, where, broken, what):
