@@ -25,6 +25,7 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import LoraSpec
 from selfedit.models.names import model_path
+from selfedit.models.quiet import quiet
 from selfedit.storage.files import canonical_json, write_atomic
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.units import cut_sentences
@@ -82,9 +83,10 @@ def bench_adapt(
     """
     check_extras()
     lm = load(model, device="cpu")
-    base = AutoModelForCausalLM.from_pretrained(
-        model_path(model), attn_implementation="sdpa", dtype=torch.float32, use_safetensors=True
-    ).requires_grad_(False)
+    with quiet():
+        base = AutoModelForCausalLM.from_pretrained(
+            model_path(model), attn_implementation="sdpa", dtype=torch.float32, use_safetensors=True
+        ).requires_grad_(False)
     jobs = library_jobs(lm, passages, count, lines, epochs, seed)
     initial = [initial_values(base, job.lora, job.seed) for job in jobs]
 

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from selfedit.cli.bench_output import numbers, show_bench
 from selfedit.cli.checkout import need_benchmarks
-from selfedit.cli.command import say
+from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, write
 from selfedit.errors import UsageError
 
@@ -50,17 +50,18 @@ def library_call(
     need_benchmarks()
     from benchmarks.library_call import bench_adapt
 
-    results = bench_adapt(
-        model,
-        passages,
-        out,
-        count=jobs,
-        lines=lines,
-        epochs=epochs,
-        rounds=rounds,
-        layers=[_layer_range(part) for part in (layers or "").split(",") if part],
-        on_part=lambda line: None if json or quiet else say(line),
-    )
+    with working_with(model, quiet=quiet):
+        results = bench_adapt(
+            model,
+            passages,
+            out,
+            count=jobs,
+            lines=lines,
+            epochs=epochs,
+            rounds=rounds,
+            layers=[_layer_range(part) for part in (layers or "").split(",") if part],
+            on_part=lambda line: None if json or quiet else say(line),
+        )
     show_bench(results, json=json)
 
 
