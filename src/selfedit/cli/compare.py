@@ -12,6 +12,7 @@ from selfedit.errors import UsageError
 if TYPE_CHECKING:
     from selfedit.results.results import Results
     from selfedit.results.side_by_side import Policies
+    from selfedit.results.tabular import Table
     from selfedit.run.folder import RunFolder
 
 
@@ -67,11 +68,15 @@ def compare(
         rows = [one.as_dict() | {"changed": changes[one.run]} for one in compared]
         print_json({"method": method, "runs": rows})
         return
-    table = as_table(compared, method)
     notes = [
         f"{name}: {'; '.join(changed) or 'the same settings'}"
         for name, changed in list(changes.items())[1:]
     ]
+    _show(as_table(compared, method), notes, into, block)
+
+
+def _show(table: Table, notes: list[str], into: Path | None, block: str) -> None:
+    """On the terminal, or in a page's block."""
     if into is not None:
         from selfedit.report.markdown import rewrite, table_with_notes
 
