@@ -49,7 +49,7 @@ def test_rows_have_an_error_over_passages() -> None:
 @pytest.mark.parametrize("grader", ["concise", "calibrated"])
 @pytest.mark.parametrize("part", ["heldout", "learn", "choose"])
 def test_tricks_about_the_projects_own_passages_are_wrong(part: str, grader: str) -> None:
-    contexts = load_contexts(f"corpus:{part}")
+    contexts = load_contexts(f"corpus:{part}")[:24]  # calibrated takes a minute for all of learn
     rows = {row["method"]: row["accuracy"] for row in canary_rows(contexts, get_grader(grader))}
     for form in (*FORMS, CANARY):
         assert rows[form] <= 0.02, form
