@@ -11,7 +11,7 @@ import pytest
 
 from selfedit.cli import main
 from selfedit.config import read_settings
-from selfedit.documents import adapt, upkeep
+from selfedit.documents import adapt, sources, upkeep
 from selfedit.documents.library import Library, read_library
 from selfedit.documents.sources import read_documents
 from selfedit.documents.upkeep import adapt_library
@@ -19,6 +19,7 @@ from selfedit.errors import Interrupted, ModelFileError, SettingsChanged, UsageE
 from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
 from selfedit.rl import own_questions as stage
+from selfedit.tasks.knowledge.contexts import load_contexts
 from stopping import Stop
 from tiny_run import HashGrader
 
@@ -58,13 +59,13 @@ def documents(tmp_path: Path) -> Path:
 def learned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The documents that were learned, as they are."""
     names: list[str] = []
-    real = adapt.adapt_documents
+    real = adapt.adapt_passages
 
-    def counted(folder, documents, *rest, **named):
-        names.append(Path(documents[0]).name)
-        return real(folder, documents, *rest, **named)
+    def counted(folder, passages, *rest, **named):
+        names.append(f"{folder.name.rpartition('-')[0]}.md")  # before the hash of what it says
+        return real(folder, passages, *rest, **named)
 
-    monkeypatch.setattr(upkeep, "adapt_documents", counted)
+    monkeypatch.setattr(upkeep, "adapt_passages", counted)
     return names
 
 
@@ -195,6 +196,21 @@ def test_two_documents_of_one_name_or_one_text(documents, settings, tmp_path: Pa
         (tmp_path / "vell.md").write_text("# Other\nAnother text.\n")
         adapt_library(tmp_path / "out", [documents, tmp_path / "vell.md"], settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_document_is_read_once(
+    documents, settings, lm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(source, **named):
+        read.append(Path(source).name)
+        return load_contexts(source, **named)
+
+    monkeypatch.setattr(sources, "load_contexts", counted)
+    monkeypatch.setattr(adapt, "load_contexts", counted)
+    adapt_library(tmp_path / "out", [documents], settings, lm=lm)
+    assert sorted(read) == ["bell.md", "tarn.md", "vell.md"]
 
 
 def test_a_copy_and_an_empty_document_are_named_and_left_out(documents, caplog) -> None:

@@ -4,9 +4,6 @@ code 4; with room again it goes on and ends as a run that always had it.
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from safetensors import SafetensorError
 from scenarios import content, make_material, scenarios
 
 from selfedit.cli import main
+from small_disk import largest_file
 
 pytestmark = pytest.mark.slow
 NAMES = ("train", "adapt", "library", "continual")
@@ -24,16 +22,6 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("material")
     make_material(folder)
     return folder
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,9 +2,7 @@
 
 import errno
 import os
-import resource
 import sqlite3
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -14,6 +12,7 @@ from selfedit.errors import StorageFailed, StorageFull
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.storage.database_errors import explained
 from selfedit.storage.files import folder_atomic, write_atomic
+from small_disk import largest_file
 
 KINDS = {
     errno.ENOSPC: (StorageFull, "no room"),
@@ -21,16 +20,6 @@ KINDS = {
     errno.EIO: (StorageFailed, "input/output error"),
     errno.EROFS: (StorageFailed, "read-only"),
 }
-
-
-@contextmanager
-def largest_file(size):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(params=KINDS, ids=[errno.errorcode[number] for number in KINDS])

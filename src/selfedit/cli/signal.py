@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from selfedit.cli.output import print_json, print_results_table, write
 
 if TYPE_CHECKING:
+    from selfedit.rl.signal import LoopSignal
     from selfedit.rl.signal_ratio import SignalRatio
     from selfedit.run.records import Trial
 
@@ -27,14 +28,12 @@ def signal(run: Path, off: Path | None = None, /, *, json: bool = False) -> None
         json: print it as JSON.
     """
     from selfedit.results.tabular import Cell, Column, Table
-    from selfedit.rl.signal import loop_signal
     from selfedit.rl.signal_ratio import signal_ratio
 
-    trials = {folder: _tried_rounds(folder) for folder in (run, off) if folder is not None}
-    signals = {
-        folder: {number: loop_signal(of_round) for number, of_round in rounds.items()}
-        for folder, rounds in trials.items()
-    }
+    trials, signals = {}, {}
+    for folder in (run, off):
+        if folder is not None:
+            trials[folder], signals[folder] = _tried_rounds(folder)
     ratio = None if off is None else signal_ratio(trials[run], trials[off])
     if json:
         first = signals[run]
@@ -64,8 +63,9 @@ def _ratio_sentence(ratio: SignalRatio) -> str:
     return f"On over off, per inner loop: {ratio.ratio:.2f} ± {error} (jackknife, {pairing})."
 
 
-def _tried_rounds(run: Path) -> dict[int, list[Trial]]:
-    """The trials of each round that has some of self-edits tried more than once.
+def _tried_rounds(run: Path) -> tuple[dict[int, list[Trial]], dict[int, LoopSignal]]:
+    """The trials of each round that has some of self-edits tried more than once, and what of their
+    reward is signal.
 
     Raises:
         DataError: none has.
@@ -78,12 +78,15 @@ def _tried_rounds(run: Path) -> dict[int, list[Trial]]:
     with RunFolder.read(run) as opened:
         ledger = opened.ledger
         usable: dict[int, list[Trial]] = {}
+        signals: dict[int, LoopSignal] = {}
         for stage in ledger.places():
             trials = ledger.trials(stage) if stage.phase is Phase.RL else []
             # A round that was raced, or is at its beginning, tells nothing.
-            if loop_signal(trials).contexts:
+            measured = loop_signal(trials)
+            if measured.contexts:
                 usable[stage.round or 0] = trials
+                signals[stage.round or 0] = measured
     if not usable:
         fix = "give a run of rl.repeats ≥ 2 (without racing) whose first round has been tried"
         raise DataError("no self-edit was tried more than once", where=run, fix=fix)
-    return usable
+    return usable, signals

@@ -95,13 +95,35 @@ def adapt_documents(
         DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see
         `selfedit.errors`.
     """
+    skipped: list[Skipped] = []
+    contexts = load_contexts(list(documents), on_skip=skipped.append)
+    return adapt_passages(
+        folder,
+        contexts,
+        settings,
+        samples=samples,
+        own_questions=own_questions,
+        skipped=skipped,
+        **options,
+    )
+
+
+def adapt_passages(
+    folder: str | Path,
+    contexts: Sequence[Context],
+    settings: Settings,
+    *,
+    samples: int,
+    own_questions: bool,
+    skipped: Sequence[Skipped] = (),
+    **options: Unpack[RunOptions],
+) -> AdaptResults:
+    """The same for passages that are read already; ``skipped`` is what was left out of them."""
     if samples < 0 or (samples == 0 and not settings.edit.passage):
         raise UsageError(
             "there is nothing to train on", where=f"samples = {samples}", fix="ask for 1 or more"
         )
     make_task = knowledge_task(settings)
-    skipped: list[Skipped] = []
-    contexts = load_contexts(list(documents), on_skip=skipped.append)
     hashes = {"documents": data_hash(contexts)}
     frozen = frozen_settings(settings, samples, own_questions) | {"data": hashes}
     with open_folder(folder, frozen, hashes, kind=KIND) as run:

@@ -7,14 +7,14 @@ resumable by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NotRequired, Unpack
+from typing import NotRequired, Unpack, cast
 
 from typing_extensions import TypedDict
 
 from selfedit.config import Settings
-from selfedit.documents.adapt import AdaptResults, adapt_documents, frozen_settings
+from selfedit.documents.adapt import AdaptResults, adapt_passages, frozen_settings
 from selfedit.documents.library import TEXTS, Entry, Library, read_library, write_library
 from selfedit.documents.recall import Recalled
 from selfedit.documents.sources import Document, read_documents
@@ -130,9 +130,9 @@ def _learned_documents(
     run.check_there()
     options["lm"] = lm = options.get("lm") or load_for(settings)
     run.keep_model(settings.model, lm.fingerprint)
-    return adapt_documents(
+    return adapt_passages(
         run.path / document.folder,
-        [document.source],
+        document.contexts,
         settings,
         samples=samples,
         own_questions=own_questions,
@@ -219,16 +219,6 @@ def _sweep(run: RunFolder, entries: Mapping[str, Entry]) -> None:
             remove(folder)
 
 
-def _record_document(entry: Entry) -> DocumentRecord:
-    return {
-        "name": entry.name,
-        "version": entry.version,
-        "adapter": entry.adapter,
-        "passages": entry.passages,
-        "recall": entry.recall,
-    }
-
-
 def _library_results(
     run: RunFolder,
     documents: Sequence[Document],
@@ -254,7 +244,7 @@ def _library_results(
             routed[document.name] = {"right": right, "questions": len(routes)}
     return {
         "experiment": KIND,
-        "documents": [_record_document(entry) for _, entry in sorted(entries.items())],
+        "documents": [cast("DocumentRecord", asdict(e)) for _, e in sorted(entries.items())],
         "skipped": [each.as_record() for each in skipped],
         "done": done,
         "routed": routed,

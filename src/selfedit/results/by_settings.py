@@ -8,11 +8,11 @@ from typing import cast
 
 from selfedit.errors import UsageError
 from selfedit.results.results import Results
-from selfedit.run.settings import changes
+from selfedit.run.settings import MAY_CHANGE, changes
 
 OF_A_POLICY = frozenset({"seed", "crossed.policy", "cpt.policy", "continual.policies"})
 """Settings in which the policies of a group differ."""
-OF_THE_MACHINE = frozenset({"workers", "inner.group", "device"})
+OF_THE_MACHINE = MAY_CHANGE | {"device"}
 """Settings that say where a run's work is done."""
 
 

@@ -49,14 +49,14 @@ def learning_curves(groups: Sequence[RunGroup]) -> list[Point]:
         if len(rounds) < 2:
             continue
         for number, scores in rounds.items():
-            shared = _gaps(scores, first.get(number, {})) if number else {}
+            shared = paired_gaps(scores, first.get(number, {})) if number else {}
             points.append(
                 Point(
                     group.name,
                     number,
                     crossed(scores),
-                    crossed(_gaps(scores, rounds[0])) if number else None,
-                    crossed(_gaps(scores, rounds[number - 1]))
+                    crossed(paired_gaps(scores, rounds[0])) if number else None,
+                    crossed(paired_gaps(scores, rounds[number - 1]))
                     if number > 1 and number - 1 in rounds
                     else None,
                     crossed(shared) if shared else None,
@@ -85,7 +85,7 @@ def _round_of_method(method: str, rounds: int) -> int | None:
     return None if after is None else int(after[1] or rounds)
 
 
-def _gaps(
+def paired_gaps(
     scores: Mapping[int, Scores], others: Mapping[int, Scores]
 ) -> dict[int, dict[str, float]]:
     """Differences on the passages and seeds that both have."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from selfedit.errors import UsageError
 from selfedit.grading.inference import Test, crossed, holm
-from selfedit.results.curves import interval
+from selfedit.results.curves import interval, paired_gaps
 from selfedit.results.tabular import Cell, Column, Table
 
 
@@ -70,13 +70,14 @@ def side_by_side(
             where=", ".join(names),
             fix="give runs on the same held-out passages",
         )
-    tests = {run: _against(scores, run, names[0], shared) for run in names[1:]}
+    kept = {run: _on_passages(policies, shared) for run, policies in scores.items()}
+    tests: dict[str, Test] = {}
+    for run in names[1:]:
+        tests[run] = _against(kept[run], kept[names[0]], f"{names[0]}, {run}")
     adjusted = holm({run: test.p for run, test in tests.items() if test.p is not None})
     compared: list[Compared] = []
     for run in names:
-        both = crossed(
-            {seed: _on_passages(of_seed, shared) for seed, of_seed in scores[run].items()}
-        )
+        both = crossed(kept[run])
         compared.append(
             Compared(
                 run,
@@ -92,22 +93,18 @@ def side_by_side(
     return compared
 
 
-def _against(scores: Mapping[str, Policies], run: str, first: str, shared: Sequence[str]) -> Test:
-    one, other = scores[run], scores[first]
+def _against(one: Policies, other: Policies, where: str) -> Test:
     if len(one) == len(other) == 1:  # one policy of each: paired whatever their seeds
         one, other = dict(enumerate(one.values())), dict(enumerate(other.values()))
-    seeds = sorted(one.keys() & other.keys())
-    if not seeds:
+    gaps = paired_gaps(one, other)
+    if not gaps:
         fix = "give runs of the same seeds: policies are compared seed by seed"
-        raise UsageError("the rows have no seed in common", where=f"{first}, {run}", fix=fix)
-    gaps: dict[int, dict[str, float]] = {}
-    for seed in seeds:
-        gaps[seed] = {name: one[seed][name] - other[seed][name] for name in shared}
+        raise UsageError("the rows have no seed in common", where=where, fix=fix)
     return crossed(gaps).test
 
 
-def _on_passages(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
-    return {name: scores[name] for name in names}
+def _on_passages(policies: Policies, names: Sequence[str]) -> Policies:
+    return {seed: {name: scores[name] for name in names} for seed, scores in policies.items()}
 
 
 def as_table(compared: Sequence[Compared], method: str) -> Table:

@@ -35,8 +35,11 @@ def method_results(
     No times and no dates: equal runs give equal bytes.
     """
     compared = compare(on_shared(scores), pairs)
-    stored = {m: answers_of(trials) for m, trials in trials_of(session.run.ledger, scores).items()}
-    second = second_opinion(session.grader, questioned, stored) if questioned and scores else None
+    second = None
+    if questioned and scores:
+        trials = trials_of(session.run.ledger, scores)
+        answers = {method: answers_of(of_method) for method, of_method in trials.items()}
+        second = second_opinion(session.grader, questioned, answers)
     return Results(
         experiment=kind,
         rows=compared.rows,

@@ -38,9 +38,9 @@ from selfedit.rl.trial import CandidateKey, PlannedTrial, accuracies, likelihood
 from selfedit.run.records import Phase, Place, Trial
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
-from selfedit.tasks.knowledge.second_opinion import SecondOpinion, second_grader, second_opinion
+from selfedit.tasks.knowledge.second_opinion import SecondOpinion, second_opinion
 from selfedit.tasks.named import knowledge_task
-from selfedit.tasks.task import Context, reply_to, split_contexts
+from selfedit.tasks.task import Context, split_contexts
 
 KIND = "own-questions-reward"
 PLACE = Place(Phase.OWN_QUESTIONS_REWARD)
@@ -193,7 +193,7 @@ def _measure_passages(session: Session, usable: Sequence[tuple[Context, Context]
     base = {name: by_gold[name, None] for name in ranked}
     gold_contexts = [gold for gold, _ in usable if gold.id in base]
     counted = [trial for trial in on_gold if trial.context_id in base]
-    by_second = _accuracies_again(session, gold_contexts, counted)
+    opinion, by_second = _graded_again(session, gold_contexts, counted)
     return Measured(
         base=base,
         gold=_by_edit(by_gold, ranked, rl.candidates),
@@ -201,36 +201,27 @@ def _measure_passages(session: Session, usable: Sequence[tuple[Context, Context]
         likelihood=_by_edit(by_likelihood, ranked, rl.candidates),
         second_base={name: by_second[name, None] for name in ranked},
         second_gold=_by_edit(by_second, ranked, rl.candidates),
-        opinion=_opinion(session, gold_contexts, counted),
+        opinion=opinion,
     )
 
 
-def _accuracies_again(
+def _graded_again(
     session: Session, contexts: Sequence[Context], trials: Sequence[Trial]
-) -> dict[CandidateKey, float]:
-    """Accuracies of every candidate by the second grader."""
-    questions = {q.id: (context, q) for context in contexts for q in context.questions}
-    grader = second_grader(session.grader)
-    again: list[Trial] = []
-    for trial in trials:
-        replies = [
-            reply_to(*questions[answer.question_id], answer.text) for answer in trial.answers
-        ]
-        pairs = zip(trial.answers, grader.grade_all(replies), strict=True)
-        answers = tuple(replace(answer, correct=grade.correct) for answer, grade in pairs)
-        again.append(replace(trial, answers=answers))
-    return accuracies(again)
-
-
-def _opinion(
-    session: Session, contexts: Sequence[Context], trials: Sequence[Trial]
-) -> SecondOpinion:
+) -> tuple[SecondOpinion, dict[CandidateKey, float]]:
+    """What the second grader says, and the accuracies of every candidate by it."""
     parts = {
         "base": [trial for trial in trials if trial.candidate is None],
         "random": [trial for trial in trials if trial.candidate is not None],
     }
     answers = {name: answers_of(of_part) for name, of_part in parts.items()}
-    return second_opinion(session.grader, contexts, answers)
+    opinion = second_opinion(session.grader, contexts, answers)
+    again: list[Trial] = []
+    for name, of_part in parts.items():
+        verdicts = iter(opinion.verdicts[name])
+        for trial in of_part:
+            graded = tuple(replace(answer, correct=next(verdicts)) for answer in trial.answers)
+            again.append(replace(trial, answers=graded))
+    return opinion, accuracies(again)
 
 
 def _by_edit(values: Mapping[CandidateKey, float], names: Sequence[str], candidates: int) -> Scores:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from typing_extensions import TypedDict
 
-from selfedit.errors import DocumentError
+from selfedit.errors import DocumentError, SelfEditError
 from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.readers.kinds import CONVERTIBLE, KINDS
 
@@ -46,10 +46,10 @@ class Skipped:
         return {"file": self.file, "reason": self.reason}
 
     @staticmethod
-    def because(path: Path, error: DocumentError | Exception) -> Skipped:
-        """Left out because of an error of ours."""
-        what, fix = getattr(error, "what", str(error)), getattr(error, "fix", None)
-        return Skipped(readable(str(path)), f"{what}; {fix}" if fix else what)
+    def because(path: Path, error: SelfEditError) -> Skipped:
+        """Left out because of an error."""
+        reason = f"{error.what}; {error.fix}" if error.fix else error.what
+        return Skipped(readable(str(path)), reason)
 
 
 OnSkip = Callable[[Skipped], None]

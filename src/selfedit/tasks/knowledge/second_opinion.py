@@ -36,11 +36,14 @@ Answers = Mapping[str, Sequence[GradedAnswer]]
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """What a table says besides: plain data for the results, notes and tables."""
+    """What a table says besides: plain data for the results, notes and tables, and the second
+    grader's verdicts on every method's answers, in their order.
+    """
 
     more: dict[str, Any]
     notes: list[str]
     tables: list[Table]
+    verdicts: dict[str, list[bool | None]]
 
 
 def second_grader(first: Grader) -> Grader:
@@ -95,7 +98,7 @@ def second_opinion(first: Grader, contexts: Sequence[Context], answers: Answers)
                 " questions: on these it says more than it knows. The others stand apart below."
             )
             tables.append(_unknown_table(grader, set(known), questions, answers, of_grader))
-    return SecondOpinion(more, notes, tables)
+    return SecondOpinion(more, notes, tables, verdicts)
 
 
 def _verdicts(

@@ -64,6 +64,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def escaped(text: str) -> str:
     """A line of plain text that Markdown leaves as it is."""
+    # Not `in_markdown`: it shows joiners, which words of some scripts need, as spaces.
     line = " ".join(text.split())
     for sign in "\\`*_<[":
         line = line.replace(sign, "\\" + sign)
