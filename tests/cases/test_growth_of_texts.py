@@ -12,7 +12,7 @@ import pytest
 
 from selfedit.grading.grader import Reply, get_grader
 from selfedit.grading.judge import read_verdict
-from selfedit.grading.statement import _together
+from selfedit.grading.statement import _joined_pieces
 from selfedit.grading.text import _runs_in, contains_gold, normalise
 from selfedit.storage.neutral import in_form, slug
 from selfedit.tasks.arc.dataset import load_tasks
@@ -172,7 +172,7 @@ def test_words_together_are_found_as_when_each_stretch_is_tried() -> None:
     for _ in range(5000):
         gold = Counter(draw.choices("abcde", k=draw.randint(1, 4)))
         words = draw.choices("abcdefghijklm", k=draw.randint(0, 25))
-        assert _together(gold, words) == tried(gold, words)
+        assert _joined_pieces(gold, words) == tried(gold, words)
         found += tried(gold, words)
     assert 500 < found < 4500
 

@@ -43,7 +43,16 @@ SHORT = {
     "device": "cpu",
 }
 RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "arc": ("few-shot", "arc-smoke", {"edit.max_new_tokens": 300, "arc.answer.max_new_tokens": 24}),
+    "arc": (
+        "few-shot",
+        "arc-smoke",
+        {
+            "edit.max_new_tokens": 300,
+            "arc.answer.max_new_tokens": 24,
+            "arc.answer.views": ["identity", "transpose"],
+            "arc.data.max_total_tokens": 800,
+        },
+    ),
     "continual": (
         "continual",
         "continual-smoke",
