@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
@@ -284,19 +285,42 @@ def load_weights(lm: LanguageModel, folder: Path) -> None:
     Raises:
         ModelFileError: the files cannot be read or are another model's.
     """
-    parameters = dict(lm.model.named_parameters())
+    paths = weight_files(folder)
+    _copy_weights(lm, map(load_file, paths), folder)
+
+
+def load_weight_bytes(lm: LanguageModel, files: Mapping[str, bytes], where: object) -> None:
+    """The same from the bytes of such files, by name.
+
+    Raises:
+        ModelFileError: they cannot be read or are another model's.
+    """
+    _copy_weights(lm, map(load_bytes, files.values()), where)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files of a folder, in the order of their names.
+
+    Raises:
+        ModelFileError: it has none.
+    """
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise ModelFileError(
             "there are no weights here", where=folder, fix="give a folder with *.safetensors"
         )
+    return paths
+
+
+def _copy_weights(lm: LanguageModel, shards: Iterable[dict[str, Tensor]], where: object) -> None:
+    parameters = dict(lm.model.named_parameters())
     try:
         with torch.no_grad():
-            for path in paths:
-                for name, value in load_file(path).items():
+            for shard in shards:  # one after the other: a shard is read when it is copied
+                for name, value in shard.items():
                     parameters[name].copy_(value)
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-        raise _unreadable("The policy", folder, error) from error
+        raise _unreadable("The policy", where, error) from error
 
 
 def weights_fingerprint(folder: Path) -> str:
@@ -404,7 +428,7 @@ def _is_of_tokenizer(error: BaseException) -> bool:
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
-def _unreadable(what: str, folder: Path, error: BaseException) -> ModelFileError:
+def _unreadable(what: str, folder: object, error: BaseException) -> ModelFileError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, KeyError) and error.args == (ATTENTION,):  # of its own table of classes
         reason = "its kind's attention is of its own, and cannot be exchanged for ours"
