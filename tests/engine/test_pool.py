@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfedit.engine import pool as pools
-from selfedit.engine.pool import IN_HAND, Outcome, Pool
+from selfedit.engine.crew import Outcome
+from selfedit.engine.pool import IN_HAND, Pool
 from selfedit.errors import Interrupted, Unavailable, UsageError
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,24 +51,11 @@ def slurm(
         option: a further option of sbatch, such as account=lab; may be given several times.
         submit: give it to sbatch as well.
     """
-    from selfedit.config import read_settings
-    from selfedit.errors import UsageError
-    from selfedit.experiments.catalog import EXPERIMENTS
     from selfedit.launch import slurm as scheduler
     from selfedit.storage.files import write_atomic
 
-    # What is wrong with the recipe is said here, not when the job's turn has come.
-    given = overrides_from(overrides)
-    read_settings(recipe, given)
-    if experiment != "train" and experiment not in EXPERIMENTS:
-        fix = f"choose train or one of {', '.join(sorted(EXPERIMENTS))}"
-        raise UsageError(f"there is no experiment {experiment!r}", where="experiment", fix=fix)
     folder = (out or Path("runs") / recipe.stem).resolve()
-    verb = ["train"] if experiment == "train" else ["experiment", experiment]
-    command = ["selfedit", *verb, "--recipe", str(recipe.resolve()), "--out", str(folder)]
-    for name, value in sorted(overrides.items()):
-        if value is not None:
-            command += [f"--{name.replace('__', '.')}", str(value)]
+    command = _run_command(recipe, folder, experiment, overrides)
     job = scheduler.Job(
         name=f"selfedit-{recipe.stem}",
         nodes=nodes,
@@ -78,10 +66,34 @@ def slurm(
         options=option,
     )
     path = script or folder.with_name(f"{folder.name}.sbatch")
+    text = scheduler.batch_script(command, job)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, scheduler.batch_script(command, job).encode())
-    if submit:
-        say(scheduler.submit(path))
-        say(f"what it prints: {job.output}; a page, at any time: selfedit report {folder}")
-    else:
+    write_atomic(path, text.encode())
+    if not submit:
         say(f"written: {path}; to submit it: sbatch {path}")
+        return
+    say(scheduler.submit(path))
+    say(f"what it prints: {job.output}; a page, at any time: selfedit report {folder}")
+
+
+def _run_command(
+    recipe: Path, folder: Path, experiment: str, overrides: Mapping[str, str | None]
+) -> list[str]:
+    """The command that the job runs.
+
+    What is wrong with the recipe or its settings is said here, not when the job's turn has come.
+    """
+    from selfedit.config import read_settings
+    from selfedit.errors import UsageError
+    from selfedit.experiments.catalog import EXPERIMENTS
+
+    read_settings(recipe, overrides_from(dict(overrides)))
+    if experiment != "train" and experiment not in EXPERIMENTS:
+        fix = f"choose train or one of {', '.join(sorted(EXPERIMENTS))}"
+        raise UsageError(f"there is no experiment {experiment!r}", where="experiment", fix=fix)
+    verb = ["train"] if experiment == "train" else ["experiment", experiment]
+    command = ["selfedit", *verb, "--recipe", str(recipe.resolve()), "--out", str(folder)]
+    for name, value in sorted(overrides.items()):
+        if value is not None:
+            command += [f"--{name.replace('__', '.')}", value]
+    return command

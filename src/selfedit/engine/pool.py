@@ -1,8 +1,8 @@
 """Workers somewhere else that come and go: pieces of work are given out, and given out again when
 the worker that had them is lost.
 
-What a worker is, and how it is told something, is behind `Crew`; `engine.ray` has the one of Ray's
-actors, a simulation one whose workers sleep.
+What a worker is, and how it is told something, is behind a `selfedit.engine.crew.Crew`: Ray's
+actors are one (`engine.ray_crew`), workers that sleep in a simulation another.
 """
 
 from __future__ import annotations
@@ -12,78 +12,18 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic
 
+from selfedit.engine.crew import Crew, H, Outcome, W
 from selfedit.errors import Interrupted, Unavailable
 from selfedit.run.interrupt import asked_to_stop
 
 _LOG = logging.getLogger(__name__)
 
-W = TypeVar("W")
-"""What stands for a worker."""
-H = TypeVar("H")
-"""What stands for a call that a worker was given; hashable."""
-
 IN_HAND = 2
 """Pieces of work a worker has: the one it does, and the next, so that it never waits for ours."""
 REFRESH_SECONDS = 2.0
 """How often the crew is looked at: nodes join and leave."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a call ended.
-
-    Attributes:
-        kind: ``done``; ``died`` (its worker is gone, with all that it had in hand); ``lost`` (the
-            worker lives, its result is gone); ``cancelled``.
-        result: what came back.
-        reason: of what is gone, one line.
-    """
-
-    kind: Literal["done", "died", "lost", "cancelled"]
-    result: object = None
-    reason: str = ""
-
-
-class Crew(Protocol[W, H]):
-    """Starts workers, calls them, and says how calls ended."""
-
-    def wanted(self) -> int:
-        """How many workers there should be now."""
-        ...
-
-    def hire(self) -> tuple[W, H]:
-        """Begin a worker; the call that ends when it is ready, with what it says of itself."""
-        ...
-
-    def call(self, worker: W, work: object) -> H:
-        """Give a worker a piece of work; it does what it is given in order."""
-        ...
-
-    def ended(self, calls: Sequence[H], seconds: float) -> list[H]:
-        """Those of the calls that have ended, at the latest after so many seconds."""
-        ...
-
-    def outcome(self, call: H) -> Outcome:
-        """How a call ended.
-
-        Raises:
-            SelfEditError: the work itself cannot be done, here or elsewhere.
-        """
-        ...
-
-    def cancel(self, call: H) -> None:
-        """Take a call back that its worker has not begun."""
-        ...
-
-    def dismiss(self, worker: W) -> None:
-        """End a worker at once."""
-        ...
-
-    def about(self) -> str:
-        """What there is and what a worker asks for, for a message."""
-        ...
 
 
 @dataclass
@@ -125,7 +65,7 @@ class Pool(Generic[W, H]):
             Unavailable: no worker comes up, or a piece of work ended every worker that had it.
             SelfEditError: what a worker raised.
         """
-        waiting, tried = deque(range(len(works))), Counter[int]()
+        waiting, losses = deque(range(len(works))), Counter[int]()
         stopped: Interrupted | None = None
         complete = False
         self._alone_since = time.monotonic()
@@ -137,7 +77,7 @@ class Pool(Generic[W, H]):
                     self._muster()
                     self._give(waiting, works)
                 for member, call in self._ended():
-                    index, result = self._received(member, call, waiting, tried)
+                    index, result = self._received(member, call, waiting, losses)
                     # The worker goes on before the caller deals with what it has brought.
                     if index is not None:
                         if stopped is None:
@@ -211,9 +151,9 @@ class Pool(Generic[W, H]):
         return [(owners[call], call) for call in owners if call in over]
 
     def _received(
-        self, member: _Member[W, H], call: H, waiting: deque[int], tried: Counter[int]
+        self, member: _Member[W, H], call: H, waiting: deque[int], losses: Counter[int]
     ) -> tuple[int | None, object]:
-        """Deal with one ended call: (index, result) of a finished piece of work, or (None, None)."""
+        """Deal with one ended call: (index, result) of finished work, or (None, None)."""
         if member not in self._members:  # gone with an earlier call of this turn
             return None, None
         outcome = self._crew.outcome(call)
@@ -222,13 +162,13 @@ class Pool(Generic[W, H]):
             return None, None
         index = next(index for known, index in member.calls if known == call)
         if outcome.kind == "died":
-            self._bury(member, outcome, waiting, tried)
+            self._bury(member, outcome, waiting, losses)
             return None, None
         member.calls.remove((call, index))
         if outcome.kind == "done":
             return index, outcome.result
         if outcome.kind == "lost":
-            self._count(index, outcome, member, tried)
+            self._count(index, outcome, member, losses)
         waiting.appendleft(index)
         return None, None
 
@@ -247,9 +187,9 @@ class Pool(Generic[W, H]):
             raise Unavailable(what, where=self._crew.about(), fix=fix)
 
     def _bury(
-        self, member: _Member[W, H], outcome: Outcome, waiting: deque[int], tried: Counter[int]
+        self, member: _Member[W, H], outcome: Outcome, waiting: deque[int], losses: Counter[int]
     ) -> None:
-        """A worker is gone: what it did costs a try, what it had besides is given back as it was."""
+        """A worker is gone: what it did costs a try, what it had besides is given back."""
         in_hand = [index for _, index in member.calls]
         self._members.remove(member)
         self._crew.dismiss(member.worker)
@@ -257,15 +197,15 @@ class Pool(Generic[W, H]):
         _LOG.warning(
             "a worker is lost (%s): %s; its work is given out again", member.card, outcome.reason
         )
-        self._count(in_hand[0], outcome, member, tried)
+        self._count(in_hand[0], outcome, member, losses)
         waiting.extendleft(reversed(in_hand))
 
     def _count(
-        self, index: int, outcome: Outcome, member: _Member[W, H], tried: Counter[int]
+        self, index: int, outcome: Outcome, member: _Member[W, H], losses: Counter[int]
     ) -> None:
-        tried[index] += 1
-        if tried[index] >= self._tries:
-            what = f"group {index} was lost {tried[index]} times with its worker: {outcome.reason}"
+        losses[index] += 1
+        if losses[index] >= self._tries:
+            what = f"group {index} was lost {losses[index]} times with its worker: {outcome.reason}"
             fix = (
                 "the run goes on where it stopped: start it again, with a smaller inner.group if"
                 " memory was short"

@@ -99,7 +99,7 @@ def batch_script(command: Sequence[str], job: Job) -> str:
     if not _TIME.fullmatch(job.time):
         fix = "give minutes, HH:MM:SS or D-HH:MM:SS"
         raise UsageError(f"{job.time!r} is no time of Slurm's", where="time", fix=fix)
-    asked = {
+    named = {
         "job-name": job.name,
         "nodes": str(job.nodes),
         "ntasks-per-node": "1",
@@ -110,7 +110,7 @@ def batch_script(command: Sequence[str], job: Job) -> str:
         "output": str(job.output),
         "open-mode": "append",
     }
-    options = [f"{name}={value}" for name, value in asked.items()] + ["requeue", *job.options]
+    options = [f"{name}={value}" for name, value in named.items()] + ["requeue", *job.options]
     for option in options:
         if not _WORD.fullmatch(option):
             fix = "use letters, digits and _.:,=@%+/- only, without spaces"
@@ -132,14 +132,14 @@ def submit(script: Path) -> str:
         Unavailable: there is no sbatch here, or it refuses.
     """
     try:
-        said = subprocess.run(["sbatch", str(script)], capture_output=True, text=True, check=False)
+        reply = subprocess.run(["sbatch", str(script)], capture_output=True, text=True, check=False)
     except OSError as error:
         fix = "run this on a login node, or copy the script to one and submit it there"
         raise Unavailable(f"sbatch cannot be run: {error}", where=script, fix=fix) from error
-    if said.returncode:
+    if reply.returncode:
         raise Unavailable(
-            f"sbatch refused the script: {said.stderr.strip() or said.stdout.strip()}",
+            f"sbatch refused the script: {reply.stderr.strip() or reply.stdout.strip()}",
             where=script,
             fix="change what it names (partition, account, time, GPUs) and submit it again",
         )
-    return said.stdout.strip()
+    return reply.stdout.strip()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
 
-from selfedit.errors import ModelFileError, UsageError
+from selfedit.errors import ModelFileError, UsageError, first_line
 from selfedit.lm.chat_guard import Message, guarded
 from selfedit.lm.encoding import Encoding
 from selfedit.lm.template import TODAY, render
@@ -225,7 +225,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
 
 
 def _broken(error: Exception) -> ModelFileError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    reason = first_line(error)[:300]
     return ModelFileError(
         f"The model's chat template cannot be used: {reason}", fix="choose a model with another one"
     )

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from selfedit._version import __version__
-from selfedit.errors import ModelFileError, SelfEditError, Unavailable
+from selfedit.errors import ModelFileError, SelfEditError, Unavailable, first_line
 from selfedit.lm.attention import NAME, PlanMissing
 from selfedit.lm.comparison import Differs, compare_passes, own_passes
 from selfedit.lm.memory import memory_bytes
@@ -247,7 +247,7 @@ def _tried(model: PreTrainedModel, folder: Path, run: Callable[[], T]) -> T:
         reason = "its layers do not pass on to attention what it is told"
         raise _unsupported_kind(model, folder, reason) from error
     except Exception as error:  # what a kind nobody has looked at raises can be anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise _unsupported_kind(model, folder, f"it cannot be run here ({reason})") from error
 
 

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from selfedit.config import Prompting, Settings
-from selfedit.errors import ModelFileError, Unavailable, UsageError
+from selfedit.errors import ModelFileError, Unavailable, UsageError, first_line
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
@@ -359,7 +359,7 @@ def usable_device(device: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
         return torch.device(device)
     except (RuntimeError, AssertionError) as error:
-        what = f"The device {str(device)!r} cannot be used: {str(error).splitlines()[0]}"
+        what = f"The device {str(device)!r} cannot be used: {first_line(error)}"
         raise UsageError(what, fix="use auto, cpu, cuda, cuda:N or mps") from error
 
 
@@ -429,7 +429,7 @@ def _is_of_tokenizer(error: BaseException) -> bool:
 
 
 def _unreadable(what: str, folder: object, error: BaseException) -> ModelFileError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = first_line(error)
     if isinstance(error, KeyError) and error.args == (ATTENTION,):  # of its own table of classes
         reason = "its kind's attention is of its own, and cannot be exchanged for ours"
     fix = (
