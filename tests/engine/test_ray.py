@@ -18,7 +18,7 @@ from engine.test_engine import finished, works
 from selfedit.config import Settings
 from selfedit.engine.base import TrialBatch
 from selfedit.engine.local import LocalEngine
-from selfedit.errors import Interrupted, UsageError
+from selfedit.errors import DataError, Interrupted
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import LanguageModel, load
@@ -26,6 +26,7 @@ from selfedit.lm.lora import LoraSpec
 from selfedit.rl.policy import merge, save_policy
 from selfedit.rl.rest_em import run_rounds
 from selfedit.run.folder import RunFolder
+from selfedit.run.records import Trial
 from tiny_run import contexts, session_in, tiny_settings
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
@@ -94,9 +95,6 @@ def test_actors_give_what_this_process_gives(
     assert before == finished(LocalEngine(lm), given)
     room = engine.room()
     assert room.device == "cpu" and 0 < room.free <= room.total and room.sharing == 1
-    bad = TrialBatch((AdaptJob([], LoraSpec(2, 8, ("q_proj",))),), ((),), 4)
-    with pytest.raises(UsageError, match="nothing to train on"):
-        list(engine.run([bad], lambda _: None, lambda: None))
     policy = load(str(tiny_folder), device="cpu")
     strong = AdaptJob(["Something else."], LoraSpec(4, 64), OptimSpec(lr=0.05, epochs=3), 1)
     adapter = adapt(policy, [strong])[0]
@@ -105,6 +103,9 @@ def test_actors_give_what_this_process_gives(
     engine.load_weights(tmp_path / "round-1" / "model")
     after = finished(engine, given)
     assert after == finished(LocalEngine(policy), given) != before
+    bad = TrialBatch((AdaptJob([], LoraSpec(2, 8, ("q_proj",))),), ((),), 4)
+    with pytest.raises(DataError, match="nothing to train on"):
+        list(engine.run([bad], lambda _: None, lambda: None))
 
 
 def test_asked_to_stop_it_finishes_what_is_in_hand(engine: Any, lm: LanguageModel) -> None:
@@ -121,11 +122,19 @@ def test_asked_to_stop_it_finishes_what_is_in_hand(engine: Any, lm: LanguageMode
     assert 1 <= len(received) <= 4
 
 
+def timeless(trial: Trial) -> Trial:
+    return replace(
+        trial,
+        training=trial.training and replace(trial.training, seconds=0.0),
+        answers=tuple(replace(answer, seconds=0.0) for answer in trial.answers),
+    )
+
+
 def stored(folder: Path) -> list[Any]:
     """All that a ledger has, without times."""
     with RunFolder.read(folder) as run:
         places = run.ledger.places()
-        trials = [replace(t, seconds=0.0) for p in places for t in run.ledger.trials(p)]
+        trials = [timeless(trial) for place in places for trial in run.ledger.trials(place)]
         rewards = [row for place in places for row in run.ledger.rewards(place)]
         edits = [replace(e, seconds=0.0) for p in places for e in run.ledger.self_edits(p)]
     return sorted(map(repr, [*trials, *rewards, *edits]))
