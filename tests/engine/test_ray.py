@@ -18,7 +18,7 @@ from engine.test_engine import finished, works
 from selfedit.config import Settings
 from selfedit.engine.base import TrialBatch
 from selfedit.engine.local import LocalEngine
-from selfedit.errors import DataError, Interrupted
+from selfedit.errors import DataError, Interrupted, Unavailable
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import LanguageModel, load
@@ -188,3 +188,30 @@ def _when(true: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [("127.0.0.1:9", "refused"), ("ray://127.0.0.1:9", "refused"), ("nowhere", "no HOST:PORT")],
+)
+def test_an_address_where_nothing_listens(tiny_folder: Path, address: str, word: str) -> None:
+    from selfedit.engine.ray import RayEngine
+
+    if ray.is_initialized():
+        ray.shutdown()
+    settings = tiny_settings(model=str(tiny_folder), engine__kind="ray", engine__address=address)
+    with pytest.raises(Unavailable, match=f"cannot be joined: .*{word}") as caught:
+        RayEngine(settings)
+    assert caught.value.exit_code == 4 and address in str(caught.value)
+
+
+def test_a_model_that_a_node_does_not_have(cluster: Any, tmp_path: Path) -> None:
+    from selfedit.engine.ray import RayEngine
+
+    engine = RayEngine(settings_for(cluster, tmp_path / "nowhere", 1))
+    try:
+        with pytest.raises(Unavailable, match=r"node [\d.]+ cannot load the model"):
+            engine.read([])
+            engine.room()
+    finally:
+        engine.close()

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +35,9 @@ except ImportError as error:
     ) from error
 from selfedit.engine.ray_actor import Card
 from selfedit.engine.ray_crew import RayCrew
+
+CONNECT_SECONDS = 10.0
+"""For how long an address may not answer."""
 
 
 class RayEngine:
@@ -104,18 +109,35 @@ def _connect(address: str) -> bool:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         quiet["include_dashboard"] = False
+    if address not in ("auto", "local"):
+        _check_listens(address)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         ray.init(address=address, namespace="selfedit", **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        what = f"the Ray cluster cannot be joined: {first_line(error)}"
-        fix = (
-            "start one (ray start --head, on this machine), give engine.address = HOST:PORT or"
-            " ray://HOST:PORT, use the same versions of Ray and Python everywhere, or begin one"
-            " here with engine.address = local"
-        )
-        raise Unavailable(what, where=f"engine.address = {address}", fix=fix) from error
+        raise _cannot_join(address, first_line(error)) from error
     # Ray answers SIGTERM by leaving at once; a run stores what is in hand.
     for number, handler in before.items():
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
     return True
+
+
+def _check_listens(address: str) -> None:
+    """Ray itself tries for minutes where nothing listens, and prints what it tries."""
+    match = re.fullmatch(r"(?:ray://)?\[?([^\[\]/]+?)\]?:(\d{1,5})", address)
+    if match is None:
+        raise _cannot_join(address, "this is no HOST:PORT")
+    try:
+        socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise _cannot_join(address, first_line(error)) from error
+
+
+def _cannot_join(address: str, reason: str) -> Unavailable:
+    fix = (
+        "start one (ray start --head, on this machine), give engine.address = HOST:PORT or"
+        " ray://HOST:PORT, use the same versions of Ray and Python everywhere, or begin one here"
+        " with engine.address = local"
+    )
+    what = f"the Ray cluster cannot be joined: {reason}"
+    return Unavailable(what, where=f"engine.address = {address}", fix=fix)
