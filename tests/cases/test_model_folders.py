@@ -96,6 +96,11 @@ def in_tokenizer(*keys: str, value: Any) -> Change:
     return change
 
 
+ENDS_THE_PROCESS = {
+    "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "a", "end_of_word_suffix": None,
+    "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+    "vocab": {"a": 0, "é": 1, "aé": 2}, "merges": [["a", "é"]],
+}  # fmt: skip
 NOTHING = {"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}}
 
 
@@ -168,6 +173,8 @@ HOSTILE: dict[str, Change] = {
     "weights that are a pipe": pipe("model.safetensors"),
     "a tokenizer that never ends": endless("tokenizer.json"),
     "a tokenizer that draws by lot": in_tokenizer("model", "dropout", value=0.5),
+    # The library that reads it cuts the merges' letters in two, and ends the whole process.
+    "a tokenizer that ends the process": in_tokenizer("model", value=ENDS_THE_PROCESS),
     "a tokenizer without tokens": in_tokenizer("post_processor", value=NOTHING),
     "a tokenizer that writes a book": in_tokenizer("normalizer", value={"type": "Prepend", "prepend": "x" * 99_999}),
     "an unknown token that is nothing": in_json("tokenizer_config.json", unk_token=""),
