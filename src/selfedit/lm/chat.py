@@ -89,11 +89,19 @@ def chat_turns(
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The control token that a chat template ends the assistant's turn with; None without one."""
+    """The control token that a chat template ends the assistant's turn with; None without one.
+
+    Raises:
+        UsageError: the template refuses a question with its answer.
+        ModelFileError: it fails, or leaves the question out.
+    """
     if tokenizer.chat_template is None:
         return None
-    answer, encoding = "ANSWER", Encoding(tokenizer)
-    text = _render(tokenizer, _messages([("question", answer)], None))
+    question, answer, encoding = "question", "ANSWER", Encoding(tokenizer)
+    text = _render(tokenizer, _messages([(question, answer)], None))
+    if question not in text.casefold():  # it wants messages in parts, with pictures among them
+        what = "The model's chat template leaves out what the user says"
+        raise ModelFileError(what, fix="choose a model with another one")
     controls = set(encoding.controls.values())
     after = encoding.written(text.rpartition(answer)[2])
     # The first control token after the answer: what follows it is between turns, not the answer's

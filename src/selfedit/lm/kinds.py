@@ -40,6 +40,8 @@ _OF_LAYERS = ("sliding_window",)
 """Of these, one that is looked at by itself: it means nothing where all layers see everything."""
 _BY_LENGTH = ("dynamic", "longrope")
 _FLOATS = frozenset({"F64", "F32", "BF16", "F16"})
+_FEW = 2**24
+"""Numbers that are filled in no time, and then named as missing."""
 _KIND_FIX = "use a model with plain causal attention, such as Llama, Qwen2.5 or SmolLM2"
 
 
@@ -92,6 +94,27 @@ def check_room(folder: Path, dtype: torch.dtype, device: torch.device) -> None:
     raise Unavailable(
         what, where=folder, fix=f'set dtype = "bfloat16", or {fits}' if narrower else fits
     )
+
+
+def check_size(model: PreTrainedModel, folder: Path) -> None:
+    """Refuse a model far larger than its files: transformers would fill what they lack with random
+    numbers, however many.
+
+    Args:
+        model: as the folder's settings describe it; its tensors need no memory.
+        folder: with the weight files.
+
+    Raises:
+        ModelFileError: says how many numbers there are, and how many there should be.
+    """
+    stored = sum(math.prod(tensor.get_shape()) for _, _, tensor in _heads(folder))
+    described = sum(parameter.numel() for parameter in model.parameters())
+    if described > 2 * stored + _FEW:
+        what = (
+            f"the settings describe a model of {described:,} numbers, and the weight files hold"
+            f" {stored:,}"
+        )
+        raise ModelFileError(what, where=folder, fix=COPY)
 
 
 def _gib(size: float) -> str:

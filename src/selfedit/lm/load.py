@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,11 +32,12 @@ from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
 from selfedit.lm.block import install_blocks, is_known, last_hidden
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
-from selfedit.lm.encoding import Encoding
+from selfedit.lm.encoding import Encoding, is_of_tokenizer
 from selfedit.lm.kinds import (
     check_kind,
     check_loaded,
     check_room,
+    check_size,
     check_tokenizer,
     check_weight_types,
     comparison,
@@ -57,6 +59,10 @@ __all__ = [
 ]
 
 _TRIED = "Who built 1 <harbour>?\n"
+_UNUSED = re.compile(r"inv_freq$|masked_bias$|position_ids$|\.attn\.bias$|^mtp\.")
+"""Tensors that checkpoints carry without need: what is computed anyway, heads for training."""
+_MOST_TOKENS = 40
+"""Of a letter, at the most, on average."""
 _OR_PLAIN = "or set prompting = plain"
 DTYPES = {
     "float32": torch.float32,
@@ -231,11 +237,15 @@ def _with_tokenizer(
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
     lm = LanguageModel(name, model, tokenizer, device, dtype, "", has_chat, eos_ids, pad_id)
     try:
-        lm.decode([*lm.document(_TRIED), *lm.encode_more(_TRIED)])
+        ids = [*lm.encode(_TRIED), *lm.encode_more(_TRIED)]
+        lm.decode([*lm.document(_TRIED), *ids])
     except BaseException as error:
-        if not _is_of_tokenizer(error):
+        if not is_of_tokenizer(error):
             raise
         raise _unreadable("The tokenizer", folder, error) from error
+    if not 0 < len(ids) < 2 * _MOST_TOKENS * len(_TRIED):
+        what = f"The tokenizer makes {len(ids) // 2} tokens of {len(_TRIED)} letters"
+        raise ModelFileError(what, where=folder, fix="use the tokenizer that came with the model")
     return lm
 
 
@@ -252,13 +262,18 @@ def load_without_weights(name: str, *, prompting: Prompting = "auto") -> Languag
     nowhere = torch.device("meta")
     try:
         with quiet(), nowhere:
-            kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
-            model: Any = AutoModelForCausalLM.from_config(kind, trust_remote_code=False)
+            model = _without_weights(CONFIG_MAPPING[config.pop("model_type")].from_dict(config))
             if (folder / "generation_config.json").exists():
                 model.generation_config = GenerationConfig.from_pretrained(folder)
     except Exception as error:  # whatever a folder that nobody vouches for makes transformers raise
         raise _unreadable("The model", folder, error) from error
     return _with_tokenizer(name, folder, model, nowhere, torch.float32, prompting)
+
+
+def _without_weights(config: Any) -> Any:
+    """The model of a configuration, its tensors without memory."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
 def load_for(settings: Settings, name: str | None = None) -> LanguageModel:
@@ -384,9 +399,11 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
         check_weight_types(folder)
         check_room(folder, dtype, device)
         with quiet():
+            kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
+            check_size(_without_weights(kind), folder)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
-                config=CONFIG_MAPPING[config.pop("model_type")].from_dict(config),
+                config=kind,
                 dtype=dtype,
                 attn_implementation=ATTENTION,
                 use_safetensors=True,
@@ -403,6 +420,13 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
     if missing := sorted(info["missing_keys"]):
         what = f"The weight files lack {len(missing)} of the model's tensors, {missing[0]} for one"
         raise ModelFileError(what, where=folder, fix="copy or fetch the whole model again")
+    # It only warns of these too, and leaves them out: a bias, a layer more than the settings say.
+    if unread := sorted(name for name in info["unexpected_keys"] if not _UNUSED.search(name)):
+        what = (
+            f"The weight files hold {len(unread)} tensors that the model of these settings has no"
+            f" place for, {unread[0][:80]} for one: without them it would answer otherwise"
+        )
+        raise ModelFileError(what, where=folder, fix="use config.json as it came with the weights")
     check_loaded(model, dtype, folder)
     return model
 
@@ -416,16 +440,12 @@ def _read_tokenizer(folder: Path, config: Any) -> PreTrainedTokenizerBase:
                 folder, config=config, trust_remote_code=False, local_files_only=True
             )
             tokenizer(_TRIED)
+            Encoding(tokenizer)
             return tokenizer
     except BaseException as error:
-        if not _is_of_tokenizer(error):
+        if not is_of_tokenizer(error):
             raise
         raise _unreadable("The tokenizer", folder, error) from error
-
-
-def _is_of_tokenizer(error: BaseException) -> bool:
-    """Whether the tokenizers library raised it: the panics of its Rust are no `Exception`."""
-    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def _unreadable(what: str, folder: object, error: BaseException) -> ModelFileError:
