@@ -30,10 +30,12 @@ from selfedit.errors import ModelFileError, Unavailable, UsageError, first_line
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
-from selfedit.lm.block import install_blocks, is_known, last_hidden
+from selfedit.lm.block import install_blocks, last_hidden
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
 from selfedit.lm.encoding import Encoding, is_of_tokenizer
+from selfedit.lm.families import cap_of_logits, decoder_of, is_known, longest_sequence
 from selfedit.lm.kinds import (
+    check_config,
     check_kind,
     check_loaded,
     check_room,
@@ -42,6 +44,7 @@ from selfedit.lm.kinds import (
     check_weight_types,
     comparison,
 )
+from selfedit.lm.loss import cap_logits
 from selfedit.models import manifest
 from selfedit.models.config import check_tables, read_config
 from selfedit.models.names import model_path, tokenizer_path
@@ -109,9 +112,18 @@ class LanguageModel:
         return head.weight
 
     @property
+    def cap(self) -> float | None:
+        """What the model's logits are capped at; None where they are not."""
+        return cap_of_logits(self.model.config)
+
+    def logits(self, hidden: Tensor, head: Tensor | None = None) -> Tensor:
+        """Logits of last hidden states, ``[T, D]`` to ``[T, V]``, or of the rows in ``head``."""
+        return cap_logits(hidden @ (self.head if head is None else head).T, self.cap)
+
+    @property
     def max_tokens(self) -> int:
-        """The longest sequence the model was made for."""
-        return int(getattr(self.model.config, "max_position_embeddings", 2**31))
+        """The longest sequence that the model computes the same way alone and among longer ones."""
+        return longest_sequence(self.model.config)
 
     @property
     def end_id(self) -> int:
@@ -158,8 +170,7 @@ class LanguageModel:
 
     def embed(self, ids: Tensor) -> Tensor:
         """What goes into the first layer, ``[T]`` to ``[T, D]``."""
-        decoder: Any = self.model.base_model
-        return decoder.embed_tokens(ids)
+        return decoder_of(self.model).embed_tokens(ids)
 
     def hidden(
         self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan
@@ -396,6 +407,8 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
     config = read_config(folder)
     check_tables(folder)
     try:
+        kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
+        check_config(kind, folder)
         check_weight_types(folder)
         check_room(folder, dtype, device)
         with quiet():
