@@ -66,6 +66,8 @@ def test_a_library_answers_from_the_document_that_knows(library: Path, lm, small
     # A follow-up stays with the document before it; a question by itself finds its own.
     assert shelf.source(AUTO, ["And when?", "Who built the harbour of Vell?"]).name == "vell.md"
     assert shelf.source(AUTO, ["And of Quell?", "Who built the harbour of Vell?"]).name == folder
+    # What is about something else does not stay.
+    assert shelf.source(AUTO, ["How is rice cooked?", "Who built Vell harbour?"]).adapter is None
     assert shelf.source(AUTO, ["What is it?"], topic="Tarn lake").name == "tarn.md"
     none = shelf.source(AUTO, ["How is rice cooked?"])
     assert (none.adapter, none.reason) == (None, "no document knows this")

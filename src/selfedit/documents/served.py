@@ -4,7 +4,7 @@ policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -14,17 +14,18 @@ from typing import get_args
 from selfedit.config import Prompting
 from selfedit.documents.adapt import load_adapter, read_about
 from selfedit.documents.library import STATE, Library
-from selfedit.documents.shelf import AUTO, KEPT, Kind, Route, Shelf
+from selfedit.documents.shelf import AUTO, KEPT, Kind, Shelf
 from selfedit.errors import ModelFileError, RunFolderError
 from selfedit.lm.load import LanguageModel
-from selfedit.lm.lora import Adapter
 from selfedit.lm.peft_files import read_peft_config
 from selfedit.run.folder import RunFolder
 from selfedit.run.marker import is_run
 from selfedit.storage.bounded import is_there
 from selfedit.storage.files import hash_folder
 
-_KINDS = "give the folder of a library, of an adapter, or of a run that has learned a policy"
+_WHAT_HOLDS_IT = (
+    "give the folder of a library, of an adapter, or of a run that has learned a policy"
+)
 
 
 @dataclass(frozen=True)
@@ -53,34 +54,38 @@ class Served:
         """
         # A folder's name, not where it lies: clients are shown it.
         base = Path(lm.name).name if Path(lm.name).is_dir() else lm.name
-        base = self.name if self.folder is None else base
-        loaders, route = self._contents(lm, base)
-        return Shelf(lm, loaders, route, kind=self.kind, base=base, kept=kept)
-
-    def _contents(
-        self, lm: LanguageModel, base: str
-    ) -> tuple[dict[str, Callable[[], Adapter]], Route]:
         if self.folder is None:
-            return {}, lambda question, topic: None
-        if self.kind != "document":
-            name = self.name if self.name not in (AUTO, base) else f"{self.kind}/{self.name}"
-            return {name: partial(load_adapter, self.folder, lm)}, lambda question, topic: name
-        library = Library(self.folder, lm)
-        # A document called as the model is has its folder's name, which no other has.
-        names = {
-            entry.adapter: entry.adapter if entry.name in (AUTO, base) else entry.name
-            for entry in library.entries
-        }
-        loaders = {
-            names[entry.adapter]: partial(load_adapter, library.folder / entry.adapter, lm)
-            for entry in library.entries
-        }
+            return Shelf(lm, {}, lambda *_: None, kind=self.kind, base=self.name)
+        if self.kind == "document":
+            return _library_shelf(Library(self.folder, lm), lm, base, kept)
+        name = self.name if self.name not in (AUTO, base) else f"{self.kind}/{self.name}"
+        loaders = {name: partial(load_adapter, self.folder, lm)}
+        return Shelf(lm, loaders, lambda *_: name, kind=self.kind, base=base)
 
-        def route(question: str, topic: str) -> str | None:
-            entry = library.route(question, topic)
-            return None if entry is None else names[entry.adapter]
 
-        return loaders, route
+def _library_shelf(library: Library, lm: LanguageModel, base: str, kept: int) -> Shelf:
+    # A document that is called as the model is has its folder's name, which no other has.
+    names = {
+        entry.adapter: entry.adapter if entry.name in (AUTO, base) else entry.name
+        for entry in library.entries
+    }
+    loaders = {
+        name: partial(load_adapter, library.folder / folder, lm) for folder, name in names.items()
+    }
+
+    def route(question: str, topic: str) -> str | None:
+        entry = library.route(question, topic)
+        return None if entry is None else names[entry.adapter]
+
+    return Shelf(
+        lm,
+        loaders,
+        route,
+        is_follow_up=library.is_follow_up,
+        kind="document",
+        base=base,
+        kept=kept,
+    )
 
 
 def read_served(path: str | Path, model: str | None = None) -> Served:
@@ -101,8 +106,8 @@ def read_served(path: str | Path, model: str | None = None) -> Served:
         return _adapter(folder, model)
     if is_there(folder) and is_run(folder):
         with RunFolder.read(folder) as run:
-            return _policy(run, model)
-    raise RunFolderError("there is nothing here to ask", where=path, fix=_KINDS)
+            return _last_policy(run, model)
+    raise RunFolderError("there is nothing here to ask", where=path, fix=_WHAT_HOLDS_IT)
 
 
 def _adapter(folder: Path, model: str | None) -> Served:
@@ -119,16 +124,16 @@ def _adapter(folder: Path, model: str | None) -> Served:
     return Served("adapter", folder, folder.resolve().name, model, prompting)
 
 
-def _policy(run: RunFolder, model: str | None) -> Served:
+def _last_policy(run: RunFolder, model: str | None) -> Served:
     """A run's last policy: its weights where it was merged into them, else its adapter.
 
     Raises:
         RunFolderError: it has none, or its files are not those it saved.
     """
-    policies = list(_policies(run))
+    policies = list(_round_policies(run))
     if not policies:
         what = "this run has not learned a policy, or not yet"
-        raise RunFolderError(what, where=run.path, fix=_KINDS)
+        raise RunFolderError(what, where=run.path, fix=_WHAT_HOLDS_IT)
     number, digest = policies[-1]
     folder = run.policy(number)
     if not is_there(folder) or hash_folder(folder) != digest:
@@ -139,7 +144,7 @@ def _policy(run: RunFolder, model: str | None) -> Served:
     return _of_run(run, "policy", folder / "adapter", model)
 
 
-def _policies(run: RunFolder) -> Iterator[tuple[int, str]]:
+def _round_policies(run: RunFolder) -> Iterator[tuple[int, str]]:
     """The finished rounds that made a policy, and the hash of each one's folder."""
     for number in count(1):
         done = run.ledger.step(f"round-{number}")

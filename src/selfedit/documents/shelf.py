@@ -54,6 +54,7 @@ class Shelf:
         lm: the model.
         loaders: of each adapter, what loads it.
         route: for questions that name no adapter.
+        is_follow_up: whether a question that names none is about what was asked before it.
         kind: what the adapters are.
         base: the name of the model itself.
         kept: adapters in memory at once; the one unused for longest goes.
@@ -65,6 +66,7 @@ class Shelf:
         loaders: Mapping[str, Callable[[], Adapter]],
         route: Route,
         *,
+        is_follow_up: Callable[[str], bool] = lambda question: True,
         kind: Kind,
         base: str,
         kept: int = KEPT,
@@ -72,6 +74,7 @@ class Shelf:
         self.lm, self.base = lm, base
         self.kind: Kind = kind
         self._loaders, self._route = dict(loaders), route
+        self._is_follow_up = is_follow_up
         self._loaded = lru_cache(kept)(self._load)
         # Two requests for one adapter are not to read it twice, and tokenizers and caches are
         # shared.
@@ -87,8 +90,8 @@ class Shelf:
 
         Args:
             name: one of `names`.
-            questions: the question, and before it in time what was asked earlier, latest first: a
-                follow-up that names no document stays with the one before it.
+            questions: the question, and what was asked before it, latest first: a follow-up stays
+                with the document of the question before it.
             topic: what the question is about, in the words of a document's title.
 
         Raises:
@@ -106,8 +109,11 @@ class Shelf:
             return Source(self.kind, chosen, self._loaded(chosen))
 
     def _routed(self, questions: Sequence[str], topic: str) -> str | None:
-        names = (self._route(question, topic) for question in questions)
-        return next((name for name in names if name is not None), None)
+        for question in questions:
+            name = self._route(question, topic)
+            if name is not None or not self._is_follow_up(question):
+                return name
+        return None
 
     def _itself(self, reason: str) -> Source:
         # A policy without an adapter is in the weights: then the model itself is what was learned.
