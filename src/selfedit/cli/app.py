@@ -33,6 +33,16 @@ VERBS = {
     "show": "What a recipe asks a model and trains it on, in text and tokens; nothing is run.",
     "adapt": "Documents into an adapter, with what the model recalls before and after.",
     "ask": "Put questions to a model, with or without an adapter.",
+    "serve": (
+        "An endpoint with OpenAI's API: each question is answered by the document that knows"
+        " it.\n\nFor example: selfedit serve library/ --port 8600 (docs/serve.md has curl and the"
+        " openai client)."
+    ),
+    "chat": (
+        "Ask a library, an adapter or a policy in the terminal, line by line.\n\nFor example:"
+        " selfedit chat library/, or printf 'Who built the harbour?\\nAnd when?\\n' | selfedit"
+        " chat library/."
+    ),
     "evaluate": (
         "The table of a run, also with another grader; or a model's accuracy on questions from a"
         " file."
