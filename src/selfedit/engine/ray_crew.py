@@ -27,7 +27,7 @@ _GONE = (
     failures.OutOfMemoryError,
     failures.LocalRayletDiedError,
 )
-_FULL = (failures.ObjectStoreFullError, failures.OutOfDiskError)
+_STORE_FULL = (failures.ObjectStoreFullError, failures.OutOfDiskError)
 
 
 class RayCrew:
@@ -39,7 +39,7 @@ class RayCrew:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.gpus = _gpus(settings)
+        self.gpus = _gpus_of_worker(settings)
         engine = settings.engine
         self._make: Any = ray.remote(
             num_cpus=engine.cpus,
@@ -108,7 +108,7 @@ class RayCrew:
             return Outcome("cancelled")
         except failures.RayTaskError as error:
             raise _of_worker(error) from error
-        except _FULL as error:
+        except _STORE_FULL as error:
             raise _full(error) from error
         except _GONE as error:
             return Outcome("died", reason=first_line(error))
@@ -153,7 +153,7 @@ def ended_calls(calls: Sequence[Call], seconds: float) -> list[Call]:
     return over
 
 
-def _gpus(settings: Settings) -> float:
+def _gpus_of_worker(settings: Settings) -> float:
     """GPUs a worker asks for."""
     if settings.engine.gpus is not None:
         return settings.engine.gpus
@@ -180,7 +180,7 @@ def _of_worker(error: failures.RayTaskError) -> SelfEditError:
 def _told_if_full() -> Iterator[None]:
     try:
         yield
-    except _FULL as error:
+    except _STORE_FULL as error:
         raise _full(error) from error
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from selfedit.errors import Unavailable, UsageError
 
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:,=@%+/-]*")
+_OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:,=@%+/-]*")
 _TIME = re.compile(r"\d+(-\d+(:\d+){0,2}|(:\d+){0,2})")
 
 SCRIPT = """#!/bin/bash
@@ -112,7 +112,7 @@ def batch_script(command: Sequence[str], job: Job) -> str:
     }
     options = [f"{name}={value}" for name, value in named.items()] + ["requeue", *job.options]
     for option in options:
-        if not _WORD.fullmatch(option):
+        if not _OPTION.fullmatch(option):
             fix = "use letters, digits and _.:,=@%+/- only, without spaces"
             raise UsageError(f"{option!r} cannot be asked of Slurm", where="#SBATCH", fix=fix)
     resources = f"--num-cpus={job.cpus} --num-gpus={job.gpus}"

@@ -36,7 +36,7 @@ LEAST_DISTINCT = 4
 """Different ones among them, at the least: a list of Los Angeles' teams is not Spanish."""
 LEAD = 1.3
 """Times as many as of any other language."""
-_WORDS: dict[Detected, str] = {
+_STOP_WORDS: dict[Detected, str] = {
     "en": "the of and to in is was for that on with as by at from it its are were be which this"
     " an or not had has have his her their they he she but after who been than when into",
     "de": "der die das und in den von zu mit sich des auf für ist im dem nicht ein eine als"
@@ -55,11 +55,11 @@ _WORDS: dict[Detected, str] = {
     "nl": "de het een van en in is dat op te zijn met voor niet aan er om ook als dan maar bij"
     " uit nog naar door over ze worden werd hij wordt heeft na was omdat",
 }
-_COMMON: dict[Detected, frozenset[str]] = {
-    language: frozenset(words.split()) for language, words in _WORDS.items()
+_FREQUENT: dict[Detected, frozenset[str]] = {
+    language: frozenset(words.split()) for language, words in _STOP_WORDS.items()
 }
-_WORD = re.compile(r"[^\W\d_]+")
-_HANGUL = re.compile(r"[\u1100-\u11ff\uac00-\ud7a3]")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_HANGUL_LETTERS = re.compile(r"[\u1100-\u11ff\uac00-\ud7a3]")
 _KANA = re.compile(r"[\u3041-\u30ff]")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 
@@ -79,7 +79,7 @@ def edit_language(settings: EditSettings, text: str) -> Language:
 def language_of(text: str) -> Detected | None:
     """The language of a text; None where it is none of those known here, or too little of one."""
     text = text[:LOOKED_AT]
-    hangul, kana, han = (len(script.findall(text)) for script in (_HANGUL, _KANA, _HAN))
+    hangul, kana, han = (len(script.findall(text)) for script in (_HANGUL_LETTERS, _KANA, _HAN))
     letters = sum(map(str.isalpha, text))
     east = hangul + kana + han
     # A character of these says as much as two or three Latin letters.
@@ -87,15 +87,15 @@ def language_of(text: str) -> Detected | None:
         if 2 * hangul > east:
             return "ko"
         return "ja" if 10 * kana > east else "zh"
-    return _by_words(_WORD.findall(text.lower()))
+    return _by_words(_LETTERS.findall(text.lower()))
 
 
 def _by_words(words: list[str]) -> Detected | None:
     shares: dict[Detected, float] = {
         language: sum(word in common for word in words) / max(1, len(words))
-        for language, common in _COMMON.items()
+        for language, common in _FREQUENT.items()
     }
     first, second = sorted(shares, key=shares.__getitem__, reverse=True)[:2]
     sure = shares[first] >= LEAST_SHARE and shares[first] >= LEAD * shares[second]
-    sure = sure and len(_COMMON[first].intersection(words)) >= LEAST_DISTINCT
+    sure = sure and len(_FREQUENT[first].intersection(words)) >= LEAST_DISTINCT
     return first if sure else None
