@@ -64,6 +64,7 @@ CONTENT: dict[Verb, str] = {
     ("bench", "generate"): "names only: it prints seconds",
     ("bench", "profile"): "names only: it prints seconds",
     ("bench", "adapt"): "names only: it prints seconds",
+    ("bench", "serve"): "names only: it prints seconds",
     ("bench", "gpu"): "names only: it prints seconds",
     ("bench", "arithmetic"): "names only: it prints seconds",
     ("bench", "racing"): "names only: it prints shares",

@@ -75,6 +75,47 @@ def _layer_range(text: str) -> tuple[int, ...]:
     return tuple(range(int(first), int(last) + 1))
 
 
+@bench.command(name="serve")
+def serving(
+    *,
+    model: str = "smollm2-135m",
+    adapters: int = 16,
+    requests: int = 32,
+    new_tokens: int = 24,
+    rounds: int = 3,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("runs/bench-serve"),
+    json: bool = False,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
+) -> None:
+    """Requests to `selfedit serve` at once, beside the same one after another: some three minutes
+    on two idle cores.
+
+    Args:
+        model: a short name or a folder.
+        adapters: random ones, of rank 16 on all linear modules, that requests go to in turn.
+        requests: questions, as many clients.
+        new_tokens: of each answer.
+        rounds: times both are measured, in turns.
+        out: the folder for the results.
+        json: print the results as JSON.
+        quiet: show no progress.
+    """
+    need_benchmarks()
+    from benchmarks.serving import bench_serve
+
+    with working_with(model, quiet=quiet):
+        results = bench_serve(
+            model,
+            out,
+            adapters=adapters,
+            requests=requests,
+            new_tokens=new_tokens,
+            rounds=rounds,
+            on_part=lambda line: None if json or quiet else say(line),
+        )
+    show_bench(results, json=json)
+
+
 @bench.command
 def cluster(
     *,

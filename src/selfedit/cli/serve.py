@@ -20,7 +20,7 @@ from selfedit.errors import Interrupted, Unavailable
 if TYPE_CHECKING:
     from selfedit.serving.service import Service
 
-_Count = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))]
+_Most = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))]
 
 
 @Parameter(name="*")
@@ -38,13 +38,13 @@ class LimitOptions:
         max_seconds: from a request's arrival to its end.
     """
 
-    max_batch: _Count = 32
-    max_adapters: _Count = 16
-    max_loaded: _Count = 64
-    max_waiting: _Count = 128
-    max_connections: _Count = 256
-    max_tokens: _Count = 256
-    max_seconds: _Count = 600
+    max_batch: _Most = 32
+    max_adapters: _Most = 16
+    max_loaded: _Most = 64
+    max_waiting: _Most = 128
+    max_connections: _Most = 256
+    max_tokens: _Most = 256
+    max_seconds: _Most = 600
 
 
 @Parameter(name="*")

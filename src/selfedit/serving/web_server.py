@@ -151,7 +151,7 @@ def answer_requests(
     """
     service.scheduler.start()
     try:
-        asyncio.run(_serve(server, service, bound, stopped, started))
+        asyncio.run(_answer_until(server, service, bound, stopped, started))
     finally:
         service.scheduler.stop()
         # What was cut off has been given up by now: it ends with the token in hand.
@@ -159,7 +159,7 @@ def answer_requests(
     return ended
 
 
-async def _serve(
+async def _answer_until(
     server: WebServer,
     service: Service,
     bound: socket.socket,
