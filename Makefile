@@ -14,7 +14,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 MINUTES ?= 20
 INPUTS ?= 1000000
 KILLS ?= 200
-TEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+TEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 OUT ?= runs/demo
 
 .PHONY: demo test test-fast lint format setup dev fuzz kills cases sweep

@@ -24,6 +24,19 @@ SUBSETS = Path(__file__).resolve().parents[2] / "shared" / "data" / "arc" / "tas
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the real model begin first, then slow ones: a long file that begins last keeps one
+    worker busy while the others have nothing left (``--no-loadscope-reorder``).
+    """
+    heavy = dict.fromkeys((item.path for item in items), 0)
+    for item in items:
+        weight = (
+            2 if item.get_closest_marker("model") else 1 if item.get_closest_marker("slow") else 0
+        )
+        heavy[item.path] = max(heavy[item.path], weight)
+    items.sort(key=lambda item: -heavy[item.path])
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Small products are no quicker on several threads, and on a busy machine far slower."""
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
