@@ -123,8 +123,11 @@ class Encoding:
 
     def _split(self, text: str) -> list[int]:
         plain = as_unicode(text)
-        options = {"add_special_tokens": False, "split_special_tokens": True}
-        return _tried(lambda: self.tokenizer(plain, **options).input_ids)
+        return _tried(
+            lambda: (
+                self.tokenizer(plain, add_special_tokens=False, split_special_tokens=True).input_ids
+            )
+        )
 
     def _parts(self) -> Parts:
         """The tokenizer's description; empty for one that is not of the `tokenizers` library."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
@@ -25,14 +26,16 @@ from transformers import (
 )
 
 from selfedit.config import Prompting, Settings
-from selfedit.errors import ModelFileError, Unavailable, UsageError
+from selfedit.errors import ModelFileError, Unavailable, UsageError, first_line
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
-from selfedit.lm.block import install_blocks, is_known, last_hidden
+from selfedit.lm.block import install_blocks, last_hidden
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
 from selfedit.lm.encoding import Encoding, is_of_tokenizer
+from selfedit.lm.families import cap_of_logits, decoder_of, is_known, longest_sequence
 from selfedit.lm.kinds import (
+    check_config,
     check_kind,
     check_loaded,
     check_room,
@@ -41,6 +44,7 @@ from selfedit.lm.kinds import (
     check_weight_types,
     comparison,
 )
+from selfedit.lm.loss import cap_logits
 from selfedit.models import manifest
 from selfedit.models.config import check_tables, read_config
 from selfedit.models.names import model_path, tokenizer_path
@@ -108,9 +112,18 @@ class LanguageModel:
         return head.weight
 
     @property
+    def cap(self) -> float | None:
+        """What the model's logits are capped at; None where they are not."""
+        return cap_of_logits(self.model.config)
+
+    def logits(self, hidden: Tensor, head: Tensor | None = None) -> Tensor:
+        """Logits of last hidden states, ``[T, D]`` to ``[T, V]``, or of the rows in ``head``."""
+        return cap_logits(hidden @ (self.head if head is None else head).T, self.cap)
+
+    @property
     def max_tokens(self) -> int:
-        """The longest sequence the model was made for."""
-        return int(getattr(self.model.config, "max_position_embeddings", 2**31))
+        """The longest sequence that the model computes the same way alone and among longer ones."""
+        return longest_sequence(self.model.config)
 
     @property
     def end_id(self) -> int:
@@ -157,8 +170,7 @@ class LanguageModel:
 
     def embed(self, ids: Tensor) -> Tensor:
         """What goes into the first layer, ``[T]`` to ``[T, D]``."""
-        decoder: Any = self.model.base_model
-        return decoder.embed_tokens(ids)
+        return decoder_of(self.model).embed_tokens(ids)
 
     def hidden(
         self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan
@@ -299,19 +311,42 @@ def load_weights(lm: LanguageModel, folder: Path) -> None:
     Raises:
         ModelFileError: the files cannot be read or are another model's.
     """
-    parameters = dict(lm.model.named_parameters())
+    paths = weight_files(folder)
+    _copy_weights(lm, map(load_file, paths), folder)
+
+
+def load_weight_bytes(lm: LanguageModel, files: Mapping[str, bytes], where: object) -> None:
+    """The same from the bytes of such files, by name.
+
+    Raises:
+        ModelFileError: they cannot be read or are another model's.
+    """
+    _copy_weights(lm, map(load_bytes, files.values()), where)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files of a folder, in the order of their names.
+
+    Raises:
+        ModelFileError: it has none.
+    """
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise ModelFileError(
             "there are no weights here", where=folder, fix="give a folder with *.safetensors"
         )
+    return paths
+
+
+def _copy_weights(lm: LanguageModel, shards: Iterable[dict[str, Tensor]], where: object) -> None:
+    parameters = dict(lm.model.named_parameters())
     try:
         with torch.no_grad():
-            for path in paths:
-                for name, value in load_file(path).items():
+            for shard in shards:  # one after the other: a shard is read when it is copied
+                for name, value in shard.items():
                     parameters[name].copy_(value)
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-        raise _unreadable("The policy", folder, error) from error
+        raise _unreadable("The policy", where, error) from error
 
 
 def weights_fingerprint(folder: Path) -> str:
@@ -350,7 +385,7 @@ def usable_device(device: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
         return torch.device(device)
     except (RuntimeError, AssertionError) as error:
-        what = f"The device {str(device)!r} cannot be used: {str(error).splitlines()[0]}"
+        what = f"The device {str(device)!r} cannot be used: {first_line(error)}"
         raise UsageError(what, fix="use auto, cpu, cuda, cuda:N or mps") from error
 
 
@@ -372,10 +407,11 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
     config = read_config(folder)
     check_tables(folder)
     try:
+        kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
+        check_config(kind, folder)
         check_weight_types(folder)
         check_room(folder, dtype, device)
         with quiet():
-            kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
             check_size(_without_weights(kind), folder)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -424,8 +460,8 @@ def _read_tokenizer(folder: Path, config: Any) -> PreTrainedTokenizerBase:
         raise _unreadable("The tokenizer", folder, error) from error
 
 
-def _unreadable(what: str, folder: Path, error: BaseException) -> ModelFileError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+def _unreadable(what: str, folder: object, error: BaseException) -> ModelFileError:
+    reason = first_line(error)
     if isinstance(error, KeyError) and error.args == (ATTENTION,):  # of its own table of classes
         reason = "its kind's attention is of its own, and cannot be exchanged for ours"
     fix = (

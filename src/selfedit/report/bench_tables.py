@@ -34,6 +34,7 @@ def bench_tables(results: BenchResults) -> list[BenchTable]:
         "racing": _racing,
         "profile": _profile_table,
         "gpu": _gpu,
+        "serve": _serve,
     }
     tables = makers[results["benchmark"]](results)
     targets = [
@@ -43,6 +44,25 @@ def bench_tables(results: BenchResults) -> list[BenchTable]:
     if targets:
         tables.append(BenchTable("", ["figure", "asked", "measured", "met"], targets))
     return tables
+
+
+def _serve(results: BenchResults) -> list[BenchTable]:
+    written = results["requests"] * results["new_tokens"]
+    rows = [
+        [
+            row["name"],
+            f"{row['median']:.1f}",
+            f"{written / row['median']:.0f}",
+            f"{row['ratio']:.2f}",
+        ]
+        for row in results["rows"]
+    ]
+    title = (
+        f"{results['requests']} requests to {results['adapters']} adapters of {results['model']},"
+        f" {results['new_tokens']} tokens each, {results['threads']} threads; texts"
+        f" {'equal' if results['equal'] else 'not all equal'}"
+    )
+    return [BenchTable(title, ["requests", "s", "tok/s", "× one after another"], rows)]
 
 
 def _adapt(results: BenchResults) -> list[BenchTable]:
