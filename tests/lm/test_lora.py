@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +173,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "cut weights": cut,
     "a trick of tomorrow": lambda f: edit_config(f, a_trick_of_tomorrow={"scale": 2}),
     "weights that are a pipe": pipe,
+    "no numbers": lambda f: edit_tensors(f, lambda state: state[first(state, "B")].fill_(math.nan)),
+    "whole numbers": lambda f: edit_tensors(
+        f, lambda state: state.update({first(state, "A"): state[first(state, "A")].to(torch.int8)})
+    ),
     "empty weights": lambda f: (f / "adapter_model.safetensors").write_bytes(b""),
     "cut config": lambda f: (f / "adapter_config.json").write_text('{"peft_type": "LORA", "r"'),
     "binary config": lambda f: (f / "adapter_config.json").write_bytes(b"\xff\xfe\x00"),

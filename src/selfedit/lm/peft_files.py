@@ -129,6 +129,10 @@ def read_peft_tensors(folder: Path, rank: int) -> dict[str, tuple[Tensor, Tensor
         if a.ndim != 2 or b.ndim != 2 or (a.shape[0], b.shape[1]) != (rank, rank):
             what = f"{name} is not of rank {rank}: A is {tuple(a.shape)}, B {tuple(b.shape)}"
             raise ModelFileError(what, where=path)
+        for matrix in (a, b):
+            if not matrix.is_floating_point() or not torch.isfinite(matrix.float()).all():
+                what = f"the matrices of {name[:80]} hold values that are no floating-point numbers"
+                raise ModelFileError(what, where=path, fix=_ADAPTER_FIX)
         # Files in bfloat16 or float16 are common; the bank adds up in float32.
         tensors[name] = (a.to(torch.float32), b.to(torch.float32))
     if not tensors:
