@@ -28,6 +28,7 @@ from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.inner.order import batches
 from selfedit.lm.families import cap_of_logits, longest_sequence
 from selfedit.lm.loss import CHUNK_BYTES, cap_logits
+from selfedit.models.config import is_text_part
 from selfedit.models.quiet import quiet
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -287,6 +288,9 @@ def _chunk(
 
 
 def _read_model(folder: Path) -> Any:
+    if is_text_part(folder):
+        what = "all weights of a model of several parts cannot be trained: only its text is read"
+        raise UsageError(what, where=folder, fix="train an adapter, or use a model of text alone")
     with quiet():
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder,

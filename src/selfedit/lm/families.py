@@ -72,9 +72,37 @@ CAPPED = {
 """The same of caps: the settings that a kind uses."""
 
 
+TEXT_KEYS = {
+    r"^language_model\.model\.": "model.",
+    r"^language_model\.lm_head\.": "lm_head.",
+    r"^model\.language_model\.": "model.",
+}
+"""How files of a model of several parts name its text part, and how the text part alone does."""
+
+
+class TextPart(nn.Module):
+    """The decoder of a model of several parts, under the name that it has there: so PEFT and vLLM
+    find an adapter's modules in the whole model.
+    """
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.language_model = decoder
+
+    @property
+    def embed_tokens(self) -> Any:
+        """Where transformers looks for the embeddings."""
+        return self.language_model.embed_tokens
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The decoder's own."""
+        return self.language_model(*args, **kwargs)
+
+
 def decoder_of(model: Any) -> Any:
     """The decoder of a causal language model: embeddings, layers, final norm."""
-    return model.base_model
+    base = model.base_model
+    return base.language_model if isinstance(base, TextPart) else base
 
 
 def is_known(model: Any) -> bool:
@@ -135,10 +163,8 @@ def targets_in(model: nn.Module, targets: Sequence[str]) -> tuple[str, ...]:
 
 def has_capped_scores(model: Any) -> bool:
     """Whether an attention of the model caps its scores."""
-    return any(
-        type(module).__name__ in _CAPPED and scoring_of(module).cap is not None
-        for module in model.modules()
-    )
+    capped = (module for module in model.modules() if type(module).__name__ in _CAPPED)
+    return any(scoring_of(module).cap is not None for module in capped)
 
 
 def longest_sequence(config: Any) -> int:

@@ -33,7 +33,14 @@ from selfedit.lm.bank import install
 from selfedit.lm.block import install_blocks, last_hidden
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
 from selfedit.lm.encoding import Encoding, is_of_tokenizer
-from selfedit.lm.families import cap_of_logits, decoder_of, is_known, longest_sequence
+from selfedit.lm.families import (
+    TEXT_KEYS,
+    TextPart,
+    cap_of_logits,
+    decoder_of,
+    is_known,
+    longest_sequence,
+)
 from selfedit.lm.kinds import (
     check_config,
     check_kind,
@@ -46,7 +53,7 @@ from selfedit.lm.kinds import (
 )
 from selfedit.lm.loss import cap_logits
 from selfedit.models import manifest
-from selfedit.models.config import check_tables, read_config
+from selfedit.models.config import check_tables, is_text_part, read_config
 from selfedit.models.names import model_path, tokenizer_path
 from selfedit.models.quiet import quiet
 from selfedit.models.wheel import Progress
@@ -64,6 +71,8 @@ __all__ = [
 _TRIED = "Who built 1 <harbour>?\n"
 _UNUSED = re.compile(r"inv_freq$|masked_bias$|position_ids$|\.attn\.bias$|^mtp\.")
 """Tensors that checkpoints carry without need: what is computed anyway, heads for training."""
+_OTHER_PART = re.compile(r"(?:^|\.)(?:vision_tower|multi_modal_projector)\.")
+"""Tensors of what is not read of a model of text and images."""
 _MOST_TOKENS = 40
 """Of a letter, at the most, on average."""
 _OR_PLAIN = "or set prompting = plain"
@@ -404,7 +413,7 @@ def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
 
 
 def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    config = read_config(folder)
+    config, is_part = read_config(folder), is_text_part(folder)
     check_tables(folder)
     try:
         kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
@@ -422,6 +431,7 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                **({"key_mapping": TEXT_KEYS} if is_part else {}),
             )
     except (ModelFileError, Unavailable):
         raise
@@ -433,13 +443,16 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
         what = f"The weight files lack {len(missing)} of the model's tensors, {missing[0]} for one"
         raise ModelFileError(what, where=folder, fix="copy or fetch the whole model again")
     # It only warns of these too, and leaves them out: a bias, a layer more than the settings say.
-    if unread := sorted(name for name in info["unexpected_keys"] if not _UNUSED.search(name)):
+    unread = [name for name in sorted(info["unexpected_keys"]) if not _UNUSED.search(name)]
+    if unread := [name for name in unread if not (is_part and _OTHER_PART.search(name))]:
         what = (
             f"The weight files hold {len(unread)} tensors that the model of these settings has no"
             f" place for, {unread[0][:80]} for one: without them it would answer otherwise"
         )
         raise ModelFileError(what, where=folder, fix="use config.json as it came with the weights")
     check_loaded(model, dtype, folder)
+    if is_part:
+        model.model = TextPart(model.model)
     return model
 
 

