@@ -112,9 +112,8 @@ def print_library(results: LibraryResults) -> None:
             ]
         )
     columns = ["document", "was", "passages", "answered %", "now %", "loss", "now", "routed right"]
-    print_table(
-        columns, rows, title=f"{len(rows)} documents, {len(results['done']['removed'])} removed"
-    )
+    removed = len(results["done"].get("removed", []))
+    print_table(columns, rows, title=f"{len(rows)} documents, {removed} removed")
 
 
 def print_recall(results: AdaptResults) -> None:

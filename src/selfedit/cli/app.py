@@ -53,6 +53,7 @@ VERBS = {
     "bench": (
         "What it costs, side by side with others: inner, generate, profile, arithmetic, racing."
     ),
+    "launch": "A run through a scheduler of many machines: slurm.",
     "report": "Pictures and a page of a run.",
     "data": "The paper's data files: look through them, link them where its recipes expect them.",
     "models": "The models with short names: list them, fetch one, print its folder.",
@@ -79,7 +80,7 @@ _OF_PATHS = {
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
     errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL,
 }  # fmt: skip
-GROUPS = ("arc", "bench", "data")
+GROUPS = ("arc", "bench", "data", "launch")
 """Verbs with verbs of their own: apps, which say themselves how their help looks."""
 
 for _verb, _line in VERBS.items():

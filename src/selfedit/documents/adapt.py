@@ -15,6 +15,7 @@ from typing import NotRequired, Unpack
 from typing_extensions import TypedDict
 
 from selfedit.config import Settings
+from selfedit.documents.known_language import LanguageRecord, tell_languages
 from selfedit.documents.recall import Change, compared, measured
 from selfedit.documents.training import saved_adapter, train_adapter
 from selfedit.errors import ModelFileError, UsageError
@@ -45,6 +46,8 @@ class AdaptResults(TypedDict):
         experiment: ``adapt``.
         passages, sequences, tokens: how many there were to learn, and were trained on.
         skipped: files of the folders that were left out, each with its reason.
+        languages: of the passages, where they are not all English, and how well the model knows
+            them.
         accuracy, loss, general_loss: what is recalled, on the passages' questions where there
             are any, their own tokens, and a text that has nothing to do with them.
         model, grader, data, settings: where the numbers come from.
@@ -55,6 +58,7 @@ class AdaptResults(TypedDict):
     sequences: int
     tokens: int
     skipped: NotRequired[list[SkippedRecord]]
+    languages: NotRequired[list[LanguageRecord]]
     accuracy: NotRequired[Change]
     loss: Change
     general_loss: Change
@@ -163,6 +167,7 @@ def _learn(
     own_questions: bool,
 ) -> AdaptResults:
     """Measure, train, measure again."""
+    languages = tell_languages(session, contexts)
     probes = _with_questions(session, contexts) if own_questions else contexts
     before = measured(session, "before", probes, None)
     adapter = train_adapter(session, contexts, samples)
@@ -180,6 +185,8 @@ def _learn(
         "data": hashes,
         "settings": _used(session.settings),
     }
+    if languages:
+        results["languages"] = languages
     # Plain documents have no questions, and a judge may come to no verdict at all.
     if before["accuracy"]:
         results["accuracy"] = compared(before["accuracy"], after["accuracy"])

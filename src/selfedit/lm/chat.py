@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
 
-from selfedit.errors import ModelFileError, UsageError
+from selfedit.errors import ModelFileError, UsageError, first_line
 from selfedit.lm.chat_guard import Message, guarded
 from selfedit.lm.encoding import Encoding
 from selfedit.lm.template import TODAY, render
@@ -117,11 +117,19 @@ def chat_turns(
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The control token that a chat template ends the assistant's turn with; None without one."""
+    """The control token that a chat template ends the assistant's turn with; None without one.
+
+    Raises:
+        UsageError: the template refuses a question with its answer.
+        ModelFileError: it fails, or leaves the question out.
+    """
     if tokenizer.chat_template is None:
         return None
-    answer, encoding = "ANSWER", Encoding(tokenizer)
-    text = _render(tokenizer, _messages([("question", answer)], None))
+    question, answer, encoding = "question", "ANSWER", Encoding(tokenizer)
+    text = _render(tokenizer, _messages([(question, answer)], None))
+    if question not in text.casefold():  # it wants messages in parts, with pictures among them
+        what = "The model's chat template leaves out what the user says"
+        raise ModelFileError(what, fix="choose a model with another one")
     controls = set(encoding.controls.values())
     after = encoding.written(text.rpartition(answer)[2])
     # The first control token after the answer: what follows it is between turns, not the answer's
@@ -253,7 +261,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
 
 
 def _broken(error: Exception) -> ModelFileError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    reason = first_line(error)[:300]
     return ModelFileError(
         f"The model's chat template cannot be used: {reason}", fix="choose a model with another one"
     )

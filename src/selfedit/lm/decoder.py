@@ -219,7 +219,7 @@ class Decoder:
 
     def _take(self, hidden: Tensor) -> None:
         """Choose every row's next token and let finished rows go."""
-        self._continue(hidden @ self.head.T)
+        self._continue(self.lm.logits(hidden, self.head))
 
     def _continue(self, logits: Tensor) -> None:
         """The same from every row's logits, ``[R, V]``."""
