@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,10 +160,18 @@ def cut(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def pipe(folder: Path) -> None:
+    path = folder / "adapter_model.safetensors"
+    path.unlink()
+    os.mkfifo(path)
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "no config": lambda f: (f / "adapter_config.json").unlink(),
     "no weights": lambda f: (f / "adapter_model.safetensors").unlink(),
     "cut weights": cut,
+    "a trick of tomorrow": lambda f: edit_config(f, a_trick_of_tomorrow={"scale": 2}),
+    "weights that are a pipe": pipe,
     "empty weights": lambda f: (f / "adapter_model.safetensors").write_bytes(b""),
     "cut config": lambda f: (f / "adapter_config.json").write_text('{"peft_type": "LORA", "r"'),
     "binary config": lambda f: (f / "adapter_config.json").write_bytes(b"\xff\xfe\x00"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TURNS = 4
 """Questions with their answers that a follow-up is shown."""
-_CHAT_HELP = """/source         what the last answer came from
+_COMMANDS = """/source         what the last answer came from
 /from NAME      let NAME answer from now on; auto lets the question decide
 /topic WORDS    what the questions are about; nothing for none
 /new            forget what was said
@@ -59,7 +59,7 @@ class Conversation:
 
     def _obey(self, command: str, rest: str) -> None:
         if command == "/source":
-            say("nothing was asked yet" if self._source is None else _described_reply(self._source))
+            say("nothing was asked yet" if self._source is None else _source_line(self._source))
         elif command == "/from":
             self._from(rest or "auto")
         elif command == "/topic":
@@ -67,7 +67,7 @@ class Conversation:
         elif command == "/new":
             self._turns.clear()
         else:
-            say(_CHAT_HELP)
+            say(_COMMANDS)
 
     def _from(self, name: str) -> None:
         names = self._service.shelf.names
@@ -105,7 +105,7 @@ class Conversation:
             text, finish = text + fresh, piece.finish
         sys.stdout.write("\n")
         sys.stdout.flush()
-        say(_described_reply(self._source))
+        say(_source_line(self._source))
         return text
 
     def _body(self, question: str) -> ChatBody:
@@ -119,12 +119,12 @@ class Conversation:
             and self._name == "auto"
             and shelf.source(self._name, [question], self._topic).adapter is not None
         )
-        messages = [alone] if by_itself else [*_so_far(self._turns), alone]
+        messages = [alone] if by_itself else [*_turn_messages(self._turns), alone]
         fields = {"messages": messages, "model": self._name, "topic": self._topic}
         return read_request(ChatBody, fields | {"temperature": self._temperature})
 
 
-def _so_far(turns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+def _turn_messages(turns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     messages: list[dict[str, str]] = []
     for question, answer in turns:
         messages.append({"role": "user", "content": question})
@@ -132,7 +132,7 @@ def _so_far(turns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return messages
 
 
-def _described_reply(source: Source) -> str:
+def _source_line(source: Source) -> str:
     """What an answer came from, in a line."""
     if source.name is not None:
         return f"from {source.name}"

@@ -412,7 +412,6 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
         check_weight_types(folder)
         check_room(folder, dtype, device)
         with quiet():
-            kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
             check_size(_without_weights(kind), folder)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,

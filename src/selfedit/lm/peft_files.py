@@ -19,24 +19,32 @@ _CONFIG = BoundedReader(
     "adapter_config.json", error=ModelFileError, fix=_ADAPTER_FIX, max_bytes=2**22
 )
 NAME_PREFIX = "base_model.model."
-_UNSUPPORTED = (
-    "use_dora",
-    "use_qalora",
-    "rank_pattern",
-    "alpha_pattern",
-    "modules_to_save",
-    "lora_bias",
-    "layer_replication",
-    "alora_invocation_tokens",
-    "monteclora_config",
-    "velora_config",
-    "use_bdlora",
-    "arrow_config",
-    "kasa_config",
-    "target_parameters",
-    "trainable_token_indices",
+_HARMLESS = frozenset(
+    {
+        "task_type",
+        "auto_mapping",
+        "peft_version",
+        "revision",
+        "inference_mode",
+        "target_modules",
+        "exclude_modules",
+        "layers_pattern",
+        "fan_in_fan_out",
+        "megatron_config",
+        "megatron_core",
+        "runtime_config",
+        "ensure_weight_tying",
+        "qalora_group_size",
+        # How the adapter was begun; `init_lora_weights` says whether that changed its base.
+        "loftq_config",
+        "eva_config",
+        "corda_config",
+        "lora_ga_config",
+    }
 )
-"""PEFT's settings that change what an adapter computes."""
+"""PEFT's settings that do not change what the matrices of a plain adapter compute. Any other that
+is set may: one that is not known here least of all.
+"""
 _BASE_UNCHANGED = (None, True, False, "gaussian", "eva", "orthogonal")
 """PEFT's ways to begin an adapter that leave its base as it is. The others (pissa, olora, corda,
 loftq, …) take something out of the base's weights, which the adapter's files do not hold.
@@ -68,14 +76,14 @@ def read_peft_config(folder: Path) -> _Config:
         ModelFileError: there are none, or the adapter is no plain LoRA on an unchanged base.
     """
     path = folder / "adapter_config.json"
-    if not path.exists():
+    if not path.is_file():
         raise ModelFileError(
             "no adapter here: adapter_config.json is missing", where=folder, fix=_ADAPTER_FIX
         )
     config = _CONFIG.shape(_CONFIG.json(path), _Config, path)
     others = config.model_extra or {}
     # Present and false or null changes nothing: peft writes all of its settings out.
-    extras = [key for key in _UNSUPPORTED if others.get(key)]
+    extras = sorted(key[:40] for key in others if others[key] and key not in _HARMLESS)
     if config.bias not in (None, "none"):
         extras.append("bias")
     # The As and Bs alone do not say what was taken out of the base.
@@ -103,6 +111,8 @@ def read_peft_tensors(folder: Path, rank: int) -> dict[str, tuple[Tensor, Tensor
         ModelFileError: they cannot be read, are no pairs, or not of this rank.
     """
     path = folder / "adapter_model.safetensors"
+    if path.exists() and not path.is_file():
+        raise ModelFileError("this is no regular file", where=path, fix=_ADAPTER_FIX)
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
