@@ -26,7 +26,7 @@ from selfedit.tasks.task import Context
 COVERED = 0.9
 """Share of a sentence's content words that two neighbouring sentences of the passage must have."""
 
-_NAME = re.compile(r"(?<=[^\W_] )[^\W\d_a-z][^\W\d_]+|(?<=\W)(?<![.!?:] )[^\W\d_a-z][^\W\d_]+")
+_SENTENCE_WORD = re.compile(r"(?P<start>^|[.!?:;\"“(\[] ?)?(?P<word>[^\W\d_][\w’'-]*)")
 _ENDED = re.compile(r"[.!?…。！？।]['\"”’»)\]]*$")
 
 
@@ -47,17 +47,19 @@ class PassageWords:
 
     def __init__(self, context: Context) -> None:
         self._title = {*content_words(context.title)}
-        self._title_text = _bare(context.title)
+        self._title_text = _plain_words(context.title)
         self._words = {*words_of(f"{context.title}\n{context.text}")}
-        said = [{*content_words(each)} for each in cut_sentences(context.text) if each.strip()]
+        sentences = [{*content_words(each)} for each in cut_sentences(context.text) if each.strip()]
         # One sentence alone is a pair with an empty one.
-        self._pairs = [a | b | self._title for a, b in zip(said, [*said[1:], set()], strict=True)]
-        self._content = self._title.union(*said)
+        self._pairs = [
+            a | b | self._title for a, b in zip(sentences, [*sentences[1:], set()], strict=True)
+        ]
+        self._content = self._title.union(*sentences)
 
     def objection(self, sentence: str) -> str | None:
         """Why a sentence is not to be trained on; None if the passage supports it."""
         content = content_words(sentence)
-        if not content or _bare(sentence) in self._title_text:
+        if not content or _plain_words(sentence) in self._title_text:
             return "it states nothing"
         if strange := self._strange(sentence):
             return f"not in the passage: {', '.join(strange)}"
@@ -70,9 +72,12 @@ class PassageWords:
         """Numbers and names that stand nowhere in the passage."""
         numbers = [word for word in words_of(sentence) if any(map(str.isdigit, word))]
         strange = [number for number in numbers if number not in self._words]
-        for name in _NAME.findall(sentence):
-            if not {*content_words(name)} <= self._content:
-                strange.append(name)
+        for match in _SENTENCE_WORD.finditer(sentence):
+            word = match["word"]
+            # The first word of a sentence has its capital from there.
+            named = word[0].isupper() and match["start"] is None
+            if named and not {*content_words(word)} <= self._content:
+                strange.append(word)
         return list(dict.fromkeys(strange))
 
 
@@ -119,5 +124,5 @@ def _sentences(lines: Iterable[str]) -> Iterable[str]:
         yield from (each.strip() for each in cut_sentences(line) if any(map(str.isalnum, each)))
 
 
-def _bare(text: str) -> str:
+def _plain_words(text: str) -> str:
     return " ".join(words_of(text))
