@@ -9,7 +9,16 @@ import pytest
 
 from selfedit.lm.lora import Adapter
 
-QUICK = ("--edit.max_new_tokens=12", "--inner.optim.epochs=1", "--inner.lora.rank=2", "--quiet")
+QUICK = (
+    "--edit.max_new_tokens=12",
+    "--inner.optim.epochs=1",
+    "--inner.lora.rank=2",
+    "--retention.pseudorehearsal.texts=2",
+    "--retention.pseudorehearsal.tokens=4",
+    "--documents.known=2",
+    "--answer.max_new_tokens=4",
+    "--quiet",
+)
 TEXT = "# Vell\nThe harbour of Vell was built in 1412 by Orda Mirane. It has nine piers.\n"
 
 
@@ -69,6 +78,8 @@ def test_questions_are_asked_before_and_after(
         tmp_path / "a",
         *QUICK,
         "--samples=0",
+        "--documents.facts=0",
+        "--retention.remedies=",
         "--json",
     )
     assert done.code == 0

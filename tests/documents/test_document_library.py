@@ -5,13 +5,15 @@ find their way.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from selfedit.cli import main
 from selfedit.config import read_settings
-from selfedit.documents import adapt, sources, upkeep
+from selfedit.documents import adapt, sources, together, upkeep
 from selfedit.documents.library import Library, read_library
 from selfedit.documents.sources import read_documents
 from selfedit.documents.upkeep import adapt_library
@@ -140,11 +142,48 @@ def test_stopped_anywhere_it_goes_on_and_ends_the_same(
 def test_what_is_finished_can_be_asked_while_the_rest_is_not(
     documents, settings, lm, learned, tmp_path: Path
 ) -> None:
-    with pytest.raises(Interrupted):
-        adapt_library(tmp_path / "out", [documents], settings, lm=lm, interrupt=Stop(12))
-    known = [entry.name for entry in read_library(tmp_path / "out")]
+    known: list[str] = []
+    checks = 12
+    while not known:  # they train together before the first of them is finished
+        with pytest.raises(Interrupted):
+            adapt_library(tmp_path / "out", [documents], settings, lm=lm, interrupt=Stop(checks))
+        known = [entry.name for entry in read_library(tmp_path / "out")]
+        checks += 6
     assert 0 < len(known) < 3
     assert Library(tmp_path / "out").entries
+
+
+def test_new_documents_train_together_and_come_out_as_alone(
+    documents, settings, lm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+    real = together.adapt
+
+    def counted(lm, jobs, *rest, **named):
+        trained.append(len(jobs))
+        return real(lm, jobs, *rest, **named)
+
+    monkeypatch.setattr(together, "adapt", counted)
+    adapt_library(tmp_path / "out", [documents], settings, lm=lm)
+    assert trained == [3]
+    adapt_library(tmp_path / "alone", [documents / "vell.md"], settings, lm=lm)
+    assert trained == [3]
+    one, other = (
+        Adapter.load(tmp_path / name / entry.adapter)
+        for name in ("out", "alone")
+        for entry in read_library(tmp_path / name)
+        if entry.name == "vell.md"
+    )
+    for module, (a, b) in one.tensors.items():
+        assert torch.allclose(a, other.tensors[module][0], atol=1e-4)
+        assert torch.allclose(b, other.tensors[module][1], atol=1e-4)
+
+
+def test_groups_are_bounded_by_documents_and_words(documents) -> None:
+    found = read_documents([documents])
+    assert [len(group) for group in together.document_groups(found * 7)] == [16, 5]
+    long = [replace(each, contexts=each.contexts * 400) for each in found]
+    assert [len(group) for group in together.document_groups(long)] == [1, 1, 1]
 
 
 def test_questions_go_to_the_document_whose_words_they_share(
@@ -181,7 +220,9 @@ def test_documents_without_questions_are_measured_by_own_ones(
         tmp_path / "out", [documents / "vell.md"], changed, lm=lm, own_questions=True
     )
     assert found["documents"][0]["recall"]["accuracy"]["paired"]["n"] == 1
-    plain = adapt_library(tmp_path / "plain", [documents / "vell.md"], settings, lm=lm)
+    plain = adapt_library(
+        tmp_path / "plain", [documents / "vell.md"], settings, lm=lm, own_questions=False
+    )
     assert "accuracy" not in plain["documents"][0]["recall"]
 
 
@@ -237,6 +278,9 @@ def test_the_command_line(
         "--edit.max_new_tokens=12",
         "--inner.optim.epochs=1",
         "--inner.lora.rank=2",
+        "--retention.pseudorehearsal.texts=2",
+        "--retention.pseudorehearsal.tokens=4",
+        "--documents.known=2",
         "--quiet",
         "--samples=0",
     )

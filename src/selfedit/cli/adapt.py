@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from selfedit.cli.adapt_output import print_learned
 from selfedit.cli.command import say, working_with
-from selfedit.cli.output import percent, print_json, print_table
+from selfedit.cli.dry_run import documents_estimate, print_documents_estimate
 from selfedit.cli.setting_options import overrides_from, with_settings
+from selfedit.documents.recipe import RECIPE
+from selfedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from selfedit.documents.adapt import AdaptResults
-    from selfedit.documents.recall import Change
-    from selfedit.documents.upkeep import LibraryResults
-    from selfedit.tasks.knowledge.folder import SkippedRecord
+    from selfedit.config import Settings
+    from selfedit.lm.load import LanguageModel
+    from selfedit.tasks.task import Context
 
 
 @with_settings(
-    "seed", "device", "dtype", "task", "edit", "inner", "answer", "judge", but=("edit.format",)
-)
+    "seed", "device", "dtype", "task", "edit", "inner", "documents", "retention", "answer", "judge",
+    but=("edit.format",), defaults=RECIPE,
+)  # fmt: skip
 def adapt(
     model: str,
     documents: Annotated[list[str], Parameter(consume_multiple=True)],
@@ -30,18 +35,19 @@ def adapt(
     format: str = "implications",
     samples: int = 1,
     library: bool = False,
-    own_questions: bool = False,
+    own_questions: bool = True,
+    questions: Path | None = None,
+    dry_run: bool = False,
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
     """The model reads the documents, writes its own training data, and trains one adapter on all of
-    it.
+    it that the documents support; a verdict says what can be asked for now and what it cost.
 
     The folder is an adapter in PEFT's format. The same command again goes on where it stopped. With
-    --library it is
-    one adapter a document, kept up to date: the same command after documents were added, changed or
-    removed learns only what has changed, and `ask` routes each question to a document's adapter.
+    --library it is one adapter a document: after documents were added, changed or removed, it
+    learns only those, and `ask` routes each question to a document's adapter.
 
     Args:
         model: a short name, a folder, or a hub id.
@@ -53,98 +59,68 @@ def adapt(
             package.module:Name.
         samples: self-edits a passage; 0 trains on the passages alone.
         library: one adapter a document, for documents that change.
-        own_questions: measure passages without questions by questions that the model writes itself.
+        own_questions: measure by questions that the model makes itself, where there are none.
+        questions: JSON, measured by instead: [{"question": "...", "answers": ["..."]}].
+        dry_run: learn nothing: print minutes (of this machine where the model is on it), memory,
+            and what will be fetched.
         json: print the results as JSON.
         quiet: no progress.
     """
-    from selfedit.config import read_settings
+    from selfedit.documents.recipe import document_settings
 
     chosen = {"model": model, "edit.format": format}
-    settings = read_settings(overrides=chosen | overrides_from(overrides))
-    from selfedit.tasks.knowledge.contexts import load_contexts
-
-    # Before any model is fetched or loaded; what is left out is said here, and again at the end.
-    contexts = load_contexts(list(documents))
-    say(f"{len(contexts)} passages in {', '.join(documents)}")
+    settings = document_settings(chosen | overrides_from(overrides))
+    contexts = _checked_passages(documents, questions, library)
+    if dry_run:
+        print_documents_estimate(contexts, settings, samples, json=json)
+        return
     with working_with(settings.model, quiet=quiet) as options:
+        lm = None if quiet else _estimated(out, contexts, settings, samples)
         from selfedit.documents.adapt import adapt_documents
         from selfedit.documents.upkeep import adapt_library
 
-        learn = adapt_library if library else adapt_documents
+        learn: Any = adapt_library if library else partial(adapt_documents, questions=questions)
         results: Any = learn(
-            out, documents, settings, samples=samples, own_questions=own_questions, **options
+            out, documents, settings, samples=samples, own_questions=own_questions, lm=lm, **options
         )
-    if json:
-        print_json(results)
-        return
-    (print_library if library else print_recall)(results)
-    print_skipped(results.get("skipped", []))
-    what = "library" if library else "adapter"
-    say(f"{what}: {out}; ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
+    print_learned(results, library=library, json=json)
+    say(f"ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
+    say(f"what was learned, and what was left out: selfedit report {out}")
 
 
-def print_skipped(skipped: list[SkippedRecord]) -> None:
-    """The files that were left out, each with its reason."""
-    if skipped:
-        rows = [[each["file"], each["reason"]] for each in skipped]
-        print_table(["left out", "why"], rows)
-
-
-def print_library(results: LibraryResults) -> None:
-    """Every document with what was done about it, what is recalled of it, and where its questions
-    go.
+def _checked_passages(
+    documents: Sequence[str], questions: Path | None, library: bool
+) -> list[Context]:
+    """The passages, and what is wrong with documents or questions, before any model is fetched;
+    what is left out of a folder is said here, and again at the end.
     """
-    did = {name: word for word, names in results["done"].items() for name in names}
-    rows = []
-    for entry in results["documents"]:
-        recall, routed = entry["recall"], results["routed"].get(entry["name"])
-        answered = recall.get("accuracy")
-        rows.append(
-            [
-                entry["name"],
-                did.get(entry["name"], "?"),
-                str(entry["passages"]),
-                percent(answered["before"]["mean"]) if answered else "-",
-                percent(answered["after"]["mean"]) if answered else "-",
-                f"{recall['loss']['before']['mean']:.3f}",
-                f"{recall['loss']['after']['mean']:.3f}",
-                f"{routed['right']}/{routed['questions']}" if routed else "-",
-            ]
-        )
-    columns = ["document", "was", "passages", "answered %", "now %", "loss", "now", "routed right"]
-    removed = len(results["done"].get("removed", []))
-    print_table(columns, rows, title=f"{len(rows)} documents, {removed} removed")
+    if library and questions is not None:
+        what = "a library is measured document by document, not by one file of questions"
+        fix = "give the documents as JSON with their questions"
+        raise UsageError(what, where="--questions", fix=fix)
+    from selfedit.documents.questions import given_questions
+    from selfedit.tasks.knowledge.contexts import load_contexts
+
+    if questions is not None:
+        given_questions(questions)
+    contexts = load_contexts(list(documents))
+    say(f"{len(contexts)} passages in {', '.join(documents)}")
+    return contexts
 
 
-def print_recall(results: AdaptResults) -> None:
-    """What is recalled before and after, with paired differences over passages."""
-    names = {
-        "accuracy": "questions answered, %",
-        "loss": "loss on the passages, nats a token",
-        "general_loss": "loss on unrelated text, nats a token",
-    }
-    rows = [
-        _recall_row(name, change, key == "accuracy")
-        for key, name in names.items()
-        if (change := results.get(key))
-    ]
-    print_table(["recalled", "before", "after", "difference", "se", "n"], rows)
+def _estimated(
+    out: Path, contexts: Sequence[Context], settings: Settings, samples: int
+) -> LanguageModel | None:
+    """The model of a run that is new, loaded to say how long it will take; None for one that is
+    gone on with.
+    """
+    from selfedit.lm.load import load_for
+    from selfedit.run.marker import is_run
+    from selfedit.run.progress import duration
 
-
-def _recall_row(name: str, result: Change, share: bool) -> list[str]:
-    gap = result["paired"]
-    if share:
-        cells = [percent(result["before"]["mean"]), percent(result["after"]["mean"])]
-        return [
-            name,
-            *cells,
-            percent(gap["difference"], signed=True),
-            percent(gap["se"]),
-            str(gap["n"]),
-        ]
-    cells = [
-        f"{result['before']['mean']:.3f}",
-        f"{result['after']['mean']:.3f}",
-        f"{gap['difference']:+.3f}",
-    ]
-    return [name, *cells, "?" if gap["se"] is None else f"{gap['se']:.3f}", str(gap["n"])]
+    if is_run(out):
+        return None
+    lm = load_for(settings)
+    work = documents_estimate(lm, contexts, settings, samples)
+    say(f"about {duration(work.seconds)} on this machine (--dry-run says what for)")
+    return lm

@@ -78,13 +78,13 @@ def _evaluate_runs(
     elif "rows" in results:
         print_results(results)
     elif "documents" in results:
-        from selfedit.cli.adapt import print_library
+        from selfedit.cli.adapt_output import print_library
         from selfedit.documents.upkeep import LibraryResults
 
         print_library(as_form(results, LibraryResults))
     else:
-        from selfedit.cli.adapt import print_recall
-        from selfedit.documents.adapt import AdaptResults
+        from selfedit.cli.adapt_output import print_recall
+        from selfedit.documents.outcome import AdaptResults
 
         print_recall(as_form(results, AdaptResults))
 

@@ -11,7 +11,7 @@ the options alone, before the recipe they change is read; ``--heldout none`` wou
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from cyclopts import Parameter
@@ -24,14 +24,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SIGNS = {"Ge": "≥", "Gt": ">", "Le": "≤", "Lt": "<"}
 
 
-def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
+def with_settings(
+    *parts: str, but: tuple[str, ...] = (), defaults: Mapping[str, Any] | None = None
+) -> Callable[[F], F]:
     """Give a verb, which takes ``**overrides``, an option for each setting.
 
     Args:
         parts: the top-level settings to take; none takes all.
         but: settings that the verb sets itself, or groups it has no use for: dotted names, or names
             of groups.
+        defaults: what the verb sets where its user does not, for ``--help``.
     """
+    verb_defaults = defaults or {}
 
     def decorate(verb: F) -> F:
         signature = inspect.signature(verb)
@@ -39,7 +43,7 @@ def with_settings(*parts: str, but: tuple[str, ...] = ()) -> Callable[[F], F]:
             p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD
         ]
         options = [
-            _option(dotted, field)
+            _option(dotted, _with_default(field, verb_defaults.get(dotted, field.default)))
             for dotted, field in leaves(Settings)
             if not {dotted, dotted.partition(".")[0]} & set(but)
             and (not parts or dotted.partition(".")[0] in parts)

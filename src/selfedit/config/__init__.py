@@ -14,6 +14,7 @@ from selfedit.config.arc import (
     TTTDataSettings,
 )
 from selfedit.config.continual import ContinualSettings, named_policy
+from selfedit.config.documents import DocumentSettings
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, OptimSettings
 from selfedit.config.judge import JudgeSettings
@@ -66,6 +67,7 @@ __all__ = [
     "CptSettings",
     "CrossedSettings",
     "DirectiveSettings",
+    "DocumentSettings",
     "EditSettings",
     "EndpointSettings",
     "EvalSettings",

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from selfedit.config.arc import ArcSettings
 from selfedit.config.choice import check_name
 from selfedit.config.continual import ContinualSettings
+from selfedit.config.documents import DocumentSettings
 from selfedit.config.engine import EngineSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
@@ -93,6 +94,7 @@ class Settings(Group):
     )
     edit: EditSettings = EditSettings()
     inner: InnerSettings = InnerSettings()
+    documents: DocumentSettings = DocumentSettings()
     answer: AnswerSettings = AnswerSettings()
     judge: JudgeSettings = JudgeSettings()
     rl: RLSettings = RLSettings()

@@ -1,71 +1,42 @@
 """Documents into one adapter: the model writes a self-edit of every passage, and one adapter is
-trained on all of it.
+trained on all that the passages support of it.
 
-What it recalls is measured before and after: the accuracy on the passages' questions where they
-have any, the mean loss of the passages' own tokens, and, as what may have been damaged, the mean
-loss of a text that has nothing to do with them (the project's held-out passages).
+What it recalls is measured before and after: questions (`selfedit.documents.questions`), the mean
+loss of the passages' own tokens, and, as what may have been damaged, the mean loss of a text that
+has nothing to do with them (the project's held-out passages) and everyday facts. The same questions
+are asked with their passage in the prompt. A verdict says in words what that comes to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
-from typing import NotRequired, Unpack
-
-from typing_extensions import TypedDict
+from typing import Unpack
 
 from selfedit.config import Settings
-from selfedit.documents.known_language import LanguageRecord, tell_languages
-from selfedit.documents.recall import Change, compared, measured
-from selfedit.documents.training import saved_adapter, train_adapter
+from selfedit.documents.facts import coverage, learned_facts
+from selfedit.documents.known_language import tell_languages
+from selfedit.documents.outcome import KIND, PHASES, AdaptResults, learn_documents, used_settings
+from selfedit.documents.questions import given_questions, made_questions, placed_questions
+from selfedit.documents.training import saved_adapter
 from selfedit.errors import ModelFileError, UsageError
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.rl.opening import RunOptions, open_folder, open_session
-from selfedit.rl.own_questions import with_own_questions
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
+from selfedit.run.folder import RunFolder
 from selfedit.storage.bounded import BoundedReader
-from selfedit.storage.files import JsonObject, canonical_json, write_atomic
+from selfedit.storage.files import JsonObject, canonical_json, fingerprint, write_atomic
 from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
-from selfedit.tasks.knowledge.folder import Skipped, SkippedRecord
+from selfedit.tasks.knowledge.folder import Skipped
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.named import knowledge_task
-from selfedit.tasks.task import Context
-
-KIND = "adapt"
-_SETTINGS = ("model", "prompting", "device", "dtype", "seed", "task", "edit", "inner", "answer")
-
-
-class AdaptResults(TypedDict):
-    """What is written to ``results.json``.
-
-    Keys:
-        experiment: ``adapt``.
-        passages, sequences, tokens: how many there were to learn, and were trained on.
-        skipped: files of the folders that were left out, each with its reason.
-        languages: of the passages, where they are not all English, and how well the model knows
-            them.
-        accuracy, loss, general_loss: what is recalled, on the passages' questions where there
-            are any, their own tokens, and a text that has nothing to do with them.
-        model, grader, data, settings: where the numbers come from.
-    """
-
-    experiment: str
-    passages: int
-    sequences: int
-    tokens: int
-    skipped: NotRequired[list[SkippedRecord]]
-    languages: NotRequired[list[LanguageRecord]]
-    accuracy: NotRequired[Change]
-    loss: Change
-    general_loss: Change
-    model: dict[str, str]
-    grader: str
-    data: dict[str, str]
-    settings: JsonObject
+from selfedit.tasks.task import Context, Question
 
 
 def adapt_documents(
@@ -74,7 +45,8 @@ def adapt_documents(
     settings: Settings,
     *,
     samples: int = 1,
-    own_questions: bool = False,
+    own_questions: bool = True,
+    questions: str | Path | None = None,
     **options: Unpack[RunOptions],
 ) -> AdaptResults:
     """Train an adapter on documents, or go on where that stopped; returns what is written to
@@ -85,14 +57,15 @@ def adapt_documents(
     state every minute and where it is stopped.
 
     Args:
-        folder: made if it is not there.
+        folder: generated if it is not there.
         documents: documents (text, Markdown, PDF, Word, ...), JSON files, or folders of documents.
         settings: ``edit``, ``inner``, ``answer`` and the model are used; of what self-edits ask of
             their training one adapter gets what they ask for together
             (`selfedit.tasks.knowledge.directives.combined`).
         samples: self-edits a passage; 0 trains on the passages alone.
-        own_questions: passages without questions are measured by questions that the model writes
-            itself (``rl.own``).
+        own_questions: passages without questions are measured by questions that the model makes
+            itself.
+        questions: a JSON file of questions to measure by instead.
         options: see `RunOptions`.
 
     Raises:
@@ -107,6 +80,7 @@ def adapt_documents(
         settings,
         samples=samples,
         own_questions=own_questions,
+        questions=None if questions is None else given_questions(questions),
         skipped=skipped,
         **options,
     )
@@ -119,6 +93,7 @@ def adapt_passages(
     *,
     samples: int,
     own_questions: bool,
+    questions: Sequence[Question] | None = None,
     skipped: Sequence[Skipped] = (),
     **options: Unpack[RunOptions],
 ) -> AdaptResults:
@@ -127,18 +102,23 @@ def adapt_passages(
         raise UsageError(
             "there is nothing to train on", where=f"samples = {samples}", fix="ask for 1 or more"
         )
-    make_task = knowledge_task(settings)
-    hashes = {"documents": data_hash(contexts)}
-    frozen = frozen_settings(settings, samples, own_questions) | {"data": hashes}
-    with open_folder(folder, frozen, hashes, kind=KIND) as run:
+    hashes = _hashes(contexts, questions)
+    with open_document(folder, hashes, settings, samples, own_questions) as run:
         # A finished run costs nothing: its model is not loaded again.
         if (stored := run.results()) is not None:
             saved_adapter(run)
             return stored
-        grader = get_grader(settings.answer.grader, settings.judge)
-        with open_session(run, settings, grader, make_task, workers=False, **options) as session:
-            results = _learn(session, contexts, hashes, samples, own_questions)
+        with (
+            document_session(run, settings, **options) as session,
+            session.progress.task("learning", total=PHASES, unit="phases") as phases,
+        ):
+            languages = tell_languages(session, contexts)
+            probes, covered = _asked_contexts(session, contexts, own_questions, questions)
+            phases.advance()
+            results = learn_documents(session, contexts, probes, covered, hashes, samples, phases)
             results["skipped"] = [each.as_record() for each in skipped]
+            if languages:
+                results["languages"] = languages
             write_atomic(
                 run.path / "selfedit.json",
                 canonical_json(_adapter_record(session, samples, hashes)),
@@ -147,50 +127,60 @@ def adapt_passages(
     return results
 
 
+def open_document(
+    folder: str | Path,
+    hashes: Mapping[str, str],
+    settings: Settings,
+    samples: int,
+    own_questions: bool,
+) -> AbstractContextManager[RunFolder]:
+    """The folder of a run on documents, new or gone on with; ``hashes`` are its data's."""
+    frozen = frozen_settings(settings, samples, own_questions) | {"data": dict(hashes)}
+    return open_folder(folder, frozen, hashes, kind=KIND)
+
+
+def document_session(
+    run: RunFolder, settings: Settings, **options: Unpack[RunOptions]
+) -> AbstractContextManager[Session[KnowledgeTask]]:
+    """The model, task and grader of a run on documents whose folder is open."""
+    grader = get_grader(settings.answer.grader, settings.judge)
+    return open_session(run, settings, grader, knowledge_task(settings), workers=False, **options)
+
+
+def _hashes(contexts: Sequence[Context], questions: Sequence[Question] | None) -> dict[str, str]:
+    hashes = {"documents": data_hash(contexts)}
+    if questions is not None:
+        hashes["questions"] = fingerprint([asdict(question) for question in questions])
+    return hashes
+
+
 def frozen_settings(settings: Settings, samples: int, own_questions: bool) -> JsonObject:
     """The settings that a run on documents depends on; others may change at a resume."""
-    frozen = _used(settings) | {"samples": samples}
+    frozen = used_settings(settings) | {"samples": samples}
     if own_questions:
         frozen["own_questions"] = settings.rl.own.model_dump(mode="json")
     return frozen
 
 
-def _used(settings: Settings) -> JsonObject:
-    return settings.model_dump(mode="json", include=set(_SETTINGS))
-
-
-def _learn(
+def _asked_contexts(
     session: Session[KnowledgeTask],
     contexts: Sequence[Context],
-    hashes: dict[str, str],
-    samples: int,
     own_questions: bool,
-) -> AdaptResults:
-    """Measure, train, measure again."""
-    languages = tell_languages(session, contexts)
-    probes = _with_questions(session, contexts) if own_questions else contexts
-    before = measured(session, "before", probes, None)
-    adapter = train_adapter(session, contexts, samples)
-    after = measured(session, "after", probes, adapter)
-    training = session.run.ledger.step("adapter") or {}
-    results: AdaptResults = {
-        "experiment": KIND,
-        "passages": len(contexts),
-        "sequences": training["sequences"],
-        "tokens": training["tokens"],
-        "loss": compared(before["loss"], after["loss"]),
-        "general_loss": compared(before["general"], after["general"]),
-        "model": {"name": session.settings.model, "fingerprint": session.lm.fingerprint},
-        "grader": session.settings.answer.grader,
-        "data": hashes,
-        "settings": _used(session.settings),
-    }
-    if languages:
-        results["languages"] = languages
-    # Plain documents have no questions, and a judge may come to no verdict at all.
-    if before["accuracy"]:
-        results["accuracy"] = compared(before["accuracy"], after["accuracy"])
-    return results
+    questions: Sequence[Question] | None,
+) -> tuple[list[Context], float | None]:
+    """What is asked, each question under its passage; the share of the sentences that the model's
+    own questions could be about, where all are its own.
+    """
+    if questions is not None:
+        return placed_questions(session, contexts, questions), None
+    with_questions = [context for context in contexts if context.questions]
+    without = [context for context in contexts if not context.questions]
+    if not (own_questions and without):
+        return with_questions, None
+    facts = learned_facts(session, contexts)
+    generated = made_questions(session, without, facts)
+    covered = None if with_questions else coverage(contexts, facts, generated)
+    return [*with_questions, *generated], covered
 
 
 def _adapter_record(
@@ -200,16 +190,9 @@ def _adapter_record(
     return {
         "base": {"name": session.lm.name, "fingerprint": session.lm.fingerprint},
         "samples": samples,
-        "settings": _used(session.settings),
+        "settings": used_settings(session.settings),
         "environment": environment(hashes),
     }
-
-
-def _with_questions(session: Session[KnowledgeTask], contexts: Sequence[Context]) -> list[Context]:
-    """The passages, those without questions with the model's own."""
-    without = [context for context in contexts if not context.questions]
-    questioned = {context.id: context for context in with_own_questions(session, without)}
-    return [questioned.get(context.id, context) for context in contexts]
 
 
 def read_about(folder: str | Path) -> JsonObject:

@@ -17,9 +17,9 @@ from typing import Annotated
 from pydantic import BaseModel, StringConstraints
 
 from selfedit.documents.adapt import load_adapter
+from selfedit.documents.material import PLACE
 from selfedit.documents.recall import Recalled
 from selfedit.documents.routing import DocumentRouter
-from selfedit.documents.training import PLACE
 from selfedit.errors import ModelFileError
 from selfedit.lm.load import LanguageModel, load_without_weights
 from selfedit.lm.lora import Adapter

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NotRequired
 
 from typing_extensions import TypedDict
@@ -17,11 +17,9 @@ from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
-from selfedit.rl.session import Session
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.storage.files import JsonObject
-from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, reply_to
 
@@ -44,19 +42,20 @@ class Recalled(TypedDict):
     general_loss: Change
 
 
-GENERAL = "corpus:heldout"
-"""The text whose loss shows damage."""
 GROUP = 8
 """Passages whose questions are answered together, and between which the user can stop."""
 
 
 class RecallRecord(TypedDict):
-    """What is recalled at one time; accuracies and losses by passage."""
+    """What is recalled at one time; accuracies and losses by passage, ``known`` the everyday facts
+    that are answered.
+    """
 
     answers: list[JsonObject]
     accuracy: dict[str, float]
     loss: dict[str, float]
     general: dict[str, float]
+    known: list[str]
 
 
 @dataclass(frozen=True)
@@ -132,34 +131,6 @@ def passage_losses(
     """Mean loss of every passage's tokens, in nats, the title before it as in training."""
     losses = mean_losses(lm, [f"{context.title}\n{context.text}" for context in contexts], adapter)
     return {context.id: loss for context, loss in zip(contexts, losses, strict=True)}
-
-
-def measured(
-    session: Session[KnowledgeTask], name: str, contexts: Sequence[Context], adapter: Adapter | None
-) -> RecallRecord:
-    """What is recalled now, once: a finished measurement is read from the ledger."""
-    ledger = session.run.ledger
-    if (stored := ledger.step(name)) is not None:
-        return RecallRecord(**stored)
-    session.interrupt.check()
-    answers = ask_questions(
-        session.task,
-        contexts,
-        session.grader,
-        adapter,
-        name=f"what it recalls {name}",
-        progress=session.progress,
-        interrupt=session.interrupt,
-    )
-    payload: RecallRecord = {
-        "answers": [asdict(answer) for answer in answers],
-        "accuracy": recall_accuracies(answers),
-        "loss": passage_losses(session.lm, contexts, adapter),
-        "general": passage_losses(session.lm, load_contexts(GENERAL), adapter),
-    }
-    ledger.finish_step(name, payload)
-    # As a resumed run has it, in the ledger's order: sums over it have the same last bits.
-    return RecallRecord(**(ledger.step(name) or {}))
 
 
 def compared(before: Mapping[str, float], after: Mapping[str, float]) -> Change:

@@ -1,101 +1,161 @@
-"""The adapter of a run on documents: its self-edits are sampled, and one training learns all of
-them.
+"""The adapter of a run on documents: one training learns all of their material, with the remedies
+that keep the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import NotRequired
 
+from typing_extensions import TypedDict
+
+from selfedit.documents.material import PLACE, PassageMaterial
 from selfedit.errors import ModelFileError
 from selfedit.inner.adapt import adapt
 from selfedit.inner.checkpoint import Checkpoint
-from selfedit.inner.job import AdaptJob, TrainSequence
+from selfedit.inner.job import AdaptJob
 from selfedit.lm.lora import Adapter
-from selfedit.rl.sample import sample
+from selfedit.retention.learner import Learner
+from selfedit.retention.remedies.base import GateRecord, NewEdit, Remedies
+from selfedit.rl.own_texts import kept_own_texts
 from selfedit.rl.session import Session
 from selfedit.run.folder import RunFolder
 from selfedit.run.progress import count_up
-from selfedit.run.records import Phase, Place
 from selfedit.run.seeds import derive
 from selfedit.storage.files import fingerprint, folder_atomic, hash_file, remove
-from selfedit.tasks.knowledge.directives import as_asked, combined
-from selfedit.tasks.knowledge.edits import Directives, ParsedEdit
+from selfedit.tasks.knowledge.directives import as_asked
+from selfedit.tasks.knowledge.edits import Directives
 from selfedit.tasks.knowledge.task import KnowledgeTask
-from selfedit.tasks.task import Context
 
-PLACE = Place(Phase.ADAPT)
 _CHECKPOINT = "training.safetensors"
 """The training's state while it is under way."""
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
+class TrainedRecord(TypedDict):
+    """What the ledger keeps of a finished training."""
+
+    sequences: int
+    tokens: int
+    sha256: str
+    directives: NotRequired[dict[str, object]]
+    gate: NotRequired[GateRecord]
+
+
 def train_adapter(
-    session: Session[KnowledgeTask], contexts: Sequence[Context], samples: int
+    session: Session[KnowledgeTask], material: Sequence[PassageMaterial], directives: Directives
 ) -> Adapter:
-    """One adapter on all passages and their self-edits, saved where PEFT looks for it; a finished
-    one is read.
+    """One adapter on all passages and what was made of them, saved where PEFT looks for it; a
+    finished one is read.
     """
     run = session.run
-    if run.ledger.step("adapter") is not None:
+    if is_trained(run):
         remove(run.path / _CHECKPOINT)
         return saved_adapter(run)
-    edits, directives = _merged_edits(session, contexts, samples)
-    sequences: list[TrainSequence] = []
-    for context in contexts:
-        # No self-edit at all (samples = 0) still leaves the passage itself.
-        edit = edits.get(context.id, ParsedEdit((), ()))
-        sequences += session.task.sequences(context, edit)
-    adapter = _train_sequences(session, sequences, directives)
+    training = prepare_training(session, material, directives)
+    store_adapter(session, training, _train(session, training.job))
+    # As a resumed run has it: the same numbers laid out otherwise give sums other last bits.
+    return saved_adapter(run)
+
+
+@dataclass(frozen=True)
+class ReadyTraining:
+    """A training that is ready to run, and what decides about its adapter afterwards."""
+
+    remedies: Remedies
+    edits: Sequence[NewEdit]
+    directives: Directives
+    job: AdaptJob
+
+
+def is_trained(run: RunFolder) -> bool:
+    """Whether the run has its adapter."""
+    return run.ledger.step("adapter") is not None
+
+
+def prepare_training(
+    session: Session[KnowledgeTask], material: Sequence[PassageMaterial], directives: Directives
+) -> ReadyTraining:
+    """The inner loop of all material, with what the remedies mix in."""
+    edits = _passage_edits(session, material)
+    retention = session.settings.retention
+    remedies = Remedies(session.task, retention, kept_own_texts(session, retention.remedies))
+    job = remedies.joint_job(edits, session.task.training(directives), _seed(session))
+    return ReadyTraining(remedies, edits, directives, job)
+
+
+def store_adapter(
+    session: Session[KnowledgeTask], training: ReadyTraining, trained: Adapter
+) -> None:
+    """Save a trained adapter as far as the gate admits it; the run is then trained."""
+    run = session.run
+    adapter, gate = _admitted(training.remedies, training.edits[0], trained)
+    _keep(run, adapter)
+    payload: TrainedRecord = {
+        "sequences": len(training.job.sequences),
+        "tokens": adapter.tokens,
+        "sha256": hash_file(run.path / _WEIGHTS),
+    }
+    if requested := as_asked(training.directives):
+        payload["directives"] = requested
+    if gate is not None:
+        payload["gate"] = gate
+    run.ledger.finish_step("adapter", payload)
+    remove(run.path / _CHECKPOINT)
+
+
+def _seed(session: Session[KnowledgeTask]) -> int:
+    return derive(session.settings.seed, "inner", PLACE.phase.value)
+
+
+def _passage_edits(
+    session: Session[KnowledgeTask], material: Sequence[PassageMaterial]
+) -> list[NewEdit]:
+    """A passage's material as an edit of one learner, who has learned nothing yet."""
+    learner = Learner()
+    edits: list[NewEdit] = []
+    for each in material:
+        seed = derive(_seed(session), each.context.id)
+        edits.append(NewEdit(learner, each.context, each.edit, seed, seed))
+    return edits
+
+
+def _train(session: Session[KnowledgeTask], job: AdaptJob) -> Adapter:
+    total = job.optim.epochs * sum(len(s.ids) for s in job.sequences if not isinstance(s, str))
+    # What a teacher says follows from the model, the sequence and the settings.
+    bare = [replace(s, teacher=None) for s in job.sequences if not isinstance(s, str)]
+    named = [replace(job, sequences=bare), session.settings.retention.model_dump(mode="json")]
+    key = fingerprint([session.lm.fingerprint, str(session.lm.dtype), *named])
+    checkpoint = Checkpoint(session.run.path / _CHECKPOINT, key)
+    with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
+        on_step = count_up(counter, session.interrupt.check)
+        return adapt(session.lm, [job], on_step, checkpoint=checkpoint)[0]
+
+
+def _admitted(
+    remedies: Remedies, edit: NewEdit, adapter: Adapter
+) -> tuple[Adapter, GateRecord | None]:
+    """The adapter at the largest scale that the gate admits, where there is one.
+
+    Refused at every scale it is kept at the smallest: what it damages is measured and said.
+    """
+    verdict = remedies.admit(edit, adapter)
+    if not verdict.attempts:
+        return adapter, None
+    factor = verdict.factor or verdict.attempts[-1][0]
+    tensors = {name: (a, factor * b) for name, (a, b) in adapter.tensors.items()}
+    return replace(adapter, tensors=tensors), verdict.as_dict()
+
+
+def _keep(run: RunFolder, adapter: Adapter) -> None:
+    """Write PEFT's two files into the run's folder."""
     with folder_atomic(run.adapters / "new") as new:
         adapter.save(new)
     for name in (_WEIGHTS, _CONFIG):  # the configuration last: without it a folder is no adapter
         (run.adapters / "new" / name).replace(run.path / name)
     (run.adapters / "new").rmdir()
     run.adapters.rmdir()
-    payload = {
-        "sequences": len(sequences),
-        "tokens": adapter.tokens,
-        "sha256": hash_file(run.path / _WEIGHTS),
-    }
-    payload |= {"directives": as_asked(directives)} if as_asked(directives) else {}
-    run.ledger.finish_step("adapter", payload)
-    remove(run.path / _CHECKPOINT)
-    # As a resumed run has it: the same numbers laid out otherwise give sums other last bits.
-    return saved_adapter(run)
-
-
-def _merged_edits(
-    session: Session[KnowledgeTask], contexts: Sequence[Context], samples: int
-) -> tuple[dict[str, ParsedEdit], Directives]:
-    """Each passage's self-edits as one, every line and pair once; what all ask of the training."""
-    if not samples:
-        return {}, Directives()
-    edits: dict[str, ParsedEdit] = {}
-    calls: list[Directives] = []
-    for row in sample(session, PLACE, contexts, samples):
-        edit = session.task.parse(row.text)
-        before = edits.get(row.context_id, ParsedEdit((), ()))
-        lines = tuple(dict.fromkeys(before.lines + edit.lines))
-        pairs = tuple(dict.fromkeys(before.pairs + edit.pairs))
-        calls.append(edit.directives)
-        edits[row.context_id] = replace(edit, lines=lines, pairs=pairs)
-    together = combined(calls)
-    return {name: replace(e, directives=together) for name, e in edits.items()}, together
-
-
-def _train_sequences(
-    session: Session[KnowledgeTask], sequences: Sequence[TrainSequence], directives: Directives
-) -> Adapter:
-    training = session.task.training(directives)
-    seed = derive(session.settings.seed, "inner", PLACE.phase.value)
-    job = AdaptJob(sequences, training.lora, training.optim, seed)
-    total = training.optim.epochs * sum(len(s.ids) for s in sequences)
-    key = fingerprint([session.lm.fingerprint, str(session.lm.dtype), job])
-    checkpoint = Checkpoint(session.run.path / _CHECKPOINT, key)
-    with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
-        on_step = count_up(counter, session.interrupt.check)
-        return adapt(session.lm, [job], on_step, checkpoint=checkpoint)[0]
 
 
 def saved_adapter(run: RunFolder) -> Adapter:

@@ -18,6 +18,7 @@ from selfedit.documents.adapt import AdaptResults, adapt_passages, frozen_settin
 from selfedit.documents.library import TEXTS, Entry, Library, read_library, write_library
 from selfedit.documents.recall import Recalled
 from selfedit.documents.sources import Document, read_documents
+from selfedit.documents.together import document_groups, train_together
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.rl.opening import RunOptions, open_folder
 from selfedit.run.folder import RunFolder
@@ -68,7 +69,7 @@ def adapt_library(
     settings: Settings,
     *,
     samples: int = 1,
-    own_questions: bool = False,
+    own_questions: bool = True,
     **options: Unpack[RunOptions],
 ) -> LibraryResults:
     """Bring a library up to date with its documents; returns what is written to ``results.json``.
@@ -98,6 +99,12 @@ def adapt_library(
         by_version = {entry.version: entry for entry in read_library(run.path)}
         entries: dict[str, Entry] = {}
         unwritten = 0
+        learned_versions = set(before.values())
+        new = [document for document in documents if document.version not in learned_versions]
+        for group in document_groups(new):
+            if any(document.version not in by_version for document in group):
+                _load_model(run, settings, options)
+                train_together(run, group, settings, samples, own_questions, **options)
         for document in documents:
             if (known := by_version.get(document.version)) is not None:
                 entries[document.name] = replace(known, name=document.name)
@@ -124,12 +131,8 @@ def _learned_documents(
     own_questions: bool,
     options: RunOptions,
 ) -> AdaptResults:
-    """Train one document's adapter; the model is loaded for the first of an update and kept in
-    ``options``.
-    """
-    run.check_there()
-    options["lm"] = lm = options.get("lm") or load_for(settings)
-    run.keep_model(settings.model, lm.fingerprint)
+    """Measure one document, and train its adapter where that is not done yet."""
+    _load_model(run, settings, options)
     return adapt_passages(
         run.path / document.folder,
         document.contexts,
@@ -138,6 +141,13 @@ def _learned_documents(
         own_questions=own_questions,
         **options,
     )
+
+
+def _load_model(run: RunFolder, settings: Settings, options: RunOptions) -> None:
+    """Load the model for the first document of an update, and keep it in ``options``."""
+    run.check_there()
+    options["lm"] = lm = options.get("lm") or load_for(settings)
+    run.keep_model(settings.model, lm.fingerprint)
 
 
 def _updates(run: RunFolder) -> int:

@@ -7,7 +7,7 @@ self-edit's by the limit on its tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,16 +70,21 @@ class Passages:
 
 
 class Prices:
-    """Parts of a run with these settings."""
+    """Parts of a run with these settings.
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    Args:
+        settings: the run's.
+        seconds: of each unit of work; `SECONDS`, where nothing was measured.
+    """
+
+    def __init__(self, settings: Settings, seconds: Mapping[str, float] = SECONDS) -> None:
+        self.settings, self.seconds = settings, seconds
         self.edit_tokens = WRITTEN_SHARE * settings.edit.max_new_tokens
 
     def writing(self, name: str, count: int) -> WorkPart:
         """So many self-edits, or texts as long, are sampled."""
         return WorkPart(
-            f"{name}: writing", count, "texts", count * self.edit_tokens * SECONDS["written"]
+            f"{name}: writing", count, "texts", count * self.edit_tokens * self.seconds["written"]
         )
 
     def loops(
@@ -96,20 +101,20 @@ class Prices:
         tokens = passages.tokens if self.settings.edit.passage else 0.0
         tokens += LINES_SHARE * self.edit_tokens if edited else 0.0
         tokens += GOLD_TURN * passages.questions if gold else 0.0
-        trained = tokens * self.settings.inner.optim.epochs * SECONDS["trained"]
-        answering = (passages.questions + more_questions) * SECONDS["answered"]
+        trained = tokens * self.settings.inner.optim.epochs * self.seconds["trained"]
+        answering = (passages.questions + more_questions) * self.seconds["answered"]
         return WorkPart(name, count, "inner loops", count * (trained + answering))
 
     def answers(self, name: str, count: float) -> WorkPart:
         """So many questions are put to a model as it is."""
-        return WorkPart(name, round(count), "answers", count * SECONDS["answered"])
+        return WorkPart(name, round(count), "answers", count * self.seconds["answered"])
 
     def documents(self, name: str, tokens: float) -> WorkPart:
         """Continued pretraining on so many tokens."""
         cpt, inner = self.settings.cpt, self.settings.inner.optim
         full = cpt.update == "full"
         epochs = cpt.full.optim.epochs if full else inner.epochs
-        price = SECONDS["full" if full else "trained"]
+        price = self.seconds["full" if full else "trained"]
         return WorkPart(
             f"{name}: training", round(tokens * epochs), "tokens", tokens * epochs * price
         )
@@ -118,7 +123,7 @@ class Prices:
         """The policy learns from so many self-edits of these passages."""
         one = PROMPT + passages.tokens + self.edit_tokens
         epochs = self.settings.rl.mstep.optim.epochs
-        seconds = SECONDS["mstep"] + edits * epochs * one * SECONDS["policy"]
+        seconds = self.seconds["mstep"] + edits * epochs * one * self.seconds["policy"]
         return WorkPart(f"{name}: the policy learns", edits, "self-edits", seconds)
 
     def movement(self, name: str, heldout: bool) -> WorkPart:
@@ -132,14 +137,16 @@ class Prices:
 
 @dataclass(frozen=True)
 class WorkEstimate:
-    """The parts of a run."""
+    """The parts of a run, and the seconds of its start."""
 
     parts: tuple[WorkPart, ...]
+    start: float = SECONDS["start"]
+    machine: str = "two cores"
 
     @property
     def seconds(self) -> float:
         """Of all of them, and of the start."""
-        return SECONDS["start"] + sum(part.seconds for part in self.parts)
+        return self.start + sum(part.seconds for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -151,5 +158,5 @@ class WorkEstimate:
         for part in self.parts:
             rows.append([part.name, part.count, part.unit, part.seconds / 60])
         rows.append(["all", "", "", self.seconds / 60])
-        columns = ["part", "count", "of", Column("minutes on two cores", "number1")]
+        columns = ["part", "count", "of", Column(f"minutes on {self.machine}", "number1")]
         return Table.make("", columns, rows)

@@ -39,13 +39,14 @@ def results_markdown(results: Results, curves: Sequence[Table] = (), *, short: b
     Raises:
         DataError: the results hold no table.
     """
-    if not results.rows:
+    if not (results.rows or results.tables):
         fix = "give the folder of a finished experiment"
         raise DataError(
             "there is no table of methods in these results", where=results.experiment, fix=fix
         )
     more = [] if short else more_tables(results)
-    tables = [as_markdown(table) for table in [*main_tables(results), *curves, *more]]
+    rows = main_tables(results) if results.rows else []
+    tables = [as_markdown(table) for table in [*rows, *curves, *more]]
     parts = [_about_line(results), *tables, _learned_on(results), _notes(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

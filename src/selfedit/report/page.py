@@ -72,9 +72,9 @@ def write_page(run: RunFolder, results: Results, pictures: Sequence[Path]) -> st
 
 
 def _tables(results: Results) -> list[str]:
-    if not results.rows:
-        return ["<p>No held-out results: the run is not finished, or has none.</p>"]
     notes = [f"<p>{in_html(note)}</p>" for note in notes_of(results)]
+    if not results.rows:
+        return notes or ["<p>No held-out results: the run is not finished, or has none.</p>"]
     rows, *others = main_tables(results, results.title or HELD_OUT)
     return [as_html(rows), *notes, *map(as_html, others)]
 

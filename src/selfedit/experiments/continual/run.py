@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from selfedit.config import (
-    REMEDY_CHOICE,
     RetentionSettings,
     Settings,
     named_policy,
@@ -40,8 +39,8 @@ from selfedit.models.names import model_path
 from selfedit.retention.facts import everyday_facts
 from selfedit.retention.general import measured_texts
 from selfedit.retention.remedies.base import OwnText, Remedies
-from selfedit.retention.remedies.pseudorehearsal import write_own_texts
 from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.own_texts import kept_own_texts
 from selfedit.rl.policy import policy_folder, use_weights
 from selfedit.rl.session import Session
 from selfedit.storage.files import fingerprint, hash_folder, write_atomic
@@ -153,19 +152,9 @@ def _after_rl(setting: Setting, policies: Mapping[str, str]) -> dict[str, Measur
 
 
 def _own_texts(session: Session) -> list[OwnText]:
-    """What the unedited model writes of its own accord, if a way asks for it: written once, then
-    read.
-    """
-    settings, ledger = session.settings, session.run.ledger
-    used = {remedy for name in _way_names(settings) for remedy in parse_remedies(name)}
-    if not any(REMEDY_CHOICE.load(name).wants_own_texts for name in used):
-        return []
-    if (stored := ledger.step("own texts")) is None:
-        stored = {
-            "texts": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)
-        }
-        ledger.finish_step("own texts", stored)
-    return [(ids, start) for ids, start in stored["texts"]]
+    """What the unedited model writes of its own accord, if a way asks for it."""
+    names = _way_names(session.settings)
+    return kept_own_texts(session, {remedy for name in names for remedy in parse_remedies(name)})
 
 
 def _probes(settings: Settings, contexts: Sequence[Context]) -> list[Context]:

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from typing_extensions import TypedDict
 
 from selfedit.config.retention import REMEDY_CHOICE, RetentionSettings
+from selfedit.errors import DataError
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.lora import Adapter
 from selfedit.retention.learner import Learner
 from selfedit.tasks.knowledge.edits import ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context
+from selfedit.tasks.update_tools import UpdateKind
 
 OwnText = tuple[Sequence[int], int]
 """Token ids, and the place from which on the model's predictions of them are held."""
@@ -161,6 +163,30 @@ class Remedies:
         for remedy in self.chosen:
             remedy.change(batch)
         return [self._shaped(job, batch, number) for number, job in enumerate(jobs)]
+
+    def joint_job(self, edits: Sequence[NewEdit], training: UpdateKind, seed: int) -> AdaptJob:
+        """One inner loop that learns several edits together, of passages of one learner.
+
+        What is mixed in is chosen for each edit, so that its share of the whole is the same however
+        many edits there are.
+
+        Raises:
+            DataError: nothing at all to train on.
+        """
+        new = [self.task.sequences(edit.context, edit.edit) for edit in edits]
+        starts = [self.start(edit.learner) for edit in edits]
+        batch = EditBatch(edits, starts, new, [[] for _ in edits], self.apart)
+        for remedy in self.chosen:
+            remedy.change(batch)
+        learned = [sequence for sequences in batch.new for sequence in sequences]
+        if not learned:
+            what = "the self-edits are empty and the passages are not trained on"
+            raise DataError(what, fix="set edit.passage = true")
+        sequences = learned + [mixed for sequences in batch.mixed for mixed in sequences]
+        job = AdaptJob(sequences, training.lora, training.optim, seed, start=starts[0])
+        for remedy in self.chosen:
+            job = remedy.shape(job)
+        return job
 
     def _shaped(self, job: AdaptJob, batch: EditBatch, number: int) -> AdaptJob:
         sequences = [*batch.new[number], *batch.mixed[number]]

@@ -58,6 +58,7 @@ class ParsedEdit:
     Attributes:
         lines: statements, in order, each once.
         pairs: question and answer, in order, each once.
+        bare: the same, asked without the passage's title.
         directives: what it asks of its training.
         dropped: reason → how many lines were left out for it.
     """
@@ -66,11 +67,12 @@ class ParsedEdit:
     pairs: tuple[tuple[str, str], ...]
     directives: Directives = Directives()
     dropped: dict[str, int] = field(default_factory=dict)
+    bare: tuple[tuple[str, str], ...] = ()
 
     @property
     def empty(self) -> bool:
         """Nothing of it can be trained on."""
-        return not self.lines and not self.pairs
+        return not self.lines and not self.pairs and not self.bare
 
 
 def parse_edit(text: str, settings: EditSettings) -> ParsedEdit:

@@ -136,6 +136,27 @@ def checked_passages(records: Iterable[tuple[str, Any]], source: object) -> list
     return _together(good)
 
 
+def checked_questions(
+    records: Iterable[tuple[str, Any]], source: object
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Questions with their acceptable answers, of records that are passages with questions or
+    single questions, ``{"question": ..., "answers": [...]}``.
+
+    Raises:
+        FormatError: as `checked_passages`; or there is no question among them.
+    """
+    # What a question needs no passage for is filled in: the form is then that of a passage's row.
+    filled = (
+        (name, {"title": "-", "context": "-", **record} if isinstance(record, dict) else record)
+        for name, record in records
+    )
+    questions = [each for form in checked_passages(filled, source) for each in form.questions]
+    if not questions:
+        fix = 'a question looks like {"question": "...", "answers": ["..."]}'
+        raise FormatError("the file holds no questions", where=source, fix=fix)
+    return [(each.question, each.answers) for each in questions]
+
+
 def _together(forms: list[PassageForm]) -> list[PassageForm]:
     """Rows of one question each, put together where the same passage follows itself."""
     joined: list[PassageForm] = []

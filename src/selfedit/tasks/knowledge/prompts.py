@@ -41,10 +41,8 @@ def edit_prompt(
 
 
 def question_prompt(title: str, question: str, chat: bool) -> str:
-    """What asks a question, with nothing of the passage but its title."""
+    """What asks a question, with nothing of the passage but its title, or nothing at all of it."""
+    topical = f"Topic: {title}\n{question}" if title else question
     if chat:
-        return f"Topic: {title}\n{question}\nAnswer directly and concisely."
-    return (
-        "Answer the question directly and concisely.\n\nQuestion: Topic:"
-        f" {title}\n{question}\nAnswer:"
-    )
+        return f"{topical}\nAnswer directly and concisely."
+    return f"Answer the question directly and concisely.\n\nQuestion: {topical}\nAnswer:"

@@ -139,6 +139,8 @@ class KnowledgeTask:
         )
         sequences = [self._text(context.title, line) for line in edit.lines]
         sequences += [self._pair(context.title, *pair, on) for pair in edit.pairs]
+        # As somebody asks who has not read the document's headings.
+        sequences += [self._pair("", *pair, "answers") for pair in edit.bare]
         for more in augmented(dict(edit.directives.tools).get(AUGMENT, NONE), edit.lines, context):
             text = isinstance(more, str)
             sequences.append(

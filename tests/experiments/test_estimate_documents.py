@@ -1,0 +1,72 @@
+"""What learning documents comes to, before it starts."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from selfedit.cli import main
+from selfedit.documents.adapt import adapt_documents
+from selfedit.documents.recipe import document_settings
+from selfedit.experiments.estimate_documents import (
+    estimate_documents,
+    measured_prices,
+    needed_memory,
+)
+from selfedit.experiments.work import SECONDS
+from selfedit.tasks.knowledge.contexts import load_contexts
+
+HANDBOOK = "examples/handbook/workshop.md"
+
+
+def parts(**changed: object) -> dict[str, float]:
+    overrides = {name.replace("__", "."): value for name, value in changed.items()}
+    work = estimate_documents(load_contexts(HANDBOOK), document_settings(overrides), 1)
+    return {part.name: part.seconds for part in work.parts}
+
+
+def test_twice_the_epochs_take_twice_the_training_and_nothing_else() -> None:
+    one, two = parts(inner__optim__epochs=2), parts(inner__optim__epochs=4)
+    assert two["training"] == pytest.approx(2 * one["training"])
+    assert two["self-edits: writing"] == one["self-edits: writing"]
+    assert "own texts" not in parts(retention__remedies=())
+
+
+def test_the_price_of_every_unit_is_measured(tiny_lm, tiny_folder: Path) -> None:
+    settings = document_settings({"model": str(tiny_folder), "device": "cpu"})
+    contexts = load_contexts(HANDBOOK)
+    prices = measured_prices(tiny_lm, settings, contexts)
+    assert prices.keys() == SECONDS.keys()
+    assert all(0 < prices[name] < 1 for name in ("trained", "read", "written", "answered"))
+    weights = sum(p.numel() * p.element_size() for p in tiny_lm.model.parameters())
+    assert needed_memory(tiny_lm, settings, contexts) > weights
+
+
+def test_dry_run_says_so_and_makes_no_folder(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["adapt", str(tiny_folder), HANDBOOK, "-o", str(tmp_path / "out"), "--dry-run"]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passages"] == 9 and found["fetched_bytes"] == 0 and found["memory_bytes"] > 0
+    assert not (tmp_path / "out").exists()
+    absent = ["adapt", "smollm2-1.7b", HANDBOOK, "-o", str(tmp_path / "out"), "--dry-run"]
+    assert main(absent) == 0
+    done = capsys.readouterr()
+    assert "3,423 MB will be fetched" in done.err and "training" in done.out
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_estimate_is_near_the_clock(smollm2, tmp_path: Path) -> None:
+    settings = document_settings({"device": "cpu", "inner.optim.epochs": 2})
+    contexts = load_contexts(HANDBOOK)
+    work = estimate_documents(
+        contexts, settings, 1, measured_prices(smollm2, settings, contexts), "this machine"
+    )
+    start = time.perf_counter()
+    adapt_documents(tmp_path / "run", [HANDBOOK], settings, lm=smollm2)
+    assert work.seconds == pytest.approx(time.perf_counter() - start, rel=0.5)
