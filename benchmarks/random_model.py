@@ -20,7 +20,8 @@ from transformers import (
 from selfedit.errors import UsageError
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.bank import install
-from selfedit.lm.block import install_blocks, is_known
+from selfedit.lm.block import install_blocks
+from selfedit.lm.families import is_known
 from selfedit.lm.load import LanguageModel
 
 SHAPES: dict[str, PreTrainedConfig] = {

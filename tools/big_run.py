@@ -34,6 +34,12 @@ settings = json.loads(Path(sys.argv[2]).read_text())
 RunFolder.open(sys.argv[1], settings, kind=train.KIND).close()
 """
 
+_OPEN = """
+import sys
+from selfedit.run.folder import RunFolder
+RunFolder.read(sys.argv[1]).close()
+"""
+
 
 def make_passages(path: Path, count: int) -> None:
     """So many invented passages with ten questions each."""
@@ -145,6 +151,9 @@ def main(answers: int = 1_000_000, where: str | None = None) -> None:
         measured(
             "going on with it (opening)", [_GO_ON, str(folder), str(folder.with_suffix(".json"))]
         )
+        opening = [_OPEN, str(folder)]
+        measured("opening it for reading, anew", opening)
+        measured("opening it for reading, again", opening)
         measured("selfedit evaluate RUN", [_SELFEDIT, "evaluate", str(folder)])
         again = ["evaluate", str(folder), "--grader", "contains"]
         measured("selfedit evaluate --grader", [_SELFEDIT, *again])

@@ -67,14 +67,14 @@ RULES = {
     "grammar-words": Rule("grammar words as names", measures.grammar_words, 1, 0),
     "private-names": Rule("private names in several modules", measures.private_names, 20, 20),
     "public-names": Rule("public names in several modules", measures.public_names, 7, 0),
-    "long-modules": Rule("modules over 190 lines", measures.long_modules, 72, 0),
+    "long-modules": Rule("modules over 190 lines", measures.long_modules, 78, 0),
     "long-functions": Rule("functions over 60 lines", measures.long_functions, 0, 0),
     "long-lines": Rule("lines over 100 characters", measures.long_lines, 0, 0),
     "similar-modules": Rule("module names one letter apart", measures.similar_modules, 0, 0),
     "empty-docstrings": Rule(
         "package docstrings that say nothing", measures.empty_docstrings, 0, 0
     ),
-    "lines": Rule("lines", measures.total_lines, 47_300, 22_500),
+    "lines": Rule("lines", measures.total_lines, 52_300, 22_500),
     "median-lines": Rule("lines of the median module", measures.median_lines, 119, 110),
 }
 

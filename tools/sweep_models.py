@@ -38,6 +38,7 @@ from benchmarks.careful import initial_values, train_with_peft
 from selfedit.errors import SelfEditError
 from selfedit.inner.job import TrainSequence
 from selfedit.lm.attention import Packed
+from selfedit.lm.families import CAPPED, WINDOWED
 from selfedit.lm.segments import consecutive, make_segments
 from selfedit.models.config import read_config
 
@@ -62,6 +63,12 @@ SIZES: dict[str, Any] = {
     "first_k_dense_replace": 1,
 }  # fmt: skip
 """What a kind's settings are set to where they have such a name."""
+WINDOWS = {
+    "sliding_window": 5, "use_sliding_window": True, "max_window_layers": 1,
+    "layer_types": ["sliding_attention", "full_attention"],
+}  # fmt: skip
+"""The same of kinds whose windows are computed: shorter than the sequences below."""
+CAP = 1.5
 OPTIONAL = ((), ("layer_types",), ("sliding_window",), ("layer_types", "sliding_window"), ("num_key_value_heads",),
             ("layer_types", "sliding_window", "num_hidden_layers"))  # fmt: skip
 """Of these, what a kind may want to choose itself, in the order in which it is tried."""
@@ -88,10 +95,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def settings_of(kind: str) -> Any:
-    """Small settings of a kind."""
+    """Small settings of a kind; with windows and caps where selfedit computes the kind's."""
     config_class = CONFIG_MAPPING[kind]
     known = config_class().to_dict()
-    values = {name: value for name, value in SIZES.items() if name in known}
+    sizes: dict[str, Any] = (
+        SIZES | (WINDOWS if kind in WINDOWED else {}) | dict.fromkeys(CAPPED.get(kind, ()), CAP)
+    )
+    values = {name: value for name, value in sizes.items() if name in known}
     for left_out in OPTIONAL:  # kinds check their settings against each other
         chosen = {name: value for name, value in values.items() if name not in left_out}
         with contextlib.suppress(Exception):

@@ -113,3 +113,10 @@ def _rebuilt(
     kind: type[SelfEditError], what: str, where: str | None, fix: str | None
 ) -> SelfEditError:
     return kind(what, where=where, fix=fix)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of others says, as much as fits a message of ours: its first line, or its
+    kind.
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import csv
 import inspect
+import io
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +54,8 @@ CONTENT: dict[Verb, str] = {
     ("show",): "test_a_run_over_hostile_passages",
     ("adapt",): "test_hostile_documents",
     ("ask",): "test_hostile_documents",
+    ("serve",): "names only: its replies are JSON; tests/serving/test_limits.py",
+    ("chat",): "test_hostile_documents",
     ("evaluate",): "test_payloads.test_evaluate",
     ("compare",): "test_a_run_over_hostile_passages",
     ("grade",): "test_labels_of_hostile_texts",
@@ -63,7 +67,9 @@ CONTENT: dict[Verb, str] = {
     ("bench", "gpu"): "names only: it prints seconds",
     ("bench", "arithmetic"): "names only: it prints seconds",
     ("bench", "racing"): "names only: it prints shares",
+    ("bench", "cluster"): "names only: it prints seconds",
     ("bench", "page"): "test_a_benchmarks_page",
+    ("launch", "slurm"): "names only: it reads a recipe's settings",
     ("report",): "test_payloads.test_report",
     ("data", "seal"): "names only: it prints the names it looks for",
     ("models",): "names only: it prints the names it has",
@@ -255,7 +261,9 @@ def test_an_experiment_over_hostile_tasks(
 
 
 @pytest.mark.slow
-def test_hostile_documents(shown: Callable[..., str], small_folder: Path, inside: Path) -> None:
+def test_hostile_documents(
+    shown: Callable[..., str], small_folder: Path, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = inside / "given"
     given.mkdir()
     for number, name in enumerate(PAYLOADS.values()):
@@ -272,6 +280,9 @@ def test_hostile_documents(shown: Callable[..., str], small_folder: Path, inside
     for adapter in ("adapter", "library"):
         shown("ask", small_folder, "--max-new-tokens=4", f"--adapter={inside / adapter}", f"--title={questions[0]}",
               "--", *questions)  # fmt: skip
+        lines = [*questions, *(f"/from {name}" for name in questions), "/source"]
+        monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines)))
+        shown("chat", inside / adapter, "--max-new-tokens=4", good=True)
     shutil.rmtree(given)
 
 

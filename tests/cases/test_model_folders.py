@@ -6,6 +6,7 @@ theirs is executed.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -55,6 +56,54 @@ def weights(change: Callable[[torch.Tensor], torch.Tensor]) -> Change:
     return changed
 
 
+def more_weights(name: str, *shape: int) -> Change:
+    """A tensor that the model of the settings has no place for."""
+
+    def change(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        save_file(load_file(path) | {name: torch.ones(shape)}, path, metadata={"format": "pt"})
+
+    return change
+
+
+def pipe(name: str) -> Change:
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return change
+
+
+def endless(name: str) -> Change:
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to("/dev/zero")
+
+    return change
+
+
+def in_tokenizer(*keys: str, value: Any) -> Change:
+    """Set an entry of ``tokenizer.json``."""
+
+    def change(folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        whole = part = json.loads(path.read_text())
+        for key in keys[:-1]:
+            part = part[key]
+        part[keys[-1]] = value
+        path.write_text(json.dumps(whole))
+
+    return change
+
+
+ENDS_THE_PROCESS = {
+    "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "a", "end_of_word_suffix": None,
+    "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+    "vocab": {"a": 0, "é": 1, "aé": 2}, "merges": [["a", "é"]],
+}  # fmt: skip
+NOTHING = {"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}}
+
+
 def quantised(method: str) -> Change:
     return in_json(
         "config.json", quantization_config={"quant_method": method, "bits": 4, "load_in_4bit": True}
@@ -80,11 +129,16 @@ HOSTILE: dict[str, Change] = {
             ("model_type", "no-such-kind"),
             ("model_type", 5),
             ("rope_parameters", 5),
+            ("rope_parameters", {"rope_type": "linear", "factor": -1}),
+            ("rope_parameters", {"rope_type": "default", "rope_theta": float("inf")}),
             ("rope_parameters", {"rope_type": "nope"}),
             ("hidden_act", "no-such-activation"),
             ("max_position_embeddings", -5),
             ("text_config", {"model_type": "llama"}),
             ("is_encoder_decoder", True),
+            ("num_hidden_layers", 1),
+            ("decoder_layers", 10**6),
+            ("model_type", "gemma3"),
         )
     },
     **{f"quantised by {method}": quantised(method) for method in ("awq", "bitsandbytes", "gptq", "torchao", "x")},
@@ -113,6 +167,19 @@ HOSTILE: dict[str, Change] = {
     "a template that includes a file": template("{% include '/etc/passwd' %}"),
     "a template that imports a file": template("{% import '/etc/passwd' as x %}"),
     "a template that multiplies": template("{{ 'a' * 10**12 }}"),
+    "weights with a bias more": more_weights("model.layers.0.self_attn.q_proj.bias", 64),
+    "weights with a head's bias": more_weights("lm_head.bias", 8),
+    "weights with an adapter among them": more_weights("model.layers.0.self_attn.q_proj.lora_A.weight", 2, 64),
+    "weights that are a pipe": pipe("model.safetensors"),
+    "a tokenizer that never ends": endless("tokenizer.json"),
+    "a tokenizer that draws by lot": in_tokenizer("model", "dropout", value=0.5),
+    # The library that reads it cuts the merges' letters in two, and ends the whole process.
+    "a tokenizer that ends the process": in_tokenizer("model", value=ENDS_THE_PROCESS),
+    "a tokenizer without tokens": in_tokenizer("post_processor", value=NOTHING),
+    "a tokenizer that writes a book": in_tokenizer("normalizer", value={"type": "Prepend", "prepend": "x" * 99_999}),
+    "an unknown token that is nothing": in_json("tokenizer_config.json", unk_token=""),
+    "a template that leaves out the question": template("{{ messages[99] }}"),
+    "a template of parts": template("{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"),
     "a template that calls itself": template("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
     "a template of two types": template("{{ 1 + 'a' }}"),
     "a template that refuses everything": template("{{ raise_exception('no') }}"),
@@ -186,3 +253,17 @@ def test_named_templates_without_a_default_are_one_message(folder: Path) -> None
     in_json("tokenizer_config.json", chat_template=named)(folder)
     with pytest.raises(ModelFileError, match="template"):
         load(str(folder))
+
+
+def test_a_pattern_that_takes_for_ever_ends_in_one_error(folder: Path) -> None:
+    """Read well at loading, it fails at a text of later."""
+    split = {
+        "type": "Split",
+        "pattern": {"Regex": "(a+)+$"},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    in_tokenizer("pre_tokenizer", value=split)(folder)
+    lm = load(str(folder))
+    with pytest.raises(ModelFileError, match="cannot cut this text"):
+        lm.encode("a" * 40 + "!")

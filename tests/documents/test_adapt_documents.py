@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from selfedit.inner.packed import PackedSteps
 from selfedit.lm.lora import Adapter
 from selfedit.lm.perplexity import mean_losses
 from selfedit.run.folder import RunFolder
+from selfedit.run.progress import PlainProgress
 from selfedit.run.records import Phase, Place
 from stopping import Stop
 
@@ -103,3 +105,41 @@ def test_mean_loss_is_that_of_transformers(tiny_lm, tiny_folder: Path) -> None:
         with torch.no_grad():
             expected = float(reference(input_ids=ids, labels=ids).loss)
         assert math.isclose(loss, expected, rel_tol=1e-4)
+
+
+def test_a_language_that_the_model_hardly_knows_is_told_before_it_trains(
+    given, tiny_lm, tmp_path: Path
+) -> None:
+    """The tiny tokenizer has English letters and single bytes for all others."""
+    documents, settings = given
+    korean = "# 벨\n벨 항구는 1412년에 지어졌다. 지금은 어선과 섬으로 가는 배가 이 항구를 쓴다.\n"
+    (tmp_path / "bell.md").write_text(korean, encoding="utf-8")
+    sink = Told()
+    results = adapt_documents(
+        tmp_path / "out", [*documents, tmp_path / "bell.md"], settings, lm=tiny_lm, progress=sink
+    )
+    (record,) = results.get("languages", [])
+    assert (record["language"], record["passages"], record["hardly_known"]) == ("Korean", 1, True)
+    body = korean.split("\n")[1]
+    assert record["tokens_per_character"] == pytest.approx(len(tiny_lm.encode(body)) / len(body))
+    (told,) = (line for line in sink.lines if "hardly knows" in line)
+    assert "Korean (1 passage)" in told
+    # Before anything is trained.
+    assert sink.lines.index(told) < sink.lines.index("training the adapter")
+    english = adapt_documents(tmp_path / "english", documents, settings, lm=tiny_lm, progress=sink)
+    assert "languages" not in english and sum("hardly" in line for line in sink.lines) == 1
+
+
+class Told(PlainProgress):
+    """Progress that is remembered: what was told, and the names of tasks as they begin."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO())
+        self.lines: list[str] = []
+
+    def tell(self, text: str) -> None:
+        self.lines.append(text)
+
+    def task(self, name: str, *, total: int, unit: str = "", done: int = 0):
+        self.lines.append(name)
+        return super().task(name, total=total, unit=unit, done=done)

@@ -203,6 +203,17 @@ def test_a_declined_request_is_told_of_and_not_kept(tmp_path: Path) -> None:
     assert len(server.asked) == 22
 
 
+def test_the_first_requests_may_be_declined(tmp_path: Path) -> None:
+    first = {last_message(request.body(settings("http://x"))) for request in REQUESTS[:7]}
+    with FakeEndpoint(faults=lambda body, _: "422" if last_message(body) in first else None) as (
+        server
+    ):
+        endpoint = settings(server.url, concurrency=1)
+        with client(endpoint, tmp_path) as asking:
+            replies = asking.replies(REQUESTS[:20])
+    assert [reply.refused for reply in replies] == [True] * 7 + [False] * 13
+
+
 def test_an_endpoint_that_declines_everything_is_an_error(tmp_path: Path) -> None:
     with (
         FakeEndpoint(faults=lambda *_: "422") as server,
@@ -210,6 +221,7 @@ def test_an_endpoint_that_declines_everything_is_an_error(tmp_path: Path) -> Non
         pytest.raises(Unavailable, match="declines"),
     ):
         asking.replies(REQUESTS)
+    assert len(server.asked) <= 8 + asking.endpoint.concurrency
 
 
 def test_given_up_after_the_attempts_and_what_came_is_kept(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from selfedit.lm.attention import Decode, KeyValueCache, Packed, Prefill
+from selfedit.lm.attention import Decode, KeyValueCache, Packed, Prefill, Scoring
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.segments import consecutive, make_segments
 from tiny_llama import made_tokenizer, tiny_llama
@@ -71,7 +71,41 @@ def test_packed_gradients_are_those_of_finite_differences(lengths: list[int]) ->
         for h in (4, 2, 2)
     )
     plan = Packed(make_segments(consecutive(lengths), dtype=torch.float64))
-    assert torch.autograd.gradcheck(lambda *qkv: plan.attend(0, *qkv, 0.7), (q, k, v))
+    assert torch.autograd.gradcheck(lambda *qkv: plan.attend(0, *qkv, Scoring(0.7)), (q, k, v))
+
+
+@pytest.mark.parametrize(
+    ("window", "cap"), [(1, None), (3, None), (11, None), (50, None), (None, 0.6), (3, 0.6)]
+)
+def test_windows_and_caps_are_those_of_one_matrix_of_scores(
+    window: int | None, cap: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of queries, some of them cut off from the first keys, make what one masked product of
+    all makes, with its gradients.
+    """
+    monkeypatch.setattr("selfedit.lm.attention.QUERIES", 4)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (
+        torch.randn(17, h, 6, generator=generator, dtype=torch.float64).requires_grad_()
+        for h in (4, 2, 2)
+    )
+    plan = Packed(make_segments(consecutive([13, 4]), dtype=torch.float64))
+    ours = plan.attend(0, q, k, v, Scoring(0.7, window, cap))
+    parts = []
+    for span in consecutive([13, 4]):
+        queries, keys, values = (t[list(span)].transpose(0, 1) for t in (q, k, v))
+        scores = 0.7 * queries @ keys.repeat_interleave(2, 0).mT
+        scores = scores if cap is None else cap * torch.tanh(scores / cap)
+        apart = torch.arange(len(span))[:, None] - torch.arange(len(span))
+        hidden = (apart < 0) | (apart >= (window or 99))
+        weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
+        parts.append((weights @ values.repeat_interleave(2, 0)).transpose(0, 1))
+    close(ours, torch.cat(parts))
+    pull = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
+    mine = torch.autograd.grad((ours * pull).sum(), (q, k, v))
+    theirs = torch.autograd.grad((torch.cat(parts) * pull).sum(), (q, k, v))
+    for one, other in zip(mine, theirs, strict=True):
+        close(one, other)
 
 
 def test_prefill_and_decode_go_on_as_one_long_text(

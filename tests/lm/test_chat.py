@@ -11,7 +11,7 @@ from itertools import compress
 import pytest
 
 from selfedit.errors import UsageError
-from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
+from selfedit.lm.chat import chat_prompt, chat_turns, conversation_prompt, end_of_turn
 from selfedit.lm.load import LanguageModel
 
 TURNS = [("Name 2 rivers.", "The Rhine and the Nile."), ("And a lake?", "Lake  12\n\nor so ")]
@@ -49,6 +49,18 @@ def messages(turns: list[tuple[str, str]], system: str | None = None) -> list[di
 
 def template_ids(lm: LanguageModel, chat: list[dict[str, str]], **options: bool) -> list[int]:
     return lm.tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False, **options)  # pyright: ignore
+
+
+def test_a_conversation_is_the_templates_or_its_texts(tiny_lm: LanguageModel) -> None:
+    chat = messages([*TURNS, ("Thanks.", "")], "Be brief.")[:-1]
+    expected = template_ids(tiny_lm, chat, add_generation_prompt=True)
+    assert conversation_prompt(tiny_lm, chat) == expected
+    plain = with_template(tiny_lm, None)
+    first, second = (plain.encode(f"Be brief.\n\n{TURNS[0][0]}"), plain.encode_more(TURNS[0][1]))
+    assert conversation_prompt(plain, chat[:2]) == [*plain.bos, *first]
+    after = plain.encode_more(TURNS[1][0])
+    whole = [*plain.bos, *first, *second, plain.end_id, *after]
+    assert conversation_prompt(plain, chat[:4]) == whole
 
 
 @pytest.mark.parametrize("system", [None, "Be brief."])

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from transformers import (
+    Cohere2Config,
+    Cohere2ForCausalLM,
     CohereConfig,
     CohereForCausalLM,
-    Gemma2Config,
-    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     GraniteConfig,
@@ -15,12 +17,16 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     Olmo2Config,
     Olmo2ForCausalLM,
     PhiConfig,
     PhiForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
     SmolLM3Config,
     SmolLM3ForCausalLM,
     StableLmConfig,
@@ -53,17 +59,24 @@ def saved(folder, config, kind):
     return str(folder)
 
 
-def test_windows_and_caps_are_refused(tmp_path):
-    with pytest.raises(ModelFileError, match="does not see every earlier token"):
-        load(
-            saved(
-                tmp_path / "mistral",
-                lambda **k: MistralConfig(sliding_window=4, **k),
-                MistralForCausalLM,
-            )
-        )
-    with pytest.raises(ModelFileError, match="not supported"):
-        load(saved(tmp_path / "gemma", Gemma2Config, Gemma2ForCausalLM))
+@pytest.mark.parametrize(
+    ("config", "kind", "reason"),
+    [
+        (lambda **k: Cohere2Config(sliding_window=4, **IDS, **k), Cohere2ForCausalLM, "every earlier token"),
+        (lambda **k: CohereConfig(logit_scale=0.5, **IDS, **k), CohereForCausalLM, "logit_scale"),
+        (lambda **k: Gemma3TextConfig(use_bidirectional_attention=True, **k), Gemma3ForCausalLM, "later tokens"),
+        (lambda **k: MixtralConfig(num_local_experts=2, **k), MixtralForCausalLM, "mixture of experts"),
+        (lambda **k: Qwen3MoeConfig(num_experts=2, **IDS, **k), Qwen3MoeForCausalLM, "mixture of experts"),
+    ],
+)  # fmt: skip
+def test_what_is_not_computed_here_is_refused_with_its_reason(
+    tmp_path, monkeypatch, config, kind, reason
+):
+    folder = saved(tmp_path / "model", config, kind)
+    # By the settings alone: nobody waits for 60 GB to be read first.
+    monkeypatch.setattr("selfedit.lm.load.check_weight_types", pytest.fail)
+    with pytest.raises(ModelFileError, match=reason):
+        load(folder)
 
 
 def test_an_output_head_with_a_bias_is_refused(tmp_path):

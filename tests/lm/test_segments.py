@@ -136,6 +136,15 @@ def test_together_makes_one_bucket_empty_segments_too() -> None:
     assert len(make_segments(rows, together=1.5).buckets) == 2
 
 
+def test_an_empty_segments_slot_is_not_taken_for_the_row_it_stands_at() -> None:
+    # Row 0 is in no segment; the empty segment's padding points at row 0, the other holds row 1.
+    (bucket,) = (segments := make_segments([[], [1]], total=2, together=4)).buckets
+    assert not bucket.is_packed
+    packed = packed_rows(2, 3)
+    back = segments.unpad([bucket.pad_zero(packed.clone())])
+    torch.testing.assert_close(back, packed * torch.tensor([[0.0], [1.0]], dtype=torch.float64))
+
+
 def test_a_bucket_knows_whether_its_segments_stand_side_by_side() -> None:
     apart = make_segments([[0, 1, 2], [3], [4, 5, 6]])
     assert {tuple(b.segments.tolist()): b.run for b in apart.buckets} == {

@@ -54,6 +54,7 @@ def test_rendered_as_transformers_renders_it(
     assert render(template, values) == expected
 
 
+NESTED = "{% set ns = namespace(l=[1]) %}{% for i in range(40) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}"
 LOOP = "{% for i in range(99999) %}"
 HOSTILE = {
     "two loops": f"{LOOP}{LOOP}{{% endfor %}}{{% endfor %}}",
@@ -83,6 +84,17 @@ HOSTILE = {
     "formatted by *": "{{ '%*d' % (999999999, 1) }}",
     "indented": "{{ ('\n' * 99999) | indent(99999) }}",
     "lorem ipsum": "{{ lipsum(n=100000) }}",
+    "wrapped": "{{ ('a' * 1000000) | wordwrap(1) }}",
+    "translated": "{{ ('a' * 100000).translate({97: 'b' * 100000}) }}",
+    "tabs": "{{ ('\\t' * 100000).expandtabs(99999) }}",
+    "looked for in a long list": "{% set l = range(99999) | list %}" + "{% for i in l %}{% if 'x' in l %}{% endif %}{% endfor %}",
+    "added up again and again": "{% set l = range(99999) | list %}{% for i in l %}{% set y = l | sum %}{% endfor %}",
+    "a list of itself twice": NESTED + "{{ ns.l }}",
+    "a list of itself twice, compared": NESTED + "{{ ns.l == [[1]] }}",
+    "a list of itself twice, as text": NESTED + "{% set x = ns.l | string %}",
+    "a table of itself twice": NESTED.replace("[ns.l, ns.l]", "{'a': ns.l, 'b': ns.l}") + "{{ ns.l | tojson }}",
+    "a name of itself twice": NESTED.replace("[ns.l, ns.l]", "namespace(a=ns.l, b=ns.l)") + "{{ ns.l }}",
+    "a key of itself twice": NESTED.replace("[ns.l, ns.l]", "(ns.l, ns.l)").replace("[1]", "(1, 1)") + "{{ {ns.l: 1} }}",
     "division": "{{ 1 / 0 }}",
     "types": "{{ 1 + 'a' }}",
     "includes": "{% include '/etc/passwd' %}",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from selfedit.config import read_settings
+from selfedit.engine import local
 from selfedit.errors import UsageError
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.loss import CHUNK_BYTES
-from selfedit.rl import grouping
 from selfedit.rl.grouping import LARGEST, SIZES, bytes_per_adapter, choose_group, most_in_memory
 from tiny_run import session_in, tiny_settings
 
@@ -50,7 +50,7 @@ def test_what_is_chosen_fits_and_the_next_size_would_not(lm: LanguageModel, work
 
 def test_it_is_chosen_once(small_folder, tmp_path, lm: LanguageModel, monkeypatch) -> None:
     memory = [(2**50, 10**6), (2**50, 2**50)]  # a resumed run finds more free
-    monkeypatch.setattr(grouping, "memory_bytes", lambda device: memory.pop(0))
+    monkeypatch.setattr(local, "memory_bytes", lambda device: memory.pop(0))
     settings = tiny_settings(inner__group="auto")
     for _ in range(2):
         session = session_in(tmp_path / "run", lm, settings)

@@ -5,6 +5,7 @@ file.
 import gzip
 import json
 import math
+import os
 import time
 import zlib
 from pathlib import Path
@@ -15,8 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from selfedit.errors import FormatError, ModelFileError
-from selfedit.storage.bounded import MAX_DEPTH, BoundedReader, Unreadable, json_value, toml_table
+from selfedit.errors import DataError, FormatError, ModelFileError
+from selfedit.storage import bounded
+from selfedit.storage.bounded import (
+    MAX_DEPTH,
+    BoundedReader,
+    Unreadable,
+    files_below,
+    json_value,
+    toml_table,
+)
 
 READER = BoundedReader("the list", error=ModelFileError, fix="write it anew", max_bytes=1000)
 
@@ -198,3 +207,20 @@ def test_lines_are_numbered_and_blank_ones_passed_over(tmp_path: Path) -> None:
 def test_no_other_kind_is_raised_by_default(tmp_path: Path) -> None:
     with pytest.raises(FormatError):
         BoundedReader("the list").text(tmp_path / "nowhere")
+
+
+def test_a_folder_of_anything_is_read_and_a_whole_disk_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "below").mkdir()
+    for name in ("b.json", "below/a.json", "c.txt"):
+        (tmp_path / name).write_text("[]")
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    (tmp_path / "nowhere.json").symlink_to("nowhere")
+    (tmp_path / "itself").symlink_to(tmp_path)
+    names = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, "*.json")]
+    assert names == ["b.json", "below/a.json"]
+    monkeypatch.setattr(bounded, "MAX_ENTRIES", 7)
+    with pytest.raises(DataError, match="more than 7 files and folders"):
+        files_below(tmp_path)

@@ -33,6 +33,16 @@ VERBS = {
     "show": "What a recipe asks a model and trains it on, in text and tokens; nothing is run.",
     "adapt": "Documents into an adapter, with what the model recalls before and after.",
     "ask": "Put questions to a model, with or without an adapter.",
+    "serve": (
+        "An endpoint with OpenAI's API: each question is answered by the document that knows"
+        " it.\n\nFor example: selfedit serve library/ --port 8600 (docs/serve.md has curl and the"
+        " openai client)."
+    ),
+    "chat": (
+        "Ask a library, an adapter or a policy in the terminal, line by line.\n\nFor example:"
+        " selfedit chat library/, or printf 'Who built the harbour?\\nAnd when?\\n' | selfedit"
+        " chat library/."
+    ),
     "evaluate": (
         "The table of a run, also with another grader; or a model's accuracy on questions from a"
         " file."
@@ -43,6 +53,7 @@ VERBS = {
     "bench": (
         "What it costs, side by side with others: inner, generate, profile, arithmetic, racing."
     ),
+    "launch": "A run through a scheduler of many machines: slurm.",
     "report": "Pictures and a page of a run.",
     "data": "The paper's data files: look through them, link them where its recipes expect them.",
     "models": "The models with short names: list them, fetch one, print its folder.",
@@ -69,7 +80,7 @@ _OF_PATHS = {
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
     errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL,
 }  # fmt: skip
-GROUPS = ("arc", "bench", "data")
+GROUPS = ("arc", "bench", "data", "launch")
 """Verbs with verbs of their own: apps, which say themselves how their help looks."""
 
 for _verb, _line in VERBS.items():

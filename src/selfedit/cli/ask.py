@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, write
-
-if TYPE_CHECKING:
-    from selfedit.lm.load import LanguageModel
-    from selfedit.lm.lora import Adapter
 
 
 def ask(
@@ -66,49 +62,26 @@ def _replies(
     prompting: Literal["auto", "plain", "chat"],
 ) -> list[dict[str, str | None]]:
     """Questions and answers, and with a library the document that each went to."""
-    from selfedit.lm.chat import chat_prompt
+    from selfedit.documents.asking import question_ids
+    from selfedit.documents.served import read_served
+    from selfedit.documents.shelf import AUTO, Source
     from selfedit.lm.generate import generate
     from selfedit.lm.load import load
-    from selfedit.tasks.knowledge.prompts import question_prompt
 
     lm = load(model, prompting=prompting)
-    under, documents = _route(lm, questions, adapter, title)
-    texts = [
-        question_prompt(title, question, lm.has_chat)
-        if title
-        else _bare_question(question, lm.has_chat)
+    shelf = None if adapter is None else read_served(adapter, model).shelf(lm)
+    sources = [
+        Source("base") if shelf is None else shelf.source(AUTO, [question], title)
         for question in questions
     ]
-    prompts = [chat_prompt(lm, text, "" if lm.has_chat else None) for text in texts]
+    prompts = [question_ids(lm, question, title) for question in questions]
+    under = [source.adapter for source in sources]
     answers = generate(lm, prompts, under, max_new_tokens=max_new_tokens)
     replies: list[dict[str, str | None]] = [
         {"question": question, "answer": answer.text}
         for question, answer in zip(questions, answers, strict=True)
     ]
-    if documents is not None:
-        for reply, document in zip(replies, documents, strict=True):
-            reply["document"] = document
+    if shelf is not None and shelf.kind == "document":
+        for reply, source in zip(replies, sources, strict=True):
+            reply["document"] = source.name
     return replies
-
-
-def _route(
-    lm: LanguageModel, questions: list[str], folder: Path | None, title: str
-) -> tuple[list[Adapter | None], list[str | None] | None]:
-    """The adapter of each question, and its document where there is a library."""
-    from selfedit.documents.adapt import load_adapter
-    from selfedit.documents.library import Library, is_library
-
-    if folder is None or not is_library(folder):
-        adapter = None if folder is None else load_adapter(folder, lm)
-        return [adapter] * len(questions), None
-    library = Library(folder, lm)
-    routed = [library.route(question, title) for question in questions]
-    adapters = [None if entry is None else library.adapter(entry, lm) for entry in routed]
-    return adapters, [None if entry is None else entry.name for entry in routed]
-
-
-def _bare_question(question: str, chat: bool) -> str:
-    """A question without a topic, asked the way `question_prompt` asks one with it."""
-    if chat:
-        return f"{question}\nAnswer directly and concisely."
-    return f"Answer the question directly and concisely.\n\nQuestion: {question}\nAnswer:"

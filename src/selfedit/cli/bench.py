@@ -10,8 +10,9 @@ from cyclopts import App, Parameter
 from selfedit.cli.bench_output import numbers, show_bench
 from selfedit.cli.checkout import need_benchmarks
 from selfedit.cli.command import say, working_with
-from selfedit.cli.output import print_json, write
+from selfedit.cli.output import print_json, print_table, write
 from selfedit.errors import UsageError
+from selfedit.storage.files import JsonObject
 
 bench = App(name="bench", help_format="plaintext")
 for _name, _verb in {"inner": "inner_loops", "generate": "answering", "profile": "profile"}.items():
@@ -72,6 +73,44 @@ def _layer_range(text: str) -> tuple[int, ...]:
         fix = "name the first and the last layer: --layers 15-29,20-29"
         raise UsageError(f"no range of layers: {text!r}", where="--layers", fix=fix)
     return tuple(range(int(first), int(last) + 1))
+
+
+@bench.command
+def cluster(
+    *,
+    workers: str = "64",
+    trials: int = 20_000,
+    loops: int = 16,
+    questions: int = 5,
+    seconds: float = 1.0,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("runs/bench-cluster"),
+    json: bool = False,
+) -> None:
+    """A Ray cluster whose workers sleep instead of training: what driver, Ray and ledger cost.
+
+    Args:
+        workers: that work at the same time; several numbers, such as 64,512, are run one after
+            another.
+        trials: of each; they take trials / loops / workers * seconds at the least.
+        loops: inner loops a group has.
+        questions: each adapter answers.
+        seconds: a group takes.
+        out: the folder of the ledgers.
+        json: print the results as JSON.
+    """
+    need_benchmarks()
+    from benchmarks.cluster import COLUMNS, Shape, bench_cluster, cells
+
+    rows: list[JsonObject] = []
+    for count in numbers(workers):
+        shape = Shape(count, trials, loops, questions, seconds)
+        least = shape.groups * seconds / count
+        say(f"{count} workers: {shape.groups} groups, {least:.0f} seconds at the least")
+        rows.append(bench_cluster(shape, out / str(count)))
+    if json:
+        print_json({"rows": rows})
+        return
+    print_table(COLUMNS, [cells(row) for row in rows], title="a simulated cluster")
 
 
 @bench.command

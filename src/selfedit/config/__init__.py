@@ -20,11 +20,13 @@ from selfedit.config.inner import ALL_LINEAR, InnerSettings, LoraSettings, Optim
 from selfedit.config.judge import JudgeSettings
 from selfedit.config.knowledge import (
     FORMATS,
+    LANGUAGES,
     AnswerSettings,
     DirectiveSettings,
     EditSettings,
     Format,
     FormatName,
+    Language,
 )
 from selfedit.config.own import OwnQuestionSettings
 from selfedit.config.retention import (
@@ -56,6 +58,7 @@ __all__ = [
     "ALL_LINEAR",
     "ALSO_CALLED",
     "FORMATS",
+    "LANGUAGES",
     "REMEDY_CHOICE",
     "AnswerSettings",
     "ArcAnswerSettings",
@@ -75,6 +78,7 @@ __all__ = [
     "GradientSettings",
     "InnerSettings",
     "JudgeSettings",
+    "Language",
     "LoraSettings",
     "MStepSettings",
     "MovementSettings",

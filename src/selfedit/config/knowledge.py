@@ -25,6 +25,11 @@ FormatName = Annotated[str, AfterValidator(lambda name: check_choice(name, FORMA
 """One of ours, or one's own as ``package.module:Name``."""
 
 
+Language = Literal["en", "ko", "zh", "de", "es", "fr", "ja"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+"""Languages that a self-edit can be asked for in."""
+
+
 class DirectiveSettings(Group):
     """Whether a self-edit may set its own training, and within which bounds."""
 
@@ -75,6 +80,13 @@ class EditSettings(Group):
             "what asks for a self-edit, with {passage} and, if you like, {title} in it, or @FILE"
             " that holds it; absent: the format's own. The format still says how what is written is"
             " read"
+        ),
+    )
+    language: Literal["auto", "en", "ko", "zh", "de", "es", "fr", "ja"] = Field(
+        default="auto",
+        description=(
+            "the language that a self-edit is asked for in; auto: the passage's own, English where"
+            " there is no translation"
         ),
     )
     system: str | None = Field(

@@ -14,6 +14,7 @@ from selfedit.config.arc import ArcSettings
 from selfedit.config.choice import check_name
 from selfedit.config.continual import ContinualSettings
 from selfedit.config.documents import DocumentSettings
+from selfedit.config.engine import EngineSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
 from selfedit.config.judge import JudgeSettings
@@ -65,6 +66,7 @@ class Settings(Group):
             " auto is one for every GPU, and one on a CPU, which shares the cores out itself"
         ),
     )
+    engine: EngineSettings = EngineSettings()
     sampler: Annotated[str, AfterValidator(check_name)] = Field(
         default="local",
         description=(

@@ -169,6 +169,7 @@ def _asked_contexts(
     """
     if questions is not None:
         return placed_questions(session, contexts, questions), None
+    # Questions that came with the passages are somebody's: better than any of ours.
     with_questions = [context for context in contexts if context.questions]
     without = [context for context in contexts if not context.questions]
     if not (own_questions and without):

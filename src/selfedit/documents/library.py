@@ -125,6 +125,10 @@ class Library:
         route = self._router.route(f"{title}\n{question}" if title else question)
         return None if route is None else self.entries[route.document]
 
+    def is_follow_up(self, question: str) -> bool:
+        """Whether a question is about whatever was spoken of before: see `DocumentRouter`."""
+        return self._router.is_follow_up(question)
+
     def adapter(self, entry: Entry, lm: LanguageModel) -> Adapter:
         """A document's adapter for a model, loaded once.
 

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from selfedit.config import Settings
 from selfedit.documents.answers import AskedRecord, asked_records
+from selfedit.documents.known_language import LanguageRecord, tell_languages
 from selfedit.documents.material import PassageMaterial, document_material
 from selfedit.documents.measuring import answered, answers_in_prompt, measured
 from selfedit.documents.recall import Change, RecallRecord, compared
@@ -40,6 +41,8 @@ class AdaptResults(TypedDict):
         experiment: ``adapt``.
         passages, sequences, tokens: how many there were to learn, and were trained on.
         skipped: files of the folders that were left out, each with its reason.
+        languages: of the passages, where they are not all English, and how well the model knows
+            them.
         accuracy, loss, general_loss: what is recalled, on questions where there are any (by
             passage), the passages' own tokens, and a text that has nothing to do with them.
         verdict: what that comes to, its sentences among it.
@@ -54,6 +57,7 @@ class AdaptResults(TypedDict):
     sequences: int
     tokens: int
     skipped: NotRequired[list[SkippedRecord]]
+    languages: NotRequired[list[LanguageRecord]]
     accuracy: NotRequired[Change]
     loss: Change
     general_loss: Change
@@ -86,6 +90,7 @@ def learn_documents(
     phases: ProgressTask,
 ) -> AdaptResults:
     """Measure, train, measure again; ``phases`` is told of each of them."""
+    languages = tell_languages(session, contexts)
     before = measured(session, "before", contexts, None, probes)
     phases.advance()
     in_prompt = answers_in_prompt(session, probes)
@@ -122,12 +127,15 @@ def learn_documents(
         "data": hashes,
         "settings": used_settings(session.settings),
     }
+    if languages:
+        results["languages"] = languages
     return _with_accuracy(results, before, after)
 
 
 def _with_accuracy(
     results: AdaptResults, before: RecallRecord, after: RecallRecord
 ) -> AdaptResults:
+    # As means over passages, as every other accuracy here.
     # Plain documents may have no questions, and a judge may come to no verdict at all.
     if before["accuracy"] and after["accuracy"]:
         results["accuracy"] = compared(before["accuracy"], after["accuracy"])

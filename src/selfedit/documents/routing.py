@@ -116,6 +116,12 @@ class DocumentRouter:
         nats = float(shared[best])
         return Route(self._owner[best], nats) if nats >= self._least else None
 
+    def is_follow_up(self, question: str) -> bool:
+        """Whether a question's words together say too little to find any document by, as those of
+        "And when?" do; one that says enough and finds none is about something else.
+        """
+        return sum(self._information(question).values()) < self._least
+
     def _information(self, text: str) -> dict[str, float]:
         """Nats of each stem of a text."""
         nats: dict[str, float] = {}

@@ -21,6 +21,9 @@ from selfedit.storage.files import canonical_json
 POLL_SECONDS = 0.5
 """How often the caller's wish to stop is looked at while requests are under way."""
 
+_ENOUGH = 8
+"""Requests that are declined, and none answered, before the endpoint is given up."""
+
 _Outcome = tuple[str, "HttpAnswer | BaseException"]
 
 
@@ -141,6 +144,7 @@ class EndpointClient:
             Transport(self.endpoint, self._first_pause), missing, self.endpoint.concurrency
         )
         failure: BaseException | None = None
+        declined: list[ReplyRow] = []
         try:
             while crew.busy or (crew.waiting and failure is None):
                 failure = failure or _asked_to_stop(check)
@@ -151,7 +155,10 @@ class EndpointClient:
                 rows, failed = self._sort(missing, crew.collect())
                 self._store.add(row for row in rows if row.finish != REFUSED)
                 answered = answered or any(row.finish != REFUSED for row in rows)
-                failure = failure or failed or (None if answered else _all_declined(rows))
+                declined += [row for row in rows if row.finish == REFUSED]
+                if failed is None and not answered and len(declined) >= min(len(missing), _ENOUGH):
+                    failed = _all_declined(declined[0])
+                failure = failure or failed
                 for row in rows:
                     yield row.key, row
         finally:
@@ -182,16 +189,14 @@ def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
     return None
 
 
-def _all_declined(rows: Sequence[ReplyRow]) -> Unavailable | None:
-    """An endpoint that declines the first request will most likely decline all."""
-    if not rows:
-        return None
+def _all_declined(row: ReplyRow) -> Unavailable:
+    """An endpoint that declines the first requests will most likely decline all."""
     fix = (
         "check the endpoint's settings against what it says: another token_limit, model or"
         " temperature perhaps"
     )
     return Unavailable(
-        f"the endpoint declines the request: {rows[0].raw[:300]}", where=rows[0].url, fix=fix
+        f"the endpoint declines the request: {row.raw[:300]}", where=row.url, fix=fix
     )
 
 

@@ -293,7 +293,7 @@ def read_reply(raw: str) -> tuple[str, str, int | None, int | None]:
         _Again: there is nothing to read in it.
     """
     try:
-        body = json_value(raw, finite=False)
+        body = json_value(raw.removeprefix("\ufeff"), finite=False)
         choice = body["choices"][0]
         message = choice.get("message") or {}
         text = _reply_text(message.get("content"))

@@ -88,6 +88,22 @@ class Reading:
     adapters: tuple[Adapter | None, ...]
 
 
+@dataclass(frozen=True)
+class Room:
+    """The memory that inner loops have.
+
+    Attributes:
+        total, free: bytes, of the device of one worker.
+        sharing: workers that have this memory together.
+        device: its kind, as torch names it.
+    """
+
+    total: int
+    free: int
+    sharing: int
+    device: str
+
+
 class Engine(Protocol):
     """Runs groups of inner loops on the current policy."""
 
@@ -108,6 +124,10 @@ class Engine(Protocol):
 
     def read(self, works: Sequence[Reading]) -> list[list[float]]:
         """The losses of every piece of work, in nats a token."""
+        ...
+
+    def room(self) -> Room:
+        """The memory there is for a worker's inner loops."""
         ...
 
     def load_weights(self, folder: Path) -> None:

@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
-from selfedit.engine.base import Done, OnTokens, Reading, Trained, TrialBatch, Writing
+from selfedit.engine.base import Done, OnTokens, Reading, Room, Trained, TrialBatch, Writing
 from selfedit.inner.adapt import adapt
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.likelihood import answer_losses
 from selfedit.lm.load import LanguageModel
+from selfedit.lm.memory import memory_bytes
 from selfedit.lm.stack import on_top
 
 _LOG = logging.getLogger(__name__)
@@ -84,6 +86,19 @@ def run_reading(lm: LanguageModel, work: Reading) -> list[float]:
     return answer_losses(lm, work.texts, work.adapters)
 
 
+Work = Literal["batch", "write", "read"]
+"""What a worker can be given: a `TrialBatch`, a `Writing`, a `Reading`."""
+
+
+def run_work(lm: LanguageModel, kind: Work, work: Any, on_tokens: OnTokens) -> Any:
+    """Do one piece of work in a worker."""
+    if kind == "write":
+        return run_writing(lm, work)
+    if kind == "read":
+        return run_reading(lm, work)
+    return run_batch(lm, work, on_tokens)
+
+
 class LocalEngine:
     """The engine of one process: groups run one after another on the model given, whose weights are
     the policy's.
@@ -109,6 +124,10 @@ class LocalEngine:
     def read(self, works: Sequence[Reading]) -> list[list[float]]:
         """See `Engine`."""
         return [run_reading(self.lm, work) for work in works]
+
+    def room(self) -> Room:
+        """See `Engine`."""
+        return Room(*memory_bytes(self.lm.device), sharing=1, device=self.lm.device.type)
 
     def load_weights(self, folder: Path) -> None:
         """See `Engine`; the caller has given the model its new weights already."""

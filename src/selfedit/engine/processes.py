@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from selfedit.config import Prompting, Settings
-from selfedit.engine.base import Done, Engine, OnTokens, Reading, TrialBatch, Writing
+from selfedit.engine.base import Done, Engine, OnTokens, Reading, Room, TrialBatch, Writing
 from selfedit.engine.children import Children, leave_signals_to_parent
-from selfedit.engine.local import LocalEngine
 from selfedit.errors import Interrupted, SelfEditError, Unavailable
 from selfedit.lm.generate import Completion
-from selfedit.lm.load import LanguageModel
+from selfedit.run.interrupt import asked_to_stop
 
 
 class Processes:
@@ -49,7 +48,7 @@ class Processes:
         deterministic: bool = False,
         prompting: Prompting = "auto",
     ) -> None:
-        self.workers = count
+        self.workers, self._device = count, device
         # The cores are shared out, or the workers would wait for each other's threads.
         threads = max(1, (os.cpu_count() or 1) // count)
         self._children = Children(_died)
@@ -97,7 +96,7 @@ class Processes:
         try:
             while busy or (waiting and stopped is None):
                 # A stop is remembered, not raised: what the workers have in hand is received.
-                stopped = stopped or _asked_to_stop(check)
+                stopped = stopped or asked_to_stop(check)
                 while waiting and idle and stopped is None:
                     link = idle.pop(0)
                     index, work = waiting.pop()
@@ -117,6 +116,19 @@ class Processes:
             # Left early or with an error: a worker may be in work that nobody will receive.
             if not finished:
                 self.close()
+
+    def room(self) -> Room:
+        """See `Engine`: on a CPU all of them have the machine's, on GPUs those of one device."""
+        import torch
+
+        from selfedit.lm.load import usable_device
+        from selfedit.lm.memory import memory_bytes
+
+        device = usable_device(self._device)
+        on_gpu = device.type == "cuda"
+        # One more on a GPU: this process has the model on the first of them.
+        each = -(-self.workers // torch.cuda.device_count()) + 1 if on_gpu else self.workers
+        return Room(*memory_bytes(device), sharing=each, device=device.type)
 
     def load_weights(self, folder: Path) -> None:
         """See `Engine`; a worker does it before its next piece of work."""
@@ -140,13 +152,21 @@ def _worker_device(device: str, number: int) -> str:
     return f"cuda:{number % torch.cuda.device_count()}"
 
 
-def engine_for(lm: LanguageModel, settings: Settings, model: str | None = None) -> Engine:
-    """This process, or as many worker processes as the settings ask for; they load ``model`` if it
-    is another one.
+def workers_for(settings: Settings, model: str | None = None) -> Engine | None:
+    """The worker processes or actors that the settings ask for; None if this process does it all.
+
+    They load the run's model, or ``model`` if that is another one. Begun before this process loads
+    its own: nothing here has touched a GPU yet, and both load at the same time.
     """
+    if settings.engine.kind == "ray":
+        # Here: an extra, and slow to import.
+        from selfedit.engine.ray import RayEngine
+
+        policy = Path(model) if model not in (None, settings.model) else None
+        return RayEngine(settings, policy)
     count = worker_count(settings)
     if count == 1:
-        return LocalEngine(lm)
+        return None
     return Processes(
         count,
         model or settings.model,
@@ -165,14 +185,6 @@ def worker_count(settings: Settings) -> int:
 
     on_gpu = settings.device in ("auto", "cuda") and torch.cuda.is_available()
     return torch.cuda.device_count() if on_gpu else 1
-
-
-def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
-    try:
-        check()
-    except Interrupted as stopped:
-        return stopped
-    return None
 
 
 def _died() -> Unavailable:
@@ -201,18 +213,14 @@ def _worker(link: Connection, model: str, options: Mapping[str, Any], threads: i
             link.send(("error", error))
 
 
-def _answer(lm: Any, link: Connection, kind: str, payload: Any) -> tuple[str, Any]:
+def _answer(lm: Any, link: Connection, kind: Any, payload: Any) -> tuple[str, Any]:
     """Do one thing; the tokens done are told on the way, which also notices a parent that
     is gone.
     """
-    from selfedit.engine.local import run_batch, run_reading, run_writing
+    from selfedit.engine.local import run_work
     from selfedit.lm.load import load_weights
 
     if kind == "weights":
         load_weights(lm, payload)
         return "tokens", 0
-    if kind == "write":
-        return "done", run_writing(lm, payload)
-    if kind == "read":
-        return "done", run_reading(lm, payload)
-    return "done", run_batch(lm, payload, lambda tokens: link.send(("tokens", tokens)))
+    return "done", run_work(lm, kind, payload, lambda tokens: link.send(("tokens", tokens)))

@@ -8,6 +8,7 @@ row of the bank to one that waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,8 +21,9 @@ from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.inner.plan import Material, materials
 from selfedit.inner.trainer import Objective
 from selfedit.lm.cores import OnTokens, in_order, on_cores, share_out
+from selfedit.lm.families import targets_in
 from selfedit.lm.load import LanguageModel
-from selfedit.lm.lora import Adapter
+from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.segments import IntArray
 
 MIN_TOKENS = 64
@@ -82,6 +84,7 @@ def adapt(
     if lm.dtype == torch.float16:
         what = "float16 loses small gradients to zero, and nothing here scales the loss"
         raise UsageError(what, where="dtype", fix="train in bfloat16 or float32")
+    jobs = [replace(job, lora=_lora_of(lm, job.lora)) for job in jobs]
     # Tokenised before anything is allocated: what is wrong with a job shows here.
     head, data = _arrays(lm, jobs)
     rows = len(jobs) if rows is None else max(1, min(rows, len(jobs)))
@@ -99,6 +102,11 @@ def adapt(
         torch.cuda.empty_cache()
         if on_halved:
             on_halved(rows)
+
+
+def _lora_of(lm: LanguageModel, spec: LoraSpec) -> LoraSpec:
+    """A spec whose targets are named as the model names them."""
+    return replace(spec, targets=targets_in(lm.model, spec.targets))
 
 
 def _arrays(lm: LanguageModel, jobs: Sequence[AdaptJob]) -> tuple[Tensor, list[list[Material]]]:

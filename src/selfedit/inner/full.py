@@ -26,7 +26,8 @@ from transformers import AutoModelForCausalLM
 from selfedit.errors import DataError, UsageError
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
 from selfedit.inner.order import batches
-from selfedit.lm.loss import CHUNK_BYTES
+from selfedit.lm.families import cap_of_logits, longest_sequence
+from selfedit.lm.loss import CHUNK_BYTES, cap_logits
 from selfedit.models.quiet import quiet
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -92,7 +93,7 @@ class FullTraining:
         self.device = torch.device(assigned) if device is None or self.world > 1 else device
         self.sequences = list(sequences)
         self.model = _read_model(folder).to(self.device)  # pyright: ignore[reportArgumentType]
-        self._check(int(getattr(self.model.config, "max_position_embeddings", 2**31)))
+        self._check(longest_sequence(self.model.config))
         # A job of the inner loop gives steps and data order: one rule for both trainings.
         job = AdaptJob(self.sequences, optim=spec.optim, seed=spec.seed)
         self.steps = job.steps
@@ -267,6 +268,7 @@ class _Loss(nn.Module):
                 _chunk,
                 *(t[start : start + step] for t in (hidden, targets, weights)),
                 head,
+                cap_of_logits(self.model.config),
                 use_reentrant=False,
             )
             for start in range(0, len(rows), step)
@@ -274,11 +276,14 @@ class _Loss(nn.Module):
         return torch.stack(parts).sum()  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def _chunk(hidden: Tensor, targets: Tensor, weights: Tensor, head: Tensor) -> Tensor:
+def _chunk(
+    hidden: Tensor, targets: Tensor, weights: Tensor, head: Tensor, cap: float | None
+) -> Tensor:
     """Logits of a few tokens at a time, formed again in the backward pass: never those of a whole
     batch.
     """
-    return (cross_entropy((hidden @ head.T).float(), targets, reduction="none") * weights).sum()
+    logits = cap_logits((hidden @ head.T).float(), cap)
+    return (cross_entropy(logits, targets, reduction="none") * weights).sum()
 
 
 def _read_model(folder: Path) -> Any:

@@ -59,7 +59,7 @@ class PackedSteps:
         targets = as_tensor(arrays.targets, lm.device)
         sequences = [[training.data[t.job][i].sequence for i in t.sequences] for t in step.turns]
         if training.objective is None:
-            loss, losses = head_loss(predicting, training.head, targets, weights)
+            loss, losses = head_loss(predicting, training.head, targets, weights, lm.cap)
             # Weighted by what makes a job's loss a mean over its own tokens; its sum is that job's
             # loss.
             weighted = losses * weights
@@ -68,7 +68,7 @@ class PackedSteps:
             loss, weighted = training.objective(predicting, training.head, targets, weights, flat)
         if (taught := lessons(sequences, lm.device, weights.dtype)) is not None:
             divergence, divergences = teacher_loss(
-                predicting[taught.places], training.head, taught.hidden, taught.weights
+                predicting[taught.places], training.head, taught.hidden, taught.weights, lm.cap
             )
             loss = loss + divergence
             weighted = weighted.index_add(0, taught.places, divergences * taught.weights)

@@ -28,6 +28,7 @@ from selfedit.inner.step_records import SMALLEST, StaticShape, record, static_sh
 from selfedit.inner.trainer import TrainingGroup
 from selfedit.lm.attention import Ragged
 from selfedit.lm.block import run_layers
+from selfedit.lm.families import has_capped_scores
 from selfedit.lm.grouped import Offsets
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.loss import head_loss
@@ -53,6 +54,7 @@ def can_be_static(lm: LanguageModel, jobs: Sequence[AdaptJob]) -> bool:
         lm.device.type == "cuda"
         and lm.dtype == torch.bfloat16
         and lm.known
+        and not has_capped_scores(lm.model)
         and not any(job.lora.dropout or job.outside is not None for job in jobs)
         and not any(
             s.teacher is not None for job in jobs for s in job.sequences if not isinstance(s, str)
@@ -187,7 +189,9 @@ class StaticSteps:
         # The same 32 bits read as floats: a record has one type.
         weights = part["weights"].view(torch.float32)
         predicting = hidden.index_select(0, part["rows"])
-        loss, losses = head_loss(predicting, self.training.head, part["targets"].long(), weights)
+        loss, losses = head_loss(
+            predicting, self.training.head, part["targets"].long(), weights, lm.cap
+        )
         loss.backward()
         weighted = (losses * weights).detach()
         runs.losses.copy_(

@@ -33,7 +33,8 @@ class Objective(Protocol):
 
         Args:
             hidden: last hidden states before the predicted tokens, ``[N, D]``.
-            head: the output matrix, ``[V, D]``.
+            head: the output matrix, ``[V, D]``; what comes out of it is capped where ``lm.cap`` is
+                not None.
             targets: the predicted tokens, ``[N]``, sequence after sequence.
             weights: that make the next-token loss a mean over each job's tokens, ``[N]``.
             sequences: the step's, in order.

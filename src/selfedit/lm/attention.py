@@ -9,7 +9,7 @@ and values (prefill), or one new token a row against the kept ones (decode).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +21,10 @@ from selfedit.lm.segments import IntArray, Pad, Segments, Unpad, segments_of
 
 # The name under which transformers' attention registry knows ours; a model's config holds it.
 NAME = "selfedit"
-_CHANGES = ("softcap", "s_aux", "sliding_window", "position_bias", "attention_bias", "head_mask")
-"""What models ask of an attention beyond its mask and scale."""
+_CHANGES = ("s_aux", "position_bias", "attention_bias", "head_mask")
+"""What models ask of an attention beyond its mask, scale, window and cap."""
+QUERIES = 256
+"""Tokens whose windowed or capped scores are formed at once, at the least."""
 MAX_BUCKETS = 4
 """Buckets of one pass's sequences at the most: each is a call of its own for every layer."""
 
@@ -31,10 +33,25 @@ class PlanMissing(RuntimeError):
     """A forward pass came to attention without a plan."""
 
 
+class Scoring(NamedTuple):
+    """How a layer weighs the tokens that it sees.
+
+    Attributes:
+        scale: what products of queries and keys are multiplied by.
+        window: a token sees itself and the ``window - 1`` tokens before it; None for all of them.
+        cap: c of c · tanh(score / c), which keeps scores within ±c (Gemma Team 2024, arXiv
+            2408.00118); None for scores as they are.
+    """
+
+    scale: float
+    window: int | None = None
+    cap: float | None = None
+
+
 class Plan(Protocol):
     """What attention does in one forward pass."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
         """q ``[T, H, D]``, k and v ``[T, Hkv, D]`` to ``[T, H, D]``."""
         ...
 
@@ -46,20 +63,11 @@ class Packed:
         self.segments = segments
 
     # SDPA wants [n, H, L, D], the packed layout is [T, H, D].
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
         """See `Plan`."""
         parts = [
-            # Padding is on the right, so no token of a sequence sees it and no mask is needed.
-            # Where there are fewer key/value heads than query heads the kernel shares them: no copy
-            # is made.
-            F.scaled_dot_product_attention(
-                qb.transpose(1, 2),
-                kb.transpose(1, 2),
-                vb.transpose(1, 2),
-                is_causal=True,
-                scale=scale,
-                enable_gqa=k.shape[1] != q.shape[1],
-            ).transpose(1, 2)
+            # A sequence's token n is in slot n of its row, so slots say how far apart two are.
+            _causal(qb.transpose(1, 2), kb.transpose(1, 2), vb.transpose(1, 2), scoring)
             for qb, kb, vb in zip(self._pad(q), self._pad(k), self._pad(v), strict=True)
         ]
         # One bucket that is the packed tensor itself: there is nothing to scatter back.
@@ -73,6 +81,50 @@ class Packed:
         return Pad.apply(packed, self.segments)
 
 
+def _causal(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
+    """Causal attention of sequences that begin in slot 0, padded on the right: q ``[n, H, L, D]``,
+    k and v ``[n, Hkv, L, D]`` to ``[n, L, H, D]``.
+    """
+    length = q.shape[2]
+    window = min(scoring.window or length, length)
+    if scoring.cap is None and window == length:
+        # Padding is on the right, so no token of a sequence sees it and no mask is needed.
+        # Where there are fewer key/value heads than query heads the kernel shares them: no copy is
+        # made.
+        return F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scoring.scale, enable_gqa=k.shape[1] != q.shape[1]
+        ).transpose(1, 2)
+    # Queries in blocks, each with the keys that one of its tokens sees: what is out of every
+    # token's window costs nothing.
+    step = max(window, QUERIES)
+    parts = []
+    for start in range(0, length, step):
+        first, stop = max(0, start - window + 1), min(start + step, length)
+        keys, values = (t[:, :, first:stop] for t in (k, v))
+        places = torch.arange(first, stop, device=q.device)
+        distance = places[start - first :, None] - places  # [queries, keys]
+        visible = (distance >= 0) & (distance < window)
+        parts.append(_masked(q[:, :, start:stop], keys, values, visible, scoring))
+    return torch.cat(parts, 2).transpose(1, 2)
+
+
+def _masked(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, scoring: Scoring) -> Tensor:
+    """Attention of q ``[n, H, L, D]`` to the keys that ``visible``, ``[L, S]``, marks."""
+    shared = k.shape[1] != q.shape[1]
+    if scoring.cap is None:
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=visible, scale=scoring.scale, enable_gqa=shared
+        )
+    grouped = q.unflatten(1, (k.shape[1], -1))  # [n, Hkv, G, L, D]
+    scores = _capped((grouped * scoring.scale) @ k[:, :, None].mT, scoring.cap)
+    weights = scores.masked_fill(~visible, -torch.inf).softmax(-1)
+    return (weights @ v[:, :, None]).flatten(1, 2)
+
+
+def _capped(scores: Tensor, cap: float) -> Tensor:
+    return (scores / cap).tanh() * cap
+
+
 class Ragged:
     """Causal attention within each sequence of a packed batch by offsets: nothing is padded. For a
     GPU, in 16 bits.
@@ -81,18 +133,46 @@ class Ragged:
         ends: where sequences end, after a leading 0, ``[S + 1]`` int32; a sequence may have no
             token.
         longest: no sequence has more tokens.
+        lengths: tokens of each sequence where the host knows them, ``[S]``; scores are capped only
+            there, since the kernel has no caps.
     """
 
-    def __init__(self, ends: Tensor, longest: int) -> None:
-        self.ends, self.longest = ends, longest
+    def __init__(self, ends: Tensor, longest: int, lengths: IntArray | None = None) -> None:
+        self.ends, self.longest, self.lengths = ends, longest, lengths
+        self._padded: Packed | None = None
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
         """See `Plan`."""
+        if scoring.cap is not None:
+            return self._by_padding(q).attend(layer, q, k, v, scoring)
+        # The kernel counts the tokens before a query alone, a window the query's own too.
+        before = {} if scoring.window is None else {"window_size_left": scoring.window - 1}
         # The operator itself, not torch.nn.attention.varlen: that one's arguments differ between
         # torch 2.10 and 2.13.
         return torch.ops.aten._flash_attention_forward(
-            q, k, v, self.ends, self.ends, self.longest, self.longest, 0.0, True, False, scale=scale
+            q,
+            k,
+            v,
+            self.ends,
+            self.ends,
+            self.longest,
+            self.longest,
+            0.0,
+            True,
+            False,
+            scale=scoring.scale,
+            **before,
+            **({"window_size_right": 0} if before else {}),
         )[0]
+
+    def _by_padding(self, like: Tensor) -> Packed:
+        if self.lengths is None:
+            raise RuntimeError(
+                "capped scores have no kernel for lengths that the device alone knows"
+            )
+        if self._padded is None:
+            self._padded = _padded_attention(self.lengths, like.device, like.dtype)
+        return self._padded
 
 
 def packed_attention(
@@ -102,7 +182,11 @@ def packed_attention(
     if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16):
         # A leading 0, as flash attention reads offsets; int32 is what its kernel takes.
         ends = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-        return Ragged(torch.from_numpy(ends).to(device), int(lengths.max()))
+        return Ragged(torch.from_numpy(ends).to(device), int(lengths.max()), lengths)
+    return _padded_attention(lengths, device, dtype)
+
+
+def _padded_attention(lengths: IntArray, device: torch.device, dtype: torch.dtype) -> Packed:
     return Packed(
         segments_of(np.arange(int(lengths.sum())), lengths, device, dtype, most=MAX_BUCKETS)
     )
@@ -154,13 +238,13 @@ class Prefill:
         self.packed = packed
         self.rows, self.slots, self.source, self.cache = rows, slots, source, cache
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
         """See `Plan`."""
         # [R', Hkv, D] into [rows, :, slots, :]: prompts that rows share are written once for each
         # row.
         self.cache.keys[layer][self.rows, :, self.slots] = k.index_select(0, self.source)
         self.cache.values[layer][self.rows, :, self.slots] = v.index_select(0, self.source)
-        return self.packed.attend(layer, q, k, v, scale)
+        return self.packed.attend(layer, q, k, v, scoring)
 
 
 class Decode:
@@ -168,8 +252,6 @@ class Decode:
 
     Attributes:
         lengths: tokens in each row's cache before this one, ``[R]``.
-        mask: 0 where a slot may be seen and −inf where not, ``[R, 1, 1, S]``, S the longest row
-            with its new token.
     """
 
     def __init__(self, cache: KeyValueCache, lengths: Tensor, span: int | None = None) -> None:
@@ -180,16 +262,25 @@ class Decode:
         self.rows = torch.arange(lengths.numel(), device=lengths.device)
         # int() waits for the device: a static decoder passes its span instead.
         self.span = int(lengths.max()) + 1 if span is None else span
-        # slot <= length, the new token's own slot included: it sees itself.
-        visible = torch.arange(self.span, device=lengths.device)[None] <= lengths[:, None]
-        like = cache.keys[0]
-        self.mask = torch.zeros(visible.shape, device=like.device, dtype=like.dtype).masked_fill_(
-            ~visible, -torch.inf
-        )
-        # [R, S] to [R, 1, 1, S]: one mask for all heads and all queries of a group.
-        self.mask = self.mask[:, None, None, :]
+        self._masks: dict[int | None, Tensor] = {}
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def mask(self, window: int | None) -> Tensor:
+        """0 where a slot may be seen and −inf where not, ``[R, 1, 1, S]``, S the longest row with
+        its new token; formed once for all layers of a window.
+        """
+        if window not in self._masks:
+            slots, last = torch.arange(self.span, device=self.lengths.device), self.lengths[:, None]
+            # slot <= length, the new token's own slot included: it sees itself.
+            visible = slots <= last
+            if window is not None:
+                visible &= slots > last - window
+            like = self.cache.keys[0]
+            mask = torch.zeros(visible.shape, device=like.device, dtype=like.dtype)
+            # [R, S] to [R, 1, 1, S]: one mask for all heads and all queries of a group.
+            self._masks[window] = mask.masked_fill_(~visible, -torch.inf)[:, None, None, :]
+        return self._masks[window]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
         """See `Plan`; here T is the number of rows."""
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         # Written before it is read: the new token attends to itself too.
@@ -204,7 +295,10 @@ class Decode:
             values[:r, :, : self.span],
         )  # [R, Hkv, S, D]
         # The scale goes on the queries, which are fewer than the scores.
-        scores = torch.matmul(grouped * scale, seen_keys.mT).add_(self.mask)  # [R, Hkv, G, S]
+        scores = torch.matmul(grouped * scoring.scale, seen_keys.mT)  # [R, Hkv, G, S]
+        if scoring.cap is not None:
+            scores = _capped(scores, scoring.cap)
+        scores = scores.add_(self.mask(scoring.window))
         return torch.matmul(scores.softmax(-1), seen_values).view(r, h, d)
 
 
@@ -236,7 +330,8 @@ def _attention(
         raise RuntimeError(f"its attention has a part that is not computed here ({odd[0]})")
     # transformers gives [1, H, T, D] and wants [1, T, H, D] back.
     q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))
-    return plan.attend(module.layer_idx, q, k, v, kwargs["scaling"]).unsqueeze(0), None
+    scoring = Scoring(kwargs["scaling"], kwargs.get("sliding_window"), kwargs.get("softcap"))
+    return plan.attend(module.layer_idx, q, k, v, scoring).unsqueeze(0), None
 
 
 AttentionInterface.register(NAME, _attention)

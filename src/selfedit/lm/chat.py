@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
 
-from selfedit.errors import ModelFileError, UsageError
+from selfedit.errors import ModelFileError, UsageError, first_line
 from selfedit.lm.chat_guard import Message, guarded
 from selfedit.lm.encoding import Encoding
 from selfedit.lm.template import TODAY, render
@@ -38,12 +39,39 @@ def chat_prompt(lm: LanguageModel, user: str, system: str | None = None) -> list
     Raises:
         UsageError: the template refuses the messages, for instance a system message.
     """
+    return conversation_prompt(lm, _messages([(user, None)], system))
+
+
+def conversation_prompt(lm: LanguageModel, messages: Sequence[Message]) -> list[int]:
+    """The ids of a chat of any number of turns with the assistant's turn opened.
+
+    Without a template the texts follow each other, those of one side with an empty line between
+    them, and the end of text after what the assistant said.
+
+    Args:
+        lm: the model.
+        messages: each a ``role`` (system, user, assistant) and its ``content``; the last one is no
+            assistant's.
+
+    Raises:
+        UsageError: the template refuses them.
+    """
     if not lm.has_chat:
-        return [*lm.bos, *lm.encode(user if system is None else f"{system}\n\n{user}")]
+        return _plain_conversation(lm, messages)
     # The messages' own control tokens are hidden before the template runs, and put back as plain
     # text.
-    messages, guard = guarded(lm.encoding, _messages([(user, None)], system))
-    return guard.ids(_render(lm.tokenizer, messages))
+    hidden, guard = guarded(lm.encoding, list(messages))
+    return guard.ids(_render(lm.tokenizer, hidden))
+
+
+def _plain_conversation(lm: LanguageModel, messages: Sequence[Message]) -> list[int]:
+    ids = list(lm.bos)
+    for by_assistant, turn in groupby(messages, key=lambda each: each["role"] == "assistant"):
+        text = "\n\n".join(message["content"] for message in turn)
+        ids += lm.encode_more(text) if len(ids) > len(lm.bos) else lm.encode(text)
+        if by_assistant:
+            ids.append(lm.end_id)
+    return ids
 
 
 def user_opening(lm: LanguageModel) -> list[int]:
@@ -89,11 +117,19 @@ def chat_turns(
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The control token that a chat template ends the assistant's turn with; None without one."""
+    """The control token that a chat template ends the assistant's turn with; None without one.
+
+    Raises:
+        UsageError: the template refuses a question with its answer.
+        ModelFileError: it fails, or leaves the question out.
+    """
     if tokenizer.chat_template is None:
         return None
-    answer, encoding = "ANSWER", Encoding(tokenizer)
-    text = _render(tokenizer, _messages([("question", answer)], None))
+    question, answer, encoding = "question", "ANSWER", Encoding(tokenizer)
+    text = _render(tokenizer, _messages([(question, answer)], None))
+    if question not in text.casefold():  # it wants messages in parts, with pictures among them
+        what = "The model's chat template leaves out what the user says"
+        raise ModelFileError(what, fix="choose a model with another one")
     controls = set(encoding.controls.values())
     after = encoding.written(text.rpartition(answer)[2])
     # The first control token after the answer: what follows it is between turns, not the answer's
@@ -225,7 +261,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
 
 
 def _broken(error: Exception) -> ModelFileError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    reason = first_line(error)[:300]
     return ModelFileError(
         f"The model's chat template cannot be used: {reason}", fix="choose a model with another one"
     )

@@ -30,8 +30,10 @@ from selfedit.lm.attention import (
     cache_shape,
 )
 from selfedit.lm.bank import AdapterBank, BankLinear, adapts, layer_of, leaf
-from selfedit.lm.block import is_known, last_hidden
+from selfedit.lm.block import last_hidden
+from selfedit.lm.families import cap_of_logits, is_known
 from selfedit.lm.lora import Adapter, LoraSpec
+from selfedit.lm.loss import cap_logits
 from selfedit.lm.segments import consecutive, make_segments
 
 LENGTHS = (21, 13)
@@ -159,7 +161,7 @@ def _decoded_logits(model: PreTrainedModel, sequences: Sequence[Tensor]) -> list
 
 def _logits(model: PreTrainedModel, ids: Tensor, positions: Tensor, plan: Plan) -> Tensor:
     hidden = last_hidden(model, ids, positions, plan, known=is_known(model))
-    return (hidden @ _head(model).T).float()  # [T, V]
+    return cap_logits(hidden @ _head(model).T, cap_of_logits(model.config)).float()  # [T, V]
 
 
 def _head(model: PreTrainedModel) -> Tensor:

@@ -150,12 +150,12 @@ class Decoder:
         while self.rows:
             self._take(self._decode())
 
-    def _prefill(self) -> Tensor:
-        """The hidden state after each row's prompt, ``[R, D]``; equal prompts under one adapter are
-        read once.
+    def _prefill(self, begin: int = 0) -> Tensor:
+        """The hidden state after the prompt of each row from ``begin`` on, ``[R - begin, D]``;
+        equal prompts under one adapter are read once.
         """
         copies: dict[_Prompt, list[int]] = {}
-        for index, row in enumerate(self.rows):
+        for index, row in enumerate(self.rows[begin:], begin):
             copies.setdefault((row.adapter, row.prompt), []).append(index)
         out = self.lm.head.new_empty(len(self.rows), self.lm.head.shape[1])
         chunk: list[_Prompt] = []
@@ -167,7 +167,7 @@ class Decoder:
                 chunk = []
             chunk.append(key)
         self._read(chunk, copies, out)
-        return out
+        return out[begin:]
 
     def _read(
         self, chunk: Sequence[_Prompt], copies: Mapping[_Prompt, list[int]], out: Tensor
@@ -219,7 +219,7 @@ class Decoder:
 
     def _take(self, hidden: Tensor) -> None:
         """Choose every row's next token and let finished rows go."""
-        self._continue(hidden @ self.head.T)
+        self._continue(self.lm.logits(hidden, self.head))
 
     def _continue(self, logits: Tensor) -> None:
         """The same from every row's logits, ``[R, V]``."""
@@ -302,6 +302,11 @@ class Decoder:
         # Copying caches for every single row that ends costs more than computing on a few.
         if sum(finished) < max(1, DROP_SHARE * len(self.rows)) and not all(finished):
             return self._assign_decode()
+        self._close_gaps(finished)
+        return self._assign_decode()
+
+    def _close_gaps(self, finished: Sequence[bool]) -> None:
+        """Let these rows go; their places are taken by the last of the others."""
         keep = len(self.rows) - sum(finished)
         sources = [index for index in range(keep, len(self.rows)) if not finished[index]]
         for target in range(keep):
@@ -311,7 +316,6 @@ class Decoder:
                 self.cache.move(target, source)
                 self.rows[target] = self.rows[source]
         del self.rows[keep:]
-        return self._assign_decode()
 
     def _assign_decode(self) -> None:
         self._assign([row.adapter for row in self.rows], TOGETHER)

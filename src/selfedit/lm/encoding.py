@@ -18,6 +18,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from selfedit.errors import ModelFileError
 from selfedit.storage.neutral import as_unicode
 
 # Brackets of any kind around it: `<think>`, `[INST]`, `{{...}}`, `|im_end|`.
@@ -74,7 +75,8 @@ class Encoding:
 
     def written(self, text: str) -> list[int]:
         """The ids of a text that a template wrote: its control tokens are what they say."""
-        return list(self.tokenizer(as_unicode(text), add_special_tokens=False).input_ids)
+        plain = as_unicode(text)
+        return _tried(lambda: self.tokenizer(plain, add_special_tokens=False).input_ids)
 
     @cached_property
     def begin(self) -> Encoder:
@@ -121,8 +123,10 @@ class Encoding:
 
     def _split(self, text: str) -> list[int]:
         plain = as_unicode(text)
-        return list(
-            self.tokenizer(plain, add_special_tokens=False, split_special_tokens=True).input_ids
+        return _tried(
+            lambda: (
+                self.tokenizer(plain, add_special_tokens=False, split_special_tokens=True).input_ids
+            )
         )
 
     def _parts(self) -> Parts:
@@ -150,8 +154,27 @@ class Encoding:
                 kept.append(token | {"content": f"\ufdd0{token['id']}\ufdd0"})
         copied = Tokenizer.from_str(json.dumps(parts | {"added_tokens": kept}))
         return lambda text: (
-            copied.encode(as_unicode(text), add_special_tokens=False).ids if text else []
+            _tried(lambda: copied.encode(as_unicode(text), add_special_tokens=False).ids)
+            if text
+            else []
         )
+
+
+def is_of_tokenizer(error: BaseException) -> bool:
+    """Whether the tokenizers library raised it: the panics of its Rust are no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def _tried(encode: Callable[[], Iterable[int]]) -> list[int]:
+    """The ids, or why the tokenizer gave none."""
+    try:
+        return list(encode())
+    except BaseException as error:
+        if isinstance(error, Exception) or not is_of_tokenizer(error):
+            raise
+        what = f"the model's tokenizer cannot cut this text: {error}"  # a pattern of its own, say
+        fix = "use the tokenizer that came with the model"
+        raise ModelFileError(what, fix=fix) from error
 
 
 def _without_space(parts: Parts) -> Parts:

@@ -200,7 +200,7 @@ def _batches(
     # Rows of one adapter side by side make its tokens one run of the batch, a view of the bank.
     rows = sorted(rows, key=lambda row: (row.adapter, len(row.prompt), row.index))
     layers, heads, size = heads_of(lm)
-    most, cache = _room(lm.device)
+    most, cache = room_of(lm.device)
     # Every part decodes a batch of its own at the same time.
     cache /= parts
     batches: list[list[DecodingRow]] = []
@@ -218,7 +218,7 @@ def _batches(
     return batches
 
 
-def _room(device: torch.device) -> tuple[int, float]:
+def room_of(device: torch.device) -> tuple[int, float]:
     """Rows and bytes of cache of one batch."""
     if device.type != "cuda":
         return MAX_ROWS, CACHE_BYTES

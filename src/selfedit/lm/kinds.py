@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from selfedit._version import __version__
-from selfedit.errors import ModelFileError, SelfEditError, Unavailable
+from selfedit.errors import ModelFileError, SelfEditError, Unavailable, first_line
 from selfedit.lm.attention import NAME, PlanMissing
 from selfedit.lm.comparison import Differs, compare_passes, own_passes
+from selfedit.lm.families import CAPPED, WINDOWED
 from selfedit.lm.memory import memory_bytes
 from selfedit.models.config import COPY
 from selfedit.storage.cache import cache_dir
@@ -34,13 +35,20 @@ T = TypeVar("T")
 
 COMPARED = frozenset({"llama", "qwen2", "qwen3", "mistral"})
 """Kinds that the tests compare with transformers' own forward pass."""
-_WINDOWED = re.compile(r"(?:.*_)?(?:window|window_size|chunk_size|chunk)")
+_WINDOWS = re.compile(r"(?:.*_)?(?:window|window_size|chunk_size|chunk)")
 """Settings of attention that does not see every earlier token, or of a state in its place."""
-_OF_LAYERS = ("sliding_window",)
-"""Of these, one that is looked at by itself: it means nothing where all layers see everything."""
-_BY_LENGTH = ("dynamic", "longrope")
+_OF_LAYERS = ("sliding_window", "use_sliding_window")
+"""Of these, what is looked at by itself: it means nothing where all layers see everything."""
+_LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
+_EXPERTS = re.compile(r"(?:num|n|moe_num)_(?:local_|routed_)?experts")
+"""Settings of how many feed-forward parts a layer chooses among."""
+_BY_LENGTH = ("dynamic",)
 _FLOATS = frozenset({"F64", "F32", "BF16", "F16"})
-_KIND_FIX = "use a model with plain causal attention, such as Llama, Qwen2.5 or SmolLM2"
+_FEW = 2**24
+"""Numbers that are filled in no time, and then named as missing."""
+_KIND_FIX = (
+    "use a dense model with causal attention, such as Llama, Qwen3, Gemma 3, Phi-4-mini or SmolLM2"
+)
 
 
 def check_weight_types(folder: Path) -> None:
@@ -94,6 +102,27 @@ def check_room(folder: Path, dtype: torch.dtype, device: torch.device) -> None:
     )
 
 
+def check_size(model: PreTrainedModel, folder: Path) -> None:
+    """Refuse a model far larger than its files: transformers would fill what they lack with random
+    numbers, however many.
+
+    Args:
+        model: as the folder's settings describe it; its tensors need no memory.
+        folder: with the weight files.
+
+    Raises:
+        ModelFileError: says how many numbers there are, and how many there should be.
+    """
+    stored = sum(math.prod(tensor.get_shape()) for _, _, tensor in _heads(folder))
+    described = sum(parameter.numel() for parameter in model.parameters())
+    if described > 2 * stored + _FEW:
+        what = (
+            f"the settings describe a model of {described:,} numbers, and the weight files hold"
+            f" {stored:,}"
+        )
+        raise ModelFileError(what, where=folder, fix=COPY)
+
+
 def _gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB"
 
@@ -129,8 +158,18 @@ def check_kind(model: PreTrainedModel, folder: Path) -> None:
     Raises:
         ModelFileError: says what.
     """
-    if reasons := list(_unsupported(model)):
-        raise _unsupported_kind(model, folder, reasons[0])
+    for reason in _unsupported(model):
+        raise _unsupported_kind(model.config, folder, reason)
+
+
+def check_config(config: PretrainedConfig, folder: Path) -> None:
+    """The same of what the settings alone tell, before any weight is read.
+
+    Raises:
+        ModelFileError: says what.
+    """
+    for reason in _unsupported_settings(config):
+        raise _unsupported_kind(config, folder, reason)
 
 
 def check_tokenizer(
@@ -206,51 +245,70 @@ def _rows(model: PreTrainedModel) -> int:
 
 
 def _unsupported(model: PreTrainedModel) -> Iterator[str]:
-    config: Any = model.config
-    kinds = getattr(config, "layer_types", None)
-    windowed = (
-        any(kind != "full_attention" for kind in kinds)
-        if kinds
-        else getattr(config, "sliding_window", None)
-    )
-    others = [
-        name
-        for name, value in config.to_dict().items()
-        if _WINDOWED.fullmatch(name) and isinstance(value, int) and value and name not in _OF_LAYERS
-    ]
-    if windowed or others:
-        yield "attention that does not see every earlier token"
-    if (rope := getattr(config, "rope_parameters", None) or {}).get("rope_type") in _BY_LENGTH:
-        yield f"positions that depend on a batch's longest sequence ({rope['rope_type']})"
+    yield from _unsupported_settings(model.config)
+    head: Any = model.get_output_embeddings()
+    if head is None or getattr(head, "bias", None) is not None:
+        yield "its output head has a bias" if head is not None else "it has no output head"
+
+
+def _unsupported_settings(config: Any) -> Iterator[str]:
+    values = config.to_dict()
+    counts = [value for name, value in values.items() if _EXPERTS.fullmatch(name)]
+    if any(isinstance(count, int) and count > 1 for count in counts):
+        yield (
+            "it is a mixture of experts, whose experts no adapter here reaches: what is trained"
+            " beside them would not be what PEFT trains under the same names"
+        )
+    yield from _odd_attention(config, values)
     for name in (
         "attn_logit_softcapping",
         "final_logit_softcapping",
         "logits_scaling",
         "logit_scale",
     ):
-        if getattr(config, name, None) not in (None, 1, 1.0):
+        scales = getattr(config, name, None) not in (None, 1, 1.0)
+        if scales and name not in CAPPED.get(config.model_type, ()):
             yield f"scaled or capped logits ({name})"
-    head: Any = model.get_output_embeddings()
-    if head is None or getattr(head, "bias", None) is not None:
-        yield "its output head has a bias" if head is not None else "it has no output head"
     for name in ("num_attention_heads", "num_key_value_heads", "num_hidden_layers", "hidden_size"):
         if not isinstance(getattr(config, name, None), int):
             yield f"its settings have no {name}"
+
+
+def _odd_attention(config: Any, values: dict[str, Any]) -> Iterator[str]:
+    """What attention does otherwise than all plans here do."""
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if odd := sorted(kinds - _LAYER_TYPES):
+        yield f"layers that keep a state, or attend in a way of their own ({odd[0]})"
+    windowed = "sliding_attention" in kinds if kinds else getattr(config, "sliding_window", None)
+    known = _OF_LAYERS if config.model_type in WINDOWED else _OF_LAYERS[:1]
+    others = [
+        name
+        for name, value in values.items()
+        if _WINDOWS.fullmatch(name) and isinstance(value, int) and value and name not in known
+    ]
+    if others or (windowed and config.model_type not in WINDOWED):
+        yield "attention that does not see every earlier token"
+    if getattr(config, "use_bidirectional_attention", None):
+        yield "attention that sees later tokens"
+    rope = getattr(config, "rope_parameters", None) or {}
+    for each in [rope, *(part for part in rope.values() if isinstance(part, dict))]:
+        if (by_length := each.get("rope_type")) in _BY_LENGTH:
+            yield f"positions that depend on a batch's longest sequence ({by_length})"
 
 
 def _tried(model: PreTrainedModel, folder: Path, run: Callable[[], T]) -> T:
     try:
         return run()
     except Differs as error:
-        raise _unsupported_kind(model, folder, str(error)) from error
+        raise _unsupported_kind(model.config, folder, str(error)) from error
     except PlanMissing as error:
         reason = "its layers do not pass on to attention what it is told"
-        raise _unsupported_kind(model, folder, reason) from error
+        raise _unsupported_kind(model.config, folder, reason) from error
     except Exception as error:  # what a kind nobody has looked at raises can be anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _unsupported_kind(model, folder, f"it cannot be run here ({reason})") from error
+        reason = f"it cannot be run here ({first_line(error)})"
+        raise _unsupported_kind(model.config, folder, reason) from error
 
 
-def _unsupported_kind(model: PreTrainedModel, folder: Path, reason: str) -> ModelFileError:
-    what = f"a model of kind {model.config.model_type!r} is not supported: {reason}"
+def _unsupported_kind(config: PretrainedConfig, folder: Path, reason: str) -> ModelFileError:
+    what = f"a model of kind {config.model_type!r} is not supported: {reason}"
     return ModelFileError(what, where=folder, fix=_KIND_FIX)

@@ -73,6 +73,6 @@ def _answer_losses(
         predicting = hidden.index_select(0, torch.tensor(before, device=lm.device))  # [N, D]
         weights = torch.ones(len(after), device=lm.device, dtype=wide)
         targets = torch.tensor(after, device=lm.device)
-        _, losses = head_loss(predicting, lm.head, targets, weights)
+        _, losses = head_loss(predicting, lm.head, targets, weights, lm.cap)
         means += [float(answer.mean()) for answer in losses.split(counts)]
     return means

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
@@ -24,21 +26,25 @@ from transformers import (
 )
 
 from selfedit.config import Prompting, Settings
-from selfedit.errors import ModelFileError, Unavailable, UsageError
+from selfedit.errors import ModelFileError, Unavailable, UsageError, first_line
 from selfedit.lm.attention import NAME as ATTENTION
 from selfedit.lm.attention import Plan
 from selfedit.lm.bank import install
-from selfedit.lm.block import install_blocks, is_known, last_hidden
+from selfedit.lm.block import install_blocks, last_hidden
 from selfedit.lm.chat import chat_prompt, chat_turns, end_of_turn
-from selfedit.lm.encoding import Encoding
+from selfedit.lm.encoding import Encoding, is_of_tokenizer
+from selfedit.lm.families import cap_of_logits, decoder_of, is_known, longest_sequence
 from selfedit.lm.kinds import (
+    check_config,
     check_kind,
     check_loaded,
     check_room,
+    check_size,
     check_tokenizer,
     check_weight_types,
     comparison,
 )
+from selfedit.lm.loss import cap_logits
 from selfedit.models import manifest
 from selfedit.models.config import check_tables, read_config
 from selfedit.models.names import model_path, tokenizer_path
@@ -56,6 +62,10 @@ __all__ = [
 ]
 
 _TRIED = "Who built 1 <harbour>?\n"
+_UNUSED = re.compile(r"inv_freq$|masked_bias$|position_ids$|\.attn\.bias$|^mtp\.")
+"""Tensors that checkpoints carry without need: what is computed anyway, heads for training."""
+_MOST_TOKENS = 40
+"""Of a letter, at the most, on average."""
 _OR_PLAIN = "or set prompting = plain"
 DTYPES = {
     "float32": torch.float32,
@@ -102,9 +112,18 @@ class LanguageModel:
         return head.weight
 
     @property
+    def cap(self) -> float | None:
+        """What the model's logits are capped at; None where they are not."""
+        return cap_of_logits(self.model.config)
+
+    def logits(self, hidden: Tensor, head: Tensor | None = None) -> Tensor:
+        """Logits of last hidden states, ``[T, D]`` to ``[T, V]``, or of the rows in ``head``."""
+        return cap_logits(hidden @ (self.head if head is None else head).T, self.cap)
+
+    @property
     def max_tokens(self) -> int:
-        """The longest sequence the model was made for."""
-        return int(getattr(self.model.config, "max_position_embeddings", 2**31))
+        """The longest sequence that the model computes the same way alone and among longer ones."""
+        return longest_sequence(self.model.config)
 
     @property
     def end_id(self) -> int:
@@ -151,8 +170,7 @@ class LanguageModel:
 
     def embed(self, ids: Tensor) -> Tensor:
         """What goes into the first layer, ``[T]`` to ``[T, D]``."""
-        decoder: Any = self.model.base_model
-        return decoder.embed_tokens(ids)
+        return decoder_of(self.model).embed_tokens(ids)
 
     def hidden(
         self, ids: Sequence[int] | Tensor, positions: Sequence[int] | Tensor, plan: Plan
@@ -230,11 +248,15 @@ def _with_tokenizer(
     pad_id = min(_ids(tokenizer.pad_token_id) or eos_ids)
     lm = LanguageModel(name, model, tokenizer, device, dtype, "", has_chat, eos_ids, pad_id)
     try:
-        lm.decode([*lm.document(_TRIED), *lm.encode_more(_TRIED)])
+        ids = [*lm.encode(_TRIED), *lm.encode_more(_TRIED)]
+        lm.decode([*lm.document(_TRIED), *ids])
     except BaseException as error:
-        if not _is_of_tokenizer(error):
+        if not is_of_tokenizer(error):
             raise
         raise _unreadable("The tokenizer", folder, error) from error
+    if not 0 < len(ids) < 2 * _MOST_TOKENS * len(_TRIED):
+        what = f"The tokenizer makes {len(ids) // 2} tokens of {len(_TRIED)} letters"
+        raise ModelFileError(what, where=folder, fix="use the tokenizer that came with the model")
     return lm
 
 
@@ -251,13 +273,18 @@ def load_without_weights(name: str, *, prompting: Prompting = "auto") -> Languag
     nowhere = torch.device("meta")
     try:
         with quiet(), nowhere:
-            kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
-            model: Any = AutoModelForCausalLM.from_config(kind, trust_remote_code=False)
+            model = _without_weights(CONFIG_MAPPING[config.pop("model_type")].from_dict(config))
             if (folder / "generation_config.json").exists():
                 model.generation_config = GenerationConfig.from_pretrained(folder)
     except Exception as error:  # whatever a folder that nobody vouches for makes transformers raise
         raise _unreadable("The model", folder, error) from error
     return _with_tokenizer(name, folder, model, nowhere, torch.float32, prompting)
+
+
+def _without_weights(config: Any) -> Any:
+    """The model of a configuration, its tensors without memory."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
 def load_for(settings: Settings, name: str | None = None) -> LanguageModel:
@@ -284,19 +311,42 @@ def load_weights(lm: LanguageModel, folder: Path) -> None:
     Raises:
         ModelFileError: the files cannot be read or are another model's.
     """
-    parameters = dict(lm.model.named_parameters())
+    paths = weight_files(folder)
+    _copy_weights(lm, map(load_file, paths), folder)
+
+
+def load_weight_bytes(lm: LanguageModel, files: Mapping[str, bytes], where: object) -> None:
+    """The same from the bytes of such files, by name.
+
+    Raises:
+        ModelFileError: they cannot be read or are another model's.
+    """
+    _copy_weights(lm, map(load_bytes, files.values()), where)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files of a folder, in the order of their names.
+
+    Raises:
+        ModelFileError: it has none.
+    """
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise ModelFileError(
             "there are no weights here", where=folder, fix="give a folder with *.safetensors"
         )
+    return paths
+
+
+def _copy_weights(lm: LanguageModel, shards: Iterable[dict[str, Tensor]], where: object) -> None:
+    parameters = dict(lm.model.named_parameters())
     try:
         with torch.no_grad():
-            for path in paths:
-                for name, value in load_file(path).items():
+            for shard in shards:  # one after the other: a shard is read when it is copied
+                for name, value in shard.items():
                     parameters[name].copy_(value)
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-        raise _unreadable("The policy", folder, error) from error
+        raise _unreadable("The policy", where, error) from error
 
 
 def weights_fingerprint(folder: Path) -> str:
@@ -335,7 +385,7 @@ def usable_device(device: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
         return torch.device(device)
     except (RuntimeError, AssertionError) as error:
-        what = f"The device {str(device)!r} cannot be used: {str(error).splitlines()[0]}"
+        what = f"The device {str(device)!r} cannot be used: {first_line(error)}"
         raise UsageError(what, fix="use auto, cpu, cuda, cuda:N or mps") from error
 
 
@@ -357,12 +407,15 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
     config = read_config(folder)
     check_tables(folder)
     try:
+        kind = CONFIG_MAPPING[config.pop("model_type")].from_dict(config)
+        check_config(kind, folder)
         check_weight_types(folder)
         check_room(folder, dtype, device)
         with quiet():
+            check_size(_without_weights(kind), folder)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
-                config=CONFIG_MAPPING[config.pop("model_type")].from_dict(config),
+                config=kind,
                 dtype=dtype,
                 attn_implementation=ATTENTION,
                 use_safetensors=True,
@@ -379,6 +432,13 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
     if missing := sorted(info["missing_keys"]):
         what = f"The weight files lack {len(missing)} of the model's tensors, {missing[0]} for one"
         raise ModelFileError(what, where=folder, fix="copy or fetch the whole model again")
+    # It only warns of these too, and leaves them out: a bias, a layer more than the settings say.
+    if unread := sorted(name for name in info["unexpected_keys"] if not _UNUSED.search(name)):
+        what = (
+            f"The weight files hold {len(unread)} tensors that the model of these settings has no"
+            f" place for, {unread[0][:80]} for one: without them it would answer otherwise"
+        )
+        raise ModelFileError(what, where=folder, fix="use config.json as it came with the weights")
     check_loaded(model, dtype, folder)
     return model
 
@@ -392,20 +452,16 @@ def _read_tokenizer(folder: Path, config: Any) -> PreTrainedTokenizerBase:
                 folder, config=config, trust_remote_code=False, local_files_only=True
             )
             tokenizer(_TRIED)
+            Encoding(tokenizer)
             return tokenizer
     except BaseException as error:
-        if not _is_of_tokenizer(error):
+        if not is_of_tokenizer(error):
             raise
         raise _unreadable("The tokenizer", folder, error) from error
 
 
-def _is_of_tokenizer(error: BaseException) -> bool:
-    """Whether the tokenizers library raised it: the panics of its Rust are no `Exception`."""
-    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
-
-
-def _unreadable(what: str, folder: Path, error: BaseException) -> ModelFileError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+def _unreadable(what: str, folder: object, error: BaseException) -> ModelFileError:
+    reason = first_line(error)
     if isinstance(error, KeyError) and error.args == (ATTENTION,):  # of its own table of classes
         reason = "its kind's attention is of its own, and cannot be exchanged for ours"
     fix = (

@@ -23,6 +23,18 @@ def chunk_bytes(device: torch.device) -> int:
     return CHUNK_BYTES if device.type == "cpu" else GPU_CHUNK_BYTES
 
 
+def cap_logits(logits: Tensor, cap: float | None) -> Tensor:
+    """c · tanh(z / c) of logits z, which keeps them within ±c (Gemma Team 2024, arXiv 2408.00118);
+    the very tensor where the cap is None.
+    """
+    return logits if cap is None else (logits / cap).tanh_() * cap
+
+
+def cap_slopes(logits: Tensor, cap: float | None) -> Tensor | None:
+    """d capped / d logits, 1 − tanh²(z / c), from capped logits; None for 1 everywhere."""
+    return None if cap is None else 1 - (logits / cap).square_()
+
+
 def chunk_rows(head: Tensor) -> int:
     """Tokens whose logits are formed at once, at least 1; ``head`` is the output matrix, ``[V,
     D]``.
@@ -37,7 +49,7 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor
+        ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, cap: float | None
     ) -> tuple[Tensor, Tensor]:
         losses = torch.empty(len(hidden), device=hidden.device, dtype=weights.dtype)
         # Answers' losses are computed without gradient: then no buffer either.
@@ -53,12 +65,15 @@ class _HeadLoss(torch.autograd.Function):
             # Below float32 only the product is formed in the model's own type, as transformers
             # does.
             logits = torch.mm(hidden[rows], head.T, out=buffer[: len(target)]).to(wide)  # [n, V]
+            logits = cap_logits(logits, cap)
             logs = torch.log_softmax(logits, 1)
             target_logs = logs.gather(1, target)
             losses[rows] = -target_logs.to(losses.dtype).squeeze(1)
             if grad is not None:
                 # softmax − one-hot is the derivative of −log softmax by the logits.
                 probs = logs.exp_().scatter_add_(1, target, torch.full_like(target_logs, -1.0))
+                if (slopes := cap_slopes(logits, cap)) is not None:
+                    probs.mul_(slopes)
                 torch.mm(probs.to(head.dtype), head, out=grad[rows])
                 grad[rows] *= weights[rows, None].to(grad.dtype)  # D numbers a token instead of V
         # The gradient is complete already: the backward pass only scales it.
@@ -68,13 +83,13 @@ class _HeadLoss(torch.autograd.Function):
         return (losses * weights).sum(), losses
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         (grad,) = ctx.saved_tensors
-        return grad * grads[0].to(grad.dtype), None, None, None
+        return grad * grads[0].to(grad.dtype), None, None, None, None
 
 
 def head_loss(
-    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor
+    hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, cap: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Weighted next-token loss of the tokens that carry it.
 
@@ -83,9 +98,10 @@ def head_loss(
         head: the output matrix, ``[V, D]``, frozen.
         targets: the token that follows each, ``[N]``.
         weights: weight of each token's loss, ``[N]``.
+        cap: what the model caps its logits at; None where it does not.
 
     Returns:
         The weighted sum (a scalar with gradient) and every token's loss in nats, ``[N]``.
     """
-    total, losses = _HeadLoss.apply(hidden, head, targets, weights)
+    total, losses = _HeadLoss.apply(hidden, head, targets, weights, cap)
     return total, losses

@@ -78,5 +78,5 @@ def token_losses(
         weights = torch.ones(
             len(targets), device=lm.device, dtype=torch.promote_types(lm.dtype, torch.float32)
         )
-        _, losses = head_loss(hidden.index_select(0, predicting), lm.head, targets, weights)
+        _, losses = head_loss(hidden.index_select(0, predicting), lm.head, targets, weights, lm.cap)
         yield from losses.split([len(row) - 1 for row in chunk])

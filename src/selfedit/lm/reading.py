@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfedit.errors import DataError
 from selfedit.lm.attention import packed_attention
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel
@@ -61,6 +62,9 @@ def read_rows(
 def _read(
     lm: LanguageModel, rows: Sequence[Sequence[int]], adapters: Sequence[Adapter | None]
 ) -> Tensor:
+    if (longest := max(map(len, rows))) > lm.max_tokens:
+        what = f"a row has {longest} tokens, the model takes {lm.max_tokens}"
+        raise DataError(what, fix="split the text into shorter passages")
     spans = consecutive([len(row) for row in rows])
     ids = [token for row in rows for token in row]  # [T]
     distinct = distinct_adapters(adapters)

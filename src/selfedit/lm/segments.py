@@ -200,8 +200,11 @@ def _bucket(
         run=slice(first, last + 1) if last - first + 1 == len(group) else None,
         index=torch.from_numpy(index).to(device),
         keep=keep,
-        # The packed tensor as it lies: `pad` then needs no gather at all.
-        is_packed=index.size == total and bool((index.reshape(-1) == np.arange(total)).all()),
+        # The packed tensor as it lies: `pad` then needs no gather at all. Not where a slot pads: it
+        # may point at the very row of its place, a row that is in no segment.
+        is_packed=keep is None
+        and index.size == total
+        and bool((index.reshape(-1) == np.arange(total)).all()),
     )
 
 

@@ -90,7 +90,7 @@ class StaticDecoder(Decoder):
         hidden = run_layers(self.lm.model, self.lm.embed(self._tokens), self._lengths, plan)
         # In place: the graph's tensors must stay where they are.
         self._lengths.add_(1)
-        return hidden @ self.head.T
+        return self.lm.logits(hidden, self.head)
 
     def _continue(self, logits: Tensor) -> None:
         self._forbid(logits)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.lm.loss import chunk_rows
+from selfedit.lm.loss import cap_logits, cap_slopes, chunk_rows
 from selfedit.lm.reading import hidden_states
 
 
@@ -42,7 +42,7 @@ class _TeacherLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor
+        ctx: Any, hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor, cap: float | None
     ) -> tuple[Tensor, Tensor]:
         divergences = torch.empty(len(hidden), device=hidden.device, dtype=weights.dtype)
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
@@ -52,8 +52,10 @@ class _TeacherLoss(torch.autograd.Function):
             rows = slice(start, start + step)
             # The whole distribution from D numbers, formed again each time: keeping it would take
             # V a token.
-            taught = torch.log_softmax((teacher[rows] @ head.T).to(wide), dim=1)  # [n, V]
-            student = torch.log_softmax((hidden[rows] @ head.T).to(wide), dim=1)
+            logits, teacher_logits = (
+                cap_logits((states[rows] @ head.T).to(wide), cap) for states in (hidden, teacher)
+            )  # [n, V]
+            taught, student = torch.log_softmax(teacher_logits, 1), torch.log_softmax(logits, 1)
             teacher_probs = taught.exp()
             # KL = Σ p_teacher · (log p_teacher − log p); `taught` is overwritten, it is not needed
             # again.
@@ -64,19 +66,21 @@ class _TeacherLoss(torch.autograd.Function):
                 # p − p_teacher is the derivative of the cross-entropy by the logits, and of KL:
                 # they differ by a constant.
                 probs = student.exp_().sub_(teacher_probs).mul_(weights[rows, None].to(wide))
+                if (slopes := cap_slopes(logits, cap)) is not None:
+                    probs.mul_(slopes)
                 torch.mm(probs.to(head.dtype), head, out=grad[rows])
         ctx.save_for_backward(grad)
         ctx.mark_non_differentiable(divergences)
         return (divergences * weights).sum(), divergences
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         (grad,) = ctx.saved_tensors
-        return grad * grads[0].to(grad.dtype), None, None, None
+        return grad * grads[0].to(grad.dtype), None, None, None, None
 
 
 def teacher_loss(
-    hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor
+    hidden: Tensor, head: Tensor, teacher: Tensor, weights: Tensor, cap: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Weighted divergence of a model's predictions from a teacher's (Hinton et al. 2015, arXiv
     1503.02531).
@@ -86,11 +90,12 @@ def teacher_loss(
         head: the output matrix of both, ``[V, D]``, frozen.
         teacher: the teacher's last hidden states at the same tokens, ``[N, D]``.
         weights: weight of each token's divergence, ``[N]``.
+        cap: what both models cap their logits at; None where they do not.
 
     Returns:
         The weighted sum (a scalar with gradient) and every token's divergence in nats, ``[N]``.
     """
-    total, divergences = _TeacherLoss.apply(hidden, head, teacher, weights)
+    total, divergences = _TeacherLoss.apply(hidden, head, teacher, weights, cap)
     return total, divergences
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
 from datetime import datetime
 from functools import lru_cache, wraps
 from typing import Any
@@ -21,14 +22,22 @@ from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
-MAX_TEMPLATE = 2**18
-MAX_STEPS = 300_000
-MAX_LETTERS = 2**25
+MAX_TEMPLATE = 2**16
+MAX_STEPS = 200_000
+MAX_LETTERS = 2**24
+MAX_SECONDS = 1.0
+"""Of this thread: comparisons and filters of long lists are single steps, and many take hours."""
+_MAX_ITEMS = 2**18
+"""Of a list with all within it, shared parts as often as they are written."""
 _MAX_NUMBER = 100_000
 _MAX_PRODUCT = 10**8
 _MAX_BITS = 4096
+
+_LEFT_OUT = ("pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr")
+"""Filters that no prompt needs; some take time with the square of a text's length."""
 
 TODAY = datetime(2024, 7, 26)
 """The date a template is told: Llama 3's own fallback. A prompt must be the same tomorrow."""
@@ -87,6 +96,9 @@ class _Bounded(ImmutableSandboxedEnvironment):
         self._budget = threading.local()
         # Filters bypass `call`, so each is wrapped by itself.
         self.filters = {name: self._checked(each) for name, each in self.filters.items()}
+        for name in _LEFT_OUT:
+            del self.filters[name]
+        self.tests = {name: self._checked(each) for name, each in self.tests.items()}
         self.filters |= {"tojson": self._checked(_to_json), "join": self._join}
         # A global that makes as much text as one asks for.
         del self.globals["lipsum"]
@@ -95,12 +107,15 @@ class _Bounded(ImmutableSandboxedEnvironment):
     def begin(self) -> None:
         """A new rendering."""
         self._budget.steps, self._budget.letters = 0, 0
+        self._budget.start = time.thread_time()
 
     def step(self) -> str:
         """One turn of a loop, one call; writes nothing."""
         self._budget.steps += 1
         if self._budget.steps > MAX_STEPS:
             raise OverLimit(f"it takes more than {MAX_STEPS:,} steps")
+        if not self._budget.steps % 32:
+            self._check_time()
         return ""
 
     def bounded(self, items: Iterable[Any]) -> Iterator[Any]:
@@ -111,15 +126,13 @@ class _Bounded(ImmutableSandboxedEnvironment):
 
     def weighed(self, value: Any) -> Any:
         """A value that was put together or is written, counted."""
-        # Numbers and mappings make no text of their own.
-        self._charge(len(value) if isinstance(value, str | list | tuple) else 0)
+        self._check_time()
+        self._charge(sum(_text_sizes(value)))
         return value
 
     def joined(self, *values: Any) -> str:
         """``a ~ b``."""
-        texts = [str(value) for value in values]
-        self._charge(sum(map(len, texts)))
-        return "".join(texts)
+        return "".join([str(self.weighed(value)) for value in values])
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """``+ * ** %`` of values that stay small."""
@@ -131,6 +144,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
             self._check_product(left, right)
         if operator == "%" and isinstance(left, str):
             _check_format(left)
+            self.weighed(right)
         return self.weighed(super().call_binop(context, operator, left, right))
 
     def call(self, context: Any, function: Any, /, *values: Any, **named: Any) -> Any:
@@ -141,7 +155,9 @@ class _Bounded(ImmutableSandboxedEnvironment):
             # str.join would go over its items uncounted.
             if len(values) == 1 and getattr(function, "__name__", "") == "join":
                 return self._join(values[0], subject)
-            _check_arguments((subject, *values, *named.values()))
+            tables = [value for value in values if isinstance(value, dict)]  # of str.translate
+            parts = [part for table in tables for part in table.values()]
+            _check_arguments((subject, *values, *named.values(), *parts))
         call = super().call
         value = call(context, function, *values, **named)  # pyright: ignore[reportCallIssue]
         return self.weighed(value)
@@ -157,6 +173,8 @@ class _Bounded(ImmutableSandboxedEnvironment):
         @wraps(function)  # keeps jinja2's mark of what is passed in front
         def checked(*values: Any, **named: Any) -> Any:
             self.step()
+            for value in values:
+                self.weighed(value)
             _check_arguments((*values, *named.values()))
             return self.weighed(function(*values, **named))
 
@@ -185,6 +203,10 @@ class _Bounded(ImmutableSandboxedEnvironment):
         # Either side of * may be the text: 'a' * 3 and 3 * 'a'.
         times = right if sizes[0] is not None else left
         self._charge((sizes[0] or sizes[1] or 0) * (abs(times) if isinstance(times, int) else 0))
+
+    def _check_time(self) -> None:
+        if time.thread_time() - self._budget.start > MAX_SECONDS:
+            raise OverLimit(f"it takes more than {MAX_SECONDS:.0f} second")
 
     def _charge(self, letters: int) -> None:
         self._budget.letters += letters
@@ -221,6 +243,29 @@ class _Counting(NodeTransformer):
         ]
         return node
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:
+        """``a in b``, ``a == b``: as long as what is compared."""
+        self.generic_visit(node)
+        node.expr = _call("weighed", [node.expr])
+        for operand in node.ops:
+            operand.expr = _call("weighed", [operand.expr])
+        return node
+
+    def visit_List(self, node: nodes.List) -> nodes.Call:
+        """``[a, a]``: doubled again and again it is a text that no memory holds."""
+        self.generic_visit(node)
+        return _call("weighed", [node])
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Call:
+        """``{"a": a}``."""
+        self.generic_visit(node)
+        return _call("weighed", [node])
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Call | nodes.Tuple:
+        """``(a, a)``, not the names that a loop or ``set`` gives values to."""
+        self.generic_visit(node)
+        return _call("weighed", [node]) if node.ctx == "load" else node
+
     def visit_Concat(self, node: nodes.Concat) -> nodes.Call:
         """``a ~ b``."""
         self.generic_visit(node)
@@ -231,16 +276,39 @@ def _call(name: str, values: list[Any]) -> nodes.Call:
     return nodes.Call(nodes.EnvironmentAttribute(name), values, [], None, None)
 
 
+def _text_sizes(value: Any) -> list[int]:
+    """The length of every text within a value, 1 for what is none.
+
+    Raises:
+        OverLimit: it has too many parts.
+    """
+    if isinstance(value, str):
+        return [len(value)]
+    sizes: list[int] = []
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        parts = item._Namespace__attrs if isinstance(item, Namespace) else item
+        if isinstance(parts, Mapping):
+            waiting += [*parts.keys(), *parts.values()]
+        elif isinstance(parts, list | tuple | set | frozenset | ValuesView):
+            waiting += parts
+        sizes.append(len(item) if isinstance(item, str) else 1)
+        if len(waiting) + len(sizes) > _MAX_ITEMS:
+            raise OverLimit(f"it makes a list of more than {_MAX_ITEMS:,} parts")
+    return sizes
+
+
 def _check_arguments(values: Iterable[Any]) -> None:
     """Refuse texts and numbers that together make a huge text: ``center``, ``indent``,
-    ``replace``.
+    ``replace``, ``translate``.
     """
     values = list(values)
     texts = sorted((len(value) for value in values if isinstance(value, str)), reverse=True)
-    lines = max((value.count("\n") + 1 for value in values if isinstance(value, str)), default=1)
+    # `indent` puts so many blanks before every line, `expandtabs` for every tab.
+    lines = max((max(map(v.count, "\n\t")) + 1 for v in values if isinstance(v, str)), default=1)
     for number in values:
         if isinstance(number, int) and (
-            # Width times lines: `indent` puts so many blanks before every line.
             abs(number) > _MAX_NUMBER or abs(number) * lines > _MAX_PRODUCT
         ):
             raise OverLimit("it asks for a text of a huge width")

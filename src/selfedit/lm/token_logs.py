@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfedit.lm.loss import chunk_rows
+from selfedit.lm.loss import cap_logits, cap_slopes, chunk_rows
 
 Allowed = NDArray[np.int64] | None
 """The token ids that a rule allows at one place; None where there is no rule."""
@@ -30,22 +30,28 @@ class Choosing:
     Attributes:
         temperature: that logits are divided by, above 0.
         allowed: what may be chosen at each place, ``[N]``; nothing where all is allowed everywhere.
+        cap: what the model caps its logits at; None where it does not.
     """
 
     temperature: float = 1.0
     allowed: Sequence[Allowed] = ()
+    cap: float | None = None
 
-    def logs(self, hidden: Tensor, head: Tensor, start: int) -> Tensor:
+    def logits(self, hidden: Tensor, head: Tensor) -> Tensor:
+        """The model's logits, ``[n, V]``, of last hidden states, ``[n, D]``."""
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        return cap_logits((hidden @ head.T).to(wide), self.cap)
+
+    def logs(self, logits: Tensor, start: int) -> Tensor:
         """Log-probabilities of all tokens at places ``start …``, ``[n, V]``; −inf if forbidden.
 
-        ``hidden`` are the last hidden states of these places, ``[n, D]``.
+        ``logits`` are the model's at these places, ``[n, V]``.
         """
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        logits = (hidden @ head.T).to(wide).div_(self.temperature)
+        logits = logits / self.temperature
         if self.allowed:
             # Row by row: every place has other tokens. Rules stand on few places, so this loop is
             # short.
-            for logit, ids in zip(logits, self.allowed[start : start + len(hidden)], strict=True):
+            for logit, ids in zip(logits, self.allowed[start : start + len(logits)], strict=True):
                 if ids is not None:
                     chosen = torch.from_numpy(ids).to(logits.device)
                     kept = logit[chosen]
@@ -69,12 +75,15 @@ class _TokenLogs(torch.autograd.Function):
         step = chunk_rows(head)
         for start in range(0, len(hidden), step):
             rows = slice(start, start + step)
-            logs = choosing.logs(hidden[rows], head, start)  # [n, V]
+            logits = choosing.logits(hidden[rows], head)
+            logs = choosing.logs(logits, start)  # [n, V]
             target = targets[rows, None]
             logs_of[rows] = logs.gather(1, target).squeeze(1)
             if grad is not None:
                 # e_target − π, and so 0 wherever one token alone may come.
                 pull = logs.exp_().neg_().scatter_add_(1, target, torch.ones_like(logs[:, :1]))
+                if (slopes := cap_slopes(logits, choosing.cap)) is not None:
+                    pull.mul_(slopes)
                 # Divided by T once more: logits were, and the derivative is by the hidden states.
                 grad[rows] = (pull.to(head.dtype) @ head) / choosing.temperature
         ctx.save_for_backward(grad)
@@ -95,7 +104,7 @@ def token_logs(
         hidden: last hidden states of the places before the targets, ``[N, D]``.
         head: the output matrix, ``[V, D]``, frozen.
         targets: the tokens, ``[N]``.
-        choosing: temperature and rules; none if not given.
+        choosing: temperature, rules and cap; none if not given.
     """
     choosing = choosing or Choosing()
     return _TokenLogs.apply(hidden, head, targets, choosing)  # pyright: ignore[reportReturnType]
@@ -111,7 +120,7 @@ def divergences(
     Args:
         new, old: last hidden states of the two policies at the same places, ``[N, D]``.
         head: the output matrix of both, ``[V, D]``.
-        choosing: temperature and rules.
+        choosing: temperature, rules and cap.
     """
     wide = torch.promote_types(new.dtype, torch.float32)
     # Sums over V: in bfloat16 they would lose their small parts.
@@ -119,7 +128,9 @@ def divergences(
     step = chunk_rows(head)
     for start in range(0, len(new), step):
         rows = slice(start, start + step)
-        logs, old_logs = (choosing.logs(states[rows], head, start) for states in (new, old))
+        logs, old_logs = (
+            choosing.logs(choosing.logits(states[rows], head), start) for states in (new, old)
+        )
         probs = logs.exp()
         kl[rows] = torch.where(probs > 0, probs * (logs - old_logs), 0.0).sum(1)  # 0 · log 0 is 0
         entropy[rows], before[rows] = _entropy(logs), _entropy(old_logs)

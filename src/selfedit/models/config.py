@@ -41,9 +41,17 @@ _TOKENIZER = BoundedReader(
 )
 _MAX_TEMPLATE_BYTES = 2**20
 
+_LAYERS = re.compile(r"(?:.*_)?(?:layers?|blocks|depth)")
+_MAX_LAYERS = 2**8
 _Width = Annotated[int, Field(ge=1, le=2**20)]
-_Layers = Annotated[int, Field(ge=1, le=2**8)]
+_Layers = Annotated[int, Field(ge=1, le=_MAX_LAYERS)]
 _Heads = Annotated[int, Field(ge=1, le=2**10)]
+
+
+class _Rotary(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    rope_theta: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    factor: Annotated[float, Field(gt=0, le=1e6)] | None = None
 
 
 class _Settings(BaseModel):
@@ -68,6 +76,8 @@ class _Settings(BaseModel):
     layer_norm_eps: Annotated[float, Field(gt=0, lt=1)] | None = None
     initializer_range: Annotated[float, Field(ge=0, le=100)] | None = None
     rope_theta: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    rope_parameters: _Rotary | None = None
+    rope_scaling: _Rotary | None = None
     layer_types: list[str] | None = None
     is_encoder_decoder: bool | None = None
 
@@ -94,9 +104,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         ModelFileError: it cannot be read, has impossible sizes, or is of a model that is not read:
             quantised, of several parts, an encoder with a decoder, or with an adapter beside it.
     """
+    _check_files(folder)
     path = folder / "config.json"
     values = _CONFIG_READER.shape(_CONFIG_READER.json(path), dict[str, Any], path)
     _CONFIG_READER.shape(values, _Settings, path)
+    for name, value in values.items():  # each kind has names of its own for how deep it is
+        if _LAYERS.fullmatch(name) and isinstance(value, int) and value > _MAX_LAYERS:
+            raise _CONFIG_READER.refused(f"{name[:40]} is more than {_MAX_LAYERS}", path)
     if values.get("quantization_config") or values.get("compression_config"):
         fix = "use the checkpoint that this one was made from, in float32, bfloat16 or float16"
         raise ModelFileError("quantised checkpoints are not read", where=path, fix=fix)
@@ -112,6 +126,13 @@ def read_config(folder: Path) -> dict[str, Any]:
             what, where=path, fix="use a language model such as Llama, Qwen2.5 or SmolLM2"
         )
     return {name: value for name, value in values.items() if not _OUR_CLASSES.fullmatch(name)}
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse pipes and devices, which could be read for ever."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ModelFileError("this is no regular file", where=path, fix=COPY)
 
 
 def check_tables(folder: Path) -> None:
@@ -149,6 +170,9 @@ def _check_tokenizer(path: Path) -> None:
     model = parsed.get("model") if isinstance(parsed, dict) else None
     if not isinstance(model, dict):
         raise _TOKENIZER.refused("it has no model", path)
+    if model.get("dropout"):
+        what = "the tokenizer draws by lot how it cuts a text (dropout)"
+        raise ModelFileError(what, where=path, fix="set model.dropout to null there")
     if prefix := model.get("continuing_subword_prefix"):
         model = _TOKENIZER.shape(model, _Merges, path)
         seconds = [

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from selfedit.errors import ModelFileError, ModelUnavailable, StorageFailed, StorageFull
+from selfedit.errors import ModelFileError, ModelUnavailable, StorageFailed, StorageFull, first_line
 from selfedit.models.config import shards
 from selfedit.storage.files import storage_error
 
@@ -184,7 +184,7 @@ def _cause(error: Exception) -> str:
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
-    return (str(root).strip() or type(root).__name__).splitlines()[0]
+    return first_line(root)
 
 
 def _bar(on_progress: Callable[[int, int], None]) -> Any:

@@ -110,7 +110,7 @@ class PolicyPair:
         kl, entropy, entropy_before, choices = 0.0, 0.0, 0.0, 0
         for sequence, after, before in zip(sequences, new, old, strict=True):
             places, _ = before_and_targets([sequence], lm.device)
-            choosing = Choosing(self.temperature, joined([sequence]))
+            choosing = Choosing(self.temperature, joined([sequence]), lm.cap)
             apart, entropies, old_entropies = divergences(
                 after[places], before[places], lm.head, choosing
             )

@@ -16,7 +16,6 @@ import torch
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.loss import chunk_bytes
-from selfedit.lm.memory import memory_bytes
 from selfedit.lm.shape import Shape
 from selfedit.rl.session import Session
 
@@ -57,11 +56,9 @@ def choose_group(session: Session, name: str, jobs: Sequence[AdaptJob]) -> int:
     # Named by place: evaluation and training have jobs of different size.
     stored = session.run.ledger.step(step)
     if stored is None:
-        workers = session.engine.workers
-        total, free = memory_bytes(session.lm.device)
-        stored = {
-            "most": most_in_memory(session.lm, jobs, workers, min(SHARE * total, LEFT * free))
-        }
+        room = session.engine.room()
+        bytes_given = min(SHARE * room.total, LEFT * room.free)
+        stored = {"most": most_in_memory(session.lm, jobs, room.sharing, bytes_given)}
         session.run.ledger.finish_step(step, stored)
     return int(stored["most"])
 

@@ -11,7 +11,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from selfedit.config import Settings
 from selfedit.engine.local import LocalEngine
-from selfedit.engine.processes import engine_for
+from selfedit.engine.processes import workers_for
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.rl.session import Session
@@ -108,11 +108,12 @@ def open_session(
     """The model, the task and the engine of a run whose folder is open; see `open_run`."""
     name = settings.model if model is None else model()
     # Only when the folder is open: a folder of other settings is refused before a model is loaded.
-    lm = options.get("lm") or load_for(settings, name)
-    # Other weights under the same name are another run.
-    run.keep_model(name, lm.fingerprint)
-    engine = engine_for(lm, settings, name) if workers else LocalEngine(lm)
+    engine = workers_for(settings, name) if workers else None
     try:
+        lm = options.get("lm") or load_for(settings, name)
+        # Other weights under the same name are another run.
+        run.keep_model(name, lm.fingerprint)
+        engine = engine or LocalEngine(lm)
         yield Session(
             run,
             lm,
@@ -125,4 +126,5 @@ def open_session(
         )
     finally:
         # Also after an error: worker processes would outlive the run.
-        engine.close()
+        if engine is not None:
+            engine.close()

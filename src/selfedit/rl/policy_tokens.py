@@ -123,7 +123,7 @@ def read_logs(
     for chunk, hidden in read_rows(lm, rows, [adapter] * len(rows)):
         part = sequences[len(every) : len(every) + len(chunk)]
         before, targets = before_and_targets(part, lm.device)
-        choosing = Choosing(temperature, joined(part))
+        choosing = Choosing(temperature, joined(part), lm.cap)
         with torch.no_grad():
             logs = token_logs(hidden[before], lm.head, targets, choosing)
         counts = [len(sequence.places) for sequence in part]

@@ -42,6 +42,8 @@ def train_policy(
     """
     mstep = session.settings.rl.mstep
     lora, optim = LoraSpec(**mstep.lora.model_dump()), OptimSpec(**mstep.optim.model_dump())
+    if isinstance(objective, TokenObjective):
+        objective.cap = session.lm.cap
     # Of the round alone: a round that begins anew draws the same numbers.
     seed = derive(session.settings.seed, "mstep", number)
     job = AdaptJob(sequences, lora, optim, seed, start=session.policy)
@@ -82,7 +84,12 @@ class TokenObjective(ABC):
 
     Args:
         temperature: of the policy that is trained.
+
+    Attributes:
+        cap: what the policy's logits are capped at; None where they are not.
     """
+
+    cap: float | None = None
 
     def __init__(self, temperature: float = 1.0) -> None:
         self.temperature = temperature
@@ -102,7 +109,7 @@ class TokenObjective(ABC):
         """See `Objective`."""
         # All of them are: an objective of ours trains policy sequences only.
         mine = [sequence for sequence in sequences if isinstance(sequence, PolicySequence)]
-        logs = token_logs(hidden, head, targets, Choosing(self.temperature, joined(mine)))
+        logs = token_logs(hidden, head, targets, Choosing(self.temperature, joined(mine), self.cap))
 
         def values(name: str) -> Tensor:
             flat = [value for sequence in mine for value in getattr(sequence, name)]

@@ -138,3 +138,14 @@ def ignore_signals() -> None:
     """Let nothing interrupt a process that is at its end: its exit code and last words stand."""
     for number in (*SIGNALS, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
+
+
+def asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
+    """What ``check`` raises if the user wants to stop: for those who first receive what is in
+    hand.
+    """
+    try:
+        check()
+    except Interrupted as stopped:
+        return stopped
+    return None

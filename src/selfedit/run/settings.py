@@ -27,7 +27,18 @@ _SECRET = re.compile(
 _OF_THE_VOCABULARY = re.compile(r"(^|_)(bos|cls|eos|mask|pad|sep|stop|unk)_token$")
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _FIX = "restore it from a copy, or start in a new folder"
-MAY_CHANGE = frozenset({"workers", "inner.group"})
+MAY_CHANGE = frozenset(
+    {
+        "workers",
+        "inner.group",
+        "engine.kind",
+        "engine.address",
+        "engine.gpus",
+        "engine.cpus",
+        "engine.tries",
+        "engine.start_seconds",
+    }
+)
 """Where inner loops run and how many train together: a resumed run may have others. What they come
 to depends on it in the last bits only."""
 UNSET = object()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import os
 import re
 import tomllib
 import zlib
@@ -20,10 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from selfedit.errors import FormatError, SelfEditError
+from selfedit.errors import DataError, FormatError, SelfEditError
 
 MAX_BYTES = 2**28
 """Of a data file, unpacked."""
+MAX_ENTRIES = 100_000
+"""Below a folder that is read as a whole; a whole disk has millions."""
 MAX_DEPTH = 64
 MAX_DIGITS = 300
 """Of a whole number: more do not fit into a float."""
@@ -155,6 +158,23 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
+
+
+def files_below(folder: Path, pattern: str = "*") -> list[Path]:
+    """The regular files of these names in a folder and below it, sorted; pipes and devices, which
+    could be read for ever, are none.
+
+    Raises:
+        DataError: there is more than anybody's data below it.
+    """
+    files: list[Path] = []
+    for number, path in enumerate(folder.rglob("*"), start=1):
+        if number > MAX_ENTRIES:
+            what = f"there are more than {MAX_ENTRIES:,} files and folders below this one"
+            raise DataError(what, where=folder, fix="give a folder with nothing else in it")
+        if path.match(pattern) and os.path.isfile(path):  # noqa: PTH113 - False without the right
+            files.append(path)
+    return sorted(files)
 
 
 def decoded(data: bytes) -> str:

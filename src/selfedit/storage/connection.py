@@ -28,13 +28,13 @@ def connect(path: Path, *, readonly: bool, timeout: float) -> sqlite3.Connection
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in _NO_ROOM_BESIDE or not path.exists():
             raise
-    log = _log(path)
+    log = log_of(path)
     if not log.exists() or not log.stat().st_size:
         return _usable(_opened(path, "mode=ro&immutable=1", timeout))
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
-        shutil.copyfile(log, _log(copy))
+        shutil.copyfile(log, log_of(copy))
         # What is open stays readable when its name is gone.
         return _usable(_opened(copy, "mode=ro", timeout))
 
@@ -54,5 +54,6 @@ def _usable(db: sqlite3.Connection) -> sqlite3.Connection:
     return db
 
 
-def _log(path: Path) -> Path:
+def log_of(path: Path) -> Path:
+    """The write-ahead log beside a database."""
     return path.with_name(f"{path.name}-wal")

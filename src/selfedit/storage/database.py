@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import RunFolderError, SelfEditError
+from selfedit.storage import checked
 from selfedit.storage.connection import connect
 from selfedit.storage.database_errors import damaged, explained, lost, unreadable
 from selfedit.storage.seals import CREATE_SEALS, SealBroken, Seals
@@ -223,7 +224,17 @@ class Database:
         self._check_content()
 
     def _check_content(self) -> None:
-        """See that the file holds what was stored in it."""
+        """See that the file holds what was stored in it; bytes that were checked before do. Who
+        writes to such a file checks its rows at the first transaction, to carry their hashes on.
+        """
+        digest = checked.bytes_hash(self.path)
+        if digest is not None and checked.is_checked(self.path, digest):
+            return
+        self._check_rows()
+        if digest is not None and digest == checked.bytes_hash(self.path):  # no one wrote meanwhile
+            checked.note_checked(self.path, digest)
+
+    def _check_rows(self) -> None:
         if self._seals is None:
             (verdict,), *_ = self.fetch("PRAGMA quick_check(1)")
         else:

@@ -63,6 +63,15 @@ def in_lines(text: object) -> str:
     return "\n".join(_shown(row.replace("\t", "    "), _UNSHOWN) for row in rows)
 
 
+def in_pieces(piece: str) -> str:
+    """A piece of a text that comes piece by piece, for a terminal: as `in_lines`, and a line break
+    at its end stays.
+    """
+    return "\n".join(
+        _shown(row.replace("\t", "    "), _UNSHOWN) for row in re.split(r"\r\n|[\r\n]", piece)
+    )
+
+
 def in_line(text: object, width: int | None = None) -> str:
     """Text on one line, cut to `width` characters if one is said."""
     line = (

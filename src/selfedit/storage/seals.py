@@ -16,7 +16,7 @@ from typing import Any
 
 from selfedit.storage.tables import RecordTable
 
-_AT_ONCE = 512
+_AT_ONCE = 64
 _SCHEMA = "sqlite_schema"
 CREATE_SEALS = (
     "CREATE TABLE IF NOT EXISTS seals (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, digest TEXT"

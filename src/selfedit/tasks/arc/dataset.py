@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from selfedit.errors import DataError, FormatError, Unavailable
-from selfedit.storage.bounded import BoundedReader
+from selfedit.storage.bounded import BoundedReader, files_below
 from selfedit.tasks.arc.grids import Grid, as_grid
 from selfedit.tasks.arc.task import ArcTask, Pair
 from selfedit.tasks.arc.tokens import count_tokens
@@ -185,7 +185,7 @@ def _read_folder(folder: Path) -> list[ArcTask]:
     """The tasks of every file below a folder; solutions belong to the challenges beside them."""
     files = [
         file
-        for file in sorted(folder.rglob("*.json"))
+        for file in files_below(folder, "*.json")
         # A solutions file is no set of tasks; it is read with its challenges.
         if not (_SOLUTIONS in file.name and _challenges(file))
     ]

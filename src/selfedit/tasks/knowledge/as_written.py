@@ -13,7 +13,7 @@ from itertools import groupby
 
 from selfedit.config import EditSettings
 from selfedit.tasks.knowledge.edits import MAX_LINE, ParsedEdit, after_thoughts, without_filler
-from selfedit.tasks.knowledge.prompts import CUES
+from selfedit.tasks.knowledge.translations import ENGLISH
 
 _BEGINS_A_QUESTION = re.compile(r"^Question\s*\d*\s*:", re.IGNORECASE)
 
@@ -40,7 +40,7 @@ def _quiz(rows: list[str]) -> list[str]:
     """Blocks that begin with a question; a base model's first one goes on from the prompt's cue."""
     if rows and not _BEGINS_A_QUESTION.match(rows[0]):
         # The cue stands in the prompt, so the text begins behind it.
-        rows = [CUES["self-qa"] + rows[0], *rows[1:]]
+        rows = [ENGLISH.cues["self-qa"] + rows[0], *rows[1:]]
     number = 0
     numbered: list[tuple[int, str]] = []
     for row in rows:

@@ -14,16 +14,21 @@ from typing import Any, Literal, TypeVar
 from selfedit.config import DirectiveSettings, EditSettings
 from selfedit.grading.thoughts import without_thoughts
 from selfedit.tasks.knowledge.text_tools import NONE, TEXT_TOOLS
+from selfedit.tasks.knowledge.translations import ANSWER_MARKS, FACTS_MARKS, QUESTION_MARKS
 from selfedit.tasks.update_tools import ALL, UPDATE_TOOLS
 
 MAX_LINE = 1000
 """Characters of a line that are kept."""
 
 _ITEM_NUMBER = re.compile(r"^(?:[-*•]\s+|\(?\d{1,3}(?:[.):]\)?\s+|[.)](?=[^\W\d])|[、．]\s*))")
-_QUESTION_CUE = re.compile(r"^(?:question|q)\s*\d{0,3}\s*[:：.)]\s*", re.IGNORECASE)
-_ANSWER = re.compile(r"(?:^|(?<=[\s?？]))(?:answer|a)\s*\d{0,3}\s*[:：]\s*", re.IGNORECASE)
+_QUESTION_CUE = re.compile(
+    rf"^(?:{'|'.join(QUESTION_MARKS)})\s*\d{{0,3}}\s*[:：.)]\s*", re.IGNORECASE
+)
+_ANSWER = re.compile(
+    rf"(?:^|(?<=[\s?？]))(?:{'|'.join(ANSWER_MARKS)})\s*\d{{0,3}}\s*[:：]\s*", re.IGNORECASE
+)
 _DIRECTIVES = ("lr", "epochs", "loss")
-_FACTS = re.compile(r"^\W*(?:facts|implications)\W*$", re.IGNORECASE)
+_FACTS = re.compile(rf"^\W*(?:{'|'.join(FACTS_MARKS)})\W*$", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"^@train(?:\s+(.*))?$")
 _MARKUP_TAG = re.compile(r"<[A-Za-z/!?|][^<>]{0,200}>")
 _ESCAPE = re.compile(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing_extensions import TypedDict
 
 from selfedit.errors import DocumentError, SelfEditError
+from selfedit.storage.bounded import files_below
 from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.readers.kinds import CONVERTIBLE, KINDS
 
@@ -82,9 +83,8 @@ def documents_in(folder: Path, on_skip: OnSkip = log_skipped) -> list[Path]:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file():
+    for path in files_below(folder):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
 
 

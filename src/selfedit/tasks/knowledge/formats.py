@@ -14,6 +14,7 @@ from selfedit.config.choice import load_named
 from selfedit.tasks.knowledge.as_written import as_written
 from selfedit.tasks.knowledge.directives import directive_clause
 from selfedit.tasks.knowledge.edits import ParsedEdit, parse_edit
+from selfedit.tasks.knowledge.language import edit_language
 from selfedit.tasks.knowledge.prompts import edit_prompt, fill_template
 from selfedit.tasks.task import Context
 
@@ -50,7 +51,9 @@ class LineFormat:
 
     def prompt(self, context: Context, chat: bool) -> str:
         """See `EditFormat`; a base model finds a cue at the end."""
-        return edit_prompt(context, self.form, chat, directive_clause(self.settings.directives))
+        language = edit_language(self.settings, context.text)
+        clause = directive_clause(self.settings.directives)
+        return edit_prompt(context, self.form, chat, clause, language)
 
     def parse(self, text: str) -> ParsedEdit:
         """See `EditFormat`."""

@@ -40,7 +40,7 @@ _ATTRIBUTE = re.compile(r"""([^\s=/"'<>]+)(\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+)
 _HIDING = re.compile(r"<(!--|(?:script|style)\b)", re.IGNORECASE)
 _DEFINITION = re.compile(r"\[((?:[^\[\]\\]|\\.)*)\]:\s*(\S*)")
 _FIELD = {
-    "---": re.compile(r"[\w.-]+[ \t]*:(?:[ \t]|$)"),
+    "---": re.compile(r"""(?:[\w.-]+|"[^"]+"|'[^']+')[ \t]*:(?:[ \t]|$)"""),
     "+++": re.compile(r"[\w.\"'-]+[ \t]*=|\[+[\w.\"' -]+\]+[ \t]*$"),
 }
 _FURTHER = re.compile(r"[ \t]|#|-(?:[ \t]|$)|[\]}]|$")

@@ -17,8 +17,10 @@ from selfedit.grading.grader import Grader, Reply
 from selfedit.grading.text import answer_tokens
 from selfedit.lm.chat import chat_prompt
 from selfedit.tasks.knowledge.edits import parse_edit
-from selfedit.tasks.knowledge.prompts import CUES, edit_prompt, question_prompt
+from selfedit.tasks.knowledge.language import edit_language
+from selfedit.tasks.knowledge.prompts import edit_prompt, question_prompt
 from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.knowledge.translations import ENGLISH
 from selfedit.tasks.task import Context
 
 
@@ -47,7 +49,10 @@ class OwnQuestion:
 
 def quiz_prompt(task: KnowledgeTask, context: Context) -> tuple[int, ...]:
     """Token ids that ask for a quiz about a passage."""
-    return _chat(task, edit_prompt(context, "self-qa", task.lm.has_chat), task.settings.edit.system)
+    edit = task.settings.edit
+    language = edit_language(edit, context.text)
+    text = edit_prompt(context, "self-qa", task.lm.has_chat, language=language)
+    return _chat(task, text, edit.system)
 
 
 def shown_prompt(task: KnowledgeTask, context: Context, question: str) -> tuple[int, ...]:
@@ -75,7 +80,8 @@ def read_quiz(task: KnowledgeTask, text: str) -> list[tuple[str, str]]:
     """The (question, answer) pairs of a quiz the model wrote; never raises, whatever the text."""
     # A base model's text goes on from the prompt's last words.
     # The cue is the beginning of the first question, and part of the prompt.
-    cue = "" if task.lm.has_chat else CUES["self-qa"]
+    # In whatever language it was asked for, what it is read as is the same.
+    cue = "" if task.lm.has_chat else ENGLISH.cues["self-qa"]
     form = task.settings.edit.model_copy(update={"format": "self-qa"})
     return list(parse_edit(cue + text, form).pairs)
 

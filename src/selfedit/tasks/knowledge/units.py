@@ -20,9 +20,10 @@ _HAN_KANA = (
 _SYLLABLES = r"\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
 _UNSPACED = (
     r"\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf"
-    r"\ua9e0-\ua9ff\uaa60-\uaadf"
+    r"\u1b00-\u1b7f\ua000-\ua4cf\ua980-\ua9ff\uaa00-\uaadf"
 )
-"""Thai, Lao, Tibetan, Burmese, Khmer, and the scripts of their neighbours."""
+"""Thai, Lao, Tibetan, Burmese, Khmer, and the scripts of their neighbours; Balinese, Javanese, Yi.
+"""
 
 
 def _marks() -> str:
@@ -42,8 +43,11 @@ def _marks() -> str:
 
 
 _MARKS = _marks()
-_STACKED = r"(?:\u1039[\u1000-\u109f]|\u17d2[\u1780-\u17ff])"
-"""Burmese and Khmer letters written below the one before."""
+_STACKED = (
+    r"(?:\u1039[\u1000-\u109f]|\u17d2[\u1780-\u17ff]|\u1a60[\u1a20-\u1a54]"
+    r"|\u1b44[\u1b05-\u1b33]|\ua9c0[\ua984-\ua9b2])"
+)
+"""Burmese, Khmer, Tai Tham, Balinese and Javanese letters written below the one before."""
 _UNIT = re.compile(
     # A letter with its marks and up to three signs after it: a piece is never cut inside.
     rf"(?:[{_HAN_KANA}]|[{_SYLLABLES}]{{1,3}}|[{_UNSPACED}](?:{_STACKED}|[{_MARKS}])*)"

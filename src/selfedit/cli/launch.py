@@ -1,0 +1,99 @@
+"""``selfedit launch``: a run through a scheduler of many machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from selfedit.cli.command import say
+from selfedit.cli.setting_options import overrides_from, with_settings
+
+launch = App(name="launch", help_format="plaintext")
+
+
+@launch.command(help_format="plaintext")
+@with_settings(but=("engine.kind", "engine.address"))
+def slurm(
+    recipe: Path,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    experiment: str = "train",
+    script: Path | None = None,
+    nodes: int = 1,
+    gpus: int = 1,
+    cpus: int = 8,
+    time: str = "24:00:00",
+    option: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    submit: bool = False,
+    **overrides: Any,
+) -> None:
+    """Write a batch script that runs a recipe on a Ray cluster of Slurm's nodes: a head, workers on
+    every node, and the run beside the head. At the end of its time it stores what is in hand, goes
+    back into the queue and goes on where it stopped.
+
+    Example:
+        selfedit launch slurm recipes/rl-methods-cpu.toml --nodes 4 --gpus 8 --option
+        partition=gpu --submit
+
+    Args:
+        recipe: TOML file with settings.
+        out: the run's folder, on a file system that the node of the run keeps; runs/RECIPE if not
+            given.
+        experiment: train, or a table of the paper (see selfedit experiment --help).
+        script: where the script is written; RUN.sbatch beside the run's folder if not given.
+        nodes: machines.
+        gpus: of each machine; 0 for none.
+        cpus: cores of each machine.
+        time: the longest one turn may take (D-HH:MM:SS); the run goes on in the next.
+        option: a further option of sbatch, such as account=lab; may be given several times.
+        submit: give it to sbatch as well.
+    """
+    from selfedit.launch import slurm as scheduler
+    from selfedit.storage.files import write_atomic
+
+    folder = (out or Path("runs") / recipe.stem).resolve()
+    command = _run_command(recipe, folder, experiment, overrides)
+    job = scheduler.Job(
+        name=f"selfedit-{recipe.stem}",
+        nodes=nodes,
+        gpus=gpus,
+        cpus=cpus,
+        time=time,
+        output=folder.with_name(f"{folder.name}.slurm-%j.log"),
+        options=option,
+    )
+    path = script or folder.with_name(f"{folder.name}.sbatch")
+    text = scheduler.batch_script(command, job)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, text.encode())
+    if not submit:
+        say(f"written: {path}; to submit it: sbatch {path}")
+        return
+    say(scheduler.submit(path))
+    say(f"what it prints: {job.output}; a page, at any time: selfedit report {folder}")
+
+
+def _run_command(
+    recipe: Path, folder: Path, experiment: str, overrides: Mapping[str, str | None]
+) -> list[str]:
+    """The command that the job runs.
+
+    What is wrong with the recipe or its settings is said here, not when the job's turn has come.
+    """
+    from selfedit.config import read_settings
+    from selfedit.errors import UsageError
+    from selfedit.experiments.catalog import EXPERIMENTS
+
+    read_settings(recipe, overrides_from(dict(overrides)))
+    if experiment != "train" and experiment not in EXPERIMENTS:
+        fix = f"choose train or one of {', '.join(sorted(EXPERIMENTS))}"
+        raise UsageError(f"there is no experiment {experiment!r}", where="experiment", fix=fix)
+    verb = ["train"] if experiment == "train" else ["experiment", experiment]
+    command = ["selfedit", *verb, "--recipe", str(recipe.resolve()), "--out", str(folder)]
+    for name, value in sorted(overrides.items()):
+        if value is not None:
+            command += [f"--{name.replace('__', '.')}", value]
+    return command

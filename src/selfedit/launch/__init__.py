@@ -1,0 +1,1 @@
+"""Runs begun through a scheduler of many machines."""
