@@ -61,6 +61,11 @@ class PassageWords:
         content = content_words(sentence)
         if not content or _plain_words(sentence) in self._title_text:
             return "it states nothing"
+        words = words_of(sentence)
+        # Four words in a row said twice: a small model that has lost its thread.
+        runs = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+        if len({*runs}) < len(runs):
+            return "it repeats itself"
         if strange := self._strange(sentence):
             return f"not in the passage: {', '.join(strange)}"
         # The share of its words, not of their information: a small list is read well by people.
