@@ -118,6 +118,7 @@ def _estimated(
     from selfedit.run.marker import is_run
     from selfedit.run.progress import duration
 
+    # A run that is gone on with has said so before, and may need no model at all.
     if is_run(out):
         return None
     lm = load_for(settings)

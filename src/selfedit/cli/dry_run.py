@@ -50,6 +50,7 @@ def print_documents_estimate(
     from selfedit.lm.load import load_for
     from selfedit.models.names import ALIASES, model_path
 
+    # Only a short name has a size that is known without the hub.
     alias = ALIASES.get(settings.model.lower())
     about: dict[str, object] = {"passages": len(contexts), "fetched_bytes": 0}
     try:

@@ -17,7 +17,6 @@ from typing import Unpack
 
 from selfedit.config import Settings
 from selfedit.documents.facts import coverage, learned_facts
-from selfedit.documents.known_language import tell_languages
 from selfedit.documents.outcome import KIND, PHASES, AdaptResults, learn_documents, used_settings
 from selfedit.documents.questions import given_questions, made_questions, placed_questions
 from selfedit.documents.training import saved_adapter
@@ -112,13 +111,10 @@ def adapt_passages(
             document_session(run, settings, **options) as session,
             session.progress.task("learning", total=PHASES, unit="phases") as phases,
         ):
-            languages = tell_languages(session, contexts)
             probes, covered = _asked_contexts(session, contexts, own_questions, questions)
             phases.advance()
             results = learn_documents(session, contexts, probes, covered, hashes, samples, phases)
             results["skipped"] = [each.as_record() for each in skipped]
-            if languages:
-                results["languages"] = languages
             write_atomic(
                 run.path / "selfedit.json",
                 canonical_json(_adapter_record(session, samples, hashes)),
@@ -173,6 +169,7 @@ def _asked_contexts(
     """
     if questions is not None:
         return placed_questions(session, contexts, questions), None
+    # Questions that came with the passages are somebody's: better than any of ours.
     with_questions = [context for context in contexts if context.questions]
     without = [context for context in contexts if not context.questions]
     if not (own_questions and without):

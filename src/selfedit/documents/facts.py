@@ -46,9 +46,11 @@ def _facts_of(
 ) -> dict[str, list[FactRecord]]:
     most = session.settings.documents.facts
     stated = [(c, fact) for c in contexts for fact in (stated_facts(c, most) if most else [])]
+    # All at once: reading them takes one pass or two.
     chosen = likeliest_wordings(session.lm, [fact for _, fact in stated])
     records: dict[str, list[FactRecord]] = {context.id: [] for context in contexts}
     for (context, fact), wording in zip(stated, chosen, strict=True):
+        # Two wordings: one alone is learned by heart.
         trained = [training_question(fact), *([wording.question] if wording else [])]
         record: FactRecord = {
             "sentence": _sentence_of(context, fact.before, fact.answer),

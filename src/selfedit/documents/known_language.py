@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TypedDict
 
-from selfedit.documents.recall import GENERAL
+from selfedit.documents.measuring import GENERAL
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.perplexity import mean_losses
 from selfedit.rl.session import Session

@@ -46,6 +46,7 @@ def document_material(
     for row in sample(session, PLACE, contexts, samples) if samples else []:
         written[row.context_id].append(row)
     task, chosen = session.task, session.settings.documents
+    # One training for all: what single self-edits ask of theirs is put together.
     together = combined(
         [task.parse(row.text).directives for rows in written.values() for row in rows]
     )
@@ -67,6 +68,7 @@ def _merged(
     dropped: dict[DroppedLine, None] = {}
     for row in rows:
         edit = task.parse(row.text)
+        # Before lines are merged: whether one was cut off is known here alone.
         if chosen.support:
             edit, left_out = supported_edit(context, edit, cut_off=row.finish == "length")
             dropped.update(dict.fromkeys(left_out))

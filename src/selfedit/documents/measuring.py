@@ -103,6 +103,7 @@ def _known(
     chosen = facts[::step][: session.settings.documents.known]
     if among is not None:
         chosen = [fact for fact in chosen if fact.id in among]
+    # No title: a topic line would say half of the answer.
     probe = Context("everyday", "", "", tuple(chosen))
     answers = ask_questions(session.task, [probe], session.grader, adapter, name="everyday facts")
     return [answer.question for answer in answers if answer.correct]

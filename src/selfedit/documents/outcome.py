@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from selfedit.config import Settings
 from selfedit.documents.answers import AskedRecord, asked_records
-from selfedit.documents.known_language import LanguageRecord
+from selfedit.documents.known_language import LanguageRecord, tell_languages
 from selfedit.documents.material import PassageMaterial, document_material
 from selfedit.documents.measuring import answered, answers_in_prompt, measured
 from selfedit.documents.recall import Change, RecallRecord, compared
@@ -90,6 +90,7 @@ def learn_documents(
     phases: ProgressTask,
 ) -> AdaptResults:
     """Measure, train, measure again; ``phases`` is told of each of them."""
+    languages = tell_languages(session, contexts)
     before = measured(session, "before", contexts, None, probes)
     phases.advance()
     in_prompt = answers_in_prompt(session, probes)
@@ -126,12 +127,15 @@ def learn_documents(
         "data": hashes,
         "settings": used_settings(session.settings),
     }
+    if languages:
+        results["languages"] = languages
     return _with_accuracy(results, before, after)
 
 
 def _with_accuracy(
     results: AdaptResults, before: RecallRecord, after: RecallRecord
 ) -> AdaptResults:
+    # As means over passages, as every other accuracy here.
     # Plain documents may have no questions, and a judge may come to no verdict at all.
     if before["accuracy"] and after["accuracy"]:
         results["accuracy"] = compared(before["accuracy"], after["accuracy"])

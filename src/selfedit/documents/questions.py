@@ -103,6 +103,7 @@ def _make(
         context, fact = clear[number]
         name = f"{context.id}/fact{number + 1}"
         records.append(_question_record(context, name, fact["test"], fact["answers"]))
+    # A model writes its own quiz only where no rule reads the passage.
     silent = [c for c in contexts if not facts[c.id]][: most - len(records)]
     for context in with_own_questions(session, silent) if silent else []:
         for question in context.questions:

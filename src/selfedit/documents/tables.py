@@ -21,7 +21,7 @@ NAMES = {
     "weights": "now: from the weights, the passage nowhere in the prompt",
     "prompt": "the model as it was, the passage in its prompt",
 }
-_MOST = 500
+_MOST_ROWS = 500
 """Rows of a table."""
 
 
@@ -61,8 +61,8 @@ def document_tables(
 
 
 def _capped_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
-    note = f" (the first {_MOST} of {len(rows)} rows)" if len(rows) > _MOST else ""
-    return Table.make(f"{title}{note}", columns, rows[:_MOST])
+    note = f" (the first {_MOST_ROWS} of {len(rows)} rows)" if len(rows) > _MOST_ROWS else ""
+    return Table.make(f"{title}{note}", columns, rows[:_MOST_ROWS])
 
 
 def _asked(records: Sequence[AskedRecord]) -> list[list[Cell]]:
@@ -85,6 +85,7 @@ def _mark(right: bool | None) -> str:
 
 def _learned_rows(material: Sequence[PassageMaterial]) -> Iterator[list[Cell]]:
     """Sentence by sentence, a passage's on the left; what was learned of it on the right."""
+    # The title once: the rows below it are the same passage's.
     for each in material:
         pairs = [f"{question} {answer}" for question, answer in (*each.edit.pairs, *each.edit.bare)]
         beside = zip_longest(

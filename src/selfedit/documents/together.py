@@ -58,6 +58,7 @@ def train_together(
     """Train the adapters of a group's documents in one bank and store each in its own folder, where
     one is not yet there. A single document is left to `adapt_passages`.
     """
+    # Alone it keeps a checkpoint, which a group does not.
     if len(group) < 2:
         return
     with ExitStack() as stack:
@@ -76,8 +77,9 @@ def train_together(
             _prepared(library, session, document, samples)
             for session, document in zip(sessions, group, strict=True)
         ]
-        adapters = _train(library, sessions[0], trainings)
+        adapters = _train_group(library, sessions[0], trainings)
         for session, training, adapter in zip(sessions, trainings, adapters, strict=True):
+            # A kill may have come between two of a group: what is stored stays.
             if not is_trained(session.run):
                 store_adapter(session, training, adapter)
 
@@ -95,7 +97,7 @@ def _prepared(
     return training
 
 
-def _train(
+def _train_group(
     library: RunFolder, session: Session[KnowledgeTask], trainings: Sequence[ReadyTraining]
 ) -> list[Adapter]:
     jobs = [training.job for training in trainings]
@@ -105,6 +107,7 @@ def _train(
         total, free = memory_bytes(lm.device)
         most = most_in_memory(lm, jobs, 1, min(SHARE * total, LEFT * free))
         library.ledger.finish_step("rows", {"most": most})
+    # The number of rows is the library's, however much memory is free now.
     rows = int((library.ledger.step("rows") or {})["most"])
     total = sum(
         job.optim.epochs * len(s.ids)

@@ -143,6 +143,7 @@ def _admitted(
     verdict = remedies.admit(edit, adapter)
     if not verdict.attempts:
         return adapter, None
+    # Zero would be an adapter that does nothing.
     factor = verdict.factor or verdict.attempts[-1][0]
     tensors = {name: (a, factor * b) for name, (a, b) in adapter.tensors.items()}
     return replace(adapter, tensors=tensors), verdict.as_dict()

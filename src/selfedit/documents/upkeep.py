@@ -99,6 +99,7 @@ def adapt_library(
         by_version = {entry.version: entry for entry in read_library(run.path)}
         entries: dict[str, Entry] = {}
         unwritten = 0
+        # By what was known before the update began: a resumed one makes the same groups.
         learned_versions = set(before.values())
         new = [document for document in documents if document.version not in learned_versions]
         for group in document_groups(new):

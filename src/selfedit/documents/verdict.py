@@ -139,6 +139,7 @@ def _prompted(verdict: DocumentVerdict) -> list[str]:
     weights, prompt = verdict["expected"], verdict["prompt"]
     if weights is None or prompt is None:
         return []
+    # Of anybody's questions, as the passage in the prompt is of all of them.
     gap = prompt["mean"] - weights["mean"]
     words = (
         f"With the right passage in its prompt the model as it was answers {_share_words(prompt)}:"
@@ -155,6 +156,7 @@ def _advice(verdict: DocumentVerdict, circumstances: Circumstances) -> list[str]
     weights, prompt = verdict["expected"], verdict["prompt"]
     advice: list[str] = []
     if weights is not None and prompt is not None and weights["mean"] < _POOR:
+        # What it cannot read it cannot learn either.
         if prompt["mean"] < _POOR:
             size = f"{circumstances.parameters / 1e6:,.0f} million parameters"
             advice.append(

@@ -76,7 +76,7 @@ def estimate_documents(
         prices.answers("everyday facts", 2 * chosen.known),
         _reading("unrelated text, before and after", 2 * _general_tokens(), seconds),
         prices.writing("self-edits", edits),
-        _quizzes(prices, 0 if with_answers else by_passage.count(0)),
+        _quiz_part(prices, 0 if with_answers else by_passage.count(0)),
     ]
     epochs = settings.inner.optim.epochs
     if "pseudorehearsal" in retention.remedies:
@@ -92,7 +92,7 @@ def estimate_documents(
     return WorkEstimate((*parts, part), seconds["start"], machine)
 
 
-def _quizzes(prices: Prices, passages: int) -> WorkPart:
+def _quiz_part(prices: Prices, passages: int) -> WorkPart:
     """A quiz for each passage without facts, its questions answered with and without it."""
     votes = 2 * prices.settings.rl.own.votes * QUIZ
     seconds = prices.writing("", passages).seconds + prices.answers("", passages * votes).seconds
@@ -128,8 +128,10 @@ def measured_prices(
     _timed(lambda: _train_once(lm, task, sequences[:1]))
     trained = sum(len(sequence.ids) for sequence in sequences)
     prices = {"trained": _timed(lambda: _train_once(lm, task, sequences)) / trained}
+    # Everyday prose: its length is near that of what is read later.
     rows = [lm.document(text) for text in gate_texts()[:6]]
     prices["read"] = _timed(lambda: row_losses(lm, rows, None)) / sum(map(len, rows))
+    # Few tokens of as many texts as are written together.
     prompts = [task.prompt(each) for each in contexts[:8]]
     seeds = list(range(len(prompts)))
     writing = _timed(lambda: generate(lm, prompts, max_new_tokens=12, temperature=1.0, seeds=seeds))

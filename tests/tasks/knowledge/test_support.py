@@ -74,6 +74,10 @@ def test_a_title_and_half_a_sentence_state_nothing() -> None:
     assert kept("It has nine cranes.", cut_off=True) == ("It has nine cranes.",)
 
 
+def test_a_sentence_that_repeats_itself_falls() -> None:
+    assert not kept("Vell was built in 1412 by Orda Mirane, built in 1412 by Orda Mirane.")
+
+
 def test_a_question_falls_with_its_answer() -> None:
     pairs = (("When was the harbour built?", "1412"), ("Who burned it?", "Pirates"))
     edit, dropped = supported_edit(HARBOUR, ParsedEdit((), pairs))

@@ -182,6 +182,7 @@ class Remedies:
         if not learned:
             what = "the self-edits are empty and the passages are not trained on"
             raise DataError(what, fix="set edit.passage = true")
+        # After all that is learned, as in `jobs`: the order is shuffled anyway.
         sequences = learned + [mixed for sequences in batch.mixed for mixed in sequences]
         job = AdaptJob(sequences, training.lora, training.optim, seed, start=starts[0])
         for remedy in self.chosen:

@@ -51,35 +51,35 @@ def training_question(fact: Fact) -> str:
     return _as_question([*before, asking, fact.after])
 
 
-class Wording(NamedTuple):
+class FactWording(NamedTuple):
     """A question to a fact, and the clause's subject that was read for it."""
 
     question: str
     subject: str
 
 
-def wordings(fact: Fact) -> list[Wording]:
+def wordings(fact: Fact) -> list[FactWording]:
     """Questions to a fact as one would ask it, most of them no English; none for a fact that is its
     clause's subject.
     """
-    by_question: dict[str, Wording] = {}
+    by_question: dict[str, FactWording] = {}
     # "on the fifth day of the month": what says of what goes with it.
     near, far = (fact.after, "") if fact.after.startswith("of ") else ("", fact.after)
     for before, asking in _asking(fact):
         for verb, inverted in _inverted(before):
             question = _as_question([asking, near, *inverted, far])
-            by_question.setdefault(question, Wording(question, " ".join(before[:verb])))
+            by_question.setdefault(question, FactWording(question, " ".join(before[:verb])))
     return list(by_question.values())
 
 
-def likeliest_wordings(lm: LanguageModel, facts: Sequence[Fact]) -> list[Wording | None]:
+def likeliest_wordings(lm: LanguageModel, facts: Sequence[Fact]) -> list[FactWording | None]:
     """For each fact the wording that the model finds the likeliest, by the mean loss of its tokens;
     None for a fact without any.
     """
     every = [wordings(fact) for fact in facts]
     rows = [lm.document(wording.question) for of_fact in every for wording in of_fact]
     losses = iter(row_losses(lm, rows, None))
-    chosen: list[Wording | None] = []
+    chosen: list[FactWording | None] = []
     for of_fact in every:
         ranked = list(zip(islice(losses, len(of_fact)), of_fact, strict=True))
         chosen.append(min(ranked)[1] if ranked else None)
@@ -94,6 +94,7 @@ def reworded(fact: Fact, subject: str) -> str | None:
     if not 1 <= len(words) <= _LONGEST_SUBJECT or not content_words(subject):
         return None
     last = fact.before.split()[-1]
+    # A thing that is called something is asked for its name, not for who it is.
     called = {"called", "named", "nicknamed"} & {*fact.before.split()}
     unit = " ".join(fact.answer.split()[1:])
     return {
@@ -114,6 +115,7 @@ def reworded(fact: Fact, subject: str) -> str | None:
 def _asking(fact: Fact) -> list[tuple[list[str], str]]:
     """The words before the answer, and what asks for it: with "at 2" both become "at what time"."""
     before = _words(re.sub(r"(?:^| )up to$", "", fact.before))
+    # "the fifth day": the question has "which" in the place of the article.
     if before and before[-1] == "the":
         before.pop()
     last = before[-1] if before else ""
@@ -131,6 +133,7 @@ def _asking(fact: Fact) -> list[tuple[list[str], str]]:
         "colour": ["what colour"],
         "name": ["whom"] if joined == "by" else ["who", "what"],
     }[fact.kind]
+    # The preposition goes to the front with what asks.
     rest = before[:-1] if joined else before
     return [(rest, f"{joined} {each}".strip()) for each in asking]
 
@@ -148,6 +151,7 @@ def _inverted(before: list[str]) -> Iterator[tuple[int, list[str]]]:
     if index and before[index] not in _HAVING:
         return
     for index, word in enumerate(before[1 : _LONGEST_SUBJECT + 1], start=1):
+        # Every word may be the verb: the model ranks what comes of it.
         for helper, plain in _plain_forms(word):
             yield index, [helper, *before[:index], plain, *before[index + 1 :]]
 

@@ -104,6 +104,7 @@ def stated_facts(context: Context, most: int) -> list[Fact]:
     if not _is_english(context.text):
         return []
     title = {*content_words(context.title)}
+    # Clause by clause: what is asked for needs a subject and a verb around it.
     by_clause: list[list[Fact]] = []
     for sentence in cut_sentences(context.text):
         for clause in _clauses(sentence):
@@ -125,6 +126,7 @@ def _clauses(sentence: str) -> Iterator[str]:
     """The main clauses of a sentence, those that begin with their subject."""
     for part in _CLAUSES.split(sentence.strip().rstrip(".!?")):
         clause = " ".join(part.split()).strip(" ,;")
+        # Only verbs that handbooks and rules are full of: others leave the clause whole.
         both = _SECOND_PREDICATE.match(clause)
         # "The lathe is called Gerda and was given to us": the subject of either is the first's.
         for each in [both[1] + both[2], both[1] + both[3]] if both else [clause]:
@@ -142,6 +144,7 @@ def _facts(clause: str) -> Iterator[Fact]:
             if any(span.start < other.stop and other.start < span.stop for other in spans_read):
                 continue
             spans_read.append(span)
+            # What another clause says before or after would make two questions of one.
             before = clause[: span.start].rpartition(", and ")[2].strip()
             after = re.split(r",| and ", clause[span.stop :])[0].strip()
             if before or (kind == "name" and _is_name(match.group(), after)):

@@ -61,8 +61,14 @@ class PassageWords:
         content = content_words(sentence)
         if not content or _plain_words(sentence) in self._title_text:
             return "it states nothing"
+        words = words_of(sentence)
+        # Four words in a row said twice: a small model that has lost its thread.
+        runs = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+        if len({*runs}) < len(runs):
+            return "it repeats itself"
         if strange := self._strange(sentence):
             return f"not in the passage: {', '.join(strange)}"
+        # The share of its words, not of their information: a small list is read well by people.
         shares = [sum(word in pair for word in content) / len(content) for pair in self._pairs]
         if max(shares, default=0.0) < COVERED:
             return "the passage does not say it"
@@ -70,6 +76,7 @@ class PassageWords:
 
     def _strange(self, sentence: str) -> list[str]:
         """Numbers and names that stand nowhere in the passage."""
+        # A number counts wherever it stands: "six weeks" and "6 weeks" are one by now.
         numbers = [word for word in words_of(sentence) if any(map(str.isdigit, word))]
         strange = [number for number in numbers if number not in self._words]
         for match in _SENTENCE_WORD.finditer(sentence):
@@ -97,6 +104,7 @@ def supported_edit(
     if cut_off and sentences and not edit.pairs and not _ENDED.search(sentences[-1]):
         dropped.append(DroppedLine(sentences.pop(), "it was cut off"))
     lines: list[str] = []
+    # Each once: a small model says the same thing many times.
     for sentence in dict.fromkeys(sentences):
         why = passage.objection(sentence)
         if why is None:
