@@ -99,7 +99,7 @@ class LiveDecoder(Decoder):
             self.cache = self._new_cache(0, 0)  # an idle server holds no memory for texts
 
     def _choose(self, rows: Sequence[LiveRow], hidden: Tensor) -> None:
-        logits = hidden @ self.head.T  # [n, V]
+        logits = self.lm.logits(hidden, self.head)  # [n, V]
         tokens = self._next(logits, rows).tolist()
         for index, (row, token) in enumerate(zip(rows, tokens, strict=True)):
             if row.alternatives is not None:
