@@ -83,7 +83,7 @@ def measured_languages(lm: LanguageModel, contexts: Sequence[Context]) -> list[L
         return []
     english = _Measure(lm, _beginnings(load_contexts([GENERAL]))).bits_per_byte
     ordered = sorted(by_language.items(), key=lambda entry: (-len(entry[1]), entry[0]))
-    return [_record(lm, language, mine, english) for language, mine in ordered]
+    return [_language_record(lm, language, mine, english) for language, mine in ordered]
 
 
 def _named(text: str) -> str | None:
@@ -96,7 +96,7 @@ def _named(text: str) -> str | None:
     return None if language == "en" else NAMES[language]
 
 
-def _record(
+def _language_record(
     lm: LanguageModel, language: str, contexts: Sequence[Context], english: float
 ) -> LanguageRecord:
     measure = _Measure(lm, _beginnings(contexts))
