@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
 from selfedit.cli import main
-from selfedit.documents.adapt import adapt_documents
 from selfedit.documents.recipe import document_settings
 from selfedit.experiments.estimate_documents import (
     estimate_documents,
@@ -57,16 +55,3 @@ def test_dry_run_says_so_and_makes_no_folder(
     assert main(absent) == 0
     done = capsys.readouterr()
     assert "3,423 MB will be fetched" in done.err and "training" in done.out
-
-
-@pytest.mark.model
-@pytest.mark.slow
-def test_the_estimate_is_near_the_clock(smollm2, tmp_path: Path) -> None:
-    settings = document_settings({"device": "cpu", "inner.optim.epochs": 2})
-    contexts = load_contexts(HANDBOOK)
-    work = estimate_documents(
-        contexts, settings, 1, measured_prices(smollm2, settings, contexts), "this machine"
-    )
-    start = time.perf_counter()
-    adapt_documents(tmp_path / "run", [HANDBOOK], settings, lm=smollm2)
-    assert work.seconds == pytest.approx(time.perf_counter() - start, rel=0.5)
