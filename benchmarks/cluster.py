@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from selfedit.engine.crew import Outcome
 from selfedit.engine.pool import Pool
 from selfedit.engine.ray_crew import ended_calls
 from selfedit.lm.generate import Completion
+from selfedit.run.interrupt import own_signals
 from selfedit.run.ledger import Ledger
 from selfedit.run.records import Answer, Phase, Place, TimingRow, Training, Trial
 
@@ -120,9 +122,16 @@ class SleepingCrew:
 def bench_cluster(shape: Shape, out: Path) -> dict[str, Any]:
     """Run one simulation; what it took, as a row of numbers."""
     hosts = min(8, shape.workers)
-    ray.init(
-        num_cpus=hosts, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-    )
+    # Workers need not find this module: it does not come with the package.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with own_signals():
+        ray.init(
+            address="local",
+            num_cpus=hosts,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     try:
         threads = -(-shape.workers // hosts)
         remote: Any = ray.remote  # its types know other keywords

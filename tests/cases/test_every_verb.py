@@ -186,9 +186,13 @@ def test_a_hostile_name_in_every_place(
     def no_model(name: str, **_: Any) -> Path:
         raise ModelUnavailable("no model in this test", where=name)
 
+    def no_cluster(shape: object, out: Path) -> None:
+        raise ModelUnavailable("no cluster in this test", where=out)
+
     monkeypatch.setattr("selfedit.cli.fetching.have_model", no_model)
     monkeypatch.setattr("selfedit.models.names.model_path", no_model)
     monkeypatch.setattr("selfedit.cli.doctor._checks", lambda: [])
+    monkeypatch.setattr("benchmarks.cluster.bench_cluster", no_cluster)
     for words in commands(verb):
         shown(*words)
 

@@ -26,6 +26,7 @@ from selfedit.lm.lora import LoraSpec
 from selfedit.rl.policy import merge, save_policy
 from selfedit.rl.rest_em import run_rounds
 from selfedit.run.folder import RunFolder
+from selfedit.run.interrupt import own_signals
 from selfedit.run.records import Trial
 from tiny_run import contexts, session_in, tiny_settings
 
@@ -46,8 +47,9 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    with own_signals():
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(num_cpus=1, object_store_memory=STORE)
     yield cluster
     cluster.shutdown()
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from selfedit.inner import group_loop, static
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
+from selfedit.lm.attention import Scoring
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import ALL_LINEAR, LoraSpec
 
@@ -30,13 +31,13 @@ class AttentionByOffsets:
         self.spans = list(zip(ends.tolist()[:-1], ends.tolist()[1:], strict=True))
         assert all(0 <= end - start <= longest for start, end in self.spans)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
         parts = []
         for start, end in self.spans:
             if end > start:
                 heads = (t[start:end].transpose(0, 1)[None] for t in (q, k, v))
                 out = F.scaled_dot_product_attention(
-                    *heads, is_causal=True, scale=scale, enable_gqa=True
+                    *heads, is_causal=True, scale=scoring.scale, enable_gqa=True
                 )
                 parts.append(out[0].transpose(0, 1))
         return torch.cat(parts)

@@ -54,7 +54,7 @@ def slurm(
     from selfedit.launch import slurm as scheduler
     from selfedit.storage.files import write_atomic
 
-    folder = (out or Path("runs") / recipe.stem).resolve()
+    folder = (out or Path("runs") / recipe.stem).absolute()
     command = _run_command(recipe, folder, experiment, overrides)
     job = scheduler.Job(
         name=f"selfedit-{recipe.stem}",
@@ -92,7 +92,7 @@ def _run_command(
         fix = f"choose train or one of {', '.join(sorted(EXPERIMENTS))}"
         raise UsageError(f"there is no experiment {experiment!r}", where="experiment", fix=fix)
     verb = ["train"] if experiment == "train" else ["experiment", experiment]
-    command = ["selfedit", *verb, "--recipe", str(recipe.resolve()), "--out", str(folder)]
+    command = ["selfedit", *verb, "--recipe", str(recipe.absolute()), "--out", str(folder)]
     for name, value in sorted(overrides.items()):
         if value is not None:
             command += [f"--{name.replace('__', '.')}", value]

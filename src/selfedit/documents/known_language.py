@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypedDict
+
+from typing_extensions import TypedDict
 
 from selfedit.documents.measuring import GENERAL
 from selfedit.lm.load import LanguageModel

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from selfedit.engine.local import Work
 from selfedit.engine.pool import Pool
 from selfedit.errors import Unavailable, first_line
 from selfedit.lm.generate import Completion
-from selfedit.run.interrupt import SIGNALS
+from selfedit.run.interrupt import own_signals
 
 try:
     import ray
@@ -111,14 +110,11 @@ def _connect(address: str) -> bool:
         quiet["include_dashboard"] = False
     if address not in ("auto", "local"):
         _check_listens(address)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        ray.init(address=address, namespace="selfedit", **quiet)
+        with own_signals():
+            ray.init(address=address, namespace="selfedit", **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _cannot_join(address, first_line(error)) from error
-    # Ray answers SIGTERM by leaving at once; a run stores what is in hand.
-    for number, handler in before.items():
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)
     return True
 
 

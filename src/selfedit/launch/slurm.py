@@ -116,13 +116,20 @@ def batch_script(command: Sequence[str], job: Job) -> str:
             fix = "use letters, digits and _.:,=@%+/- only, without spaces"
             raise UsageError(f"{option!r} cannot be asked of Slurm", where="#SBATCH", fix=fix)
     resources = f"--num-cpus={job.cpus} --num-gpus={job.gpus}"
-    return SCRIPT.format(
+    script = SCRIPT.format(
         directives="\n".join(f"#SBATCH --{option}" for option in options),
         command=shlex.join(command),
         port=job.port,
         patience=job.patience,
         resources=resources,
     )
+    try:
+        script.encode()
+    except UnicodeEncodeError as error:
+        fix = "give paths and settings as text"
+        what = "a name that is no text cannot stand in a script"
+        raise UsageError(what, where="the command", fix=fix) from error
+    return script
 
 
 def submit(script: Path) -> str:

@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -149,3 +150,20 @@ def asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
     except Interrupted as stopped:
         return stopped
     return None
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Keep our answers to signals: Ray, for one, sets its own where it starts, which leave at
+    once; a run stores what is in hand.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None stands for a handler that was not set from Python and cannot be put back; only the
+            # main thread may set any.
+            main = threading.current_thread() is threading.main_thread()
+            if handler is not None and main:
+                signal.signal(number, handler)
