@@ -64,9 +64,24 @@ LIBRARY = {
     "model": {"name": "m"},
     "grader": "contains",
 }  # fmt: skip
+_HALF = {"mean": 0.5, "se": 0.1, "n": 2}
 ADAPTED = {
     "experiment": "adapt", "passages": 1, "sequences": 2, "tokens": 3, "accuracy": CHANGE, "loss": CHANGE,
     "general_loss": CHANGE, "model": {"name": "m"}, "grader": "contains", "data": {}, "settings": {},
+    "verdict": {
+        "questions": 2, "before": _HALF, "weights": _HALF, "prompt": _HALF, "expected": _HALF, "covered": 0.5,
+        "can": ["Who?"], "cannot": ["When?"], "damage": 0.01, "known_before": 3, "known_now": 2, "words": ["One of two."],
+    },
+    "answers": [{
+        "id": "q", "question": "Who?", "answers": ["Ada"], "context": "c", "before": "Tam", "now": "Ada", "in_prompt": "Ada",
+        "right_before": False, "right_now": True, "right_in_prompt": True,
+    }],
+    "title": "T", "names": {"before": "before"}, "notes": ["One of two."], "paired": [], "skipped": [],
+    "rows": [{"method": "before", "accuracy": 0.5, "se": 0.1, "n": 2}],
+    "tables": [{"title": "T", "columns": [{"name": "a", "form": "plain"}], "rows": [["x"]]}],
+    "languages": [{
+        "language": "Korean", "passages": 1, "tokens_per_character": 1.5, "bits_per_byte": 2.0, "hardly_known": True,
+    }],
 }  # fmt: skip
 MATRIX = {
     "rows": [], "matrix": [[0.5]], "ways": {"none": {"matrix": [[0.5], [0.1, 0.2]]}}, "published": {"source": "s", "matrix": [[0.1]]},
