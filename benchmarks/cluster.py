@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import ray
+from ray import cloudpickle
 
 from selfedit.engine.base import Done, Trained
 from selfedit.engine.crew import Outcome
@@ -123,7 +124,7 @@ def bench_cluster(shape: Shape, out: Path) -> dict[str, Any]:
     """Run one simulation; what it took, as a row of numbers."""
     hosts = min(8, shape.workers)
     # Workers need not find this module: it does not come with the package.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with own_signals():
         ray.init(
             address="local",

@@ -161,9 +161,8 @@ def own_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        main = threading.current_thread() is threading.main_thread()  # no other may set any
         for number, handler in before.items():
-            # None stands for a handler that was not set from Python and cannot be put back; only the
-            # main thread may set any.
-            main = threading.current_thread() is threading.main_thread()
+            # None stands for a handler that was not set from Python and cannot be put back.
             if handler is not None and main:
                 signal.signal(number, handler)
