@@ -6,16 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ray_marks import RAY_MARKS
 from selfedit.run.ledger import Ledger
 
 cluster = pytest.importorskip("benchmarks.cluster", reason="needs the extra ray")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.server,
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = RAY_MARKS
 
 
 def test_every_trial_is_stored_once(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from engine.test_engine import finished, works
+from ray_marks import RAY_MARKS
 from selfedit.config import Settings
 from selfedit.engine.base import TrialBatch
 from selfedit.engine.local import LocalEngine
@@ -31,13 +32,7 @@ from selfedit.run.records import Trial
 from tiny_run import contexts, session_in, tiny_settings
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.server,
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = RAY_MARKS
 STORE = 80 * 2**20
 
 

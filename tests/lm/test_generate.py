@@ -10,15 +10,14 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from ending_llama import noisy_adapters, write_ending_model
 from selfedit.errors import DataError, UsageError
 from selfedit.lm import decoder, sampling
 from selfedit.lm import generate as generate_module
-from selfedit.lm.bank import AdapterBank
 from selfedit.lm.chat import chat_prompt
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter, LoraSpec
-from tiny_llama import made_tokenizer, tiny_llama
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*is_gradient_checkpointing.*:FutureWarning"
@@ -30,15 +29,8 @@ LENGTHS = [3, 9, 1, 9, 30, 4, 12, 5, 5, 17, 2, 8]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small vocabulary, of which two dozen tokens end a text: rows finish at different times."""
-    path = tmp_path_factory.mktemp("models") / "small"
-    tokenizer = made_tokenizer()
-    tokenizer.save_pretrained(path)
-    model = tiny_llama(len(tokenizer), seed=6)
-    assert model.generation_config is not None
-    model.generation_config.eos_token_id = list(range(2, 360, 15))
-    model.save_pretrained(path)
-    return path
+    """Two dozen tokens end a text: rows finish at different times."""
+    return write_ending_model(tmp_path_factory.mktemp("models") / "small", every=15)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +40,7 @@ def lm(folder: Path) -> LanguageModel:
 
 @pytest.fixture(scope="module")
 def adapters(lm: LanguageModel) -> list[Adapter]:
-    specs = [LoraSpec(2, 8, ("q_proj", "v_proj")), LoraSpec(5, 10), LoraSpec(3, 6, ("down_proj",))]
-    bank = AdapterBank(lm.model, specs)
-    bank.values.copy_(
-        0.3 * torch.randn(bank.values.shape, generator=torch.Generator().manual_seed(0))
-    )
-    return [Adapter(spec, bank.take(k)) for k, spec in enumerate(specs)]
+    return noisy_adapters(lm)
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from ending_llama import noisy_adapters, write_ending_model
 from selfedit.errors import UsageError
 from selfedit.lm import live
-from selfedit.lm.bank import AdapterBank
 from selfedit.lm.generate import generate
 from selfedit.lm.live import LiveDecoder
 from selfedit.lm.live_row import LiveRow, live_row
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.seats import check_adapter
-from tiny_llama import made_tokenizer, tiny_llama
 
 PROMPTS = [[5, 9, 40], [7] * 9, [11], [30, 31, 32, 33] * 8, [5, 9, 40], [90, 91, 92, 93]]
 NEW = 20
@@ -27,14 +26,7 @@ LIMITS = [20, 5, 13, 20, 8, 17]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Many tokens end a text: some rows end before their limit."""
-    path = tmp_path_factory.mktemp("models") / "small"
-    tokenizer = made_tokenizer()
-    tokenizer.save_pretrained(path)
-    model = tiny_llama(len(tokenizer), seed=6)
-    assert model.generation_config is not None
-    model.generation_config.eos_token_id = list(range(2, 360, 6))
-    model.save_pretrained(path)
-    return path
+    return write_ending_model(tmp_path_factory.mktemp("models") / "small", every=6)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +36,7 @@ def lm(folder: Path) -> LanguageModel:
 
 @pytest.fixture(scope="module")
 def adapters(lm: LanguageModel) -> list[Adapter]:
-    """Of different ranks and modules: the later ones have no room in a bank of the first."""
-    specs = [LoraSpec(2, 8, ("q_proj", "v_proj")), LoraSpec(5, 10), LoraSpec(3, 6, ("down_proj",))]
-    bank = AdapterBank(lm.model, specs)
-    noise = torch.randn(bank.values.shape, generator=torch.Generator().manual_seed(0))
-    bank.values.copy_(0.3 * noise)
-    return [Adapter(spec, bank.take(k)) for k, spec in enumerate(specs)]
+    return noisy_adapters(lm)
 
 
 def decoded(decoder: LiveDecoder, rows: list[LiveRow], every: int) -> None:

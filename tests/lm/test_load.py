@@ -18,8 +18,9 @@ from transformers.utils import logging
 
 from selfedit.errors import ModelFileError, Unavailable, UsageError
 from selfedit.lm.attention import Packed
-from selfedit.lm.load import LanguageModel, chat_prompt, load, weights_fingerprint
+from selfedit.lm.load import LanguageModel, chat_prompt, load
 from selfedit.lm.segments import consecutive, make_segments
+from selfedit.lm.weights import weights_fingerprint
 from selfedit.models import manifest
 from selfedit.models.names import model_path
 

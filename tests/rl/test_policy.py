@@ -9,9 +9,10 @@ from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.attention import Packed
 from selfedit.lm.generate import generate
-from selfedit.lm.load import load, load_weights
+from selfedit.lm.load import load
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.segments import consecutive, make_segments
+from selfedit.lm.weights import load_weights
 from selfedit.rl.policy import keep_policy, merge, save_policy
 from selfedit.storage.files import hash_folder
 from tiny_run import LORA, session_in, tiny_settings

@@ -11,8 +11,9 @@ from selfedit.config import Settings
 from selfedit.engine import local
 from selfedit.errors import DataError, RunFolderError
 from selfedit.lm.generate import generate
-from selfedit.lm.load import load, load_weights
+from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
+from selfedit.lm.weights import load_weights
 from selfedit.rl import policy_training
 from selfedit.rl.base_answers import measure_base, question_key
 from selfedit.rl.evaluate import held_out

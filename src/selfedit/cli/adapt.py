@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +19,12 @@ from selfedit.errors import UsageError
 
 if TYPE_CHECKING:
     from selfedit.config import Settings
+    from selfedit.documents.adapt import AdaptResults
+    from selfedit.documents.sources import Document
+    from selfedit.documents.upkeep import LibraryResults
     from selfedit.lm.load import LanguageModel
-    from selfedit.tasks.task import Context
+    from selfedit.tasks.knowledge.folder import Skipped
+    from selfedit.tasks.task import Context, Question
 
 
 @with_settings(
@@ -68,30 +73,33 @@ def adapt(
     """
     from selfedit.documents.recipe import document_settings
 
-    chosen = {"model": model, "edit.format": format}
-    settings = document_settings(chosen | overrides_from(overrides))
-    contexts = _checked_passages(documents, questions, library)
+    typed = overrides_from(overrides)
+    settings = document_settings({"model": model, "edit.format": format} | typed)
+    inputs = _read(documents, questions, library)
     if dry_run:
-        print_documents_estimate(contexts, settings, samples, json=json)
+        print_documents_estimate(inputs.contexts, settings, samples, json=json)
         return
     with working_with(settings.model, quiet=quiet) as options:
-        lm = None if quiet else _estimated(out, contexts, settings, samples)
-        from selfedit.documents.adapt import adapt_documents
-        from selfedit.documents.upkeep import adapt_library
-
-        learn: Any = adapt_library if library else partial(adapt_documents, questions=questions)
-        results: Any = learn(
-            out, documents, settings, samples=samples, own_questions=own_questions, lm=lm, **options
-        )
+        lm = None if quiet else _estimated(out, inputs.contexts, settings, samples)
+        learn = _update_of(out, inputs) if library else _adapter_of(out, inputs)
+        results = learn(settings, samples=samples, own_questions=own_questions, lm=lm, **options)
     print_learned(results, library=library, json=json)
     say(f"ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
     say(f"what was learned, and what was left out: selfedit report {out}")
 
 
-def _checked_passages(
-    documents: Sequence[str], questions: Path | None, library: bool
-) -> list[Context]:
-    """The passages, and what is wrong with documents or questions, before any model is fetched;
+@dataclass(frozen=True)
+class _Inputs:
+    """What there is to learn and to be measured by, read once."""
+
+    documents: Sequence[Document]
+    contexts: Sequence[Context]
+    questions: Sequence[Question] | None
+    skipped: Sequence[Skipped]
+
+
+def _read(sources: Sequence[str], questions: Path | None, library: bool) -> _Inputs:
+    """Read documents and questions, and see what is wrong with them, before any model is fetched;
     what is left out of a folder is said here, and again at the end.
     """
     if library and questions is not None:
@@ -99,13 +107,43 @@ def _checked_passages(
         fix = "give the documents as JSON with their questions"
         raise UsageError(what, where="--questions", fix=fix)
     from selfedit.documents.questions import given_questions
+    from selfedit.documents.sources import read_documents
     from selfedit.tasks.knowledge.contexts import load_contexts
+    from selfedit.tasks.knowledge.folder import log_skipped
 
-    if questions is not None:
-        given_questions(questions)
-    contexts = load_contexts(list(documents))
-    say(f"{len(contexts)} passages in {', '.join(documents)}")
-    return contexts
+    to_ask = None if questions is None else given_questions(questions)
+    skipped: list[Skipped] = []
+
+    def on_skip(left_out: Skipped) -> None:
+        log_skipped(left_out)
+        skipped.append(left_out)
+
+    entries = read_documents(sources, on_skip) if library else []
+    contexts = (
+        [context for document in entries for context in document.contexts]
+        if library
+        else load_contexts(list(sources), on_skip=on_skip)
+    )
+    say(f"{len(contexts)} passages in {', '.join(sources)}")
+    return _Inputs(entries, contexts, to_ask, skipped)
+
+
+def _adapter_of(out: Path, inputs: _Inputs) -> Callable[..., AdaptResults]:
+    from selfedit.documents.adapt import adapt_passages
+
+    return partial(
+        adapt_passages,
+        out,
+        inputs.contexts,
+        questions=inputs.questions,
+        skipped=inputs.skipped,
+    )
+
+
+def _update_of(out: Path, inputs: _Inputs) -> Callable[..., LibraryResults]:
+    from selfedit.documents.upkeep import update_library
+
+    return partial(update_library, out, inputs.documents, skipped=inputs.skipped)
 
 
 def _estimated(

@@ -10,15 +10,6 @@ from selfedit.lm.load import LanguageModel
 from selfedit.tasks.knowledge.prompts import question_prompt
 
 
-def trained_form(question: str, topic: str = "", *, chat: bool) -> str:
-    """A question as adapters were trained to be asked; without a topic, in the same way."""
-    if topic:
-        return question_prompt(topic, question, chat)
-    if chat:
-        return f"{question}\nAnswer directly and concisely."
-    return f"Answer the question directly and concisely.\n\nQuestion: {question}\nAnswer:"
-
-
 def asking_messages(messages: Sequence[Message], topic: str = "", *, chat: bool) -> list[Message]:
     """A chat with its last question in the form that adapters were trained on, all else as it is.
 
@@ -26,7 +17,7 @@ def asking_messages(messages: Sequence[Message], topic: str = "", *, chat: bool)
     out, as in training.
     """
     *before, last = messages
-    question = {"role": "user", "content": trained_form(last["content"], topic, chat=chat)}
+    question = {"role": "user", "content": question_prompt(topic, last["content"], chat)}
     silent = chat and all(message["role"] != "system" for message in before)
     system: list[Message] = [{"role": "system", "content": ""}] if silent else []
     return [*system, *before, question]

@@ -19,8 +19,7 @@ from selfedit.documents.sources import Document
 from selfedit.documents.training import ReadyTraining, is_trained, prepare_training, store_adapter
 from selfedit.inner.adapt import adapt
 from selfedit.lm.lora import Adapter
-from selfedit.lm.memory import memory_bytes
-from selfedit.rl.grouping import LEFT, SHARE, most_in_memory
+from selfedit.rl.grouping import choose_group
 from selfedit.rl.opening import RunOptions
 from selfedit.rl.own_texts import STEP
 from selfedit.rl.session import Session
@@ -101,14 +100,8 @@ def _train_group(
     library: RunFolder, session: Session[KnowledgeTask], trainings: Sequence[ReadyTraining]
 ) -> list[Adapter]:
     jobs = [training.job for training in trainings]
-    lm = session.lm
     # Once for a library: what is trained at the same time decides the last bits.
-    if library.ledger.step("rows") is None:
-        total, free = memory_bytes(lm.device)
-        most = most_in_memory(lm, jobs, 1, min(SHARE * total, LEFT * free))
-        library.ledger.finish_step("rows", {"most": most})
-    # The number of rows is the library's, however much memory is free now.
-    rows = int((library.ledger.step("rows") or {})["most"])
+    rows = choose_group(session, "documents", jobs, library.ledger)
     total = sum(
         job.optim.epochs * len(s.ids)
         for job in jobs
@@ -117,4 +110,4 @@ def _train_group(
     )
     name = f"training {len(jobs)} documents together"
     with session.progress.task(name, total=total, unit="tokens") as counter:
-        return adapt(lm, jobs, count_up(counter, session.interrupt.check), rows=rows)
+        return adapt(session.lm, jobs, count_up(counter, session.interrupt.check), rows=rows)

@@ -92,6 +92,28 @@ def adapt_library(
     """
     skipped: list[Skipped] = []
     documents = read_documents(sources, skipped.append)
+    return update_library(
+        folder,
+        documents,
+        settings,
+        samples=samples,
+        own_questions=own_questions,
+        skipped=skipped,
+        **options,
+    )
+
+
+def update_library(
+    folder: str | Path,
+    documents: Sequence[Document],
+    settings: Settings,
+    *,
+    samples: int,
+    own_questions: bool,
+    skipped: Sequence[Skipped] = (),
+    **options: Unpack[RunOptions],
+) -> LibraryResults:
+    """The same for documents that are read already; ``skipped`` is what was left out of them."""
     frozen = frozen_settings(settings, samples, own_questions)
     options["interrupt"] = interrupt = options.get("interrupt") or Interrupt()
     with open_folder(folder, frozen, {}, kind=KIND) as run:

@@ -73,15 +73,16 @@ def verdict_of(
 ) -> DocumentVerdict:
     """The verdict from what was measured; see `DocumentVerdict`."""
     judged = [each for each in questions if each["right_now"] is not None]
+    weights = _share([each["right_now"] for each in judged])
     verdict: DocumentVerdict = {
         "questions": len(judged),
         "can": [each["question"] for each in judged if each["right_now"]],
         "cannot": [each["question"] for each in judged if not each["right_now"]],
         "before": _share([each["right_before"] for each in judged]),
-        "weights": _share([each["right_now"] for each in judged]),
+        "weights": weights,
         "prompt": _share([each["right_in_prompt"] for each in judged]),
         "covered": covered,
-        "expected": _scaled(_share([each["right_now"] for each in judged]), covered),
+        "expected": _scaled(weights, covered),
         "damage": general["after"]["mean"] / general["before"]["mean"] - 1,
         "known_before": known[0],
         "known_now": known[1],

@@ -218,7 +218,7 @@ def _answer(lm: Any, link: Connection, kind: Any, payload: Any) -> tuple[str, An
     is gone.
     """
     from selfedit.engine.local import run_work
-    from selfedit.lm.load import load_weights
+    from selfedit.lm.weights import load_weights
 
     if kind == "weights":
         load_weights(lm, payload)

@@ -78,7 +78,7 @@ class RayWorker:
         """Do a piece of work with the policy of a generation, whose weights are fetched if they are
         new here.
         """
-        from selfedit.lm.load import load_weight_bytes
+        from selfedit.lm.weights import load_weight_bytes
 
         if generation != self._generation:
             load_weight_bytes(self._lm, _bytes_of(ray.get(weights[0])), "the policy")

@@ -60,7 +60,7 @@ class RayCrew:
         """Put a policy's weights into the object store; workers fetch them with their next work."""
         import numpy as np
 
-        from selfedit.lm.load import weight_files
+        from selfedit.lm.weights import weight_files
 
         files = {path.name: np.fromfile(path, dtype=np.uint8) for path in weight_files(folder)}
         with _told_if_full():

@@ -312,3 +312,15 @@ def _tried(model: PreTrainedModel, folder: Path, run: Callable[[], T]) -> T:
 def _unsupported_kind(config: PretrainedConfig, folder: Path, reason: str) -> ModelFileError:
     what = f"a model of kind {config.model_type!r} is not supported: {reason}"
     return ModelFileError(what, where=folder, fix=_KIND_FIX)
+
+
+def unreadable_model(what: str, folder: object, error: BaseException) -> ModelFileError:
+    """What cannot be read of a model's folder, whatever was raised by it."""
+    reason = first_line(error)
+    if isinstance(error, KeyError) and error.args == (NAME,):  # of its own table of classes
+        reason = "its kind's attention is of its own, and cannot be exchanged for ours"
+    fix = (
+        "selfedit reads causal language models of transformers' own kinds from safetensors; "
+        "copy or fetch the folder again if it should be one"
+    )
+    return ModelFileError(f"{what} cannot be read: {reason}", where=folder, fix=fix)

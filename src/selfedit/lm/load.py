@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_bytes
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
     CONFIG_MAPPING,
@@ -50,9 +46,10 @@ from selfedit.lm.kinds import (
     check_tokenizer,
     check_weight_types,
     comparison,
+    unreadable_model,
 )
 from selfedit.lm.loss import cap_logits
-from selfedit.models import manifest
+from selfedit.lm.weights import weights_fingerprint
 from selfedit.models.config import check_tables, is_text_part, read_config
 from selfedit.models.names import model_path, tokenizer_path
 from selfedit.models.quiet import quiet
@@ -65,7 +62,6 @@ __all__ = [
     "load",
     "load_for",
     "load_without_weights",
-    "weights_fingerprint",
 ]
 
 _TRIED = "Who built 1 <harbour>?\n"
@@ -262,7 +258,7 @@ def _with_tokenizer(
     except BaseException as error:
         if not is_of_tokenizer(error):
             raise
-        raise _unreadable("The tokenizer", folder, error) from error
+        raise unreadable_model("The tokenizer", folder, error) from error
     if not 0 < len(ids) < 2 * _MOST_TOKENS * len(_TRIED):
         what = f"The tokenizer makes {len(ids) // 2} tokens of {len(_TRIED)} letters"
         raise ModelFileError(what, where=folder, fix="use the tokenizer that came with the model")
@@ -286,7 +282,7 @@ def load_without_weights(name: str, *, prompting: Prompting = "auto") -> Languag
             if (folder / "generation_config.json").exists():
                 model.generation_config = GenerationConfig.from_pretrained(folder)
     except Exception as error:  # whatever a folder that nobody vouches for makes transformers raise
-        raise _unreadable("The model", folder, error) from error
+        raise unreadable_model("The model", folder, error) from error
     return _with_tokenizer(name, folder, model, nowhere, torch.float32, prompting)
 
 
@@ -312,68 +308,6 @@ def _asks_in_chat(prompting: Prompting, tokenizer: PreTrainedTokenizerBase, name
         fix = "set prompting = plain, or choose a model with a template"
         raise UsageError("this model has no chat template to be asked in", where=name, fix=fix)
     return prompting != "plain" and tokenizer.chat_template is not None
-
-
-def load_weights(lm: LanguageModel, folder: Path) -> None:
-    """Give a loaded model the weights in another folder's safetensors, in place.
-
-    Raises:
-        ModelFileError: the files cannot be read or are another model's.
-    """
-    paths = weight_files(folder)
-    _copy_weights(lm, map(load_file, paths), folder)
-
-
-def load_weight_bytes(lm: LanguageModel, files: Mapping[str, bytes], where: object) -> None:
-    """The same from the bytes of such files, by name.
-
-    Raises:
-        ModelFileError: they cannot be read or are another model's.
-    """
-    _copy_weights(lm, map(load_bytes, files.values()), where)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The weight files of a folder, in the order of their names.
-
-    Raises:
-        ModelFileError: it has none.
-    """
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise ModelFileError(
-            "there are no weights here", where=folder, fix="give a folder with *.safetensors"
-        )
-    return paths
-
-
-def _copy_weights(lm: LanguageModel, shards: Iterable[dict[str, Tensor]], where: object) -> None:
-    parameters = dict(lm.model.named_parameters())
-    try:
-        with torch.no_grad():
-            for shard in shards:  # one after the other: a shard is read when it is copied
-                for name, value in shard.items():
-                    parameters[name].copy_(value)
-    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-        raise _unreadable("The policy", where, error) from error
-
-
-def weights_fingerprint(folder: Path) -> str:
-    """SHA-256 over the SHA-256s of a folder's weight files, in the order of their names."""
-    recorded = manifest.read(folder, fix="").files if (folder / manifest.NAME).exists() else {}
-    total = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        total.update(
-            (recorded[path.name].sha256 if path.name in recorded else _digest(path)).encode()
-        )
-    return total.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    """The hub's cache names a weight file by its SHA-256 already: no need to read 15 GB again."""
-    blob = path.resolve().name
-    is_blob = path.is_symlink() and len(blob) == 64 and set(blob) <= set("0123456789abcdef")
-    return blob if is_blob else manifest.digest(path)
 
 
 def usable_device(device: str | torch.device) -> torch.device:
@@ -436,7 +370,7 @@ def _read_model(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTr
     except (ModelFileError, Unavailable):
         raise
     except Exception as error:  # whatever a folder that nobody vouches for makes transformers raise
-        raise _unreadable("The model", folder, error) from error
+        raise unreadable_model("The model", folder, error) from error
     model, info = loaded
     # transformers only warns of these, and fills them with random numbers.
     if missing := sorted(info["missing_keys"]):
@@ -470,18 +404,7 @@ def _read_tokenizer(folder: Path, config: Any) -> PreTrainedTokenizerBase:
     except BaseException as error:
         if not is_of_tokenizer(error):
             raise
-        raise _unreadable("The tokenizer", folder, error) from error
-
-
-def _unreadable(what: str, folder: object, error: BaseException) -> ModelFileError:
-    reason = first_line(error)
-    if isinstance(error, KeyError) and error.args == (ATTENTION,):  # of its own table of classes
-        reason = "its kind's attention is of its own, and cannot be exchanged for ours"
-    fix = (
-        "selfedit reads causal language models of transformers' own kinds from safetensors; "
-        "copy or fetch the folder again if it should be one"
-    )
-    return ModelFileError(f"{what} cannot be read: {reason}", where=folder, fix=fix)
+        raise unreadable_model("The tokenizer", folder, error) from error
 
 
 def _eos_ids(

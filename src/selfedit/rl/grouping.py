@@ -18,6 +18,7 @@ from selfedit.lm.load import LanguageModel
 from selfedit.lm.loss import chunk_bytes
 from selfedit.lm.shape import Shape
 from selfedit.rl.session import Session
+from selfedit.run.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -44,9 +45,11 @@ groups unless memory is short.
 """
 
 
-def choose_group(session: Session, name: str, jobs: Sequence[AdaptJob]) -> int:
+def choose_group(
+    session: Session, name: str, jobs: Sequence[AdaptJob], ledger: Ledger | None = None
+) -> int:
     """Inner loops a group at the most: ``inner.group``, or what memory has room for, chosen once
-    for ``name``.
+    for ``name`` and kept in the session's ledger, or in the one given.
     """
     # A number in the settings is the user's word, whatever memory there is.
     setting = session.settings.inner.group
@@ -54,12 +57,13 @@ def choose_group(session: Session, name: str, jobs: Sequence[AdaptJob]) -> int:
         return setting
     step = f"group {name}"
     # Named by place: evaluation and training have jobs of different size.
-    stored = session.run.ledger.step(step)
+    ledger = ledger or session.run.ledger
+    stored = ledger.step(step)
     if stored is None:
         room = session.engine.room()
         bytes_given = min(SHARE * room.total, LEFT * room.free)
         stored = {"most": most_in_memory(session.lm, jobs, room.sharing, bytes_given)}
-        session.run.ledger.finish_step(step, stored)
+        ledger.finish_step(step, stored)
     return int(stored["most"])
 
 

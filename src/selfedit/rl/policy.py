@@ -11,9 +11,10 @@ import torch
 
 from selfedit.errors import DataError, RunFolderError
 from selfedit.lm.bank_product import BankLinear
-from selfedit.lm.load import LanguageModel, load_weights
+from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import on_top
+from selfedit.lm.weights import load_weights
 from selfedit.models.quiet import quiet
 from selfedit.rl.session import AnySession
 from selfedit.storage.files import folder_atomic, hash_folder

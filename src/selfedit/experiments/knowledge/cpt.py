@@ -27,7 +27,7 @@ from selfedit.experiments.knowledge.training_documents import documents_of
 from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa
 from selfedit.grading.grader import get_grader
 from selfedit.grading.stats import mean, means
-from selfedit.lm.load import load_weights
+from selfedit.lm.weights import load_weights
 from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import held_out

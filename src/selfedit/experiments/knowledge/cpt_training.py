@@ -12,7 +12,7 @@ from pathlib import Path
 from selfedit.inner.adapt import adapt
 from selfedit.inner.full import FullSpec
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
-from selfedit.lm.load import load_weights
+from selfedit.lm.weights import load_weights
 from selfedit.models.names import model_path
 from selfedit.rl.finetune import finetune
 from selfedit.rl.policy import merge
