@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -42,7 +42,7 @@ from selfedit.lm.families import CAPPED, WINDOWED
 from selfedit.lm.segments import consecutive, make_segments
 from selfedit.models.config import read_config
 
-WORDS, ROWS = 96, 128
+WORDS, ROWS = 256, 288
 SIZES: dict[str, Any] = {
     **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "embedding_size", "word_embed_proj_dim"), 32),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"), 2),
@@ -87,11 +87,13 @@ class Line(NamedTuple):
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of words."""
-    words = {f"w{number}": number for number in range(WORDS)}
-    made = Tokenizer(models.WordLevel(words, "w0"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="w1", unk_token="w0")
+    """One token a byte: kinds with a tokenizer class of their own rebuild it from that."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE({char: number for number, char in enumerate(alphabet)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<end>"])
+    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<end>")
 
 
 def settings_of(kind: str) -> Any:
