@@ -10,8 +10,8 @@ from selfedit.cli.output import print_json, print_results_table
 
 if TYPE_CHECKING:
     from selfedit.config import Settings
-    from selfedit.experiments.work import WorkEstimate
     from selfedit.lm.load import LanguageModel
+    from selfedit.rl.work import WorkEstimate
     from selfedit.tasks.task import Context
 
 
@@ -41,12 +41,12 @@ def print_documents_estimate(
     """Print what learning documents comes to: its parts with their minutes, what is fetched, the
     memory it takes. A model that is on this machine is loaded, to measure a few steps.
     """
-    from selfedit.errors import ModelUnavailable
-    from selfedit.experiments.estimate_documents import (
+    from selfedit.documents.estimate import (
         estimate_documents,
         needed_memory,
         sized_prices,
     )
+    from selfedit.errors import ModelUnavailable
     from selfedit.lm.load import load_for
     from selfedit.models.names import ALIASES, model_path
 
@@ -74,7 +74,7 @@ def documents_estimate(
     lm: LanguageModel, contexts: Sequence[Context], settings: Settings, samples: int
 ) -> WorkEstimate:
     """The estimate with prices that are measured on this machine."""
-    from selfedit.experiments.estimate_documents import estimate_documents, measured_prices
+    from selfedit.documents.estimate import estimate_documents, measured_prices
 
     prices = measured_prices(lm, settings, contexts)
     return estimate_documents(contexts, settings, samples, prices, "this machine")

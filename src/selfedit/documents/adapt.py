@@ -16,8 +16,15 @@ from pathlib import Path
 from typing import Unpack
 
 from selfedit.config import Settings
+from selfedit.documents.estimate import phase_percents
 from selfedit.documents.facts import coverage, learned_facts
-from selfedit.documents.outcome import KIND, PHASES, AdaptResults, learn_documents, used_settings
+from selfedit.documents.outcome import (
+    KIND,
+    AdaptResults,
+    PhaseBar,
+    learn_documents,
+    used_settings,
+)
 from selfedit.documents.questions import given_questions, made_questions, placed_questions
 from selfedit.documents.training import saved_adapter
 from selfedit.errors import ModelFileError, UsageError
@@ -109,10 +116,11 @@ def adapt_passages(
             return stored
         with (
             document_session(run, settings, **options) as session,
-            session.progress.task("learning", total=PHASES, unit="phases") as phases,
+            session.progress.task("learning", total=100, unit="%") as percent_done,
         ):
+            phases = PhaseBar(percent_done, phase_percents(contexts, settings, samples))
             probes, covered = _asked_contexts(session, contexts, own_questions, questions)
-            phases.advance()
+            phases.finish("questions")
             results = learn_documents(session, contexts, probes, covered, hashes, samples, phases)
             results["skipped"] = [each.as_record() for each in skipped]
             write_atomic(

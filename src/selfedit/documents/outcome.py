@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NotRequired
+from typing import Literal, NotRequired, get_args
 
 from typing_extensions import TypedDict
 
@@ -30,8 +30,25 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-PHASES = 6
+Phase = Literal["questions", "before", "in the prompt", "material", "training", "after"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
 """Questions made, asked, asked with the passage, material written, trained, asked again."""
+
+
+class PhaseBar:
+    """One bar over all phases, in per cent of a run: each is as long as it is expected to be."""
+
+    def __init__(self, task: ProgressTask, percents: Sequence[int]) -> None:
+        self._task = task
+        self._left = list(zip(PHASES, percents, strict=True))
+
+    def finish(self, phase: Phase) -> None:
+        """Say that a phase is done; the phases end in their order."""
+        name, percent = self._left.pop(0)
+        if name != phase:
+            raise ValueError(f"{phase} ends before {name}")
+        following = self._left[0][0] if self._left else ""
+        self._task.advance(percent, note=f"next: {following}" if following else "")
 
 
 class AdaptResults(TypedDict):
@@ -87,20 +104,20 @@ def learn_documents(
     covered: float | None,
     hashes: dict[str, str],
     samples: int,
-    phases: ProgressTask,
+    phases: PhaseBar,
 ) -> AdaptResults:
-    """Measure, train, measure again; ``phases`` is told of each of them."""
+    """Measure, train, measure again; ``phases`` is told at the end of each of them."""
     languages = tell_languages(session, contexts)
     before = measured(session, "before", contexts, None, probes)
-    phases.advance()
+    phases.finish("before")
     in_prompt = answers_in_prompt(session, probes)
-    phases.advance()
+    phases.finish("in the prompt")
     material, directives = document_material(session, contexts, samples)
-    phases.advance()
+    phases.finish("material")
     adapter = train_adapter(session, material, directives)
-    phases.advance()
+    phases.finish("training")
     after = measured(session, "after", contexts, adapter, probes, before["known"])
-    phases.advance()
+    phases.finish("after")
     questions = {q.id: (q.text, q.answers) for context in probes for q in context.questions}
     records = asked_records(questions, answered(before), answered(after), in_prompt)
     general = compared(before["general"], after["general"])

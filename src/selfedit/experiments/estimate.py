@@ -10,7 +10,9 @@ from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.cpt import cpt_contexts
 from selfedit.experiments.knowledge.methods import is_seal, measured_methods
 from selfedit.experiments.knowledge.train import heldout_contexts
-from selfedit.experiments.work import (
+from selfedit.retention.facts import everyday_facts
+from selfedit.retention.general import measured_texts
+from selfedit.rl.work import (
     LINES,
     SECONDS,
     TOKENS_A_WORD,
@@ -19,8 +21,6 @@ from selfedit.experiments.work import (
     WorkEstimate,
     WorkPart,
 )
-from selfedit.retention.facts import everyday_facts
-from selfedit.retention.general import measured_texts
 from selfedit.tasks.knowledge.contexts import load_contexts
 
 KNOWN = 0.5

@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 
 from selfedit.cli import main
-from selfedit.documents.recipe import document_settings
-from selfedit.experiments.estimate_documents import (
+from selfedit.documents.estimate import (
     estimate_documents,
     measured_prices,
     needed_memory,
+    phase_percents,
 )
-from selfedit.experiments.work import SECONDS
+from selfedit.documents.outcome import PHASES, PhaseBar
+from selfedit.documents.recipe import document_settings
+from selfedit.rl.work import SECONDS
+from selfedit.run.progress import SILENT
 from selfedit.tasks.knowledge.contexts import load_contexts
 
 HANDBOOK = "examples/handbook/workshop.md"
+LONG = document_settings({"inner.optim.epochs": 30})
 
 
 def parts(**changed: object) -> dict[str, float]:
@@ -55,3 +59,22 @@ def test_dry_run_says_so_and_makes_no_folder(
     assert main(absent) == 0
     done = capsys.readouterr()
     assert "3,423 MB will be fetched" in done.err and "training" in done.out
+
+
+@pytest.mark.parametrize("document", [HANDBOOK, "corpus:choose"])
+@pytest.mark.parametrize("changed", [{}, {"retention.remedies": ()}, {"documents.facts": 0}])
+def test_the_bar_is_as_long_as_the_parts(document: str, changed: dict[str, object]) -> None:
+    """Every part of the estimate goes by in a phase, and the phases are the whole."""
+    contexts, settings = load_contexts(document), document_settings(changed)
+    percents = phase_percents(contexts, settings, 1)
+    assert sum(percents) == 100 and len(percents) == len(PHASES)
+    longer = phase_percents(contexts, settings.model_copy(update={"inner": LONG.inner}), 1)
+    training = PHASES.index("training")
+    assert longer[training] > percents[training], "more epochs: training is more of the whole"
+
+
+def test_phases_end_in_their_order() -> None:
+    bar = PhaseBar(SILENT.task("", total=100), [10, 20, 5, 15, 30, 20])
+    bar.finish("questions")
+    with pytest.raises(ValueError, match="material ends before before"):
+        bar.finish("material")

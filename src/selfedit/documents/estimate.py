@@ -9,16 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from selfedit.config import Settings
-from selfedit.experiments.work import (
-    SECONDS,
-    TOKENS_A_WORD,
-    Passages,
-    Prices,
-    WorkEstimate,
-    WorkPart,
-)
+from selfedit.documents.outcome import PHASES, Phase
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.generate import generate
@@ -27,6 +21,14 @@ from selfedit.lm.loss import chunk_bytes
 from selfedit.lm.perplexity import row_losses
 from selfedit.retention.general import gate_texts
 from selfedit.rl.grouping import bytes_per_adapter
+from selfedit.rl.work import (
+    SECONDS,
+    TOKENS_A_WORD,
+    Passages,
+    Prices,
+    WorkEstimate,
+    WorkPart,
+)
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.stated_facts import stated_facts
 from selfedit.tasks.knowledge.task import KnowledgeTask
@@ -44,6 +46,18 @@ TURNS = 1.5
 """Texts written for each rehearsal text: a third are conversations of a question and a reply."""
 KL = 1.4
 """What a token costs whose loss is a divergence: the head is read for the teacher too."""
+_PHASES_OF: Mapping[str, Sequence[Phase]] = {
+    "the wording of questions": ("questions",),
+    "quizzes of passages without facts": ("questions",),
+    "questions before, after, and with the passage": ("before", "in the prompt", "after"),
+    "everyday facts": ("before", "after"),
+    "unrelated text, before and after": ("before", "after"),
+    "self-edits: writing": ("material",),
+    "own texts": ("training",),
+    "rehearsal": ("training",),
+    "training": ("training",),
+}
+"""In which phases a part's time goes by."""
 
 
 def estimate_documents(
@@ -90,6 +104,22 @@ def estimate_documents(
     trained = tokens * epochs
     part = WorkPart("training", round(trained), "tokens", trained * seconds["trained"])
     return WorkEstimate((*parts, part), seconds["start"], machine)
+
+
+def phase_percents(contexts: Sequence[Context], settings: Settings, samples: int) -> list[int]:
+    """How much of a run each of its phases is, in per cent: for one bar over all of them.
+
+    The phases are those of `selfedit.documents.outcome.PHASES`, in their order.
+    """
+    spent = [0.0] * len(PHASES)
+    for part in estimate_documents(contexts, settings, samples).parts:
+        phases = _PHASES_OF[part.name]
+        for phase in phases:
+            spent[PHASES.index(phase)] += part.seconds / len(phases)
+    total = sum(spent) or 1.0
+    ends = [round(100 * sum(spent[: end + 1]) / total) for end in range(len(spent))]
+    # Of the roundings of the sums: what they add up to is 100.
+    return [now - before for before, now in pairwise([0, *ends])]
 
 
 def _quiz_part(prices: Prices, passages: int) -> WorkPart:
