@@ -52,7 +52,7 @@ def test_what_is_asked_has_the_subject_and_no_other_words_of_the_sentence() -> N
     text = "The lathe is called Gerda. A membership costs 38 euros a month."
     lathe, membership = stated_facts(passage(text), 8)
     assert reworded(lathe, "the lathe") == "What is the name of the lathe?"
-    assert reworded(membership, "a membership") == "How much is a membership?"
+    assert reworded(membership, "a membership") == "How much is it for a membership?"
     assert reworded(membership, "the") is None
 
 

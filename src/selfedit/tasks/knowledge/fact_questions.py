@@ -98,7 +98,7 @@ def reworded(fact: Fact, subject: str) -> str | None:
     called = {"called", "named", "nicknamed"} & {*fact.before.split()}
     unit = " ".join(fact.answer.split()[1:])
     return {
-        "money": f"How much is {subject}?",
+        "money": f"How much is it for {subject}?",
         "count": f"How many {unit} is it for {subject}?",
         "time": f"{last.capitalize()} what time is it for {subject}?",
         "year": f"Which year is it for {subject}?",
