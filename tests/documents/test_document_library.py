@@ -5,6 +5,7 @@ find their way.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from selfedit.documents.library import Library, read_library
 from selfedit.documents.sources import read_documents
 from selfedit.documents.upkeep import adapt_library
 from selfedit.errors import Interrupted, ModelFileError, SettingsChanged, UsageError
+from selfedit.inner.packed import PackedSteps
 from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
 from selfedit.rl import own_questions as stage
@@ -177,6 +179,29 @@ def test_new_documents_train_together_and_come_out_as_alone(
     for module, (a, b) in one.tensors.items():
         assert torch.allclose(a, other.tensors[module][0], atol=1e-4)
         assert torch.allclose(b, other.tensors[module][1], atol=1e-4)
+
+
+def test_no_step_of_a_groups_training_is_done_twice(
+    documents, settings, lm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    run = PackedSteps.run
+    monkeypatch.setattr(PackedSteps, "run", lambda self, n: (steps.append(n), run(self, n))[1])
+    adapt_library(tmp_path / "whole", [documents], settings, lm=lm)
+    whole, stops, out = sorted(steps), 0, tmp_path / "out"
+    steps.clear()
+    for checks in range(2, 90, 3):
+        try:
+            adapt_library(out, [documents], settings, lm=lm, interrupt=Stop(checks))
+            break
+        except Interrupted:
+            stops += bool(list(out.glob("training*")))
+        if stops == 1:
+            # Of a group with another document in it: passed over, and removed at the end.
+            shutil.copy(next(out.glob("training*")), out / "training-0-1.safetensors")
+    assert stops >= 2 and sorted(steps) == whole
+    assert not list(out.glob("training*"))
+    assert weights(out) == weights(tmp_path / "whole")
 
 
 def test_groups_are_bounded_by_documents_and_words(documents) -> None:

@@ -47,7 +47,14 @@ def run_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
-def _stopped(lm: LanguageModel, job: AdaptJob, kept: Checkpoint, error: type, steps: int) -> None:
+def _stopped(
+    lm: LanguageModel,
+    jobs: list[AdaptJob],
+    kept: Checkpoint,
+    error: type,
+    steps: int,
+    rows: int | None = None,
+) -> None:
     looks = 0
 
     def on_step(done: int, total: int) -> None:
@@ -57,7 +64,7 @@ def _stopped(lm: LanguageModel, job: AdaptJob, kept: Checkpoint, error: type, st
             raise error("stop")
 
     with pytest.raises(error):
-        adapt(lm, [job], on_step, checkpoint=kept)
+        adapt(lm, jobs, on_step, checkpoint=kept, rows=rows)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +84,7 @@ def test_it_goes_on_where_it_was(
     run_steps.clear()
     for steps in (3, 8):  # looks at progress, those at steps done before included
         kept = Checkpoint(tmp_path / "state", "key", seconds)
-        _stopped(tiny_lm, job, kept, error, steps)
+        _stopped(tiny_lm, [job], kept, error, steps)
     again = adapt(tiny_lm, [job], checkpoint=Checkpoint(tmp_path / "state", "key", seconds))[0]
     assert _equal(again, whole)
     # What was computed since the last state is lost to a kill, and to nothing else.
@@ -85,11 +92,51 @@ def test_it_goes_on_where_it_was(
     assert len(run_steps) == len(whole.losses) + lost
 
 
+@pytest.mark.parametrize(
+    ("error", "seconds"), [(Interrupted, 1e9), (Killed, 0.0)], ids=["stopped", "killed"]
+)
+@pytest.mark.parametrize("rows", [4, 2], ids=["all at once", "rows change hands"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_several_jobs_go_on_where_they_were(
+    tiny_lm: LanguageModel, tmp_path: Path, run_steps: list[int], error, seconds, rows, threads
+) -> None:
+    """Adapters that had finished are not trained again, those under way go on, also in two banks."""
+    # Long enough for two banks to pay, and of unequal length: some finish long before others.
+    jobs = [
+        replace(
+            JOB,
+            sequences=[f"Part {n} of text {k}. " * 40 for n in range(2 + k)],
+            optim=replace(OPTIM, epochs=1 + k % 2),
+            seed=k,
+        )
+        for k in range(4)
+    ]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        whole = adapt(tiny_lm, jobs, rows=rows)
+        steps = len(run_steps)
+        run_steps.clear()
+        path = tmp_path / "state.safetensors"
+        for looks in (2, 8):
+            kept = Checkpoint(path, "key", seconds)
+            _stopped(tiny_lm, jobs, kept, error, looks, rows)
+        states = list(tmp_path.iterdir())
+        assert len(states) == threads, "a state for every bank"
+        again = adapt(tiny_lm, jobs, rows=rows, checkpoint=Checkpoint(path, "key", seconds))
+        assert all(_equal(one, other) for one, other in zip(again, whole, strict=True))
+        assert len(run_steps) <= steps + (0 if error is Interrupted else 2 * threads)
+        Checkpoint(path, "key").remove()
+        assert not list(tmp_path.iterdir())
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_damaged_state_or_another_trainings_is_refused(
     tiny_lm: LanguageModel, tmp_path: Path
 ) -> None:
     path = tmp_path / "state"
-    _stopped(tiny_lm, JOB, Checkpoint(path, "key"), Interrupted, 2)
+    _stopped(tiny_lm, [JOB], Checkpoint(path, "key"), Interrupted, 2)
     data = path.read_bytes()
     for changed, key in (
         (data, "other"),

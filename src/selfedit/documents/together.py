@@ -2,22 +2,31 @@
 
 Groups are formed from all that an update has to learn, done or not, so that a resumed update makes
 the same groups, and so the same bytes, as one that was never stopped. A group is trained before its
-documents are measured; a kill in it loses the group's training. A long document trains alone, and
-goes on within its training.
+documents are measured, and goes on within its training: its state is kept in the library's folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Unpack
 
 from selfedit.config import Settings
 from selfedit.documents.adapt import document_session, open_document
 from selfedit.documents.material import document_material
 from selfedit.documents.sources import Document
-from selfedit.documents.training import ReadyTraining, is_trained, prepare_training, store_adapter
+from selfedit.documents.training import (
+    CHECKPOINT,
+    ReadyTraining,
+    is_trained,
+    job_tokens,
+    kept_training,
+    prepare_training,
+    store_adapter,
+)
 from selfedit.inner.adapt import adapt
+from selfedit.inner.checkpoint import Checkpoint
 from selfedit.lm.lora import Adapter
 from selfedit.rl.grouping import choose_group
 from selfedit.rl.opening import RunOptions
@@ -29,6 +38,8 @@ from selfedit.tasks.knowledge.task import KnowledgeTask
 
 DOCUMENTS, WORDS = 16, 6000
 """Documents of a group, and words of all of them, at the most."""
+_KEPT_EVERY = 300.0
+"""Seconds between two states of a group's training: one of sixteen adapters may be a gigabyte."""
 
 
 def document_groups(documents: Sequence[Document]) -> Iterator[list[Document]]:
@@ -57,7 +68,6 @@ def train_together(
     """Train the adapters of a group's documents in one bank and store each in its own folder, where
     one is not yet there. A single document is left to `adapt_passages`.
     """
-    # Alone it keeps a checkpoint, which a group does not.
     if len(group) < 2:
         return
     with ExitStack() as stack:
@@ -71,16 +81,26 @@ def train_together(
             session = stack.enter_context(document_session(run, settings, **options))
             sessions.append(session)
         if all(is_trained(session.run) for session in sessions):
+            _forget(library)
             return
         trainings = [
             _prepared(library, session, document, samples)
             for session, document in zip(sessions, group, strict=True)
         ]
-        adapters = _train_group(library, sessions[0], trainings)
+        kept = kept_training(sessions[0], library, [each.job for each in trainings], _KEPT_EVERY)
+        # After a stop a document may have changed: what is kept then is no state of this group.
+        checkpoint = replace(kept, path=kept.path.with_stem(f"{kept.path.stem}-{kept.key[:12]}"))
+        adapters = _train_group(library, sessions[0], trainings, checkpoint)
         for session, training, adapter in zip(sessions, trainings, adapters, strict=True):
             # A kill may have come between two of a group: what is stored stays.
             if not is_trained(session.run):
                 store_adapter(session, training, adapter)
+        _forget(library)
+
+
+def _forget(library: RunFolder) -> None:
+    """Remove the states of trainings that are done, or that nothing goes on with."""
+    Checkpoint(library.path / CHECKPOINT, "").remove()
 
 
 def _prepared(
@@ -97,17 +117,15 @@ def _prepared(
 
 
 def _train_group(
-    library: RunFolder, session: Session[KnowledgeTask], trainings: Sequence[ReadyTraining]
+    library: RunFolder,
+    session: Session[KnowledgeTask],
+    trainings: Sequence[ReadyTraining],
+    checkpoint: Checkpoint,
 ) -> list[Adapter]:
     jobs = [training.job for training in trainings]
     # Once for a library: what is trained at the same time decides the last bits.
     rows = choose_group(session, "documents", jobs, library.ledger)
-    total = sum(
-        job.optim.epochs * len(s.ids)
-        for job in jobs
-        for s in job.sequences
-        if not isinstance(s, str)
-    )
-    name = f"training {len(jobs)} documents together"
+    name, total = f"training {len(jobs)} documents together", sum(map(job_tokens, jobs))
     with session.progress.task(name, total=total, unit="tokens") as counter:
-        return adapt(session.lm, jobs, count_up(counter, session.interrupt.check), rows=rows)
+        on_step = count_up(counter, session.interrupt.check)
+        return adapt(session.lm, jobs, on_step, rows=rows, checkpoint=checkpoint)

@@ -28,7 +28,7 @@ from selfedit.tasks.knowledge.directives import as_asked
 from selfedit.tasks.knowledge.edits import Directives
 from selfedit.tasks.knowledge.task import KnowledgeTask
 
-_CHECKPOINT = "training.safetensors"
+CHECKPOINT = "training.safetensors"
 """The training's state while it is under way."""
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
@@ -51,7 +51,7 @@ def train_adapter(
     """
     run = session.run
     if is_trained(run):
-        remove(run.path / _CHECKPOINT)
+        remove(run.path / CHECKPOINT)
         return saved_adapter(run)
     training = prepare_training(session, material, directives)
     store_adapter(session, training, _train(session, training.job))
@@ -102,7 +102,7 @@ def store_adapter(
     if gate is not None:
         payload["gate"] = gate
     run.ledger.finish_step("adapter", payload)
-    remove(run.path / _CHECKPOINT)
+    remove(run.path / CHECKPOINT)
 
 
 def _seed(session: Session[KnowledgeTask]) -> int:
@@ -122,15 +122,34 @@ def _passage_edits(
 
 
 def _train(session: Session[KnowledgeTask], job: AdaptJob) -> Adapter:
-    total = job.optim.epochs * sum(len(s.ids) for s in job.sequences if not isinstance(s, str))
-    # What a teacher says follows from the model, the sequence and the settings.
-    bare = [replace(s, teacher=None) for s in job.sequences if not isinstance(s, str)]
-    named = [replace(job, sequences=bare), session.settings.retention.model_dump(mode="json")]
-    key = fingerprint([session.lm.fingerprint, str(session.lm.dtype), *named])
-    checkpoint = Checkpoint(session.run.path / _CHECKPOINT, key)
-    with session.progress.task("training the adapter", total=total, unit="tokens") as counter:
+    checkpoint = kept_training(session, session.run, [job])
+    with session.progress.task(
+        "training the adapter", total=job_tokens(job), unit="tokens"
+    ) as counter:
         on_step = count_up(counter, session.interrupt.check)
         return adapt(session.lm, [job], on_step, checkpoint=checkpoint)[0]
+
+
+def job_tokens(job: AdaptJob) -> int:
+    """Tokens that a job passes through the model, all epochs."""
+    return job.optim.epochs * sum(len(s.ids) for s in job.sequences if not isinstance(s, str))
+
+
+def kept_training(
+    session: Session[KnowledgeTask],
+    run: RunFolder,
+    jobs: Sequence[AdaptJob],
+    seconds: float = Checkpoint.seconds,
+) -> Checkpoint:
+    """Where the state of a training of these jobs is kept: in the run's folder, by what decides it."""
+    described: list[AdaptJob] = []
+    for job in jobs:
+        # What a teacher says follows from the model, the sequence and the settings.
+        bare = [replace(s, teacher=None) for s in job.sequences if not isinstance(s, str)]
+        described.append(replace(job, sequences=bare))
+    retention = session.settings.retention.model_dump(mode="json")
+    key = fingerprint([session.lm.fingerprint, str(session.lm.dtype), *described, retention])
+    return Checkpoint(run.path / CHECKPOINT, key, seconds)
 
 
 def _admitted(

@@ -70,8 +70,8 @@ def adapt(
         on_device: leave the adapters on the model's device.
         on_halved: told when memory ran out, and how many adapters are trained at once after that.
         objective: what is minimised instead of the next-token loss.
-        checkpoint: where a single job's training is kept now and then and when ``on_step`` stops
-            it; it goes on from there.
+        checkpoint: where the training is kept now and then and when ``on_step`` stops it; it goes on
+            from there, with as many threads and rows.
 
     Raises:
         DataError: a job has no sequence, or one whose tokens carry no loss, or a token outside its
@@ -198,8 +198,9 @@ def _train_all(
         chosen, chosen_data = [jobs[k] for k in part], [data[k] for k in part]
         # Every part gets its share of the rows: memory stays within what was asked for.
         share = max(1, rows * len(part) // len(jobs))
-        # A checkpoint is a single job's, and there is then a single part.
-        kept = checkpoint if len(jobs) == 1 else None
+        several = checkpoint is not None and len(jobs) > 1
+        alone = len(parts) == 1
+        kept = checkpoint.of_bank(part, share, alone=alone) if several else checkpoint
         return train_group(
             model, chosen, chosen_data, head, share, after, on_device, objective, kept
         )

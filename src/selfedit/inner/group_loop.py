@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from selfedit.errors import Interrupted
-from selfedit.inner.checkpoint import Checkpoint
+from selfedit.inner.checkpoint import Checkpoint, Matrices
 from selfedit.inner.initial import InitialValues
 from selfedit.inner.job import AdaptJob
 from selfedit.inner.lower import lower_outputs
@@ -20,12 +20,9 @@ from selfedit.inner.static import StaticSteps, can_be_static
 from selfedit.inner.trainer import Objective, StepRunner, TrainingGroup
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.below import FrozenBank, frozen_bank
-from selfedit.lm.cores import OnTokens
+from selfedit.lm.cores import OnTokens, PartStopped
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter, LoraSpec
-
-Matrices = dict[str, tuple[Tensor, Tensor]]
-"""A finished adapter's A and B by module."""
 
 
 def train_group(
@@ -50,7 +47,7 @@ def train_group(
         after: told of tokens done.
         on_device: leave the adapters on the model's device.
         objective: what is minimised; None is the next-token loss.
-        checkpoint: where a single job's state is kept.
+        checkpoint: where the state is kept.
     """
     lengths = sequence_lengths(data)
     # Another objective may do anything with its arrays, so it cannot be recorded as a graph.
@@ -87,23 +84,35 @@ class _GroupLoop:
         self._checkpoint, self._after, self._on_device = checkpoint, after, on_device
         self._fences: dict[int, Outside] = {}
         self._fresh = 0  # tokens since the last look
-        self._begun = 0  # steps that an earlier process has done
+        # What an earlier process has done.
+        self._kept = None if checkpoint is None else checkpoint.read()
+        self._begun = 0 if self._kept is None else self._kept.done
+        self._matrices: dict[int, Matrices] = {}
 
     def run(self) -> dict[int, Matrices]:
         """Every step; each job's matrices."""
-        group, matrices = self._group, dict[int, Matrices]()
+        group = self._group
         with InitialValues(group.bank, group.jobs, group.steps) as initial, group.bank.attached():
             for number, step in enumerate(group.steps):
+                # After the rows have their adapters and before new ones are given out.
+                if self._kept is not None and 0 < number == self._begun:
+                    self._kept.restore(group, self._runner)
+                    self._kept = None  # as large as the bank three times over
                 self._start_jobs(step, initial)
-                # After the first rows have their adapters: the kept state goes over them.
-                if number == 0 and self._checkpoint is not None:
-                    self._begun = self._checkpoint.read(group, self._runner)
                 self._step(number, step)
                 # Taken before the row goes to the job that waits.
                 for slot, k in step.finished:
-                    matrices[k] = group.bank.take(slot, on_device=self._on_device)
+                    self._matrices[k] = self._taken(number, slot, k)
                 self._look(number)
-        return matrices
+        if self._kept is not None and self._begun:
+            self._kept.restore(group, self._runner)  # all steps were done: for their losses
+        return self._matrices
+
+    def _taken(self, number: int, slot: int, k: int) -> Matrices:
+        """A finished job's matrices; of one that an earlier process finished, what it kept."""
+        if self._kept is not None and number < self._begun:
+            return self._kept.finished(k)
+        return self._group.bank.take(slot, on_device=self._on_device)
 
     def _start_jobs(self, step: Step, initial: InitialValues) -> None:
         jobs, bank = self._group.jobs, self._group.bank
@@ -139,13 +148,18 @@ class _GroupLoop:
             runner.wait()
             try:
                 self._after(self._fresh)
-            except Interrupted:
+            # Another bank's thread was interrupted: this one keeps its state too.
+            except (Interrupted, PartStopped):
                 if checkpoint is not None:
-                    checkpoint.write(number + 1, group, runner)
+                    checkpoint.write(number + 1, group, runner, self._matrices)
                 raise
             self._fresh = 0
-        if checkpoint is not None:
-            checkpoint.write_if_due(number + 1, group, runner)
+        if checkpoint is None:
+            return
+        if checkpoint.at_end and number == len(group.steps) - 1:
+            checkpoint.write(number + 1, group, runner, self._matrices)
+        else:
+            checkpoint.write_if_due(number + 1, group, runner, self._matrices)
 
 
 def sequence_lengths(data: Sequence[Sequence[Material]]) -> list[list[int]]:

@@ -34,7 +34,7 @@ Part = Callable[[LanguageModel, Sequence[int], OnTokens], T]
 """Does the work at these places."""
 
 
-class _Stopped(Exception):
+class PartStopped(Exception):
     """Ends a part because another one has failed or was interrupted."""
 
 
@@ -130,7 +130,7 @@ def on_cores(
         if stop.is_set():
             # Raised from within the work, at the next token: threads cannot be stopped from
             # outside.
-            raise _Stopped
+            raise PartStopped
         done.add(tokens)
 
     def here(tokens: int) -> None:
@@ -147,7 +147,7 @@ def on_cores(
             _wait(others, lambda: on_tokens(done.take()))
         # This part was stopped because another failed: that one's error is what the caller must
         # see.
-        except _Stopped:
+        except PartStopped:
             _raise_first(others)
             raise
         finally:
@@ -161,7 +161,7 @@ def _raise_first(others: Sequence[Future[T]]) -> None:
     """What ended the parts: the error of the one that failed, not of those it stopped."""
     for future in others:
         error = future.exception()
-        if error is not None and not isinstance(error, _Stopped):
+        if error is not None and not isinstance(error, PartStopped):
             raise error
 
 

@@ -28,15 +28,16 @@ def test_continual_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
                 str(tmp_path),
                 "--json",
                 "--quiet",
+                "--continual.steps=2",
             ]
         )
         == 0
     )
     found = json.loads(capsys.readouterr().out)
-    assert [len(row) for row in found["matrix"]] == [3, 1, 2, 3]
+    assert [len(row) for row in found["matrix"]] == [2, 1, 2]
     way = found["ways"]["none"]
     assert way["just_edited"]["mean"] > found["rows"][0]["accuracy"]
-    assert found["general_loss"]["rise"] > 0, "three edits without remedy damage something"
+    assert found["general_loss"]["rise"] > 0, "edits without remedy damage something"
 
 
 @pytest.mark.model
@@ -52,6 +53,7 @@ def test_own_questions_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         str(tmp_path),
         "--json",
         "--quiet",
+        "--rl.contexts=1",
     ]
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
