@@ -1,0 +1,71 @@
+"""``selfedit view``: a live page over runs, a library, an adapter."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from selfedit.cli.answering import AS_STORED, ModelOptions, open_service
+from selfedit.cli.command import resume, say
+from selfedit.cli.output import write
+from selfedit.cli.serve import DoorOptions, check_extra
+from selfedit.errors import Interrupted
+
+_DOOR = DoorOptions(port=8601)
+_TOKEN_BYTES = 24
+
+
+def view(
+    path: Path,
+    /,
+    *,
+    door: DoorOptions = _DOOR,
+    options: ModelOptions = AS_STORED,
+    no_ask: bool = False,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
+) -> None:
+    """Look at a run, a library or a folder of runs in the browser, finished or under way; it only
+    reads. The address printed holds a token that lets you in. Ctrl-C ends it. Needs the extra
+    `serve`; docs/view.md has the rest.
+
+    Args:
+        path: the folder of a run or a library, or one that holds some.
+        no_ask: nothing can be asked, and no model is ever loaded.
+        quiet: no bar while a model is fetched.
+    """
+    check_extra()
+    from selfedit.run.interrupt import Interrupt
+    from selfedit.serving.access import read_token
+    from selfedit.serving.http_server import http_server, listening, run_server
+    from selfedit.serving.limits import Limits
+    from selfedit.view.app import ViewPage
+
+    # A token there always is: other people may have accounts on this machine.
+    token = read_token(door.token) or secrets.token_urlsafe(_TOKEN_BYTES)
+    limits = Limits()
+    asking = partial(open_service, limits=limits, options=options, quiet=quiet)
+    page = ViewPage(path, None if no_ask else asking)
+    app = page.application(token, [door.host, *(door.allow_host or [])])
+    with (
+        listening(door.host, door.port) as bound,
+        Interrupt(resume=resume(), notify=lambda _: say("stopping")) as interrupt,
+    ):
+        name = f"[{door.host}]" if ":" in door.host else door.host
+        address = f"http://{name}:{bound.getsockname()[1]}/#token={token}"
+        run_server(
+            http_server(app, limits.max_connections),
+            bound,
+            lambda: interrupt.requested,
+            lambda: _say_started(address),
+            page.close,
+        )
+        raise Interrupted("stopped as you asked", fix=f"to look again: {resume()}")
+
+
+def _say_started(address: str) -> None:
+    say("open this address in a browser; Ctrl-C ends it")
+    write(address)
