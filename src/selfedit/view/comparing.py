@@ -26,7 +26,7 @@ def scores_of(reader: RunReader) -> Scores:
     scores: Scores = dict(results.scores) if results else {}
     if results and not scores:
         scores = _asked_scores(results.more.get("answers"))
-    for at in reader.run.ledger.places() if not results else ():
+    for at in reader.index.places.values() if not results else ():
         if at.phase is Phase.EVAL:
             scores[at.method] = _shares(reader, at)
     for number, name, reward, _ in reader.index.means():

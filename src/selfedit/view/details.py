@@ -57,12 +57,13 @@ def _fixed(reader: RunReader, name: str) -> list[Json]:
     """Held-out answers without a self-edit of the model's: its own as it is, those after the
     passage alone.
     """
-    written = set(reader.index.places.values())
     shown: list[Json] = []
-    for at in reader.run.ledger.places():
-        if at.phase is Phase.EVAL and at not in written:
-            trials = reader.run.ledger.of_context(at, name, [0])[1]
-            shown.append({"place_name": at.method, "trials": list(map(_trial, trials))})
+    for at in reader.index.places.values():
+        if at.phase is Phase.EVAL:
+            edits, trials = reader.run.ledger.of_context(at, name, [0])
+            if trials and not edits:
+                one = {"place_name": at.method, "trials": list(map(_trial, trials))}
+                shown.append(one)
     return shown
 
 

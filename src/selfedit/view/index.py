@@ -19,6 +19,7 @@ Sort = Literal["ledger", "best", "worst", "longest", "loss"]
 _BATCH = 2000
 _KEPT_QUERIES = 8
 _POINTS = 3000
+_CACHE_KIB = 2**17
 _TABLES = """
 CREATE TEMP TABLE view_places (
     id INTEGER PRIMARY KEY, phase TEXT, method TEXT, round INTEGER, UNIQUE (phase, method, round));
@@ -63,12 +64,12 @@ _FILL: dict[str, tuple[str, ...]] = {
     # A loss of NaN is no JSON to every SQLite.
     "trials": (
         "UPDATE view_edits SET trials = trials + new.n, loss = view_edits.loss + new.loss, correct ="
-        " view_edits.correct + new.correct, judged = view_edits.judged + new.judged FROM (SELECT p.id AS place, c.id AS context,"
-        " candidate, count(*) AS n, total(CASE WHEN json_valid(training) THEN training ->>"
-        " 'final_loss' END) AS loss, sum((SELECT total(value ->> 'correct') FROM"
-        " json_each(answers))) AS correct, sum((SELECT count(value ->> 'correct') FROM"
-        f" json_each(answers))) AS judged{_JOINED} AND candidate IS NOT NULL GROUP BY 1, 2, 3) AS"
-        f" new{_SAME}",
+        " view_edits.correct + new.correct, judged = view_edits.judged + new.judged FROM (SELECT"
+        " p.id AS place, c.id AS context, candidate, count(*) AS n, total(CASE WHEN"
+        " json_valid(training) THEN training ->> 'final_loss' END) AS loss, sum((SELECT"
+        " total(value ->> 'correct') FROM json_each(answers))) AS correct, sum((SELECT count(value"
+        f" ->> 'correct') FROM json_each(answers))) AS judged{_JOINED} AND candidate IS NOT NULL"
+        f" GROUP BY 1, 2, 3) AS new{_SAME}",
     ),
 }
 _SHARE = "CASE WHEN e.judged THEN e.correct * 1.0 / e.judged END"
@@ -148,6 +149,8 @@ class EditIndex:
         self.places: dict[int, Place] = {}
         for statement in _TABLES.split(";"):
             ledger.fetch(statement)
+        # Else a search through 10^5 texts would read most of them from a file again.
+        ledger.fetch(f"PRAGMA temp.cache_size = -{_CACHE_KIB}")
 
     @property
     def done(self) -> tuple[int, int]:

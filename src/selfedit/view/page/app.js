@@ -58,7 +58,7 @@ function entrance() {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     keepToken(input.value.trim().replace(/^.*token=/, ""));
-    route();
+    begin();
   });
   setTimeout(() => input.focus());
   return el("div", { class: "card" }, form);

@@ -34,7 +34,6 @@ export class EditsView {
   }
 
   build() {
-    const { places } = this.page.run;
     const pick = (name, label, options) => el("select", { id: `filter-${name}`, "aria-label": label, onchange: (event) => this.change({ [name]: event.target.value }) }, options.map(([value, text]) => el("option", { value }, text)));
     const bound = (name, label) => el("input", { id: `filter-${name}`, type: "number", step: "any", placeholder: label, "aria-label": label, onchange: (event) => this.change({ [name]: event.target.value }) });
     const contexts = el("datalist", { id: "contexts" });
@@ -52,7 +51,7 @@ export class EditsView {
       el("div", { class: "pane" },
         el("form", { class: "filters", role: "search", "aria-label": "Filter self-edits", onsubmit: (event) => event.preventDefault() }, search,
           el("div", { class: "row" },
-            pick("place", "Round or method", [["", "all rounds"], ...places.map((place) => [place.id, place.name])]),
+            pick("place", "Round or method", [["", "all rounds"]]),
             pick("kept", "Kept", [["", "kept?"], ["1", "kept"], ["0", "not kept"]]),
             pick("cut", "Cut off", [["", "cut off?"], ["1", "cut off"], ["0", "ended by itself"]])),
           el("div", { class: "row" }, context, contexts, bound("least", "reward ≥"), bound("most", "reward ≤")),
@@ -78,8 +77,15 @@ export class EditsView {
       event.preventDefault();
     });
     new ResizeObserver(() => this.draw()).observe(list);
+    this.fillPlaces();
     this.fillFilters();
     if (!matchMedia("(max-width: 52rem)").matches) list.focus({ preventScroll: true });
+  }
+
+  // A running run, or one that is still being read, gets rounds while it is looked at.
+  fillPlaces() {
+    const select = $("#filter-place"), { places } = this.page.run;
+    for (const place of places.slice(select.options.length - 1)) select.append(el("option", { value: place.id }, place.name));
   }
 
   fillFilters() {
@@ -132,6 +138,7 @@ export class EditsView {
   refresh() {
     if (!this.root?.isConnected) return;
     this.pages.clear();
+    this.fillPlaces();
     const first = Math.floor(Math.max(0, $("#edits").scrollTop) / ROW / PAGE);
     this.fetch(first * PAGE).then(() => this.draw());
   }
