@@ -121,10 +121,10 @@ def test_no_path_leads_to_a_file(viewed, made_run: Path, path: str) -> None:
         ({"place": "1 OR 1=1"}, 400),
         ({"least": "nan"}, 400),
         ({"most": "inf"}, 400),
-        ({"kept": "yes"}, 400),
+        ({"kept": "perhaps"}, 400),
         ({"sort": "id; DROP TABLE trials"}, 400),
         ({"q": "'; DROP TABLE view_edits; --"}, 200),
-        ({"q": "x" * 50_000}, 200),
+        ({"q": "x" * 30_000}, 200),
         ({"q": "\0\ufffd%_"}, 200),
     ],
 )
@@ -203,7 +203,9 @@ def test_passages_that_have_changed_are_not_shown(viewed, made_run: Path, tmp_pa
     client = viewed(folder)
     row = client.edits(client.runs["copy"], count=1)["rows"][0]
     context = client.get("/api/context", run=client.runs["copy"], context=row["context"])
-    assert context["passage"] == "" and context["questions"] == [] and "changed" in context["note"]
+    assert (
+        context["passage"] == "" and context["questions"] == [] and "has changed" in context["note"]
+    )
 
 
 def test_an_overview_counts_and_averages_over_passages(viewed, made_run: Path) -> None:

@@ -55,8 +55,8 @@ VERBS = {
     ),
     "launch": "A run through a scheduler of many machines: slurm.",
     "view": (
-        "A live page in the browser over a run, a library or a folder of runs; it only reads.\n\nFor"
-        " example: selfedit view runs/ (docs/view.md shows it)."
+        "A live page in the browser over a run, a library or a folder of runs; it only reads.\n\n"
+        "For example: selfedit view runs/ (docs/view.md shows it)."
     ),
     "report": "Pictures and a page of a run.",
     "data": "The paper's data files: look through them, link them where its recipes expect them.",

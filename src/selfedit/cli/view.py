@@ -60,12 +60,12 @@ def view(
             http_server(app, limits.max_connections),
             bound,
             lambda: interrupt.requested,
-            lambda: _say_started(address),
+            lambda: _say_address(address),
             page.close,
         )
         raise Interrupted("stopped as you asked", fix=f"to look again: {resume()}")
 
 
-def _say_started(address: str) -> None:
+def _say_address(address: str) -> None:
     say("open this address in a browser; Ctrl-C ends it")
     write(address)

@@ -17,17 +17,17 @@ from starlette.routing import Route
 from selfedit.serving.failures import Failure
 from selfedit.serving.guard import HANDLERS, AccessGuard
 from selfedit.view.asking import Asker, OpenService
-from selfedit.view.comparing import scores_of, side_by_side
-from selfedit.view.details import MOST_WHOLE, context_page, whole_edits
+from selfedit.view.comparing import beside, scores_of
+from selfedit.view.details import context_page, whole_edits
 from selfedit.view.events import events
-from selfedit.view.folders import ViewedRun, run_summary, viewed_runs
+from selfedit.view.listing import ViewedRun, run_summary, viewed_runs
+from selfedit.view.opened import OpenRun, RunReader
 from selfedit.view.overview import overview, places
-from selfedit.view.query import filters_of, whole, wholes
-from selfedit.view.reader import OpenRun, RunReader
+from selfedit.view.query import Chosen, Filters, Page, read_query
 from selfedit.view.replies import Headed, reply
 
 _KEPT_OPEN = 8
-_SNIPPET, _MOST_ROWS, _MOST_CONTEXTS = 280, 200, 50
+_SNIPPET, _MOST_CONTEXTS = 280, 50
 _TYPES = {
     ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
 }  # fmt: skip
@@ -82,6 +82,7 @@ class ViewPage:
         return Response(data, media_type=kind)
 
     async def _list(self, request: Request) -> Response:
+        # In a thread: a folder on a slow disk is not to hold up who reads a run.
         self._runs = await to_thread.run_sync(viewed_runs, self.root)
         summaries = await to_thread.run_sync(lambda: list(map(run_summary, self._runs.values())))
         return reply(
@@ -94,19 +95,15 @@ class ViewPage:
 
     async def _edits(self, request: Request) -> Response:
         query = request.query_params
-        filters = filters_of(query)
-        offset, count = whole(query, "offset", 0), whole(query, "count", 50, most=_MOST_ROWS)
+        filters, part = read_query(Filters, query), read_query(Page, query)
 
         def listed(reader: RunReader) -> dict[str, object]:
             numbers = reader.index.matching(filters)
             rows, total = reader.index.done
-            shown = reader.index.rows(numbers[offset : offset + count], _SNIPPET)
-            at = _position(numbers, whole(query, "find", -1, least=-1))
             return {
                 "count": len(numbers),
-                "rows": shown,
-                "offset": offset,
-                "position": at,
+                "rows": reader.index.rows(numbers[part.offset :][: part.count], _SNIPPET),
+                "position": numbers.index(part.find) if part.find in numbers else None,
                 "indexed": rows,
                 "total": total,
             }
@@ -114,9 +111,10 @@ class ViewPage:
         return reply(await self._of(query).ask(listed))
 
     async def _whole(self, request: Request) -> Response:
-        numbers = wholes(request.query_params, "ids", MOST_WHOLE)
-        found = await self._of(request.query_params).ask(lambda r: whole_edits(r, numbers))
-        return reply({"edits": found})
+        ids = read_query(Chosen, request.query_params).ids
+        numbers = list(map(int, filter(None, ids.split(","))))
+        edits = await self._of(request.query_params).ask(lambda r: whole_edits(r, numbers))
+        return reply({"edits": edits})
 
     async def _points(self, request: Request) -> Response:
         def drawn(reader: RunReader) -> dict[str, object]:
@@ -126,21 +124,21 @@ class ViewPage:
         return reply(await self._of(request.query_params).ask(drawn))
 
     async def _contexts(self, request: Request) -> Response:
-        text = request.query_params.get("q", "")[:500]
-        found = await self._of(request.query_params).ask(
-            lambda r: r.index.contexts(text, _MOST_CONTEXTS)
+        word = read_query(Filters, request.query_params).q
+        names = await self._of(request.query_params).ask(
+            lambda r: r.index.contexts(word, _MOST_CONTEXTS)
         )
-        return reply({"contexts": found})
+        return reply({"contexts": names})
 
     async def _context(self, request: Request) -> Response:
-        number = whole(request.query_params, "context", -1)
+        number = read_query(Chosen, request.query_params).context
         return reply(await self._of(request.query_params).ask(lambda r: context_page(r, number)))
 
     async def _compare(self, request: Request) -> Response:
         query = request.query_params
         one = await self._of(query, "a").ask(scores_of)
         other = await self._of(query, "b").ask(scores_of)
-        return reply(side_by_side(one, other, query.get("method", "")))
+        return reply(beside(one, other, read_query(Chosen, query).method))
 
     async def _events(self, request: Request) -> Response:
         stream = events(self._of(request.query_params), self.closing)
@@ -160,17 +158,13 @@ class ViewPage:
         return viewed
 
     def _of(self, query: QueryParams, name: str = "run") -> OpenRun:
-        """A run that is looked at; the one opened first is let go where there are many."""
+        """A run that is looked at; of many, the one unused for longest is let go."""
         viewed = self._viewed(query, name)
-        if viewed.id not in self._open:
-            while len(self._open) >= _KEPT_OPEN:
-                self._open.pop(next(iter(self._open))).close()
-            self._open[viewed.id] = OpenRun(viewed)
-        return self._open[viewed.id]
-
-
-def _position(numbers: list[int], wanted: int) -> int | None:
-    return numbers.index(wanted) if wanted in numbers else None
+        opened = self._open.pop(viewed.id, None) or OpenRun(viewed)
+        while len(self._open) >= _KEPT_OPEN:
+            self._open.pop(next(iter(self._open))).close()
+        self._open[viewed.id] = opened
+        return opened
 
 
 def _static_files() -> dict[str, tuple[bytes, str]]:

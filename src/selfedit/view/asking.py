@@ -60,6 +60,7 @@ class Asker:
         # Whoever asks meanwhile waits for the same model.
         async with self._lock:
             if self._endpoint is None or self._path != path:
+                # Before the next is loaded: memory may not hold two models.
                 self.close()
                 self._endpoint = await to_thread.run_sync(self._begin, self._open, path)
                 self._path = path

@@ -8,14 +8,14 @@ from typing import Any
 
 from selfedit.grading.stats import mean_se, paired
 from selfedit.run.records import Phase, Place
-from selfedit.view.folders import read_results
+from selfedit.storage.files import JsonObject
+from selfedit.view.listing import read_results
+from selfedit.view.opened import RunReader
 from selfedit.view.overview import place_name
-from selfedit.view.reader import RunReader
 
 MOST_ROWS = 2000
 Scores = dict[str, Mapping[str, float]]
 """For each method or round, the score of each context."""
-Json = dict[str, Any]
 
 
 def scores_of(reader: RunReader) -> Scores:
@@ -47,15 +47,15 @@ def _shares(reader: RunReader, at: Place) -> dict[str, float]:
 
 def _asked_scores(answers: object) -> Scores:
     scores: dict[str, dict[str, float]] = {"before": {}, "now": {}, "in_prompt": {}}
-    for asked in answers if isinstance(answers, list) else []:
+    for record in answers if isinstance(answers, list) else []:
         for name, by_question in scores.items():
-            verdict = asked.get(f"right_{name}") if isinstance(asked, dict) else None
+            verdict = record.get(f"right_{name}") if isinstance(record, dict) else None
             if isinstance(verdict, bool):
-                by_question[str(asked.get("question"))] = float(verdict)
+                by_question[str(record.get("question"))] = float(verdict)
     return dict(scores)
 
 
-def side_by_side(one: Scores, other: Scores, method: str) -> Json:
+def beside(one: Scores, other: Scores, method: str) -> JsonObject:
     """What two runs share: each method's means and the difference over shared contexts, and one
     method's contexts, the largest differences first.
 
@@ -68,21 +68,22 @@ def side_by_side(one: Scores, other: Scores, method: str) -> Json:
     methods = [_compared(name, one[name], other[name]) for name in shared]
     first, second = one.get(chosen, {}), other.get(chosen, {})
     rows = [[name, first[name], second[name]] for name in sorted(first.keys() & second.keys())]
-    rows.sort(key=_gap)
+    rows.sort(key=_minus_distance)
     return {
         "methods": methods,
         "method": chosen,
         "rows": rows[:MOST_ROWS],
+        # Contexts that one run alone has measured: they are in no difference.
         "count": len(rows),
         "only": [len(first.keys() - second.keys()), len(second.keys() - first.keys())],
     }
 
 
-def _gap(row: list[Any]) -> float:
+def _minus_distance(row: list[Any]) -> float:
     return -abs(row[2] - row[1])
 
 
-def _compared(name: str, one: Mapping[str, float], other: Mapping[str, float]) -> Json:
+def _compared(name: str, one: Mapping[str, float], other: Mapping[str, float]) -> JsonObject:
     common = one.keys() & other.keys()
     if not common:
         return {"method": name, "one": None, "other": None, "difference": None}

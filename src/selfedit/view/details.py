@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from selfedit.run.records import Phase, Place, SelfEditRow, Trial
 from selfedit.serving.failures import Failure
+from selfedit.storage.files import JsonObject
+from selfedit.view.opened import RunReader
 from selfedit.view.overview import place_name
-from selfedit.view.reader import RunReader
 
 MOST_EDITS = 400
 """Self-edits of a context that are listed."""
@@ -19,10 +19,9 @@ MOST_WHOLE = 24
 """And shown with all their answers at once."""
 MOST_LETTERS = 100_000
 """Of a text."""
-Json = dict[str, Any]
 
 
-def context_page(reader: RunReader, number: int) -> Json:
+def context_page(reader: RunReader, number: int) -> JsonObject:
     """A context and its self-edits in short.
 
     Raises:
@@ -48,29 +47,30 @@ def context_page(reader: RunReader, number: int) -> Json:
 
 
 _NO_TEXTS = (
-    "The passage and the questions are not shown: the run's data file is not where the command was"
-    " started, or has changed since."
+    "Questions are shown by their ids: the run's data is not a file of passages, is not where the"
+    " page was started, or has changed since the run began."
 )
 
 
-def _fixed(reader: RunReader, name: str) -> list[Json]:
+def _fixed(reader: RunReader, name: str) -> list[JsonObject]:
     """Held-out answers without a self-edit of the model's: its own as it is, those after the
     passage alone.
     """
-    shown: list[Json] = []
+    methods: list[JsonObject] = []
     for at in reader.index.places.values():
         if at.phase is Phase.EVAL:
             edits, trials = reader.run.ledger.of_context(at, name, [0])
             if trials and not edits:
                 one = {"place_name": at.method, "trials": list(map(_trial, trials))}
-                shown.append(one)
-    return shown
+                methods.append(one)
+    return methods
 
 
-def whole_edits(reader: RunReader, numbers: Sequence[int]) -> list[Json]:
+def whole_edits(reader: RunReader, numbers: Sequence[int]) -> list[JsonObject]:
     """Self-edits with their texts, trainings and answers."""
     rows = reader.index.rows(list(numbers)[:MOST_WHOLE], 0)
-    together = defaultdict[tuple[int, str], list[Json]](list)
+    # One look into the ledger for each place, whatever the order they were asked for in.
+    together = defaultdict[tuple[int, str], list[JsonObject]](list)
     for row in rows:
         together[int(str(row["place"])), str(row["name"])].append(row)
     for (number, name), of_place in together.items():
@@ -81,7 +81,7 @@ def whole_edits(reader: RunReader, numbers: Sequence[int]) -> list[Json]:
 
 
 def _fill(
-    at: Place, rows: list[Json], edits: Sequence[SelfEditRow], trials: Sequence[Trial]
+    at: Place, rows: list[JsonObject], edits: Sequence[SelfEditRow], trials: Sequence[Trial]
 ) -> None:
     """Add to each row what the ledger holds of it."""
     texts = {edit.candidate: edit for edit in edits}
@@ -94,7 +94,7 @@ def _fill(
         row["trials"] = [_trial(one) for one in trials if one.candidate == row["candidate"]]
 
 
-def _trial(trial: Trial) -> Json:
+def _trial(trial: Trial) -> JsonObject:
     training = trial.training
     return {
         "repeat": trial.repeat,

@@ -2,98 +2,93 @@
 
 from __future__ import annotations
 
-import math
-from typing import get_args
+from typing import Annotated, Literal, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
 
 from selfedit.serving.failures import Failure
-from selfedit.view.index import Filters, Sort
+from selfedit.view.index_tables import SHARE
 
-_LARGEST = 2**31
-_MOST_LETTERS = 500
+_MOST_TEXT = 100_000
+Number = Annotated[int, Field(ge=0, le=2**31)]
+Q = TypeVar("Q", bound=BaseModel)
 
 
-def filters_of(query: QueryParams) -> Filters:
-    """The filters of a list of self-edits.
+class Filters(BaseModel):
+    """Which self-edits: those for which all that is not None holds.
+
+    Attributes:
+        stage, context: a place and a context, by their numbers in the index.
+        kept, cut: whether it was kept; whether the token limit cut it off.
+        least, most: of its reward, or of the share of answers right where there is none.
+        q: what its text or its context's id holds; ASCII letters large or small.
+        sort: their order.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    stage: Number | None = Field(None, alias="place")
+    context: Number | None = None
+    kept: bool | None = None
+    cut: bool | None = None
+    least: float | None = None
+    most: float | None = None
+    q: str = Field("", max_length=_MOST_TEXT)
+    sort: Literal["ledger", "best", "worst", "longest", "loss"] = "ledger"
+
+    def sql(self) -> tuple[str, tuple[object, ...]]:
+        """The condition and its values."""
+        # Where there is no reward, held-out self-edits say, the share right is what they are worth.
+        worth = f"ifnull(e.reward, {SHARE})"
+        parts: list[tuple[str, object]] = [
+            ("e.place = ?", self.stage),
+            ("e.context = ?", self.context),
+            ("ifnull(e.kept, 0) = ?", None if self.kept is None else int(self.kept)),
+            ("e.cut = ?", None if self.cut is None else int(self.cut)),
+            (f"{worth} >= ?", self.least),
+            (f"{worth} <= ?", self.most),
+        ]
+        used = [(part, value) for part, value in parts if value is not None]
+        values = tuple(value for _, value in used)
+        conditions = [part for part, _ in used]
+        if self.q:
+            # Bytes: Python's sqlite3 refuses half characters in text.
+            word = self.q.encode("utf-8", "surrogatepass")
+            conditions.append(
+                "(instr(t.lowered, lower(CAST(? AS TEXT))) OR e.context IN (SELECT id FROM"
+                " view_contexts WHERE instr(lower(name), lower(CAST(? AS TEXT)))))"
+            )
+            values += (word, word)
+        return " AND ".join(conditions) or "1", values
+
+
+class Page(BaseModel):
+    """Which part of a list, and which self-edit is looked for in it."""
+
+    offset: Number = 0
+    count: int = Field(50, ge=1, le=200)
+    find: Number | None = None
+
+
+class Chosen(BaseModel):
+    """A context, some self-edits, or a method of comparison, by what the page calls them."""
+
+    context: Number = 0
+    ids: Annotated[str, Field(pattern=r"^(\d{1,10}(,\d{1,10}){0,23})?$")] = ""
+    method: str = ""
+
+
+def read_query(kind: type[Q], query: QueryParams) -> Q:
+    """A request's query as a model of its fields; other fields are another's.
 
     Raises:
-        Failure: a value is none.
+        Failure: a field is not what it has to be.
     """
-    return Filters(
-        place=_number_or_none(query, "place"),
-        context=_number_or_none(query, "context"),
-        kept=_flag(query, "kept"),
-        cut=_flag(query, "cut"),
-        least=_real(query, "least"),
-        most=_real(query, "most"),
-        text=query.get("q", "")[:_MOST_LETTERS],
-        sort=_sort(query),
-    )
-
-
-def whole(
-    query: QueryParams, name: str, default: int, *, least: int = 0, most: int = _LARGEST
-) -> int:
-    """A whole number within bounds.
-
-    Raises:
-        Failure: it is none.
-    """
-    text = query.get(name, "")
-    if not text:
-        return default
-    # Digits alone: Python would take spaces, underscores and other scripts' digits too.
-    plain = text.removeprefix("-")
-    if not (plain.isascii() and plain.isdigit() and len(plain) <= 10):
-        raise _invalid(name, "a whole number")
-    value = int(text)
-    if not least <= value <= most:
-        raise _invalid(name, f"{least} to {most}")
-    return value
-
-
-def wholes(query: QueryParams, name: str, most: int) -> list[int]:
-    """Some whole numbers with commas between them.
-
-    Raises:
-        Failure: one is none, or there are more than may be.
-    """
-    texts = [text for text in query.get(name, "").split(",") if text]
-    if len(texts) > most:
-        raise _invalid(name, f"at most {most} numbers")
-    return [whole(QueryParams({name: text}), name, 0) for text in texts]
-
-
-def _number_or_none(query: QueryParams, name: str) -> int | None:
-    return whole(query, name, 0) if query.get(name) else None
-
-
-def _flag(query: QueryParams, name: str) -> bool | None:
-    text = query.get(name, "")
-    if text not in ("", "0", "1"):
-        raise _invalid(name, "0 or 1")
-    return None if text == "" else text == "1"
-
-
-def _real(query: QueryParams, name: str) -> float | None:
-    text = query.get(name, "")
     try:
-        value = float(text) if text else None
-    except ValueError:
-        value = math.nan
-    if value is not None and not math.isfinite(value):
-        raise _invalid(name, "a number")
-    return value
-
-
-def _sort(query: QueryParams) -> Sort:
-    text = query.get("sort", "ledger")
-    for sort in get_args(Sort):
-        if text == sort:
-            return sort
-    raise _invalid("sort", ", ".join(get_args(Sort)))
-
-
-def _invalid(name: str, wanted: str) -> Failure:
-    return Failure(400, f"{name} has to be {wanted}", param=name, code="invalid_value")
+        return kind.model_validate({name: value for name, value in query.items() if value})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        # Only names of fields of ours are repeated, never what was sent.
+        name = str(first["loc"][0])
+        raise Failure(400, f"{name}: {first['msg']}", param=name, code="invalid_value") from None

@@ -1,4 +1,4 @@
-"""What the page is sent: JSON whose texts are harmless, and headers that let it load nothing else."""
+"""What the page is sent: JSON whose texts are harmless, and headers that let it load no more."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class Headed:
 
         async def send_headed(message: Message) -> None:
             if message["type"] == "http.response.start":
+                # Ours stand, whatever a reply of the guard or of an endpoint says.
                 replaced = [pair for pair in message["headers"] if pair[0].decode() not in _HEADERS]
                 ours = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
                 message = {**message, "headers": [*replaced, *ours]}
@@ -60,6 +61,7 @@ def json_bytes(value: object) -> bytes:
 def _harmless(value: Any) -> Any:
     if isinstance(value, str):
         return in_lines(value)
+    # Keys too: a method or a context is named by whoever made it.
     if isinstance(value, Mapping):
         return {in_lines(name): _harmless(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

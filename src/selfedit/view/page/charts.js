@@ -1,5 +1,5 @@
 // Small pictures: every candidate a point that leads to its self-edit.
-import { $, el, svg, number, percent, signed } from "./dom.js";
+import { $, el, svg, number, percent, plusMinus, signed } from "./dom.js";
 
 const WIDTH = 640, HEIGHT = 300, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 34;
 
@@ -99,7 +99,7 @@ function pointsOf(answer) {
   return { points, label: worth === 3 ? "reward" : "share right", what: worth === 3 ? "reward" : "right" };
 }
 
-const some = (answer, points) => (answer.count > points.length ? ` (${points.length.toLocaleString("en")} of ${answer.count.toLocaleString("en")} drawn)` : "");
+const some = (answer, points) => (answer.count > answer.points.length ? ` (${points.length.toLocaleString("en")} of ${answer.count.toLocaleString("en")} drawn)` : "");
 const circle = (n, x, y, more, many) => svg("circle", { class: `p ${more}`, "data-n": n, cx: x.toFixed(1), cy: y.toFixed(1), r: many > 400 ? 2.6 : 4 });
 
 // Every candidate's reward by round (or by method), with means over contexts and their errors.
@@ -122,7 +122,7 @@ export function byRound(answer, go) {
     if (se) picture.append(svg("line", { class: "mean", x1: x, x2: x, y1: y(mean - se), y2: y(mean + se) }));
     picture.append(svg("line", { class: "mean", x1: x - half, x2: x + half, y1: y(mean), y2: y(mean) }),
       svg("text", { x, y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, place.name),
-      svg("text", { x, y: HEIGHT - BOTTOM + 30, "text-anchor": "middle" }, `${signed(mean, 3)} ± ${number(se, 3)}, n = ${n}`));
+      svg("text", { x, y: HEIGHT - BOTTOM + 30, "text-anchor": "middle" }, `${plusMinus(mean, se)}, n = ${n}`));
   }
   interactive(picture, shown, go);
   return figure(title, picture, [el("span", {}, el("i", { class: "kept" }), "kept"), el("span", {}, el("i"), "not kept"), "line: mean over passages, with its standard error"]);

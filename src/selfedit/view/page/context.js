@@ -99,7 +99,7 @@ export class ContextView {
       return [question?.text ?? id, question ? question.answers[0] : "", ...sources.map((source) => cell(source, id))];
     });
     const columnsShown = ["question", ...(known.size ? ["reference"] : []), ...sources.map((source) => source.name)];
-    return el("section", { class: "card" }, el("h2", {}, "Answers, with nothing of the passage in the prompt"), table(columnsShown, known.size ? rows : rows.map((row) => [row[0], ...row.slice(2)])));
+    return el("section", { class: "card" }, el("h2", {}, "Answers, question by question"), table(columnsShown, known.size ? rows : rows.map((row) => [row[0], ...row.slice(2)])));
   }
 }
 

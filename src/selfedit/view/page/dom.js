@@ -35,6 +35,8 @@ export const signed = (value, digits = 2) => (value === null || value === undefi
 export const whole = (value) => value.toLocaleString("en");
 export const withError = (mean, se) => `${percent(mean)}${se === null || se === undefined ? "" : ` ± ${percent(se)}`}`;
 
+export const plusMinus = (mean, se) => `${signed(mean, 3)}${se === null || se === undefined ? "" : ` ± ${number(se, 3)}`}`;
+
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 export function ago(seconds) {
   const past = Date.now() / 1000 - seconds;

@@ -3,7 +3,7 @@ import { follow, get } from "./api.js";
 import { askView } from "./ask.js";
 import { crumbs } from "./app.js";
 import { byLength, byRound, methods } from "./charts.js";
-import { $, el, number, percent, pill, problem, show, signed, statePill, table, whole, withError } from "./dom.js";
+import { $, el, percent, pill, plusMinus, problem, show, statePill, table, whole, withError } from "./dom.js";
 import { EditsView } from "./edits.js";
 
 let current = null;
@@ -64,11 +64,12 @@ class RunPage {
     const prominent = others.filter((each) => ["Questions", "Passages and what was learned of them", "Left out"].some((title) => each.title.startsWith(title)));
     const rest = others.filter((each) => !prominent.includes(each));
     show(this.head(), run.problems.map((each) => problem(each)), el("div", { class: "cards", id: "overview" },
-      run.notes.length > 0 && el("section", { class: "card" }, el("h2", {}, run.kind === "adapt" ? "Verdict" : "What to know"), run.notes.map((note) => el("p", { class: "note" }, note))),
+      run.kind === "adapt" && notes("Verdict", run.notes),
       run.documents.length > 0 && el("section", { class: "card" }, el("h2", {}, `Documents (${run.documents.length})`), documents(run.documents)),
       first && el("section", { class: `card ${halves.length % 2 ? "half" : ""}` }, el("h2", {}, first.title || "Results"), plain(first)),
       halves.map((picture) => el("section", { class: "card half" }, picture)),
       this.progress(),
+      run.kind !== "adapt" && notes("Notes", run.notes),
       prominent.map((each) => el("section", { class: "card" }, el("h2", {}, `${each.title} (${each.rows.length})`), long(each))),
       rest.length > 0 && el("section", { class: "card" }, rest.map((each) => [each.title && el("h2", {}, each.title), plain(each)])),
       times(run.timings),
@@ -83,7 +84,7 @@ class RunPage {
       el("a", { href: `${this.base}/edits?place=${place.id}` }, place.name),
       place.expected && place.count < place.expected ? el("span", {}, `${place.count} of ${place.expected}`, el("progress", { max: place.expected, value: place.count, "aria-label": `${place.name}: self-edits` })) : whole(place.count),
       place.phase === "rl" ? whole(place.kept) : "", whole(place.cut),
-      place.reward ? `${signed(place.reward.mean, 3)} ± ${number(place.reward.se, 3)}` : "", place.right ? withError(place.right.mean, place.right.se) : "", place.right?.n ?? place.reward?.n ?? ""]);
+      place.reward ? plusMinus(place.reward.mean, place.reward.se) : "", place.right ? withError(place.right.mean, place.right.se) : "", place.right?.n ?? place.reward?.n ?? ""]);
     return el("section", { class: "card" }, el("h2", {}, "Rounds and methods"), table(["self-edits of", "how many", "kept", "cut off", "reward ± se", "right % ± se", "passages"], rows, { numeric: [1, 2, 3, 4, 5, 6] }));
   }
 
@@ -132,11 +133,13 @@ class RunPage {
   }
 }
 
+const notes = (title, texts) => texts.length > 0 && el("section", { class: "card" }, el("h2", {}, title), texts.map((text) => el("p", { class: "note" }, text)));
+
 const numbers = /^[+−-]?[\d.,]+( \(.*\))?$|^\?$|^$/;
 
 function plain({ columns, rows }) {
   const numeric = columns.map((_, at) => at).filter((at) => at > 0 && rows.every((row) => numbers.test(row[at])) && rows.some((row) => row[at]));
-  return table(columns, rows.map(graded(columns)), { numeric });
+  return table(columns, rows.map(graded(columns)), { numeric, stack: columns.length > 5 });
 }
 
 // A column without a name says of the one before it whether it is right: one cell of the two.

@@ -58,5 +58,6 @@ function wire() {
 function results(run) {
   if (run.error) return el("span", { class: "wrong" }, run.error);
   const rows = run.rows ?? [];
+  if (!rows.length) return "";
   return el("span", { class: "chips" }, rows.slice(0, 6).map((row) => el("span", { class: "chip", title: `n = ${row.n}` }, `${row.method} `, el("b", {}, percent(row.accuracy)), row.se === null ? "" : ` ± ${percent(row.se)}`)), rows.length > 6 && el("span", { class: "soft small" }, `and ${rows.length - 6} more`));
 }

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from selfedit.config import make_settings
-from selfedit.errors import SelfEditError
+from selfedit.errors import RunFolderError, SelfEditError
 from selfedit.run.folder import RunFolder
 from selfedit.run.marker import is_run
 from selfedit.serving.failures import Failure
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.heldout import heldout_contexts
 from selfedit.tasks.task import Context
-from selfedit.view.folders import ViewedRun
 from selfedit.view.index import EditIndex
+from selfedit.view.listing import ViewedRun
 
 T = TypeVar("T")
 _FOLLOW_SECONDS = 0.12
@@ -39,7 +39,7 @@ class RunReader:
         # Its rows are checked aside, see `OpenRun`: for 10^5 trials that takes a while.
         self.run = RunFolder.read(viewed.path, check=False)
         self.index = EditIndex(self.run.ledger)
-        self.identity = _identity(viewed.path)
+        self.identity = _ledger_file(viewed.path)
 
     @cached_property
     def passages(self) -> dict[str, Context]:
@@ -79,7 +79,7 @@ class OpenRun:
     def __init__(self, viewed: ViewedRun) -> None:
         self.viewed = viewed
         self.verdict: str | None = None
-        self._checking = False
+        self._checking = self._closed = False
         self._reader: RunReader | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="view")
 
@@ -90,18 +90,29 @@ class OpenRun:
             Failure: the run is gone.
             SelfEditError: it cannot be read.
         """
+        if self._closed:
+            raise Failure(503, "this run was closed meanwhile; ask again", code="closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
 
     def _work(self, work: Callable[[RunReader], T]) -> T:
         if not is_run(self.viewed.path):
             self._drop()
             raise Failure(404, "this run is gone: its folder was moved or removed", code="gone")
-        if self._reader and self._reader.identity != _identity(self.viewed.path):
+        if self._reader and self._reader.identity != _ledger_file(self.viewed.path):
             self._drop()  # another run has taken its place
+        try:
+            return self._answered(work)
+        except (ValueError, TypeError, KeyError) as error:
+            # Rows are read before they are checked: anything may stand in them.
+            what = f"the ledger holds what cannot be read: {error}"
+            raise RunFolderError(what, where=self.viewed.path) from error
+
+    def _answered(self, work: Callable[[RunReader], T]) -> T:
         if self._reader is None:
             self._reader = RunReader(self.viewed)
         if self._reader.index.follow(_FOLLOW_SECONDS) and not self._checking:
             self._checking = True
+            # A daemon: Ctrl-C is not to wait for it.
             threading.Thread(target=self._check, name="checking", daemon=True).start()
         return work(self._reader)
 
@@ -120,11 +131,12 @@ class OpenRun:
 
     def close(self) -> None:
         """Let the files go, when what is asked now is answered."""
+        self._closed = True
         self._thread.submit(self._drop)
         self._thread.shutdown(wait=False)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _ledger_file(path: Path) -> tuple[int, int] | None:
     try:
         status = (path / "ledger.sqlite").stat()
     except OSError:

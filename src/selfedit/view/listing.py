@@ -1,5 +1,5 @@
-"""The runs below a folder: found by their ``run.json``, each known to clients by a hash of its path,
-so that no path ever comes from them.
+"""The runs below a folder: found by their ``run.json``, each known to clients by a hash of its
+path, so that no path ever comes from them.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def viewed_runs(root: Path) -> dict[str, ViewedRun]:
         RunFolderError: there is none.
     """
     runs: dict[str, ViewedRun] = {}
+    # In the order of their names, which is that of the walk.
     for path in _run_folders(root):
         name = path.relative_to(root).as_posix()
         # Not the path itself: what a client sends is looked up, never joined to a folder.
@@ -87,6 +88,7 @@ def _run_folders(root: Path) -> Iterator[Path]:
 
 def run_summary(viewed: ViewedRun) -> dict[str, Any]:
     """A run's line in the list: what its small files say; its ledger stays closed."""
+    # What is wrong with one run is said in its line; the others are there.
     summary: dict[str, Any] = {"id": viewed.id, "name": viewed.name, "state": viewed.state}
     try:
         summary["kind"] = read_marker(viewed.path).kind
