@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from selfedit.cli.answering import AS_STORED, ModelOptions, open_service
 from selfedit.cli.command import resume, say
@@ -15,15 +17,30 @@ from selfedit.cli.output import write
 from selfedit.cli.serve import DoorOptions, check_extra
 from selfedit.errors import Interrupted
 
-_DOOR = DoorOptions(port=8601)
 _TOKEN_BYTES = 24
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PageDoor(DoorOptions):
+    """Where the page is.
+
+    Attributes:
+        host: the address to listen at.
+        port: 0 takes any that is free; the address is printed.
+        token: what the address holds: a variable that holds it, or @FILE; without it
+            SELFEDIT_TOKEN if that is set, else a new one each time.
+        allow_host: a name that browsers call this server by, besides addresses and localhost.
+    """
+
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8601
 
 
 def view(
     path: Path,
     /,
     *,
-    door: DoorOptions = _DOOR,
+    door: PageDoor = PageDoor(),
     options: ModelOptions = AS_STORED,
     no_ask: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,

@@ -75,6 +75,7 @@ async function begin() {
   route();
 }
 
+const press = (key) => $(`[data-key=${key}]:not([hidden])`)?.click();
 const typing = (target) => target.closest?.("input, select, textarea, dialog");
 
 document.addEventListener("keydown", (event) => {
@@ -85,7 +86,7 @@ document.addEventListener("keydown", (event) => {
     "?": () => $("#help").showModal(),
     "/": () => $("#search")?.focus(),
     Escape: () => $("[data-back]")?.click(),
-    o: () => $("[data-key=o]")?.click(), s: () => $("[data-key=s]")?.click(), a: () => $("[data-key=a]")?.click(),
+    o: () => press("o"), s: () => press("s"), a: () => press("a"),
     j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
   };
   const act = keys[event.key];

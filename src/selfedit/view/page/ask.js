@@ -9,6 +9,7 @@ export function askView(page) {
   const which = el("select", { "aria-label": "Which document", hidden: true });
   const button = el("button", { class: "main" }, "Ask");
   const status = el("p", { class: "note", role: "status" }, "Greedy answers, nothing of any passage in the prompt. The model is loaded when you first ask.");
+  const asking = el("p", { class: "soft" });
   const answers = el("div", { class: "answers", "aria-live": "polite" });
   const form = el("form", { class: "card ask" }, el("div", { class: "row" }, input, button), el("div", { class: "row" }, topic, which), status);
   form.addEventListener("submit", async (event) => {
@@ -29,8 +30,8 @@ export function askView(page) {
         const text = el("div", { class: "text writing" }), source = el("span");
         return { name, text, source, element: el("section", { class: "card" }, el("h2", {}, title, " ", source), text) };
       });
-      answers.replaceChildren(el("p", { class: "soft" }, `“${input.value.trim()}”`), ...columns.map((column) => column.element));
-      answers.firstChild.style.gridColumn = "1 / -1";
+      asking.textContent = `“${input.value.trim()}”`;
+      answers.replaceChildren(...columns.map((column) => column.element));
       await Promise.all(columns.map((column) => write(page, column, input.value.trim(), topic.value.trim(), signal)));
     } catch (error) {
       if (error.name !== "AbortError") answers.replaceChildren(problem(error));
@@ -41,7 +42,7 @@ export function askView(page) {
     return undefined;
   });
   setTimeout(() => input.isConnected && input.focus());
-  return el("div", {}, form, answers);
+  return el("div", {}, form, asking, answers);
 }
 
 function documents(which, names) {

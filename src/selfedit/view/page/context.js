@@ -3,10 +3,11 @@ import { get } from "./api.js";
 import { $, el, gradeClass, marked, number, percent, pill, problem, signed, table } from "./dom.js";
 
 export class ContextView {
-  constructor(page, root, opened) {
+  constructor(page, root, opened, closed) {
     this.page = page;
     this.root = root;
     this.opened = opened;
+    this.closed = closed;
     this.whole = new Map();
   }
 
@@ -53,7 +54,7 @@ export class ContextView {
   }
 
   back() {
-    return el("button", { type: "button", class: "back", "data-back": true, onclick: () => history.back() }, "← All self-edits");
+    return el("button", { type: "button", class: "back", "data-back": true, onclick: () => this.closed() }, "← All self-edits");
   }
 
   draw() {

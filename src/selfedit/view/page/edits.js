@@ -17,12 +17,14 @@ export class EditsView {
   }
 
   show(query) {
-    const key = JSON.stringify([...query].filter(([name]) => name !== "edit"));
+    query = new URLSearchParams(query);
     const wanted = query.get("edit");
+    query.delete("edit");
+    const key = query.toString();
     if (!$("#edits") || this.root !== $("#main").firstElementChild) {
       this.query = query;
       this.build();
-      this.context = new ContextView(this.page, $("#detail"), (id) => this.open(id, false));
+      this.context = new ContextView(this.page, $("#detail"), (id) => this.open(id, false), () => this.close());
       this.key = key;
       this.begin(wanted);
     } else if (key !== this.key) {
@@ -38,7 +40,7 @@ export class EditsView {
     const bound = (name, label) => el("input", { id: `filter-${name}`, type: "number", step: "any", placeholder: label, "aria-label": label, onchange: (event) => this.change({ [name]: event.target.value }) });
     const contexts = el("datalist", { id: "contexts" });
     let asked = 0;
-    const search = el("input", { id: "search", type: "search", placeholder: "Search in texts and passages' names  ( / )", "aria-label": "Search in texts and names", oninput: () => { clearTimeout(this.typing); this.typing = setTimeout(() => this.change({ q: search.value }), 120); } });
+    const search = el("input", { id: "search", type: "search", placeholder: "Search in texts and passages' names  ( / )", "aria-label": "Search in texts and names", oninput: () => { clearTimeout(this.typing); this.typing = setTimeout(() => this.change({ q: search.value }), 80); } });
     const context = el("input", { id: "filter-context", list: "contexts", placeholder: "passage", "aria-label": "Passage", oninput: async () => {
       const own = ++asked, found = (await get("/api/contexts", { run: this.page.id, q: context.value })).contexts;
       if (own !== asked) return;
@@ -101,7 +103,6 @@ export class EditsView {
       if (value === "" || value === null) query.delete(name);
       else query.set(name, value);
     }
-    query.delete("edit");
     history.replaceState(null, "", `${this.page.base}/edits?${query}`);
     this.show(query);
   }
@@ -145,7 +146,6 @@ export class EditsView {
 
   async fetch(offset, find = null) {
     const version = this.version, filters = Object.fromEntries(this.query);
-    delete filters.edit;
     this.pages.set(offset / PAGE, null);
     let answer;
     try {
@@ -206,6 +206,12 @@ export class EditsView {
       const row = this.pages.get(Math.floor(this.at / PAGE))?.[this.at % PAGE];
       if (row) this.open(row.id);
     }, 120);
+  }
+
+  close() {
+    history.replaceState(null, "", `${this.page.base}/edits?${this.query}`);
+    this.opens(null);
+    $("#edits").focus({ preventScroll: true });
   }
 
   // The address says what is open; going back closes it on a narrow screen.

@@ -98,7 +98,7 @@ class RunPage {
     if (before.total === undefined && news.indexed >= news.total && !this.partial) return;
     this.partial = news.indexed < news.total;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.refresh(), this.partial ? 900 : 250);
+    this.timer = setTimeout(() => this.refresh(), this.partial ? 900 : news.total > 20000 ? 2500 : 250);
   }
 
   async refresh() {
