@@ -227,7 +227,7 @@ def test_what_a_model_wrote_stays_text(tmp_path: Path, opened, kind: str) -> Non
         expect(page.locator("h2").first).to_be_visible()
         assert alive(page) == [0, 1, 0]
         page.click(".brand")
-        page.click("text=one")
+        page.click(".runs a")
         page.click("[data-key=s]")
         page.click("#edits [data-n='0']")
         expect(page.locator(".column pre")).to_be_visible()

@@ -7,6 +7,7 @@ import { runsPage } from "./runs.js";
 
 let leave = () => {};
 let shown = "";
+let turn = 0;
 
 export function go(hash) {
   if (location.hash === hash) route();
@@ -26,6 +27,12 @@ export function crumbs(...items) {
 
 async function route() {
   const { path, query } = parts();
+  // An answer that comes when the address has moved on is nobody's any more.
+  const own = ++turn;
+  const fresh = (value) => {
+    if (own !== turn) throw new DOMException("left meanwhile", "AbortError");
+    return value;
+  };
   // The same run in another view keeps what it has, a list's place say.
   const key = path.slice(0, path[0] === "run" ? 2 : 3).join("/");
   if (key !== shown) {
@@ -36,11 +43,10 @@ async function route() {
     $("#tip").hidden = true;
   }
   try {
-    const left = path[0] === "run" ? await runPage(path[1], path.slice(2), query) : path[0] === "compare" ? await comparePage(path[1], path[2], query) : await runsPage(query);
-    if (left && key === shown) leave = left;
-    else if (left) left();
+    const left = path[0] === "run" ? await runPage(path[1], path.slice(2), query, fresh) : path[0] === "compare" ? await comparePage(path[1], path[2], query, fresh) : await runsPage(fresh);
+    if (left) leave = left;
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (error.name === "AbortError" || own !== turn) return;
     if (error instanceof Refused && error.status === 401) show(entrance());
     else {
       shown = "";

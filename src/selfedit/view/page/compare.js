@@ -4,8 +4,8 @@ import { crumbs, go } from "./app.js";
 import { paired } from "./charts.js";
 import { $, el, number, percent, show, signed, table, whole, withError } from "./dom.js";
 
-export async function comparePage(a, b, query) {
-  const [answer, all] = await Promise.all([get("/api/compare", { a, b, method: query.get("method") }), get("/api/runs")]);
+export async function comparePage(a, b, query, fresh) {
+  const [answer, all] = fresh(await Promise.all([get("/api/compare", { a, b, method: query.get("method") }), get("/api/runs")]));
   const names = [a, b].map((id) => all.runs.find((run) => run.id === id)?.name ?? id);
   crumbs([all.root, "#/"], [`${names[0]} and ${names[1]}`]);
   $("#main").className = "";

@@ -8,21 +8,23 @@ import { EditsView } from "./edits.js";
 
 let current = null;
 
-export async function runPage(id, rest, query) {
-  if (current?.id !== id) {
-    current = new RunPage(id);
-    await current.load();
-    const page = current;
-    page.stop = follow(id, (news) => page.told(news));
-    page.view(rest, query);
-    return () => {
-      page.stop();
-      page.gone = true;
-      if (current === page) current = null;
-    };
+export async function runPage(id, rest, query, fresh) {
+  if (current?.id !== id) current = new RunPage(id);
+  const page = current;
+  try {
+    await page.ready;
+  } catch (error) {
+    if (current === page) current = null;
+    throw error;
   }
-  current.view(rest, query);
-  return null;
+  fresh();
+  page.stop ??= follow(id, (news) => page.told(news));
+  page.view(rest, query);
+  return () => {
+    page.stop();
+    page.gone = true;
+    if (current === page) current = null;
+  };
 }
 
 class RunPage {
@@ -30,6 +32,7 @@ class RunPage {
     this.id = id;
     this.news = {};
     this.edits = new EditsView(this);
+    this.ready = this.load();
   }
 
   async load() {

@@ -5,8 +5,8 @@ import { $, ago, el, percent, pill, show, statePill, table } from "./dom.js";
 
 const chosen = new Set();
 
-export async function runsPage() {
-  let answer = await get("/api/runs");
+export async function runsPage(fresh) {
+  let answer = fresh(await get("/api/runs"));
   const draw = () => {
     const at = document.activeElement?.dataset?.run;
     const library = answer.runs.find((run) => run.kind === "library");
@@ -15,9 +15,8 @@ export async function runsPage() {
     $("#main").className = "";
     show(el("div", { class: "head" }, el("h1", {}, answer.root), el("span", { class: "soft" }, `${answer.runs.length} run${answer.runs.length === 1 ? "" : "s"}`),
       answer.runs.length > 1 && compare, library && el("span", { class: "soft small" }, "a library's documents are runs, too")),
-    el("div", { class: "card runs" }, table(["", "run", "kind", "state", "result", "model", "changed"], answer.runs.map(row), {
-      attributes: () => ({}),
-    })));
+    el("div", { class: "card runs" }, table(["", "run", "kind", "state", "result", "model", "changed"], answer.runs.map(row))));
+    wire();
     if (at) $(`tr[data-run="${at}"]`)?.focus();
   };
   const row = (run) => {
@@ -29,15 +28,13 @@ export async function runsPage() {
     return [box, el("a", { class: "name", href: `#/run/${run.id}` }, run.name), run.kind ?? "", run.error ? pill("cannot be read", "bad") : statePill(run.state), results(run), run.model ?? "", run.changed ? ago(run.changed) : ""];
   };
   draw();
-  wire();
   const timer = setInterval(async () => {
     if (document.hidden) return;
     try {
-      const news = await get("/api/runs");
+      const news = fresh(await get("/api/runs"));
       if (JSON.stringify(news) === JSON.stringify(answer)) return;
       answer = news;
       draw();
-      wire();
     } catch { /* told when something is opened */ }
   }, 4000);
   return () => clearInterval(timer);
