@@ -382,6 +382,41 @@ def test_two_runs_are_paired_by_context(viewed, tmp_path: Path) -> None:
     assert client.refused("/api/compare", a=runs["one"], b="nothing")[0] == 404
 
 
+def test_a_library_leads_to_what_each_document_taught(viewed, tmp_path: Path) -> None:
+    estimate = {"mean": 0.5, "se": 0.1, "n": 4}
+    change = {"before": estimate, "after": estimate | {"mean": 0.75}}
+    change["paired"] = {"difference": 0.25, "se": 0.1, "n": 4}
+    recall = {"accuracy": change, "loss": change, "general_loss": change}
+    entry = {"name": "vell.md", "version": "1", "adapter": "documents/vell-1", "passages": 2}
+    with RunFolder.open(tmp_path / "lib", SETTINGS, kind="library"):
+        state = {"form": 1, "model": "m", "documents": [entry | {"recall": recall}]}
+        (tmp_path / "lib" / "library.json").write_text(json.dumps(state))
+    asked = {"question": "Who?", "right_before": False, "right_now": True, "right_in_prompt": None}
+    document = tmp_path / "lib" / "documents" / "vell-1"
+    with RunFolder.open(document, SETTINGS, kind="adapt") as run:
+        table = {
+            "title": "Questions",
+            "columns": ["question", "now", ""],
+            "rows": [["Who?", "Ada", "right"]],
+        }
+        run.write_results(
+            {"experiment": "adapt", "tables": [table], "answers": [asked], "notes": ["good"]}
+        )
+    client = viewed(tmp_path)
+    runs = client.runs
+    assert set(runs) == {"lib", "lib/documents/vell-1"}
+    shown = client.get("/api/run", run=runs["lib"])
+    (line,) = shown["documents"]
+    assert line["run"] == runs["lib/documents/vell-1"] and line["accuracy"]["after"]["mean"] == 0.75
+    assert line["damage"]["paired"]["difference"] == 0.25 and shown["can_ask"]
+    taught = client.get("/api/run", run=line["run"])
+    assert taught["tables"][0]["rows"] == [["Who?", "Ada", "right"]] and taught["notes"] == ["good"]
+    both = client.get("/api/compare", a=line["run"], b=line["run"])
+    assert [method["method"] for method in both["methods"]] == ["before", "now"]
+    (tmp_path / "lib" / "library.json").write_text('{"documents": [{"adapter": "../../etc"}]}')
+    assert "library's state" in client.get("/api/run", run=runs["lib"])["problems"][0]
+
+
 def test_without_asking_no_model_is_loaded(viewed, made_run: Path) -> None:
     client = viewed(made_run)
     assert not client.get("/api/runs")["can_ask"]

@@ -9,6 +9,7 @@ is written to the run.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from selfedit.run.ledger import Ledger
 from selfedit.run.records import Phase, Place
@@ -33,6 +34,7 @@ class EditIndex:
         self._ledger = ledger
         self._last = dict.fromkeys(FILL, 0)
         self._queries: dict[Filters, list[int]] = {}
+        self._sums: dict[str, list[tuple[Any, ...]]] = {}
         self.places: dict[int, Place] = {}
         for statement in TABLES.split(";"):
             ledger.fetch(statement)
@@ -75,6 +77,7 @@ class EditIndex:
         self._ledger.fetch("COMMIT")
         self._last[table] = values[1]
         self._queries.clear()
+        self._sums.clear()
         self._read_places()
         return True
 
@@ -120,10 +123,10 @@ class EditIndex:
         pictures, evenly from first to last: id, place, tokens, reward, share right, kept.
         """
         measured = "(e.reward IS NOT NULL OR e.judged)"
-        ((count,),) = self._ledger.fetch(f"SELECT count(*) FROM view_edits AS e WHERE {measured}")
+        ((count,),) = self._summed(f"SELECT count(*) FROM view_edits AS e WHERE {measured}")
         # By number and not by chance: the same points every time the page asks.
         every = max(1, -(-count // _POINTS))
-        rows = self._ledger.fetch(
+        rows = self._summed(
             f"SELECT e.id, e.place, e.tokens, e.reward, {SHARE}, e.kept FROM view_edits AS e WHERE"
             f" {measured} AND e.id % {every} = 0 LIMIT {2 * _POINTS}"
         )
@@ -133,7 +136,7 @@ class EditIndex:
         """For each place and context the mean reward of its self-edits and the share of their
         answers that are right.
         """
-        return self._ledger.fetch(
+        return self._summed(
             "SELECT e.place, c.name, avg(e.reward), sum(e.correct) * 1.0 / nullif(sum(e.judged), 0)"
             " FROM view_edits AS e JOIN view_contexts AS c ON c.id = e.context GROUP BY e.place,"
             " e.context ORDER BY e.place, e.context"
@@ -141,9 +144,15 @@ class EditIndex:
 
     def counts(self) -> list[tuple[int, int, int, int]]:
         """For each place how many self-edits there are, were kept, and were cut off."""
-        return self._ledger.fetch(
+        return self._summed(
             "SELECT place, count(*), total(kept), sum(cut) FROM view_edits GROUP BY place"
         )
+
+    def _summed(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a statement gives over the whole index, asked once until there is more in it."""
+        if statement not in self._sums:
+            self._sums[statement] = self._ledger.fetch(statement)
+        return self._sums[statement]
 
     def contexts(self, text: str, most: int) -> list[tuple[int, str]]:
         """The first contexts whose ids hold a text."""

@@ -99,6 +99,8 @@ class RunPage {
     if (news.gone || news.lost) return;
     document.body.dataset.indexed = news.indexed >= news.total ? "all" : "some";
     if (before.total === undefined && news.indexed >= news.total && !this.partial) return;
+    // What else may be new, that the ledger was checked say, is in nothing that is shown below.
+    if (!this.partial && ["indexed", "total", "state", "finished", "steps"].every((name) => String(before[name]) === String(news[name]))) return;
     this.partial = news.indexed < news.total;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.refresh(), this.partial ? 900 : news.total > 20000 ? 2500 : 250);
