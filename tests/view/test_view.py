@@ -295,11 +295,14 @@ def test_a_running_run_is_followed(viewed, tmp_path: Path) -> None:
         row = client.edits(name)["rows"][0]
         assert row["reward"] is None and row["kept"] is None and row["trials"] == 0
         graded = [answer("q0", correct=True), answer("q1", correct=False), answer("q2")]
-        run.ledger.add_trials([trial("c0", place=rl(1), answers=graded, repeat=n) for n in (0, 1)])
+        run.ledger.add_trials([trial("c0", place=rl(1), answers=graded)])
+        assert client.edits(name)["rows"][0]["trials"] == 1
+        right = [answer("q0", correct=True), answer("q1", correct=True)]
+        run.ledger.add_trials([trial("c0", place=rl(1), answers=right, repeat=1)])
         run.ledger.add_rewards([reward("c0", place=rl(1), reward=0.25, kept=True)])
         row = client.edits(name, least=0.2)["rows"][0]
         assert row["reward"] == 0.25 and row["kept"] == 1 and row["trials"] == 2
-        assert row["right"] == 0.5 and row["loss"] == 0.25
+        assert row["right"] == 0.75 and row["loss"] == 0.25
         run.ledger.add_self_edits([self_edit("c1", place=rl(2))])
         base = Place(Phase.EVAL, "base")
         run.ledger.add_trials([base_trial("c0", place=base, answers=graded)])
@@ -332,6 +335,22 @@ def test_events_tell_what_is_new_until_the_run_is_gone(viewed, tmp_path: Path) -
     assert any(each.get("steps") == ["round-1"] for each in told)
     assert "gone" in told[-1]["gone"]
     assert client.refused("/api/edits", run=client.page._runs.popitem()[0])[0] == 404
+
+
+def test_another_run_in_its_place_is_another_run(viewed, tmp_path: Path) -> None:
+    written_run(tmp_path / "runs" / "run", text="the first")
+    client = viewed(tmp_path / "runs")
+    run = client.runs["run"]
+    assert client.edits(run)["rows"][0]["text"] == "the first"
+    written_run(tmp_path / "other", text="the second")
+    shutil.move(tmp_path / "runs" / "run", tmp_path / "away")
+    assert client.refused("/api/edits", run=run)[0] == 404
+    shutil.move(tmp_path / "other", tmp_path / "runs" / "run")
+    assert client.edits(run)["rows"][0]["text"] == "the second"
+    shutil.rmtree(tmp_path / "away")
+    (tmp_path / "runs" / "run").rename(tmp_path / "away")
+    written_run(tmp_path / "runs" / "run", text="the third")
+    assert client.edits(run)["rows"][0]["text"] == "the third"
 
 
 def test_events_end_when_the_server_does(viewed, tmp_path: Path) -> None:
