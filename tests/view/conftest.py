@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from starlette.testclient import TestClient
+from viewed_runs import TOKEN
 
 from big_view import make_run
 from selfedit.view.app import ViewPage
-
-TOKEN = "a-token-that-nobody-guesses"
 
 
 class Client(NamedTuple):

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from viewed_runs import SETTINGS, TOKEN, written_run
 
 from big_view import CANDIDATES, make_passages
 from payloads import PAYLOADS, raw_in
 from run_rows import answer, base_trial, reward, rl, self_edit, trial
 from selfedit.errors import RunFolderError
 from selfedit.run.folder import RunFolder
-from selfedit.run.records import Phase, Place, TimingRow
+from selfedit.run.records import Phase, Place
 from selfedit.serving.failures import Failure
 from selfedit.view.app import ViewPage
 from selfedit.view.events import events
 
-SETTINGS = {"model": "m", "seed": 1}
 APIS = ("/api/runs", "/api/run", "/api/edits", "/api/whole", "/api/points", "/api/contexts",
         "/api/context", "/api/compare", "/api/events")  # fmt: skip
 
@@ -39,24 +39,6 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def written_run(folder: Path, name: str = "c0", text: str = "one\ntwo") -> Path:
-    """A run whose every text is the same one."""
-    with RunFolder.open(folder, SETTINGS, kind="knowledge") as run:
-        ledger, place = run.ledger, rl(1)
-        ledger.add_self_edits([self_edit(name, place=place, text=text)])
-        answers = [answer(name, text, correct=True, score=1.0, grader=name)]
-        ledger.add_trials([trial(name, place=place, answers=answers)])
-        ledger.add_rewards([reward(name, place=place)])
-        ledger.add_timings([TimingRow(place=place, part=name or "x", seconds=1.0, count=1)])
-        row = {"method": name, "accuracy": 0.5, "se": None, "n": 1}
-        table = {"title": name, "columns": [name, "x"], "rows": [[name, "1"]]}
-        run.write_results(
-            {"experiment": name, "title": name, "rows": [row], "names": {name: name},
-             "tables": [table], "notes": [name], "contexts": {name: {name: 0.5}}, "grader": name}
-        )  # fmt: skip
-    return folder
-
-
 def test_nobody_without_the_token_learns_anything(viewed, made_run: Path) -> None:
     client = viewed(made_run)
     for path in APIS:
@@ -67,7 +49,7 @@ def test_nobody_without_the_token_learns_anything(viewed, made_run: Path) -> Non
     assert client.http.post("/api/load").status_code == 401
     page = client.http.get("/")
     assert page.status_code == 200 and "observatory" not in page.text
-    assert client.http.get("/api/runs?token=a-token-that-nobody-guesses").status_code == 401
+    assert client.http.get(f"/api/runs?token={TOKEN}").status_code == 401
 
 
 def test_only_under_its_own_name(viewed, made_run: Path) -> None:

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from test_view import SETTINGS, written_run
+from viewed_runs import SETTINGS, TOKEN, written_run
 
-from conftest import TOKEN
 from payloads import PAYLOADS
 from run_rows import rl, self_edit
 from selfedit.documents.shelf import Shelf
