@@ -65,8 +65,8 @@ COLUMNS = {
 }  # fmt: skip
 ORDERS: dict[str, str] = {
     "ledger": "e.id",
-    "best": f"ifnull(e.reward, {SHARE}) DESC NULLS LAST, e.id",
-    "worst": f"ifnull(e.reward, {SHARE}) NULLS LAST, e.id",
+    "best": f"e.reward DESC NULLS LAST, {SHARE} DESC NULLS LAST, e.id",
+    "worst": f"e.reward NULLS LAST, {SHARE} NULLS LAST, e.id",
     "longest": "e.tokens DESC, e.id",
     "loss": "e.loss / e.trials DESC NULLS LAST, e.id",
 }

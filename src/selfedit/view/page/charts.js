@@ -1,7 +1,13 @@
 // Small pictures: every candidate a point that leads to its self-edit.
 import { $, el, svg, number, percent, plusMinus, signed } from "./dom.js";
 
-const WIDTH = 640, HEIGHT = 300, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 34;
+const HEIGHT = 300, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 34;
+
+// Drawn in the size it is seen in, so that its words can be read on a phone.
+let WIDTH = 640;
+function fit() {
+  WIDTH = matchMedia("(max-width: 52rem)").matches ? 380 : 640;
+}
 
 function scale([low, high], from, to) {
   const span = high - low || 1;
@@ -100,10 +106,11 @@ function pointsOf(answer) {
 }
 
 const some = (answer, points) => (answer.count > answer.points.length ? ` (${points.length.toLocaleString("en")} of ${answer.count.toLocaleString("en")} drawn)` : "");
-const circle = (n, x, y, more, many) => svg("circle", { class: `p ${more}`, "data-n": n, cx: x.toFixed(1), cy: y.toFixed(1), r: many > 400 ? 2.6 : 4 });
+const circle = (n, x, y, more, many) => svg("circle", { class: `p ${more} ${many > 400 ? "many" : ""}`, "data-n": n, cx: x.toFixed(1), cy: y.toFixed(1), r: many > 400 ? 2.6 : 4 });
 
 // Every candidate's reward by round (or by method), with means over contexts and their errors.
 export function byRound(answer, go) {
+  fit();
   const { points, label, what } = pointsOf(answer);
   const places = answer.places.filter((place) => place[what]);
   if (!points.length || !places.length) return null;
@@ -130,6 +137,7 @@ export function byRound(answer, go) {
 
 // Reward against length, a colour a round.
 export function byLength(answer, go) {
+  fit();
   const { points, label } = pointsOf(answer);
   if (points.length < 3) return null;
   const across = range(points.map((point) => point.tokens)), domain = range([...points.map((point) => point.worth), 0]);
@@ -148,9 +156,10 @@ export function byLength(answer, go) {
 
 // Accuracy by method, with its standard error.
 export function methods(rows) {
+  fit();
   const shown = rows.filter((row) => row.accuracy !== null);
   if (!shown.length) return null;
-  const height = 30 * shown.length + 40, left = 112, x = scale([0, 1], left, WIDTH - 60);
+  const height = 30 * shown.length + 40, left = 104, x = scale([0, 1], left, WIDTH - 60);
   const picture = frame("Accuracy by method", shown.map((row) => `${row.method}: ${percent(row.accuracy)} %, standard error ${percent(row.se)}`).join("; "), height);
   picture.removeAttribute("tabindex");
   for (const value of [0, 0.25, 0.5, 0.75, 1])
@@ -166,6 +175,7 @@ export function methods(rows) {
 
 // Two runs: each context a point, one run across, the other up.
 export function paired(rows, names) {
+  fit();
   const domain = range(rows.flatMap((row) => [row[1], row[2]]));
   const x = scale(domain, LEFT, WIDTH - RIGHT), y = scale(domain, HEIGHT - BOTTOM, TOP);
   const picture = frame("Each passage in both runs", `${rows.filter((row) => row[2] > row[1]).length} of ${rows.length} are higher in the second`);

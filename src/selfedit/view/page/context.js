@@ -26,21 +26,38 @@ export class ContextView {
       }
       this.id = id;
       this.choose();
-      this.chosen.set(edit.place, id);
-      await this.edits([...this.chosen.values()]);
+      const shown = this.chosen.get(edit.place) ?? [];
+      // The one that is opened takes the place of the first beside it, unless it is there already.
+      if (!shown.includes(id)) this.chosen.set(edit.place, [id, ...shown.slice(1)]);
+      await this.edits([...this.chosen.values()].flat());
       if (own === this.asked) this.draw();
     } catch (error) {
       if (own === this.asked) this.root.replaceChildren(this.back(), problem(error));
     }
   }
 
-  // Of each round one: the one that was chosen before, else the best.
+  // Of each round the best one; where there is one round only, its best and its worst.
   choose() {
+    if (this.chosen.size) return;
     const worth = (edit) => edit.reward ?? edit.right ?? -Infinity;
-    for (const edit of this.context.edits) {
-      const before = this.context.edits.find((each) => each.id === this.chosen.get(edit.place));
-      if (!before || (!this.picked?.has(edit.place) && worth(edit) > worth(before))) this.chosen.set(edit.place, edit.id);
+    const places = [...new Set(this.context.edits.map((edit) => edit.place))];
+    for (const place of places) {
+      const ranked = this.of(place).sort((a, b) => worth(b) - worth(a));
+      const ends = places.length === 1 && ranked.length > 1 ? [ranked[0], ranked.at(-1)] : [ranked[0]];
+      this.chosen.set(place, ends.map((edit) => edit.id));
     }
+  }
+
+  of(place) {
+    return this.context.edits.filter((edit) => edit.place === place);
+  }
+
+  // One more of the same round beside it, or one less.
+  async beside(edit, more) {
+    const shown = this.chosen.get(edit.place), other = this.of(edit.place).find((each) => !shown.includes(each.id));
+    this.chosen.set(edit.place, more ? [...shown, other.id] : shown.filter((id) => id !== edit.id));
+    await this.edits([...this.chosen.values()].flat());
+    this.draw();
   }
 
   async edits(ids) {
@@ -53,12 +70,18 @@ export class ContextView {
     return ids.map((id) => this.whole.get(id)).filter(Boolean);
   }
 
+  // More is known by now: asked for again when something is opened next.
+  forget() {
+    this.whole.clear();
+    this.context = null;
+  }
+
   back() {
     return el("button", { type: "button", class: "back", "data-back": true, onclick: () => this.closed() }, "← All self-edits");
   }
 
   draw() {
-    const { context } = this, columns = [...this.chosen].map(([, id]) => this.whole.get(id)).filter(Boolean);
+    const { context } = this, columns = [...this.chosen.values()].flat().map((id) => this.whole.get(id)).filter(Boolean);
     const order = new Map(this.page.run.places.map((place, at) => [place.id, at]));
     columns.sort((a, b) => (order.get(a.place) ?? 0) - (order.get(b.place) ?? 0));
     const scroll = this.drawn === context.number ? this.root.scrollTop : 0;
@@ -71,16 +94,19 @@ export class ContextView {
   }
 
   column(edit) {
-    const same = this.context.edits.filter((each) => each.place === edit.place);
+    const same = this.of(edit.place), shown = this.chosen.get(edit.place);
     const pick = el("select", { "aria-label": `Self-edit of ${edit.place_name}`, onchange: () => {
-      this.picked = (this.picked ?? new Set()).add(edit.place);
-      this.opened(Number(pick.value));
-      this.show(Number(pick.value), this.word);
+      const id = Number(pick.value);
+      this.chosen.set(edit.place, shown.includes(id) ? shown : shown.map((each) => (each === edit.id ? id : each)));
+      this.opened(id);
+      this.show(id, this.word);
     } }, same.map((each) => el("option", { value: each.id, selected: each.id === edit.id }, `#${each.candidate}${each.reward !== null ? `  ${signed(each.reward)}` : each.right !== null ? `  ${percent(each.right, 0)} %` : ""}${each.kept ? "  kept" : ""}`)));
     const fact = (name, value) => el("span", {}, `${name} `, el("b", {}, value));
     const losses = edit.trials.map((trial) => trial.loss).filter((loss) => loss !== null);
     return el("article", { class: `column ${edit.id === this.id ? "chosen" : ""}`, "aria-label": `${edit.place_name}, self-edit ${edit.candidate}` },
-      el("header", {}, el("h3", {}, edit.place_name), pick),
+      el("header", {}, el("h3", {}, edit.place_name), pick,
+        shown.length < Math.min(same.length, 6) && el("button", { type: "button", class: "quiet", title: "another of this round beside it", "aria-label": `Another self-edit of ${edit.place_name} beside it`, onclick: () => this.beside(edit, true) }, "+"),
+        shown.length > 1 && edit.id !== this.id && el("button", { type: "button", class: "quiet", title: "take it away", "aria-label": `Take self-edit ${edit.candidate} of ${edit.place_name} away`, onclick: () => this.beside(edit, false) }, "×")),
       el("div", { class: "facts" }, edit.kept === 1 && pill("kept", "accent"), edit.kept === 0 && edit.reward !== null && pill("not kept"), edit.cut === 1 && pill("cut off", "warn"),
         edit.reward !== null && fact("reward", signed(edit.reward)), edit.accuracy !== null && fact("measured", `${number(edit.accuracy)} (start ${number(edit.baseline)})`),
         edit.right !== null && fact("right", `${percent(edit.right, 0)} %`), fact("tokens", edit.tokens),

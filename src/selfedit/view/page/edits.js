@@ -139,6 +139,7 @@ export class EditsView {
   refresh() {
     if (!this.root?.isConnected) return;
     this.pages.clear();
+    this.context.forget();
     this.fillPlaces();
     const first = Math.floor(Math.max(0, $("#edits").scrollTop) / ROW / PAGE);
     this.fetch(first * PAGE).then(() => this.draw());

@@ -132,9 +132,9 @@ class RunPage {
     else {
       if (indexed < total) parts.push(`reading ${percent(indexed / total, 0)} %`);
       if (checked) parts.push(pill(`the ledger: ${checked}`, "bad"));
-      if (state === "running") parts.push(place ? `now: ${place}` : "", statePill(state));
+      if (state === "running") parts.push(place && el("span", { class: "now" }, `now: ${place}`), statePill(state));
     }
-    $("#standing").replaceChildren(...parts);
+    $("#standing").replaceChildren(...parts.filter(Boolean));
   }
 }
 
