@@ -29,9 +29,10 @@ from selfedit.documents.shelf import Shelf
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.shape import Shape
+from selfedit.serving.http_server import listening
 from selfedit.serving.limits import Limits
 from selfedit.serving.service import Service
-from selfedit.serving.web_server import answer_requests, listening, web_server
+from selfedit.serving.web_server import answer_requests, web_server
 from selfedit.storage.files import canonical_json, write_atomic
 from selfedit.tasks.knowledge.contexts import load_contexts
 

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from selfedit.documents.shelf import Shelf
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
+from selfedit.serving.http_server import listening
 from selfedit.serving.limits import Limits
 from selfedit.serving.service import Service
-from selfedit.serving.web_server import answer_requests, listening, web_server
+from selfedit.serving.web_server import answer_requests, web_server
 
 NAMES = ("vell.md", "tarn.md", "hölle.md")
 """The documents: a question that holds the beginning of a name is about it."""

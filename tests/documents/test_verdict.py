@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from selfedit.documents.answers import AskedRecord
-from selfedit.documents.recall import Change, compared
+from selfedit.documents.entries import Change
+from selfedit.documents.recall import compared
 from selfedit.documents.verdict import Circumstances, DocumentVerdict, verdict_of
 
 SMALL = Circumstances(written=10, dropped=1, parameters=135_000_000)

@@ -12,7 +12,7 @@ from target import Target, file, plain, text
 
 from selfedit.config import read_settings
 from selfedit.documents.adapt import read_about
-from selfedit.documents.library import read_library
+from selfedit.documents.entries import read_library
 from selfedit.endpoint.transport import _Again, read_reply, retry_after
 from selfedit.errors import SelfEditError
 from selfedit.experiments.arc.prime import primed_record

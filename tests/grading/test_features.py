@@ -10,7 +10,7 @@ from selfedit.grading.align import closeness, span, words_in_order
 from selfedit.grading.features import features
 from selfedit.grading.lexicon import stem
 from selfedit.grading.quantities import periods_met, quantities
-from selfedit.grading.view import answer_body, sentences, view
+from selfedit.grading.view import answer_body, sentences, viewed_text
 
 
 def measured(question: str, gold: str, answer: str) -> dict[str, float]:
@@ -50,7 +50,7 @@ def test_words_of_one_family_and_of_one_meaning() -> None:
 def test_what_follows_the_answer_is_cut_off() -> None:
     assert answer_body("Answer: Rome\n\nQuestion: and then?\nAnswer: Paris") == "Rome"
     assert sentences("It is Rome. It was Paris.\nDone") == ["It is Rome.", "It was Paris.", "Done"]
-    assert view("T. J. Ward").tokens == view("T.J. Ward").tokens == ("tj", "ward")
+    assert viewed_text("T. J. Ward").tokens == viewed_text("T.J. Ward").tokens == ("tj", "ward")
 
 
 def test_order_and_span() -> None:
@@ -70,7 +70,7 @@ def test_centuries_and_dates() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(), st.text(min_size=1), st.text())
 def test_any_text_has_the_same_finite_features(question: str, gold: str, answer: str) -> None:
-    if view(gold).tokens:
+    if viewed_text(gold).tokens:
         values = measured(question, gold, answer)
         assert list(values) == list(measured("q", "g", "a"))
         assert all(value == round(value, 4) and abs(value) < 1e9 for value in values.values())

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from selfedit.lm.live import LiveDecoder
-from selfedit.serving import endpoint, web_server
+from selfedit.serving import endpoint, http_server
 from selfedit.serving.limits import Limits
 from small_server import running, shelf_of
 
@@ -186,7 +186,7 @@ def test_time_is_bounded(lm, adapters) -> None:
 
 
 def test_connections_are_bounded_and_cannot_dawdle(lm, adapters, monkeypatch) -> None:
-    monkeypatch.setattr(web_server, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(endpoint, "HEAD_SECONDS", 0.3)
     with running(shelf_of(lm, adapters), Limits(max_connections=3)) as (address, _):
         where = (str(urlsplit(address).hostname), urlsplit(address).port)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from selfedit.cli.output import percent, print_json, print_table, write
 
 if TYPE_CHECKING:
+    from selfedit.documents.entries import Change
     from selfedit.documents.outcome import AdaptResults
-    from selfedit.documents.recall import Change
     from selfedit.documents.upkeep import LibraryResults
     from selfedit.tasks.knowledge.folder import SkippedRecord
 

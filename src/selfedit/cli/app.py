@@ -54,6 +54,10 @@ VERBS = {
         "What it costs, side by side with others: inner, generate, profile, arithmetic, racing."
     ),
     "launch": "A run through a scheduler of many machines: slurm.",
+    "view": (
+        "A live page in the browser over a run, a library or a folder of runs; it only reads.\n\n"
+        "For example: selfedit view runs/ (docs/view.md shows it)."
+    ),
     "report": "Pictures and a page of a run.",
     "data": "The paper's data files: look through them, link them where its recipes expect them.",
     "models": "The models with short names: list them, fetch one, print its folder.",

@@ -83,12 +83,13 @@ def serve(
             or of a run, whose last policy answers.
         quiet: no bar while a model is fetched.
     """
-    _check_extra()
+    check_extra()
     from selfedit.documents.served import read_served
     from selfedit.run.interrupt import Interrupt
     from selfedit.serving.access import check_open, read_token
+    from selfedit.serving.http_server import listening
     from selfedit.serving.limits import DRAIN_SECONDS, Limits
-    from selfedit.serving.web_server import answer_requests, listening, web_server
+    from selfedit.serving.web_server import answer_requests, web_server
 
     token = read_token(door.token)
     check_open(door.host, token)
@@ -119,7 +120,12 @@ def _say_started(service: Service, address: str) -> None:
     write(address)
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
+    """See that the packages of the extra are here.
+
+    Raises:
+        Unavailable: they are not.
+    """
     for name in ("starlette", "uvicorn"):
         if find_spec(name) is None:
             what = f"serving needs the package {name}"

@@ -10,15 +10,12 @@ document's adapter by their words, and by those of their topic line where there 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, StringConstraints
 
 from selfedit.documents.adapt import load_adapter
+from selfedit.documents.entries import STATE, Entry, is_library, read_library, read_state
 from selfedit.documents.material import PLACE
-from selfedit.documents.recall import Recalled
 from selfedit.documents.routing import DocumentRouter
 from selfedit.errors import ModelFileError
 from selfedit.lm.load import LanguageModel, load_without_weights
@@ -27,60 +24,14 @@ from selfedit.run.folder import RunFolder
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import canonical_json, write_atomic
 
-STATE, TEXTS = "library.json", "passages.json"
+TEXTS = "passages.json"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What the library knows of a document.
-
-    Attributes:
-        name: the document's.
-        version: hash of what it said when it was learned.
-        adapter: folder of its adapter, within the library.
-        passages: how many.
-        recall: what is recalled of it, before and after it was learned: ``accuracy`` (where there
-            are questions), ``loss`` and ``general_loss`` as `adapt_documents` measures them.
-    """
-
-    name: str
-    version: str
-    adapter: Annotated[str, StringConstraints(pattern=r"^documents/[a-z0-9-]+$")]
-    passages: int
-    recall: Recalled
-
-
-class _State(BaseModel):
-    """What ``library.json`` holds."""
-
-    model: str
-    documents: list[Entry]
-
-
-_STATE = BoundedReader(
-    "the library's state",
-    error=ModelFileError,
-    fix="remove it: the next `selfedit adapt --library` makes it anew from the documents",
-)
 _PASSAGES = BoundedReader(
     "what a document says",
     error=ModelFileError,
     fix="bring the library up to date: the same `selfedit adapt --library` again",
 )
-
-
-def read_library(folder: str | Path) -> list[Entry]:
-    """The documents a library knows, by name; none for a library that has just been begun.
-
-    Raises:
-        ModelFileError: ``library.json`` cannot be read.
-    """
-    return _read_state(folder).documents if is_library(folder) else []
-
-
-def _read_state(folder: str | Path) -> _State:
-    path = Path(folder) / STATE
-    return _STATE.shape(_STATE.json(path), _State, path)
 
 
 def write_library(run: RunFolder, entries: Mapping[str, Entry]) -> None:
@@ -112,7 +63,7 @@ class Library:
             fix = "give the folder that `selfedit adapt --library -o` wrote"
             raise ModelFileError("this is not a library of documents", where=folder, fix=fix)
         self.entries = read_library(folder)
-        tokens = lm or load_without_weights(_read_state(folder).model)
+        tokens = lm or load_without_weights(read_state(folder).model)
         self._router = DocumentRouter(
             [self._texts(entry) for entry in self.entries],
             tokens.encoding.more,
@@ -151,8 +102,3 @@ class Library:
                 return [*passages, *[row.text for row in run.ledger.self_edits(PLACE)]]
         except OSError as error:
             raise _PASSAGES.refused(str(error), path) from error
-
-
-def is_library(folder: str | Path) -> bool:
-    """Whether a folder is a library of documents."""
-    return (Path(folder) / STATE).exists()

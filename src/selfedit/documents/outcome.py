@@ -9,10 +9,11 @@ from typing_extensions import TypedDict
 
 from selfedit.config import Settings
 from selfedit.documents.answers import AskedRecord, asked_records
+from selfedit.documents.entries import Change
 from selfedit.documents.known_language import LanguageRecord, tell_languages
 from selfedit.documents.material import PassageMaterial, document_material
 from selfedit.documents.measuring import answered, answers_in_prompt, measured
-from selfedit.documents.recall import Change, RecallRecord, compared
+from selfedit.documents.recall import RecallRecord, compared
 from selfedit.documents.tables import NAMES, TITLE, document_tables, verdict_rows
 from selfedit.documents.training import train_adapter
 from selfedit.documents.verdict import Circumstances, DocumentVerdict, verdict_of

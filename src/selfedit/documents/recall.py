@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NotRequired
 
 from typing_extensions import TypedDict
 
+from selfedit.documents.entries import Change
 from selfedit.grading.grader import Grader
-from selfedit.grading.stats import EstimateDict, PairedDict, mean_se, paired, share_right
+from selfedit.grading.stats import mean_se, paired, share_right
 from selfedit.lm.generate import generate
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
@@ -22,25 +22,6 @@ from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.storage.files import JsonObject
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, reply_to
-
-
-class Change(TypedDict):
-    """A measure before and after, and the difference paired over passages."""
-
-    before: EstimateDict
-    after: EstimateDict
-    paired: PairedDict
-
-
-class Recalled(TypedDict):
-    """What is recalled of documents before and after they were learned: their questions where there
-    are any, their own tokens, a text that has nothing to do with them.
-    """
-
-    accuracy: NotRequired[Change]
-    loss: Change
-    general_loss: Change
-
 
 GROUP = 8
 """Passages whose questions are answered together, and between which the user can stop."""

@@ -15,8 +15,8 @@ from typing_extensions import TypedDict
 
 from selfedit.config import Settings
 from selfedit.documents.adapt import AdaptResults, adapt_passages, frozen_settings
-from selfedit.documents.library import TEXTS, Entry, Library, read_library, write_library
-from selfedit.documents.recall import Recalled
+from selfedit.documents.entries import Entry, Recalled, read_library
+from selfedit.documents.library import TEXTS, Library, write_library
 from selfedit.documents.sources import Document, read_documents
 from selfedit.documents.together import document_groups, train_together
 from selfedit.lm.load import LanguageModel, load_for

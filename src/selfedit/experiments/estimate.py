@@ -9,7 +9,6 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.cpt import cpt_contexts
 from selfedit.experiments.knowledge.methods import is_seal, measured_methods
-from selfedit.experiments.knowledge.train import heldout_contexts
 from selfedit.retention.facts import everyday_facts
 from selfedit.retention.general import measured_texts
 from selfedit.rl.work import (
@@ -22,6 +21,7 @@ from selfedit.rl.work import (
     WorkPart,
 )
 from selfedit.tasks.knowledge.contexts import load_contexts
+from selfedit.tasks.knowledge.heldout import heldout_contexts
 
 KNOWN = 0.5
 """Share of everyday facts that a small model knows."""

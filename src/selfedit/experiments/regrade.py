@@ -24,6 +24,7 @@ from selfedit.run.ledger import Ledger
 from selfedit.run.records import Answer
 from selfedit.storage.files import JsonObject
 from selfedit.tasks.knowledge.contexts import data_hash
+from selfedit.tasks.knowledge.heldout import heldout_contexts
 from selfedit.tasks.task import Context, Question, reply_to
 
 AT_ONCE = 4096
@@ -52,7 +53,7 @@ class _Asked:
 def _table_of(run: RunFolder, settings: Settings) -> _Asked:
     if run.kind == train.KIND:
         methods = measured_methods(settings)
-        return _Asked(methods, pairs_of, train.heldout_contexts, "heldout", settings.heldout)
+        return _Asked(methods, pairs_of, heldout_contexts, "heldout", settings.heldout)
     if run.kind == replay.KIND:
         return _Asked(
             replay.ROWS,
@@ -63,9 +64,7 @@ def _table_of(run: RunFolder, settings: Settings) -> _Asked:
         )
     if run.kind == crossed.KIND:
         methods = list(crossed.METHODS)
-        return _Asked(
-            methods, crossed.crossed_pairs, train.heldout_contexts, "heldout", settings.heldout
-        )
+        return _Asked(methods, crossed.crossed_pairs, heldout_contexts, "heldout", settings.heldout)
     if run.kind == cpt.KIND:
         source = ", ".join(settings.cpt.sources) or settings.heldout
         return _Asked(settings.cpt.methods, cpt.cpt_pairs, cpt.cpt_contexts, "asked", source)

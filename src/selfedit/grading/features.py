@@ -16,7 +16,7 @@ from selfedit.grading.align import grams_found, nearest, overlap, share, span, w
 from selfedit.grading.lexicon import NEGATIONS, OPPOSITES, STOP_WORDS
 from selfedit.grading.quantities import nearest_gap, periods_met
 from selfedit.grading.text import contains_gold, normalise
-from selfedit.grading.view import View, answer_body, sentences, view
+from selfedit.grading.view import View, answer_body, sentences, viewed_text
 
 VERSION = 1
 """Raised whenever a feature changes its meaning: a fitted grader only runs with the version
@@ -46,10 +46,12 @@ def features(question: str, gold: str, answer: str, rarity: Rarity) -> dict[str,
     every machine.
     """
     question, gold, answer = question[:_GOLD], gold[:_GOLD], answer[:_ANSWER]
-    asked_view, gold_view, body = view(question), view(gold), answer_body(answer)
+    asked_view, gold_view, body = viewed_text(question), viewed_text(gold), answer_body(answer)
     parts = sentences(body)
-    whole_view, first_view = view(body), view(parts[0])
-    best_view = max(map(view, parts), key=lambda part: overlap(gold_view.content, part.content)[1])
+    whole_view, first_view = viewed_text(body), viewed_text(parts[0])
+    best_view = max(
+        map(viewed_text, parts), key=lambda part: overlap(gold_view.content, part.content)[1]
+    )
     known: dict[str, dict[str, float]] = {}
     out: dict[str, float] = {}
     for name, part_view in (("whole", whole_view), ("first", first_view), ("best", best_view)):
@@ -262,7 +264,7 @@ def _enumeration(gold: View, answer: View) -> dict[str, float]:
     """Gold answers that list several things: how much of each is said; of names, whether the
     surname is.
     """
-    parts = [view(part) for part in _LISTED.split(gold.raw) if normalise(part)]
+    parts = [viewed_text(part) for part in _LISTED.split(gold.raw) if normalise(part)]
     shares = [
         share(sum(nearest(part.content, answer.stem_set)), len(part.content)) for part in parts
     ]

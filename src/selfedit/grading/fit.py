@@ -34,7 +34,7 @@ from selfedit.grading.calibrated import (
 from selfedit.grading.features import VERSION, features
 from selfedit.grading.labels import Label, read_labels
 from selfedit.grading.stats import mean_se
-from selfedit.grading.view import view
+from selfedit.grading.view import viewed_text
 
 _ALL_ROUNDS: Any = False  # typed as a string in scikit-learn, documented as "auto" or a bool
 
@@ -111,7 +111,7 @@ def _prepare(
     by_group: dict[int, set[str]] = {}
     for label, group in zip(labels, groups.tolist(), strict=True):
         for text in (label.question, label.gold, label.prediction):
-            by_group.setdefault(group, set()).update(view(text).stem_set)
+            by_group.setdefault(group, set()).update(viewed_text(text).stem_set)
     counted = Counter(stem for stems in by_group.values() for stem in stems)
     stems = StemCounts(
         len(by_group), {stem: count for stem, count in counted.items() if count >= settings.rare}

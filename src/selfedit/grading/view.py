@@ -67,7 +67,7 @@ def _as_set(stems: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=16384)
-def view(text: str) -> View:
+def viewed_text(text: str) -> View:
     """Analyse a text; any text, also an empty one."""
     tokens = _join_initials(_view_tokens(text))
     stems = tuple(stem(token) for token in tokens)

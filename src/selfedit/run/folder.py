@@ -151,15 +151,19 @@ class RunFolder:
         return cls(path, kind, settings, ledger, lock=lock, resumed=resumed)
 
     @classmethod
-    def read(cls, path: str | Path) -> RunFolder:
+    def read(cls, path: str | Path, *, check: bool = True) -> RunFolder:
         """Open a run's folder for reading, finished or not, even while a process runs in it.
+
+        Args:
+            path: the folder.
+            check: see at once that its ledger holds what was stored.
 
         Raises:
             RunFolderError: if this is not a run's folder, or one of another form.
         """
         path = Path(path)
         kind = read_marker(path).kind
-        ledger = Ledger(path / _LEDGER, readonly=True, begun=True)
+        ledger = Ledger(path / _LEDGER, readonly=True, begun=True, check=check)
         try:
             return cls(
                 path, kind, read_frozen(path / "config.toml"), ledger, lock=None, resumed=True

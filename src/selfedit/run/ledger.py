@@ -48,6 +48,11 @@ _ADD_UP = (
 )
 _KEYS_AT_ONCE = 500
 _IN_PLACE = " WHERE phase = CAST(?1 AS TEXT) AND method = CAST(?2 AS TEXT) AND round IS ?3"
+# The index of each table's key holds rounds in this form.
+_OF_CONTEXT = (
+    " WHERE phase = CAST(?1 AS TEXT) AND method = CAST(?2 AS TEXT) AND ifnull(round, '') ="
+    " ifnull(?3, '') AND context_id = CAST(?4 AS TEXT)"
+)
 _VERDICTS = (
     "SELECT context_id, repeat, total(correct = 1), count(correct), total(correct IS NULL AND"
     " grader IS NOT NULL) FROM (SELECT context_id, repeat, answer.value ->> 'correct' AS correct,"
@@ -64,6 +69,7 @@ class Ledger:
         readonly: open for reading; works while another process writes.
         timeout: seconds to wait for another process's transaction.
         begun: the ledger was made before: missing or empty it is an error, and not made anew.
+        check: see at once that it holds what was stored; who only looks may do so later.
 
     Raises:
         RunFolderError: if the file is not a ledger, has another version's form, is damaged, lost,
@@ -74,7 +80,13 @@ class Ledger:
     """
 
     def __init__(
-        self, path: Path, *, readonly: bool = False, timeout: float = 5.0, begun: bool = False
+        self,
+        path: Path,
+        *,
+        readonly: bool = False,
+        timeout: float = 5.0,
+        begun: bool = False,
+        check: bool = True,
     ) -> None:
         self.path = path
         self._db = Database(
@@ -85,6 +97,7 @@ class Ledger:
             version=FORM,
             sealed=True,
             begun=begun,
+            check=check,
         )
 
     def close(self) -> None:
@@ -200,6 +213,23 @@ class Ledger:
     def each_self_edit(self, place: Place) -> Iterator[SelfEditRow]:
         """As `self_edits`, one after the other."""
         return self._db.each(SELF_EDITS, _IN_PLACE, _values(place))
+
+    def of_context(
+        self, place: Place, context_id: str, candidates: Sequence[int]
+    ) -> tuple[list[SelfEditRow], list[Trial]]:
+        """Some of a context's self-edits at a place, their trials and the unadapted model's; the
+        other rows of the place are not read.
+        """
+        listed = ", ".join(map(str, map(int, candidates)))
+        values = (*_values(place), _bytes(context_id))
+        where = f"{_OF_CONTEXT} AND (candidate IN ({listed}) OR candidate IS NULL)"
+        return self._db.rows(SELF_EDITS, where, values), self._db.rows(TRIALS, where, values)
+
+    def fetch(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """What SQL gives, for readers with questions of their own; only tables of theirs (TEMP) can
+        be written by it where the ledger is read.
+        """
+        return self._db.fetch(statement, values)
 
     def rewards(self, place: Place) -> list[RewardRow]:
         """A place's rewards, by context and candidate."""

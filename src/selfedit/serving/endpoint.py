@@ -12,9 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from selfedit.errors import SelfEditError
-from selfedit.serving.failures import Failure, failure_of
-from selfedit.serving.guard import AccessGuard
+from selfedit.serving.failures import Failure
+from selfedit.serving.guard import HANDLERS, AccessGuard
 from selfedit.serving.limits import HEAD_SECONDS
 from selfedit.serving.pending import Arrivals, Events, PendingReply, sender
 from selfedit.serving.replies import ReplyForm, model_card, model_list, source_headers
@@ -41,22 +40,7 @@ def application(service: Service, *, token: str | None, hosts: Sequence[str]) ->
         Route("/v1/chat/completions", endpoint.chat, methods=["POST"]),
         Route("/v1/completions", endpoint.completions, methods=["POST"]),
     ]
-    handlers = {
-        404: lambda request, error: reply_failure(Failure(404, "there is nothing under this path")),
-        405: lambda request, error: reply_failure(Failure(405, "this path takes another method")),
-        Failure: lambda request, error: reply_failure(error),
-        SelfEditError: lambda request, error: reply_failure(failure_of(error)),
-        Exception: lambda request, error: reply_failure(failure_of(error)),  # and it is logged
-    }
-    return AccessGuard(Starlette(routes=routes, exception_handlers=handlers), token, hosts)
-
-
-def reply_failure(failure: Failure) -> Response:
-    """A failure as a reply."""
-    headers = {} if failure.again is None else {"retry-after": str(failure.again)}
-    if failure.status in (408, 413):  # the rest of the body is not waited for
-        headers["connection"] = "close"
-    return JSONResponse(failure.body, failure.status, headers=headers)
+    return AccessGuard(Starlette(routes=routes, exception_handlers=HANDLERS), token, hosts)
 
 
 class Endpoint:

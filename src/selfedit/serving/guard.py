@@ -5,16 +5,35 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from selfedit.serving.failures import Failure
+from selfedit.errors import SelfEditError
+from selfedit.serving.failures import Failure, failure_of
 
 _OPEN = ("/healthz",)
-"""Paths that say nothing of what is served, for what watches over a server."""
+"""For what watches over a server."""
+
+
+def reply_failure(failure: Failure) -> Response:
+    """A failure as a reply."""
+    headers = {} if failure.again is None else {"retry-after": str(failure.again)}
+    if failure.status in (408, 413):  # the rest of the body is not waited for
+        headers["connection"] = "close"
+    return JSONResponse(failure.body, failure.status, headers=headers)
+
+
+HANDLERS = {
+    404: lambda request, error: reply_failure(Failure(404, "there is nothing under this path")),
+    405: lambda request, error: reply_failure(Failure(405, "this path takes another method")),
+    Failure: lambda request, error: reply_failure(error),
+    SelfEditError: lambda request, error: reply_failure(failure_of(error)),
+    Exception: lambda request, error: reply_failure(failure_of(error)),  # and it is logged
+}
+"""How an application answers what it cannot do."""
 
 
 class AccessGuard:
@@ -27,10 +46,17 @@ class AccessGuard:
         app: what is behind it.
         token: what clients have to send as ``Authorization: Bearer``; None for none.
         hosts: names besides addresses and ``localhost``.
+        open_paths: need no token, for they say nothing of what is served.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, hosts: Sequence[str]) -> None:
-        self._app = app
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str | None,
+        hosts: Sequence[str],
+        open_paths: Collection[str] = _OPEN,
+    ) -> None:
+        self._app, self._open = app, open_paths
         # A digest, so that comparing takes the same time whatever was sent.
         self._digest = None if token is None else _hashed(token)
         self._hosts = frozenset(host.lower() for host in hosts) | {"localhost"}
@@ -52,7 +78,7 @@ class AccessGuard:
         if not self._knows(headers.getlist("host")):
             what = "this server does not go by that name: start it with --allow-host NAME"
             return Failure(403, what, code="unknown_host")
-        if self._digest is None or scope["path"] in _OPEN:
+        if self._digest is None or scope["path"] in self._open:
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(_hashed(token), self._digest):

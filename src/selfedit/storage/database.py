@@ -40,6 +40,7 @@ class Database:
         sealed: every transaction stores a hash of its tables' rows, and they are compared when the
             file is opened (`selfedit.storage.seals`).
         begun: the file was made before: missing or empty it is an error, and not made anew.
+        check: see at once that it holds what was stored; a large file is read as a whole for that.
 
     Raises:
         RunFolderError: if the file is not a ledger, has another version's form, is damaged, lost,
@@ -59,6 +60,7 @@ class Database:
         noun: str = "ledger",
         sealed: bool = False,
         begun: bool = False,
+        check: bool = True,
     ) -> None:
         self.path = path.absolute()
         self._tables = tables
@@ -84,6 +86,8 @@ class Database:
         try:
             with self.errors():
                 self._prepare(readonly)
+                if check:
+                    self._check_content()
             self._identity = None if readonly else _identity(self.path)
         except BaseException:
             self._db.close()
@@ -221,7 +225,6 @@ class Database:
             with self.transaction():
                 self._make_tables()
         self._db.execute("PRAGMA synchronous = FULL")
-        self._check_content()
 
     def _check_content(self) -> None:
         """See that the file holds what was stored in it; bytes that were checked before do. Who

@@ -11,7 +11,7 @@ import pytest
 from selfedit.cli.app import main
 from selfedit.config import make_settings
 from selfedit.errors import DataError, UsageError
-from selfedit.experiments.knowledge.train import heldout_contexts
+from selfedit.tasks.knowledge.heldout import heldout_contexts
 from selfedit.tasks.knowledge.seal_data import PASSAGES, SELF_EDITS, check_seal, link_seal
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "squad"

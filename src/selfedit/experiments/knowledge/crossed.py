@@ -16,7 +16,6 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.methods import measure_written
 from selfedit.experiments.knowledge.summary import method_results
-from selfedit.experiments.knowledge.train import heldout_contexts
 from selfedit.grading.grader import get_grader
 from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
@@ -28,6 +27,7 @@ from selfedit.rl.session import Session
 from selfedit.run.records import Phase, Place
 from selfedit.storage.files import hash_folder
 from selfedit.tasks.knowledge.contexts import data_hash
+from selfedit.tasks.knowledge.heldout import heldout_contexts
 from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 

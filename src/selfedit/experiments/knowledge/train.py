@@ -4,14 +4,13 @@ after it.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from selfedit.config import Settings
-from selfedit.errors import DataError, UsageError
+from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.edit_statistics import directive_table, shape_of
 from selfedit.experiments.knowledge.external import check_external
 from selfedit.experiments.knowledge.methods import (
@@ -34,6 +33,7 @@ from selfedit.rl.rounds import Round, rl_place
 from selfedit.rl.session import Session
 from selfedit.run.ledger import Ledger
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
+from selfedit.tasks.knowledge.heldout import heldout_contexts
 from selfedit.tasks.knowledge.published import single_passage
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.named import knowledge_task
@@ -88,23 +88,6 @@ def knowledge_data(settings: Settings) -> tuple[list[Context], list[Context], di
     if "external" in settings.eval.methods:
         hashes |= check_external(settings, heldout, settings.eval.samples, "eval.methods")
     return train_on, heldout, hashes
-
-
-def heldout_contexts(settings: Settings) -> list[Context]:
-    """The held-out passages that a run with these settings asks about."""
-    if settings.heldout is None:
-        return []
-    heldout = load_contexts(settings.heldout, require_questions=True)
-    if settings.heldout_shuffle is not None:
-        random.Random(settings.heldout_shuffle).shuffle(heldout)
-    if settings.heldout_contexts is not None:
-        if settings.heldout_contexts > len(heldout):
-            what = (
-                f"{settings.heldout_contexts} held-out passages asked for, there are {len(heldout)}"
-            )
-            raise DataError(what, where=settings.heldout, fix="lower heldout_contexts")
-        heldout = heldout[: settings.heldout_contexts]
-    return heldout
 
 
 def _heldout(settings: Settings, train_on: Sequence[Context]) -> list[Context]:
