@@ -123,9 +123,8 @@ def _passage_edits(
 
 def _train(session: Session[KnowledgeTask], job: AdaptJob) -> Adapter:
     checkpoint = kept_training(session, session.run, [job])
-    with session.progress.task(
-        "training the adapter", total=job_tokens(job), unit="tokens"
-    ) as counter:
+    name, total = "training the adapter", job_tokens(job)
+    with session.progress.task(name, total=total, unit="tokens") as counter:
         on_step = count_up(counter, session.interrupt.check)
         return adapt(session.lm, [job], on_step, checkpoint=checkpoint)[0]
 
@@ -141,7 +140,7 @@ def kept_training(
     jobs: Sequence[AdaptJob],
     seconds: float = Checkpoint.seconds,
 ) -> Checkpoint:
-    """Where the state of a training of these jobs is kept: in the run's folder, by what decides it."""
+    """Where a training of these jobs is kept in the run's folder, by what decides it."""
     described: list[AdaptJob] = []
     for job in jobs:
         # What a teacher says follows from the model, the sequence and the settings.

@@ -70,8 +70,8 @@ def adapt(
         on_device: leave the adapters on the model's device.
         on_halved: told when memory ran out, and how many adapters are trained at once after that.
         objective: what is minimised instead of the next-token loss.
-        checkpoint: where the training is kept now and then and when ``on_step`` stops it; it goes on
-            from there, with as many threads and rows.
+        checkpoint: where the training is kept now and then and when ``on_step`` stops it; it goes
+            on from there, with as many threads and rows.
 
     Raises:
         DataError: a job has no sequence, or one whose tokens carry no loss, or a token outside its
