@@ -49,6 +49,8 @@ async def events(opened: OpenRun, closing: asyncio.Event) -> AsyncIterator[bytes
             now: JsonObject = {**await opened.ask(standing), "checked": opened.verdict}
         except (Failure, SelfEditError) as error:
             failure = failure_of(error)
+            if failure.status == 503:  # let go for others: the page comes again, and it is opened
+                return
             yield _as_event({"gone": failure.message})
             return
         if now != before:

@@ -102,8 +102,8 @@ class RunPage {
     // What else may be new, that the ledger was checked say, is in nothing that is shown below.
     if (!this.partial && ["indexed", "total", "state", "finished", "steps"].every((name) => String(before[name]) === String(news[name]))) return;
     this.partial = news.indexed < news.total;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.refresh(), this.partial ? 900 : news.total > 20000 ? 2500 : 250);
+    // One at a time: while the index is filled, news come many times a second.
+    this.timer ??= setTimeout(() => { this.timer = null; this.refresh(); }, this.partial ? 900 : news.total > 20000 ? 2500 : 250);
   }
 
   async refresh() {
