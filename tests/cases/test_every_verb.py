@@ -56,6 +56,7 @@ CONTENT: dict[Verb, str] = {
     ("ask",): "test_hostile_documents",
     ("serve",): "names only: its replies are JSON; tests/serving/test_limits.py",
     ("chat",): "test_hostile_documents",
+    ("view",): "names only: its page's texts are in tests/view/test_view.py and in a browser",
     ("evaluate",): "test_payloads.test_evaluate",
     ("compare",): "test_a_run_over_hostile_passages",
     ("grade",): "test_labels_of_hostile_texts",
