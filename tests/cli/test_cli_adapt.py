@@ -10,13 +10,13 @@ import pytest
 from selfedit.lm.lora import Adapter
 
 QUICK = (
-    "--edit.max_new_tokens=12",
+    "--edit.max-new-tokens=12",
     "--inner.optim.epochs=1",
     "--inner.lora.rank=2",
     "--retention.pseudorehearsal.texts=2",
     "--retention.pseudorehearsal.tokens=4",
     "--documents.known=2",
-    "--answer.max_new_tokens=4",
+    "--answer.max-new-tokens=4",
     "--quiet",
 )
 TEXT = "# Vell\nThe harbour of Vell was built in 1412 by Orda Mirane. It has nine piers.\n"

@@ -47,8 +47,10 @@ def adapt(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """The model reads the documents, writes its own training data, and trains one adapter on all of
-    it that the documents support; a verdict says what can be asked for now and what it cost.
+    """Documents into an adapter, with a verdict on what was learned and damaged.
+
+    The model reads the documents, writes its own training data, and trains one adapter on all of it
+    that the documents support; the verdict says what can be asked for now and what it cost.
 
     The folder is an adapter in PEFT's format. The same command again goes on where it stopped. With
     --library it is one adapter a document: after documents were added, changed or removed, it

@@ -26,9 +26,9 @@ def chat(
     options: ModelOptions = AS_STORED,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """Ask a library, an adapter or a policy, line by line; the model is loaded once.
+    """Ask a library, an adapter or a policy in the terminal, line by line.
 
-    Each answer names the document it comes from, or says that none knows. A question that finds
+    The model is loaded once. Each answer names the document it comes from, or says that none knows. A question that finds
     its document is asked by itself, as documents were learned; one that does not ("And when?")
     goes on from what was said before. Lines may be piped in:
 

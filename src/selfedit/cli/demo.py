@@ -20,8 +20,9 @@ def demo(
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """A small model reads invented passages, writes its own training data, and learns which of it
-    helps.
+    """The whole loop, small, on invented passages.
+
+    A small model reads them, writes its own training data, and learns which of it helps.
 
     Args:
         minutes: the time to plan for on two cores; it scales passages, self-edits and repeats.

@@ -30,8 +30,11 @@ class Check:
 
 
 def doctor(*, json: bool = False) -> int:
-    """Look at Python, the packages, the machine, the cache and the default model; exit code 4 if
-    something is missing.
+    """Is everything here that selfedit needs?
+
+    It looks at Python, the packages, the machine, the cache and the default model; the exit code is
+    4 if something is missing. Extras that are not installed are named with what they are for; they
+    are no problem.
 
     Args:
         json: print JSON.

@@ -23,14 +23,18 @@ def train(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Run the whole loop: held-out passages before RL, rounds of ReST-EM, held-out passages after
-    it; or the same on a task of your own.
+    """Reinforcement learning of self-edits on your passages, measured before and after.
+
+    It measures held-out passages, learns in rounds of ReST-EM, and measures again; on passages, or
+    on a task of your own. Where there are fewer passages than rl.contexts and heldout_contexts ask
+    for, it takes those there are and says so, unless you gave the number on the command line.
 
     The same command again goes on where it stopped. The settings are frozen in the run's folder at
     the first start; going on with others is an error that names them.
 
     Args:
-        recipe: TOML file with settings; what it leaves out has its default.
+        recipe: a TOML file with settings, or the name of one of ours (`selfedit recipes`);
+            what it leaves out has its default.
         out: the run's folder; runs/RECIPE if not given.
         dry_run: run nothing: print how much work it is, and the minutes that SmolLM2-135M takes on
             two cores.

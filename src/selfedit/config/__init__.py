@@ -29,6 +29,7 @@ from selfedit.config.knowledge import (
     Language,
 )
 from selfedit.config.own import OwnQuestionSettings
+from selfedit.config.recipes import read_recipe, recipe_names
 from selfedit.config.retention import (
     REMEDY_CHOICE,
     RetentionSettings,
@@ -41,7 +42,6 @@ from selfedit.config.settings import (
     Prompting,
     Settings,
     make_settings,
-    read_recipe,
     read_settings,
 )
 from selfedit.config.tables import (
@@ -100,5 +100,6 @@ __all__ = [
     "parse_remedies",
     "read_recipe",
     "read_settings",
+    "recipe_names",
     "remedies_name",
 ]
