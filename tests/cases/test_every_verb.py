@@ -71,6 +71,7 @@ CONTENT: dict[Verb, str] = {
     ("bench", "cluster"): "names only: it prints seconds",
     ("bench", "page"): "test_a_benchmarks_page",
     ("launch", "slurm"): "names only: it reads a recipe's settings",
+    ("recipes",): "names only: it prints what comes with selfedit",
     ("report",): "test_payloads.test_report",
     ("data", "seal"): "names only: it prints the names it looks for",
     ("models",): "names only: it prints the names it has",

@@ -60,6 +60,7 @@ def test_the_same_command_again_is_done_at_once(run, adapted: Path, tiny_folder:
     before = (adapted / "out" / "adapter_model.safetensors").read_bytes()
     done = run("adapt", tiny_folder, adapted / "vell.md", "-o", adapted / "out", *QUICK, "--json")
     assert done.code == 0
+    assert "--title Vell" in done.err  # how to ask: under the title that it was trained with
     results = json.loads(done.out)
     assert results["passages"] == 1
     assert {"before", "after", "paired"} == set(results["loss"])

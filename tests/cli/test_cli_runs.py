@@ -154,3 +154,18 @@ def test_report_prints_tables_and_rewrites_a_page(run, finished: Path, tmp_path:
     )
     assert (finished / "results.json").read_bytes() == before
     assert run("report", finished, "--into", page, "--block", "other").code == 3
+
+
+def test_a_run_takes_the_passages_there_are_and_says_so(
+    run, small_folder: Path, passages: Path, tmp_path: Path
+) -> None:
+    command = small_run(small_folder, passages, tmp_path / "few", **{"eval.methods": "base,own"})
+    few = [word for word in command if not word.startswith("--rl.contexts")]
+    (tmp_path / "few.toml").write_text("heldout_contexts = 8\n")
+    done = run(*few, "--recipe", tmp_path / "few.toml", "--quiet")
+    assert done.code == 0
+    assert "rl.contexts is 2" in done.err and "heldout_contexts is 2" in done.err
+    with RunFolder.read(tmp_path / "few") as stored:
+        assert (stored.settings["rl"]["contexts"], stored.settings["heldout_contexts"]) == (2, 2)
+    typed = run(*few, "--rl.contexts=3", "--quiet")
+    assert typed.code == 3 and "there are 2" in typed.err

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from selfedit.cli.adapt_output import print_learned
+from selfedit.cli.adapt_output import print_learned, say_how_to_ask
 from selfedit.cli.command import say, working_with
 from selfedit.cli.dry_run import documents_estimate, print_documents_estimate
 from selfedit.cli.setting_options import overrides_from, with_settings
@@ -40,7 +40,7 @@ def adapt(
     format: str = "implications",
     samples: int = 1,
     library: bool = False,
-    own_questions: bool = True,
+    own_questions: Annotated[bool, Parameter(negative="--no-own-questions")] = True,
     questions: Path | None = None,
     dry_run: bool = False,
     json: bool = False,
@@ -66,7 +66,8 @@ def adapt(
             package.module:Name.
         samples: self-edits a passage; 0 trains on the passages alone.
         library: one adapter a document, for documents that change.
-        own_questions: measure by questions that the model makes itself, where there are none.
+        own_questions: measure by questions that the model makes itself, where there are none;
+            with no- before it: only by the loss.
         questions: JSON, measured by instead: [{"question": "...", "answers": ["..."]}].
         dry_run: learn nothing: print minutes (of this machine where the model is on it), memory,
             and what will be fetched.
@@ -86,7 +87,7 @@ def adapt(
         learn = _update_of(out, inputs) if library else _adapter_of(out, inputs)
         results = learn(settings, samples=samples, own_questions=own_questions, lm=lm, **options)
     print_learned(results, library=library, json=json)
-    say(f"ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
+    say_how_to_ask(settings.model, out, inputs.contexts)
     say(f"what was learned, and what was left out: selfedit report {out}")
 
 

@@ -16,18 +16,17 @@ from selfedit.cli import command
 from selfedit.cli.verbs import VERBS, WITH_VERBS, example_of
 from selfedit.errors import Interrupted, SelfEditError, UsageError
 
-_HELP = """Self-adapting language models: a model writes its own training data, trains an adapter \
-on it, and learns by
-reinforcement which self-edits make it better.
+_HELP = """Self-adapting language models: a model writes its own training data, trains an adapter
+on it, and learns by reinforcement which self-edits make it better.
 
-Exit codes: 0 done, 2 wrong usage or settings, 3 wrong or missing data, 4 something needed is not \
-there, 130
-interrupted (the same command again goes on). SELFEDIT_DEBUG=1 shows where an error was raised."""
+Exit codes: 0 done, 2 wrong usage or settings, 3 wrong or missing data, 4 something needed is not
+there, 130 interrupted (the same command again goes on). SELFEDIT_DEBUG=1 shows where an error was
+raised."""
 
 app = App(
     name="selfedit",
     help=_HELP,
-    help_format="plaintext",
+    help_format="markdown",
     version=__version__,
     default_parameter=Parameter(negative="", show_default=lambda value: value or None),
     suppress_keyboard_interrupt=False,
@@ -40,14 +39,14 @@ _OF_PATHS = {
 
 def _register() -> None:
     """Name each verb's function; it is imported when it is asked for, or for the list of all."""
-    for place, (group, verbs) in enumerate(VERBS.items()):
-        shown = Group(group, sort_key=place)
+    for order, (name, verbs) in enumerate(VERBS.items()):
+        group = Group(name, sort_key=order)
         for number, verb in enumerate(verbs):
-            own = verb in WITH_VERBS
-            look = {} if own else {"help_format": "plaintext", "help_epilogue": example_of(verb)}
+            look = {"help_format": "markdown", "help_epilogue": example_of(verb)}
             path = f"selfedit.cli.{verb}:{verb}"
-            app.command(path, name=verb, group=shown, sort_key=number, **look)
-
+            # An app says itself how its help looks; cyclopts refuses to be told for it.
+            kept = {} if verb in WITH_VERBS else look
+            app.command(path, name=verb, group=group, sort_key=number, **kept)
 
     app.register_install_completion_command(
         name="--install-completion", help="Complete verbs and options in this shell from now on."
@@ -73,13 +72,14 @@ def main(tokens: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if tokens is None else tokens)
     command.words = words
-    if not words or words[0] in app.help_flags:
+    # The list shows the first line of each verb's docstring, for which it must be imported.
+    if not words or words[0] in ("--help", "-h"):
         _import_verbs()
     return _run_as_process(words) if tokens is None else _run(words)
 
 
 def _import_verbs() -> None:
-    """For the list of all verbs: what each does stands in its docstring."""
+    """For the list of all verbs."""
     for group in VERBS.values():
         for verb in group:
             app[verb]

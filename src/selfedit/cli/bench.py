@@ -22,7 +22,7 @@ bench = App(
         "What it costs, side by side with others.\n\nThe benchmarks come with the source checkout"
         " and want the extra `bench`."
     ),
-    help_format="plaintext",
+    help_format="markdown",
     help_epilogue=example_of("bench"),
 )
 _OF_MODELS = {

@@ -13,12 +13,16 @@ from selfedit.cli.output import print_json, print_results
 from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.experiments.catalog import EXPERIMENTS, find_experiment
 
-_NAMES = "\n".join(["which:", *(f"{name}: {one.about}" for name, one in EXPERIMENTS.items())])
+_NAMED_WITH_ABOUT = "\n".join(
+    ["which:", *(f"{name}: {one.about}" for name, one in EXPERIMENTS.items())]
+)
 
 
 @with_settings()
 def experiment(
-    name: Annotated[str, Parameter(help=_NAMES, choices=tuple(EXPERIMENTS), show_choices=False)],
+    name: Annotated[
+        str, Parameter(help=_NAMED_WITH_ABOUT, choices=tuple(EXPERIMENTS), show_choices=False)
+    ],
     /,
     *,
     recipe: Path | None = None,

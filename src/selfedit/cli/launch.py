@@ -14,13 +14,16 @@ from selfedit.cli.verbs import example_of
 
 launch = App(
     name="launch",
-    help="A run through a scheduler of many machines.",
-    help_format="plaintext",
+    help=(
+        "A run through a scheduler of many machines.\n\nOne machine with several GPUs needs none:"
+        " `--workers auto` does it."
+    ),
+    help_format="markdown",
     help_epilogue=example_of("launch"),
 )
 
 
-@launch.command(help_format="plaintext")
+@launch.command(help_epilogue=example_of("launch"))
 @with_settings(but=("engine.kind", "engine.address"))
 def slurm(
     recipe: Path,
@@ -95,7 +98,9 @@ def _run_command(
         fix = f"choose train or one of {', '.join(sorted(EXPERIMENTS))}"
         raise UsageError(f"there is no experiment {experiment!r}", where="experiment", fix=fix)
     verb = ["train"] if experiment == "train" else ["experiment", experiment]
-    command = ["selfedit", *verb, "--recipe", str(recipe.absolute() if recipe.exists() else recipe), "--out", str(folder)]
+    # One of ours keeps its name: the nodes have selfedit, perhaps elsewhere.
+    named = recipe.absolute() if recipe.exists() else recipe
+    command = ["selfedit", *verb, "--recipe", str(named), "--out", str(folder)]
     for name, value in sorted(overrides.items()):
         if value is not None:
             command += [option_name(name.replace("__", ".")), value]

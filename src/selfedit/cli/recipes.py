@@ -18,13 +18,13 @@ def recipes(
     Each can be given by its name wherever a recipe is asked for (`--recipe knowledge-cpu`), in any
     folder; a file of that name in the folder is taken instead. To change one, print it into a file:
 
-      selfedit recipes knowledge-cpu > mine.toml
+        selfedit recipes knowledge-cpu > mine.toml
 
     Args:
         name: print this recipe's TOML.
         json: print names and what they are as JSON; or the recipe's settings.
     """
-    from selfedit.config.recipes import about_recipe, read_recipe, recipe_names, recipe_path
+    from selfedit.config.by_name import about_recipe, read_recipe, recipe_names, recipe_path
 
     if name is not None:
         values = read_recipe(name)

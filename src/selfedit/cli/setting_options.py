@@ -18,10 +18,10 @@ from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
 from selfedit.config import ALSO_CALLED, Settings
-from selfedit.config.described import described, is_tuple, leaves, with_default
+from selfedit.config.described import in_words, is_tuple, leaves, with_default
 
 F = TypeVar("F", bound=Callable[..., Any])
-_SETTINGS = Group("Settings", sort_key=9)
+_SETTINGS_GROUP = Group("Settings", sort_key=9)
 
 
 def with_settings(
@@ -47,10 +47,11 @@ def with_settings(
             group = dotted.partition(".")[0]
             if {dotted, group} & set(but) or (parts and group not in parts):
                 continue
-            shown = with_default(field, verb_defaults.get(dotted, field.default))
-            options.append(_option(dotted, shown))
+            field_here = with_default(field, verb_defaults.get(dotted, field.default))
+            options.append(_option(dotted, field_here))
+            # The other name is taken and not shown: one way to say a thing is enough to read.
             if other := ALSO_CALLED.get(dotted):
-                options.append(_option(other, shown, show=False))
+                options.append(_option(other, field_here, show=False))
         parameters = signature.replace(parameters=[*fixed, *options])
         verb.__signature__ = parameters  # type: ignore[attr-defined]
         return verb
@@ -84,13 +85,13 @@ def option_name(dotted: str) -> str:
 
 
 def _option(dotted: str, field: FieldInfo, *, show: bool = True) -> inspect.Parameter:
-    words = described(field)
+    words = in_words(field)
     kind = Annotated[
         str | None,
         Parameter(
             name=option_name(dotted),
             help=words.line(),
-            group=_SETTINGS,
+            group=_SETTINGS_GROUP,
             show=show,
             show_default=False,
             metavar=words.kind,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -11,6 +12,10 @@ from selfedit.cli.command import say, working_with
 from selfedit.cli.dry_run import print_estimate
 from selfedit.cli.output import print_json, print_results
 from selfedit.cli.setting_options import overrides_from, with_settings
+from selfedit.errors import SelfEditError
+
+if TYPE_CHECKING:
+    from selfedit.config import Settings
 
 
 @with_settings(but=("arc",))
@@ -43,7 +48,8 @@ def train(
     """
     from selfedit.config import read_settings
 
-    settings = read_settings(recipe, overrides_from(overrides))
+    typed = overrides_from(overrides)
+    settings = read_settings(recipe, typed)
     folder = out or Path("runs") / (recipe.stem if recipe else "train")
     from selfedit.experiments.knowledge.train import knowledge_data, run_knowledge
     from selfedit.experiments.train import named_data, train_named
@@ -52,6 +58,7 @@ def train(
     # What is wrong with the task or the data, before a model is fetched.
     passages = is_knowledge(settings)
     check = knowledge_data if passages else named_data
+    settings = _of_what_there_is(settings, typed, dry_run=dry_run)
     if dry_run:
         print_estimate("train" if passages else settings.task, settings, check, json=json)
         return
@@ -66,3 +73,19 @@ def train(
         return
     print_results(results)
     say(f"results: {folder / 'results.json'}; a page: selfedit report {folder}")
+
+
+def _of_what_there_is(settings: Settings, typed: Mapping[str, Any], *, dry_run: bool) -> Settings:
+    """The settings with no more passages than there are; what came down is said."""
+    from selfedit.experiments.fitting import fitted
+
+    try:
+        settings, fewer = fitted(settings, typed)
+    except SelfEditError:
+        # A dry run goes on, and says at its end what the data lack.
+        if dry_run:
+            return settings
+        raise
+    for words in fewer:
+        say(words)
+    return settings

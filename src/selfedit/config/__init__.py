@@ -13,6 +13,7 @@ from selfedit.config.arc import (
     SelfEditSpec,
     TTTDataSettings,
 )
+from selfedit.config.by_name import read_recipe, recipe_names
 from selfedit.config.continual import ContinualSettings, named_policy
 from selfedit.config.documents import DocumentSettings
 from selfedit.config.endpoint import EndpointSettings
@@ -28,15 +29,15 @@ from selfedit.config.knowledge import (
     FormatName,
     Language,
 )
+from selfedit.config.measured import EvalSettings
 from selfedit.config.own import OwnQuestionSettings
-from selfedit.config.recipes import read_recipe, recipe_names
 from selfedit.config.retention import (
     REMEDY_CHOICE,
     RetentionSettings,
     parse_remedies,
     remedies_name,
 )
-from selfedit.config.rl import EvalSettings, RewardSettings, RLSettings
+from selfedit.config.rl import RewardSettings, RLSettings
 from selfedit.config.settings import (
     ALSO_CALLED,
     Prompting,

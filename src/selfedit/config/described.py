@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 _SIGNS = {"Ge": "≥", "Gt": ">", "Le": "≤", "Lt": "<"}
-_KINDS = {int: "INT", float: "NUMBER", bool: "BOOL"}
+_NUMBER_KINDS = {int: "INT", float: "NUMBER", bool: "BOOL"}
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def with_default(field: FieldInfo, default: Any) -> FieldInfo:
     return changed
 
 
-def described(field: FieldInfo) -> Described:
+def in_words(field: FieldInfo) -> Described:
     """A setting in words."""
     bounds = [*_bounds(field.metadata), *_inner_bounds(field.annotation)]
     choices = tuple(_choices(field.annotation))
-    default = _written(field.default)
-    kind = _kind(field.annotation)
+    default = _as_typed(field.default)
+    kind = _metavar(field.annotation)
     return Described(field.description or "", choices, tuple(bounds), default, kind)
 
 
@@ -77,18 +77,20 @@ def is_tuple(annotation: Any) -> bool:
     return any(get_origin(kind) is tuple for kind in (annotation, *get_args(annotation)))
 
 
-def nearest(name: str, known: Iterable[str], most: int = 2) -> list[str]:
+def nearest_names(name: str, known: Iterable[str], most: int = 2) -> list[str]:
     """The names that someone who wrote ``name`` may have meant, likeliest first: in its group where
     there is such a group, in which all are named if none is alike; else anywhere.
 
     A name that stands in another group (``max_new_tokens`` for ``edit.max_new_tokens``) counts too.
     """
     dotted = list(known)
+    # Within a group a far name is a likelier slip than a near one elsewhere.
     group, _, last = name.rpartition(".")
     if inside := [each for each in dotted if group and each.rpartition(".")[0] == group]:
         return get_close_matches(name, inside, most, 0.8) or inside
-    there = [each for each in dotted if each.rpartition(".")[2] == last]
-    return get_close_matches(name, dotted, most, 0.75) or get_close_matches(name, there, most, 0)
+    elsewhere = [each for each in dotted if each.rpartition(".")[2] == last]
+    alike = get_close_matches(name, dotted, most, 0.75)
+    return alike or get_close_matches(name, elsewhere, most, 0)
 
 
 def _bounds(marks: Iterable[Any]) -> Iterator[str]:
@@ -116,7 +118,7 @@ def _choices(annotation: Any) -> Iterator[str]:
             yield from _choices(inner)
 
 
-def _written(value: Any) -> str:
+def _as_typed(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
     if isinstance(value, bool):
@@ -124,8 +126,8 @@ def _written(value: Any) -> str:
     return {None: "none", "": '""'}.get(value, str(value))
 
 
-def _kind(annotation: Any) -> str:
+def _metavar(annotation: Any) -> str:
     if is_tuple(annotation):
         return "A,B,..."
     kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
-    return _KINDS.get(kinds[0], "TEXT")
+    return _NUMBER_KINDS.get(kinds[0], "TEXT")

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from selfedit.config.arc import ArcSettings
+from selfedit.config.by_name import read_recipe
 from selfedit.config.choice import check_name
+from selfedit.config.complaints import complaints
 from selfedit.config.continual import ContinualSettings
-from selfedit.config.described import leaves, nearest
 from selfedit.config.documents import DocumentSettings
 from selfedit.config.engine import EngineSettings
 from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
 from selfedit.config.judge import JudgeSettings
 from selfedit.config.knowledge import AnswerSettings, EditSettings
-from selfedit.config.recipes import read_recipe
+from selfedit.config.measured import EvalSettings
 from selfedit.config.retention import RetentionSettings
-from selfedit.config.rl import EvalSettings, RLSettings
+from selfedit.config.rl import RLSettings
 from selfedit.config.tables import (
     CptSettings,
     CrossedSettings,
@@ -147,7 +147,8 @@ class Settings(Group):
 def read_settings(
     recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Defaults, then the recipe (a TOML file, or one of ours by name), then dotted overrides (``{"inner.optim.lr": 5e-4}``).
+    """Defaults, then the recipe (a TOML file, or one of ours by name), then dotted overrides
+    (``{"inner.optim.lr": 5e-4}``).
 
     Raises:
         FormatError: the recipe is missing or not TOML.
@@ -174,28 +175,11 @@ def make_settings(
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        lines = map(_complaint, error.errors())
+        lines = complaints(error, Settings)
         fix = "`selfedit train --help` lists every setting with its bounds"
         raise UsageError(
             "these settings cannot be used:\n  " + "\n  ".join(lines), where=where, fix=fix
         ) from None
-
-
-def _complaint(error: ErrorDetails) -> str:
-    """What is wrong with one setting; of a name that does not exist, which one was meant."""
-    dotted = ".".join(map(str, error["loc"]))
-    if error["type"] != "extra_forbidden":
-        return f"{dotted}: {error['msg']}{_wrong_value(error)}"
-    known = [name for name, _ in leaves(Settings)]
-    groups = {name.rpartition(".")[0] for name in known} - {""}
-    meant = ", ".join(nearest(dotted, [*known, *sorted(groups)]))
-    return f"{dotted}: there is no such setting" + (f"; did you mean {meant}?" if meant else "")
-
-
-def _wrong_value(error: ErrorDetails) -> str:
-    """The wrong value, unless it may be a key or hold a login."""
-    name = str(error["loc"][-1]) if error["loc"] else ""
-    return "" if name in ("key_env", "url") else f" (it is {error['input']!r:.200})"
 
 
 def _set(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:

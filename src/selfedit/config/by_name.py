@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from selfedit.config.described import nearest
+from selfedit.config.described import nearest_names
 from selfedit.errors import FormatError
 from selfedit.storage.bounded import BoundedReader, is_there
 
@@ -38,8 +38,8 @@ def recipe_path(recipe: str | Path) -> Path:
         return Path(recipe)
     if name in (ours := recipe_names()):
         return recipes_folder() / f"{name}.toml"
-    meant = ", ".join(nearest(name, ours))
-    fix = f"did you mean {meant}? {FIX}" if meant else FIX
+    likely = ", ".join(nearest_names(name, ours))
+    fix = f"did you mean {likely}? {FIX}" if likely else FIX
     raise FormatError("there is no recipe and no file of this name", where=name, fix=fix)
 
 
@@ -55,6 +55,7 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     """
     path = recipe_path(recipe)
     values = _READER.toml(path)
+    # The one file that comes with the recipes is named as it lies in a checkout.
     external = values.get("external")
     file = external.get("file") if isinstance(external, dict) else None
     if path.parent == recipes_folder() and isinstance(file, str) and not is_there(Path(file)):
