@@ -147,7 +147,7 @@ class Settings(Group):
 def read_settings(
     recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Defaults, then the recipe (a TOML file, or one of ours by name), then dotted overrides
+    """Defaults, then a recipe (a file, or one of ours by name), then dotted overrides
     (``{"inner.optim.lr": 5e-4}``).
 
     Raises:
@@ -176,10 +176,9 @@ def make_settings(
         return Settings.model_validate(tree)
     except ValidationError as error:
         lines = complaints(error, Settings)
+        what = "these settings cannot be used:\n  " + "\n  ".join(lines)
         fix = "`selfedit train --help` lists every setting with its bounds"
-        raise UsageError(
-            "these settings cannot be used:\n  " + "\n  ".join(lines), where=where, fix=fix
-        ) from None
+        raise UsageError(what, where=where, fix=fix) from None
 
 
 def _set(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
