@@ -34,7 +34,7 @@ TESTS = (
     "tests/cli/test_cli_help.py",
     "tests/lm/test_lora.py",
     "tests/serving/test_endpoint.py",
-    "tests/storage/test_files.py",
+    "tests/lm/test_load.py",
 )
 Which = Literal["lowest", "newest"]
 
