@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
 
 from selfedit.config import Settings  # noqa: E402
 from selfedit.config.by_name import about_recipe, recipe_names  # noqa: E402
-from selfedit.config.described import in_words, leaves  # noqa: E402
+from selfedit.config.described import Described, in_words, leaves  # noqa: E402
 from site_pictures import PICTURES  # noqa: E402
 
 ROOMS = {
@@ -40,18 +40,21 @@ EXPERIMENT_PAGES = re.compile(r"^# (.+)$", re.MULTILINE)
 
 def settings_page() -> str:
     """Every setting, group by group, from the pydantic models."""
-    lines = ["# Settings", "", _SETTINGS_HEAD]
-    group = None
+    groups: dict[str, list[str]] = {}
     for dotted, field in leaves(Settings):
-        if dotted.rpartition(".")[0] != group:
-            group = dotted.rpartition(".")[0]
-            lines += ["", f"## {group or 'The run'}", "", "| setting | what it is | default |"]
-            lines += ["|---|---|---|"]
-        one = in_words(field)
-        allowed = "; ".join(filter(None, [" \\| ".join(one.choices), " and ".join(one.bounds)]))
-        words = one.words.replace("|", "\\|") + (f"; **{allowed}**" if allowed else "")
-        lines.append(f"| `{dotted}` | {words.replace('<', '&lt;')} | `{one.default or ' '}` |")
+        row = _setting_row(dotted, in_words(field))
+        groups.setdefault(dotted.rpartition(".")[0], []).append(row)
+    lines = ["# Settings", "", _SETTINGS_HEAD]
+    for group, rows in groups.items():
+        lines += ["", f"## {group or 'The run'}", "", "| setting | what it is | default |"]
+        lines += ["|---|---|---|", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _setting_row(dotted: str, one: Described) -> str:
+    allowed = "; ".join(filter(None, [" \\| ".join(one.choices), " and ".join(one.bounds)]))
+    words = one.words.replace("|", "\\|") + (f"; **{allowed}**" if allowed else "")
+    return f"| `{dotted}` | {words.replace('<', '&lt;')} | `{one.default or ' '}` |"
 
 
 _SETTINGS_HEAD = """Every setting of a run, made from the code. In a recipe they are TOML

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-_WIDTH, _HEIGHT = 150, 62
+_WIDTH, _HEIGHT = 160, 62
 
 
 def _box(x: float, y: float, title: str, text: str, *, strong: bool = False) -> str:
@@ -55,17 +55,17 @@ def loop_picture() -> str:
     parts = [
         _box(10, 20, "passage", "text and its title"),
         _box(230, 20, "policy", "writes M self-edits", strong=True),
-        _box(450, 20, "inner loops", "M adapters, trained together", strong=True),
+        _box(450, 20, "inner loops", "M adapters, one pass", strong=True),
         _box(450, 150, "answers", "without the passage"),
         _box(230, 150, "rewards", "right answers, graded"),
         _box(10, 150, "kept", "self-edits that helped"),
-        _arrow([(160, 51), (228, 51)], "prompt"),
-        _arrow([(380, 51), (448, 51)], "self-edits"),
-        _arrow([(525, 82), (525, 148)]),
-        _arrow([(450, 181), (382, 181)]),
-        _arrow([(230, 181), (162, 181)]),
+        _arrow([(170, 51), (228, 51)], "prompt"),
+        _arrow([(390, 51), (448, 51)], "self-edits"),
+        _arrow([(530, 82), (530, 148)]),
+        _arrow([(450, 181), (392, 181)]),
+        _arrow([(230, 181), (172, 181)]),
         _arrow(
-            [(85, 150), (85, 116), (305, 116), (305, 84)],
+            [(90, 150), (90, 116), (310, 116), (310, 84)],
             "the update: the policy of the next round",
         ),
     ]
@@ -75,7 +75,7 @@ def loop_picture() -> str:
 
 def bank_picture() -> str:
     """One pass through the frozen base for K adapters."""
-    parts = [_box(250, 20, "frozen base", "computed once for all rows", strong=True)]
+    parts = [_box(230, 75, "frozen base", "one pass for all rows", strong=True)]
     for number in range(4):
         y = 8 + 54 * number
         parts.append(
@@ -84,17 +84,17 @@ def bank_picture() -> str:
             f'<text x="80" y="{y + 23}" text-anchor="middle" font-size="12.5">'
             f"self-edit {number + 1}</text>"
         )
-        parts.append(_arrow([(140, y + 18), (195, y + 18), (195, 51), (248, 51)]))
+        parts.append(_arrow([(140, y + 18), (185, y + 18), (185, 106), (228, 106)]))
         parts.append(
             f'<rect x="480" y="{y}" width="120" height="36" rx="6" fill="none"'
             ' stroke="currentColor" stroke-width="1.2" stroke-dasharray="5 3"/>'
             f'<text x="540" y="{y + 23}" text-anchor="middle" font-size="12.5">'
             f"adapter {number + 1}</text>"
         )
-        parts.append(_arrow([(400, 51), (440, 51), (440, y + 18), (478, y + 18)]))
+        parts.append(_arrow([(390, 106), (435, 106), (435, y + 18), (478, y + 18)]))
     words = "each adapter sees its own rows: own data, rank, rate, epochs and seed"
-    parts.append(f'<text x="325" y="205" text-anchor="middle" font-size="12">{words}</text>')
-    return _picture(620, 225, "K adapters train in one pass through one frozen base", parts)
+    parts.append(f'<text x="310" y="238" text-anchor="middle" font-size="12">{words}</text>')
+    return _picture(620, 250, "K adapters train in one pass through one frozen base", parts)
 
 
 def library_picture() -> str:
@@ -105,12 +105,12 @@ def library_picture() -> str:
         _box(450, 15, "adapters", "one a document"),
         _box(10, 125, "question", "over HTTP, or typed"),
         _box(230, 125, "router", "by the question's words", strong=True),
-        _box(450, 125, "answer", "and the document it is from"),
-        _arrow([(160, 46), (228, 46)]),
-        _arrow([(380, 46), (448, 46)]),
-        _arrow([(160, 156), (228, 156)]),
-        _arrow([(380, 156), (448, 156)]),
-        _arrow([(525, 77), (525, 123)]),
+        _box(450, 125, "answer", "with its document"),
+        _arrow([(170, 46), (228, 46)]),
+        _arrow([(390, 46), (448, 46)]),
+        _arrow([(170, 156), (228, 156)]),
+        _arrow([(390, 156), (448, 156)]),
+        _arrow([(530, 77), (530, 123)]),
     ]
     return _picture(620, 200, "A library: an adapter a document, a router in front", parts)
 
