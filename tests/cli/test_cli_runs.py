@@ -73,12 +73,13 @@ def test_evaluate_a_model(run, tiny_folder: Path, passages: Path) -> None:
     assert found["n"] == 2 and found["questions"] == 4 and 0 <= found["accuracy"] <= 1
 
 
-def test_report_writes_a_page_and_three_pictures(run, finished: Path) -> None:
+def test_report_writes_a_page_and_its_pictures(run, finished: Path) -> None:
     done = run("report", finished)
     assert done.code == 0
     paths = [Path(line) for line in done.out.splitlines()]
-    pictures = ["accuracy-by-round.png", "reward-by-round.png", "self-edits-by-round.png"]
-    assert [path.name for path in paths] == ["index.html", *pictures]
+    pictures = ["accuracy-by-round", "self-edits-by-round", "reward-by-round", "reward-by-length"]
+    pictures += ["policy-moved", "cost-and-accuracy"]
+    assert [path.stem for path in paths] == ["index", *pictures]
     assert all(path.stat().st_size > 500 for path in paths)
 
 

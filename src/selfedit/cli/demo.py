@@ -48,9 +48,9 @@ def demo(
         from selfedit.experiments.knowledge.train import run_knowledge
 
         results = run_knowledge(out, settings, **options)
-    from selfedit.report.pictures import draw_pictures
+    from selfedit.report.folder import write_report
 
-    pictures = draw_pictures(results, out / "report")
+    _, *pictures = write_report(out)
     if json:
         print_json(results)
         return

@@ -94,7 +94,7 @@ def _curves(runs: list[Path], out: Path | None, json: bool) -> None:
 
     from selfedit.cli.output import print_results_table
     from selfedit.report.curve_picture import curve_picture
-    from selfedit.report.pictures import save
+    from selfedit.report.drawing import save
     from selfedit.results.by_settings import groups_of
     from selfedit.results.curves import curve_table, learning_curves
 
