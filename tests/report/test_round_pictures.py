@@ -7,14 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from selfedit.report.cost_pictures import cost_figure, movement_figure
 from selfedit.report.drawing import NIGHT, night_name, save
-from selfedit.report.round_pictures import (
-    Earned,
-    cost_figure,
-    length_figure,
-    movement_figure,
-    reward_figure,
-)
+from selfedit.report.round_pictures import Earned, length_figure, reward_figure
 from selfedit.run.records import Phase, Place, RewardRow
 
 

@@ -32,6 +32,12 @@ def one_axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def from_zero(axes: Axes) -> None:
+    """Percent begin at 0, with room below for the points that lie there."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -4), max(high, 10))
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a picture and its twin for dark pages (`night_name`), the folder made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)

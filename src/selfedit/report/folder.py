@@ -9,6 +9,7 @@ from typing import Any
 
 from selfedit.errors import StorageFailed, UsageError
 from selfedit.report.arc import task_pictures
+from selfedit.report.cost_pictures import draw_costs
 from selfedit.report.page import write_page
 from selfedit.report.pictures import draw_pictures
 from selfedit.report.round_pictures import draw_rounds
@@ -34,7 +35,8 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> list[Path
         with _writing(into):
             pictures = [
                 *draw_pictures(results, into),
-                *draw_rounds(run, results, into),
+                *draw_rounds(run, into),
+                *draw_costs(run, results, into),
                 *task_pictures(run, into),
             ]
             page = into / "index.html"

@@ -1,11 +1,11 @@
-"""Pictures of what candidates earned, from a run's ledger: every reward by round, reward against
-length, whether the policy moved, cost against accuracy.
+"""Pictures of what candidates earned, from a run's ledger: every reward by round, and reward against
+length.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from selfedit.grading.stats import mean_se, spearman
-from selfedit.report.drawing import one_axes, save
-from selfedit.rl.evaluate import held_out
+from selfedit.report.drawing import from_zero, one_axes, save
 from selfedit.run.folder import RunFolder
 from selfedit.run.records import Phase, RewardRow
 from selfedit.storage.neutral import in_picture
@@ -36,20 +35,13 @@ class Earned:
     tokens: Sequence[int]
 
 
-def draw_rounds(run: RunFolder, results: Mapping[str, Any], into: Path) -> list[Path]:
+def draw_rounds(run: RunFolder, into: Path) -> list[Path]:
     """Write the pictures there is something to show in; returns their files."""
     written: list[Path] = []
     if earned := earned_by_round(run):
         unit = _signal(run)
         written.append(save(reward_figure(earned, unit), into / "reward-by-round.png"))
         written.append(save(length_figure(earned, unit), into / "reward-by-length.png"))
-    if moved := _movement_by_round(results.get("rounds")):
-        bound = run.settings["rl"]["movement"]["kl"]
-        written.append(save(movement_figure(moved, bound), into / "policy-moved.png"))
-    rows = results.get("rows", [])
-    costs = {row["method"]: tokens for row in rows if (tokens := _tokens(run, row["method"])) >= 0}
-    if len(costs) > 2:
-        written.append(save(cost_figure(rows, costs), into / "cost-and-accuracy.png"))
     return written
 
 
@@ -92,7 +84,8 @@ def reward_figure(earned: Sequence[Earned], unit: str) -> Figure:
     rounds = [each.round for each in earned]
     axes.set_xticks(rounds)
     axes.set_xlim(min(rounds) - 0.6, max(rounds) + 0.6)
-    _room(axes, unit)
+    if unit == "accuracy":
+        from_zero(axes)
     _legend_once(axes)
     return figure
 
@@ -152,13 +145,6 @@ def _scale(unit: str) -> float:
     return 100.0 if unit == "accuracy" else 1.0
 
 
-def _room(axes: Any, unit: str) -> None:
-    """Accuracies begin at 0, with room for the dots that lie there."""
-    if unit == "accuracy":
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(low, -4), max(high, 10))
-
-
 def length_figure(earned: Sequence[Earned], unit: str) -> Figure:
     """Reward against length, a colour a round; the rank correlation over all."""
     tokens = [count for each in earned for count in each.tokens]
@@ -176,7 +162,8 @@ def length_figure(earned: Sequence[Earned], unit: str) -> Figure:
         look = {"s": 14, "color": f"C{number % 10}", "alpha": 0.5, "linewidths": 0}
         axes.scatter(each.tokens, values, label=f"round {each.round}", **look)
     _fifths(axes, tokens, [scale * reward for reward in rewards])
-    _room(axes, unit)
+    if unit == "accuracy":
+        from_zero(axes)
     axes.legend(fontsize="small")
     return figure
 
@@ -193,68 +180,6 @@ def _fifths(axes: Any, tokens: Sequence[int], rewards: Sequence[float]) -> None:
         name = "mean of a fifth, by length" if number == 0 else None
         look = {"color": "C3", "marker": "D", "capsize": 4, "label": name}
         axes.errorbar([middle], [estimate.mean], [estimate.se or 0.0], **look)
-
-
-def movement_figure(moved: Mapping[int, Mapping[str, Any]], bound: float) -> Figure:
-    """KL between the policy before and after each update, beside the bound below which it did not
-    move.
-    """
-    prompts = max(one["prompts"] for each in moved.values() for one in each.values())
-    figure, axes = one_axes(
-        f"Did the policy move? (n = {prompts} prompts a round)",
-        "round of ReST-EM",
-        "KL(new‖old), nats a self-edit",
-    )
-    for name, mark in (("learned", "o"), ("heldout", "s")):
-        rounds = [number for number, each in moved.items() if name in each]
-        heights = [moved[number][name]["kl"] for number in rounds]
-        label = "the round's prompts" if name == "learned" else "held-out prompts"
-        if rounds:
-            axes.plot(rounds, heights, marker=mark, label=label)
-    axes.axhline(bound, linestyle="--", color="C3", label=f"did not move: below {bound:g}")
-    axes.set_xticks(list(moved))
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize="small")
-    return figure
-
-
-def _movement_by_round(rounds: object) -> dict[int, dict[str, Any]]:
-    """What was measured of each round's update."""
-    measured: dict[int, dict[str, Any]] = {}
-    for each in rounds if isinstance(rounds, list) else []:
-        movement = each.get("movement") or {}
-        parts = {name: movement[name] for name in ("learned", "heldout") if movement.get(name)}
-        if parts:
-            measured[each["round"]] = parts
-    return measured
-
-
-def cost_figure(rows: Sequence[Mapping[str, Any]], costs: Mapping[str, float]) -> Figure:
-    """Accuracy of each method against what it trains on."""
-    n = max(row["n"] for row in rows)
-    figure, axes = one_axes(
-        f"What accuracy costs (n = {n} passages; bars: standard errors)",
-        "tokens trained on, a passage",
-        "held-out accuracy, %",
-    )
-    points = [row for row in rows if row["method"] in costs and row["accuracy"] is not None]
-    for number, row in enumerate(points):
-        at, height = costs[row["method"]], 100 * row["accuracy"]
-        error = 100 * (row["se"] or 0.0)
-        look = {"color": f"C{number % 10}", "marker": "osD^vPX*"[number % 8], "capsize": 4}
-        name = in_picture(row["method"])
-        axes.errorbar([at], [height], [error], linestyle="none", label=name, **look)
-    _room(axes, "accuracy")
-    axes.legend(fontsize="small")
-    return figure
-
-
-def _tokens(run: RunFolder, method: str) -> float:
-    """Mean tokens that a method trains on for a passage; below 0 where it asked nothing here."""
-    counts: list[int] = []
-    for trial in run.ledger.each_trial(held_out(method)):
-        counts.append(0 if trial.training is None else trial.training.tokens)
-    return sum(counts) / len(counts) if counts else -1.0
 
 
 def _legend_once(axes: Any) -> None:
