@@ -35,6 +35,7 @@ def say_how_to_ask(model: str, out: Path, contexts: Sequence[Context]) -> None:
     """The command that asks what was learned, and the titles it takes: a question is asked under
     its passage's title, as in training.
     """
+    # In order, each once: passages of one document share its title.
     titles = list(dict.fromkeys(in_line(context.title) for context in contexts if context.title))
     words = ["selfedit", "ask", model, "YOUR QUESTION", "--adapter", str(out)]
     say(f"ask it: {shlex.join([*words, *(['--title', titles[0]] if titles else [])])}")

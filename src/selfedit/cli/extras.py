@@ -19,6 +19,7 @@ EXTRAS = {
 
 def lacking(extra: str) -> list[str]:
     """The packages of an extra that are not installed, as the installed selfedit states them."""
+    # What the wheel says of itself, so that this list cannot fall behind pyproject.toml.
     missing: list[str] = []
     for line in metadata.requires("selfedit") or []:
         stated = re.match(r"([\w.-]+).*extra == ['\"](\w+)['\"]", line)

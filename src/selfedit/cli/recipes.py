@@ -33,6 +33,7 @@ def recipes(
         else:
             sys.stdout.write(recipe_path(name).read_text(encoding="utf-8"))
         return
+    # One line each, not a table: what a recipe is does not fit a column.
     known = {each: about_recipe(each) for each in recipe_names()}
     if json:
         print_json(known)

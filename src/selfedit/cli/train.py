@@ -86,6 +86,7 @@ def _of_what_there_is(settings: Settings, typed: Mapping[str, Any], *, dry_run: 
         if dry_run:
             return settings
         raise
+    # Said one by one, before the progress: a run on fewer passages is another run.
     for words in fewer:
         say(words)
     return settings

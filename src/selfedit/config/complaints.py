@@ -20,6 +20,7 @@ def _complaint(error: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{dotted}: {error['msg']}{_wrong_value(error)}"
     known = [name for name, _ in leaves(model)]
     groups = {name.rpartition(".")[0] for name in known} - {""}
+    # A group can be meant too: [edits] for [edit].
     likely = ", ".join(nearest_names(dotted, [*known, *sorted(groups)]))
     return f"{dotted}: there is no such setting" + (f"; did you mean {likely}?" if likely else "")
 

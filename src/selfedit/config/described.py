@@ -121,6 +121,7 @@ def _choices(annotation: Any) -> Iterator[str]:
 def _as_typed(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
+    # As TOML and the command line write it, not Python.
     if isinstance(value, bool):
         return str(value).lower()
     return {None: "none", "": '""'}.get(value, str(value))

@@ -85,6 +85,7 @@ def cost_figure(rows: Sequence[Mapping[str, Any]], costs: Mapping[str, float]) -
 
 def _tokens(run: RunFolder, method: str) -> float:
     """Mean tokens that a method trains on for a passage; below 0 where it asked nothing here."""
+    # Tokens, not seconds: they are the same on every machine.
     counts: list[int] = []
     for trial in run.ledger.each_trial(held_out(method)):
         counts.append(0 if trial.training is None else trial.training.tokens)

@@ -46,6 +46,7 @@ def save(figure: Figure, path: Path) -> Path:
         warnings.filterwarnings("ignore", message="Glyph")
         about = {"dpi": 120, "metadata": {"Software": None}}
         figure.savefig(path, **about)
+        # The same figure once more: drawn twice, two pictures could come to differ.
         _turn_dark(figure)
         figure.savefig(night_name(path), facecolor=NIGHT, **about)
     return path

@@ -1,6 +1,4 @@
-"""Pictures of what candidates earned, from a run's ledger: every reward by round, and reward against
-length.
-"""
+"""Pictures of what candidates earned: every reward by round, and reward against length."""
 
 from __future__ import annotations
 
@@ -98,6 +96,7 @@ def _bin_edges(rewards: Sequence[float]) -> np.ndarray:
     # Accuracies of a few questions take few values: a bin around each; else twenty.
     bins = min(len(distinct), 20)
     half = (distinct[-1] - distinct[0]) / (bins - 1) / 2
+    # The outermost values stand in the middle of their bins, as all others.
     return np.linspace(distinct[0] - half, distinct[-1] + half, bins + 1)
 
 

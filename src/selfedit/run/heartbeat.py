@@ -34,6 +34,7 @@ def heartbeat(
             now = time.monotonic()
             if now - max(began, LastingStream.written_at) >= seconds:
                 say(f"{doing_now() or 'still at it'}: {duration(now - began)} so far")
+                # Also where say writes to no lasting stream: the next word comes as late again.
                 LastingStream.written_at = now
 
     # A daemon: a process that ends otherwise must not wait for it.

@@ -17,6 +17,7 @@ def doing(words: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # Not the last one: another thread may have begun something meanwhile.
         _busy_with.remove(words)
 
 
