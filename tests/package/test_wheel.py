@@ -30,6 +30,19 @@ DATA = {
     "selfedit/tasks/knowledge/corpus/learn.json",
     "selfedit/tasks/knowledge/corpus/sealed.json",
     "selfedit/tasks/knowledge/corpus/train.json",
+    "selfedit/view/page/api.js",
+    "selfedit/view/page/app.js",
+    "selfedit/view/page/ask.js",
+    "selfedit/view/page/charts.js",
+    "selfedit/view/page/compare.js",
+    "selfedit/view/page/context.js",
+    "selfedit/view/page/dom.js",
+    "selfedit/view/page/edits.js",
+    "selfedit/view/page/icon.svg",
+    "selfedit/view/page/index.html",
+    "selfedit/view/page/run.js",
+    "selfedit/view/page/runs.js",
+    "selfedit/view/page/style.css",
 }
 """Every file of the wheel that is neither Python nor a recipe: one that is added is added here."""
 pytestmark = pytest.mark.slow
