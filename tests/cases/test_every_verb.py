@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from payloads import PAYLOADS, raw_in
 
+from payloads import PAYLOADS, raw_in
 from selfedit.cli import main
 from selfedit.cli.app import app
 from selfedit.errors import ModelUnavailable
@@ -56,6 +56,7 @@ CONTENT: dict[Verb, str] = {
     ("ask",): "test_hostile_documents",
     ("serve",): "names only: its replies are JSON; tests/serving/test_limits.py",
     ("chat",): "test_hostile_documents",
+    ("view",): "names only: its texts are text in a browser; tests/view/test_view_browser.py",
     ("evaluate",): "test_payloads.test_evaluate",
     ("compare",): "test_a_run_over_hostile_passages",
     ("grade",): "test_labels_of_hostile_texts",
