@@ -4,6 +4,8 @@
 # make fuzz   a million mutated inputs through every reader of files, replies and texts: about an hour on one core
 # make kills  200 kills of small runs, at any moment: they go on and end in equal bytes; ten minutes
 # make sweep  small random models of every kind transformers has: computed alike, or refused; ten minutes
+# make docs   the documentation as a site, strictly, into build/site
+# make versions  the quick tests with the lowest versions that pyproject.toml states, then with the newest
 # make cases  small inputs that people and hostile files bring, each with what is right
 # make lint / make format   every check that runs nothing: style, types, imports, the house
 
@@ -17,7 +19,7 @@ KILLS ?= 200
 TEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 OUT ?= runs/demo
 
-.PHONY: demo test test-fast lint format setup dev fuzz kills cases sweep
+.PHONY: demo test test-fast lint format setup dev fuzz kills cases sweep docs versions
 
 demo: .venv/.installed
 	@echo "== the demo: $(MINUTES) minutes planned, everything it makes goes to $(OUT)"
@@ -61,6 +63,13 @@ sweep: .venv/.installed-dev
 
 cases: .venv/.installed-dev
 	$(BIN)/pytest tests/cases
+
+docs: .venv/.installed-dev
+	$(BIN)/mkdocs build --strict
+
+versions: .venv/.installed-dev
+	$(BIN)/python tools/versions.py lowest
+	$(BIN)/python tools/versions.py newest
 
 setup: .venv/.installed
 dev: .venv/.installed-dev

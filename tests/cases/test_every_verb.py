@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from payloads import PAYLOADS, raw_in
 
+from payloads import PAYLOADS, raw_in
 from selfedit.cli import main
 from selfedit.cli.app import app
 from selfedit.errors import ModelUnavailable
@@ -72,6 +72,7 @@ CONTENT: dict[Verb, str] = {
     ("bench", "cluster"): "names only: it prints seconds",
     ("bench", "page"): "test_a_benchmarks_page",
     ("launch", "slurm"): "names only: it reads a recipe's settings",
+    ("recipes",): "names only: it prints what comes with selfedit",
     ("report",): "test_payloads.test_report",
     ("data", "seal"): "names only: it prints the names it looks for",
     ("models",): "names only: it prints the names it has",

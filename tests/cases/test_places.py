@@ -104,7 +104,7 @@ def test_pictures_caches_and_reports_that_cannot_be_written(
     )
     source = write_tasks(tmp_path / "one.json", [small_task()])
     (name,) = __import__("json").loads(source.read_text())
-    judge = ["--grader", "judge", "--judge.endpoint.model", "m", "--judge.endpoint.key_env", "none"]
+    judge = ["--grader", "judge", "--judge.endpoint.model", "m", "--judge.endpoint.key-env", "none"]
     shutil.rmtree(finished / "report", ignore_errors=True)
     (finished / "report").write_text("a file where the folder belongs")
     for words in (

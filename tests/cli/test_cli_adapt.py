@@ -10,13 +10,13 @@ import pytest
 from selfedit.lm.lora import Adapter
 
 QUICK = (
-    "--edit.max_new_tokens=12",
+    "--edit.max-new-tokens=12",
     "--inner.optim.epochs=1",
     "--inner.lora.rank=2",
     "--retention.pseudorehearsal.texts=2",
     "--retention.pseudorehearsal.tokens=4",
     "--documents.known=2",
-    "--answer.max_new_tokens=4",
+    "--answer.max-new-tokens=4",
     "--quiet",
 )
 TEXT = "# Vell\nThe harbour of Vell was built in 1412 by Orda Mirane. It has nine piers.\n"
@@ -60,6 +60,7 @@ def test_the_same_command_again_is_done_at_once(run, adapted: Path, tiny_folder:
     before = (adapted / "out" / "adapter_model.safetensors").read_bytes()
     done = run("adapt", tiny_folder, adapted / "vell.md", "-o", adapted / "out", *QUICK, "--json")
     assert done.code == 0
+    assert "--title Vell" in done.err  # how to ask: under the title that it was trained with
     results = json.loads(done.out)
     assert results["passages"] == 1
     assert {"before", "after", "paired"} == set(results["loss"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from selfedit.cli import doctor
+from selfedit.cli import doctor, extras
 
 
 def test_models_lists_as_text_and_json(run) -> None:
@@ -63,3 +64,20 @@ def test_doctor_names_a_package_that_is_missing(run, monkeypatch: pytest.MonkeyP
     done = run("doctor")
     assert done.code == 4
     assert "pip install no-such-package" in done.out
+
+
+def test_doctor_names_an_extra_that_is_missing_with_its_line(
+    run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "NEEDED", ())
+    monkeypatch.setattr(doctor, "_check_model", lambda: iter(()))
+    monkeypatch.setattr(extras, "_is_here", lambda package: package != "uvicorn")
+    done = run("doctor")
+    assert done.code == 0  # an extra is no problem
+    assert "absent   extra serve: without uvicorn" in done.out
+    assert "pip install 'selfedit[serve]'" in done.out and "selfedit[arc]" not in done.out
+
+
+def test_doctor_knows_every_extra_for_users() -> None:
+    stated = metadata.metadata("selfedit").get_all("Provides-Extra") or []
+    assert set(extras.EXTRAS) == set(stated) - {"dev", "docs"}

@@ -29,7 +29,7 @@ def kept(
     documents = folder / "documents"
     documents.mkdir()
     (documents / "tower.md").write_text("# The Café – “Tower”\nThe tower is 30 m tall → high.\n")
-    short = ["--edit.max_new_tokens=8", "--inner.optim.epochs=1", "--inner.lora.rank=2", "-q"]
+    short = ["--edit.max-new-tokens=8", "--inner.optim.epochs=1", "--inner.lora.rank=2", "-q"]
     for out, more in (("adapted", []), ("library", ["--library"])):
         words = ["adapt", tiny_folder, documents, "--out", folder / out, *short, *more]
         assert main([str(word) for word in words]) == 0

@@ -73,12 +73,13 @@ def test_evaluate_a_model(run, tiny_folder: Path, passages: Path) -> None:
     assert found["n"] == 2 and found["questions"] == 4 and 0 <= found["accuracy"] <= 1
 
 
-def test_report_writes_a_page_and_three_pictures(run, finished: Path) -> None:
+def test_report_writes_a_page_and_its_pictures(run, finished: Path) -> None:
     done = run("report", finished)
     assert done.code == 0
     paths = [Path(line) for line in done.out.splitlines()]
-    pictures = ["accuracy-by-round.png", "reward-by-round.png", "self-edits-by-round.png"]
-    assert [path.name for path in paths] == ["index.html", *pictures]
+    pictures = ["accuracy-by-round", "self-edits-by-round", "reward-by-round", "reward-by-length"]
+    pictures += ["policy-moved", "cost-and-accuracy"]
+    assert [path.stem for path in paths] == ["index", *pictures]
     assert all(path.stat().st_size > 500 for path in paths)
 
 
@@ -154,3 +155,18 @@ def test_report_prints_tables_and_rewrites_a_page(run, finished: Path, tmp_path:
     )
     assert (finished / "results.json").read_bytes() == before
     assert run("report", finished, "--into", page, "--block", "other").code == 3
+
+
+def test_a_run_takes_the_passages_there_are_and_says_so(
+    run, small_folder: Path, passages: Path, tmp_path: Path
+) -> None:
+    command = small_run(small_folder, passages, tmp_path / "few", **{"eval.methods": "base,own"})
+    few = [word for word in command if not word.startswith("--rl.contexts")]
+    (tmp_path / "few.toml").write_text("heldout_contexts = 8\n")
+    done = run(*few, "--recipe", tmp_path / "few.toml", "--quiet")
+    assert done.code == 0
+    assert "rl.contexts is 2" in done.err and "heldout_contexts is 2" in done.err
+    with RunFolder.read(tmp_path / "few") as stored:
+        assert (stored.settings["rl"]["contexts"], stored.settings["heldout_contexts"]) == (2, 2)
+    typed = run(*few, "--rl.contexts=3", "--quiet")
+    assert typed.code == 3 and "there are 2" in typed.err

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from selfedit.cli.setting_options import describe, leaves, overrides_from
+from selfedit.cli.setting_options import option_name, overrides_from
 from selfedit.config import Settings, read_settings
+from selfedit.config.described import in_words, leaves
 
 
 def test_train_help_lists_every_setting() -> None:
@@ -18,11 +19,13 @@ def test_train_help_lists_every_setting() -> None:
     wide = {**os.environ, "COLUMNS": "300"}
     shown = subprocess.run(asked, capture_output=True, text=True, env=wide, check=True).stdout
     for dotted, _ in leaves(Settings):
-        assert (f"--{dotted} " in shown) != dotted.startswith("arc.")  # those are another task's
+        assert (f"{option_name(dotted)} " in shown) != dotted.startswith(
+            "arc."
+        )  # those are another task's
 
 
 def test_descriptions_have_bounds_and_the_default_that_holds() -> None:
-    found = {dotted: describe(field) for dotted, field in leaves(Settings)}
+    found = {dotted: in_words(field).line() for dotted, field in leaves(Settings)}
     assert "> 0" in found["inner.optim.lr"] and "≤ 1" in found["inner.optim.lr"]
     assert "default 0.001" in found["inner.optim.lr"]
     assert "default 0.0003" in found["rl.mstep.optim.lr"]

@@ -301,7 +301,7 @@ def test_the_command_line(
     documents, small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick = (
-        "--edit.max_new_tokens=12",
+        "--edit.max-new-tokens=12",
         "--inner.optim.epochs=1",
         "--inner.lora.rank=2",
         "--retention.pseudorehearsal.texts=2",

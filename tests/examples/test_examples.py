@@ -105,7 +105,7 @@ def test_the_naming_rules_from_the_recipe(small_folder: Path, tmp_path: Path) ->
     assert [(row.method, row.n) for row in results.rows] == [("base", 2), ("rules", 2)]
     assert set(results.contexts["base"]) == {"base-3", "base-4"}
     assert (
-        main(["train", "--recipe", str(recipe), "--quiet", *options, "--heldout_contexts=3"]) == 2
+        main(["train", "--recipe", str(recipe), "--quiet", *options, "--heldout-contexts=3"]) == 2
     )
 
 

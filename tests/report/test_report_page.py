@@ -10,9 +10,12 @@ import pytest
 from selfedit.report.folder import write_report
 from selfedit.rl.rounds import rl_place
 from selfedit.run.folder import RunFolder
-from selfedit.run.records import SelfEditRow, TimingRow
+from selfedit.run.records import RewardRow, SelfEditRow, TimingRow
 
 EVIL = "</pre><script>alert(1)</script>\x1b[2J <img src=x onerror=alert(2)>\ud800"
+
+PICTURES = ["reward-by-round.png", "reward-by-length.png"]
+SETTINGS = {"seed": 0, "rl": {"reward": {"signal": "accuracy"}}}
 
 
 class Tags(HTMLParser):
@@ -33,7 +36,12 @@ def run_folder(tmp_path: Path) -> Path:
         place=rl_place(1), context_id="<i>vell", candidate=0, text=EVIL, prompt_hash="", seed=1, tokens=9,
         seconds=1.0, finish="stop",
     )  # fmt: skip
-    with RunFolder.open(path, {"seed": 0}, kind="knowledge") as run:
+    earned = RewardRow(
+        place=rl_place(1), context_id="<i>vell", candidate=0, reward=0.2, accuracy=0.2, baseline=0.1,
+        kept=True,
+    )  # fmt: skip
+    with RunFolder.open(path, SETTINGS, kind="knowledge") as run:
+        run.ledger.add_rewards([earned])
         run.ledger.add_self_edits(
             [row], [TimingRow(place=rl_place(1), part="sampling", seconds=2.5, count=1)]
         )
@@ -49,7 +57,9 @@ def test_a_model_can_put_nothing_into_the_page(run_folder: Path) -> None:
     tags.feed(text)
     assert not {"script", "b", "i", "iframe", "link"} & {tag for tag, _ in tags.seen}
     images = [attributes for tag, attributes in tags.seen if tag == "img"]
-    assert [image["src"] for image in images] == ["reward-by-round.png"]
+    assert [image["src"] for image in images] == PICTURES
+    twins = [attributes["srcset"] for tag, attributes in tags.seen if tag == "source"]
+    assert twins == [name.replace(".png", "-dark.png") for name in PICTURES]
     assert not any(name.startswith("on") for _, attributes in tags.seen for name in attributes)
     assert "&lt;script&gt;" in text
     assert "\x1b" not in text
@@ -66,7 +76,7 @@ def test_an_unfinished_run_has_times_and_rounds(run_folder: Path) -> None:
     text = page.read_text("utf-8")
     assert "writing self-edits" in text and "2.5" in text
     assert "not finished" in text
-    assert [picture.name for picture in pictures] == ["reward-by-round.png"]
+    assert [picture.name for picture in pictures] == PICTURES
 
 
 def test_reporting_twice_is_fine(run_folder: Path) -> None:
@@ -75,7 +85,7 @@ def test_reporting_twice_is_fine(run_folder: Path) -> None:
 
 def test_an_e_step_is_split_into_its_parts(run_folder: Path) -> None:
     parts = {"sampling": 2.5, "adapting": 40.0, "answering": 8.0, "grading": 0.5, "waiting": 3.0}
-    with RunFolder.open(run_folder, {"seed": 0}, kind="knowledge") as run:
+    with RunFolder.open(run_folder, SETTINGS, kind="knowledge") as run:
         rows = [TimingRow(place=rl_place(2), part=p, seconds=s, count=6) for p, s in parts.items()]
         run.ledger.add_timings(rows)
     text = write_report(run_folder)[0].read_text("utf-8")

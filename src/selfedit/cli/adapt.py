@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from selfedit.cli.adapt_output import print_learned
+from selfedit.cli.adapt_output import print_learned, say_how_to_ask
 from selfedit.cli.command import say, working_with
 from selfedit.cli.dry_run import documents_estimate, print_documents_estimate
 from selfedit.cli.setting_options import overrides_from, with_settings
@@ -40,15 +40,17 @@ def adapt(
     format: str = "implications",
     samples: int = 1,
     library: bool = False,
-    own_questions: bool = True,
+    own_questions: Annotated[bool, Parameter(negative="--no-own-questions")] = True,
     questions: Path | None = None,
     dry_run: bool = False,
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """The model reads the documents, writes its own training data, and trains one adapter on all of
-    it that the documents support; a verdict says what can be asked for now and what it cost.
+    """Documents into an adapter, with a verdict on what was learned and damaged.
+
+    The model reads the documents, writes its own training data, and trains one adapter on all of it
+    that the documents support; the verdict says what can be asked for now and what it cost.
 
     The folder is an adapter in PEFT's format. The same command again goes on where it stopped. With
     --library it is one adapter a document: after documents were added, changed or removed, it
@@ -64,7 +66,8 @@ def adapt(
             package.module:Name.
         samples: self-edits a passage; 0 trains on the passages alone.
         library: one adapter a document, for documents that change.
-        own_questions: measure by questions that the model makes itself, where there are none.
+        own_questions: measure by questions that the model makes itself, where there are none;
+            with no- before it: only by the loss.
         questions: JSON, measured by instead: [{"question": "...", "answers": ["..."]}].
         dry_run: learn nothing: print minutes (of this machine where the model is on it), memory,
             and what will be fetched.
@@ -84,7 +87,7 @@ def adapt(
         learn = _update_of(out, inputs) if library else _adapter_of(out, inputs)
         results = learn(settings, samples=samples, own_questions=own_questions, lm=lm, **options)
     print_learned(results, library=library, json=json)
-    say(f"ask it: selfedit ask {settings.model} 'YOUR QUESTION' --adapter {out}")
+    say_how_to_ask(settings.model, out, inputs.contexts)
     say(f"what was learned, and what was left out: selfedit report {out}")
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfedit.cli.command import say
 from selfedit.cli.output import percent, print_json, print_table, write
+from selfedit.storage.neutral import in_line
 
 if TYPE_CHECKING:
     from selfedit.documents.entries import Change
     from selfedit.documents.outcome import AdaptResults
     from selfedit.documents.upkeep import LibraryResults
     from selfedit.tasks.knowledge.folder import SkippedRecord
+    from selfedit.tasks.task import Context
+
+_TITLES = 12
+"""Titles that are listed; the report has all."""
 
 
 def print_learned(results: Any, *, library: bool, json: bool) -> None:
@@ -20,6 +29,19 @@ def print_learned(results: Any, *, library: bool, json: bool) -> None:
         return
     (print_library if library else print_recall)(results)
     print_skipped(results.get("skipped", []))
+
+
+def say_how_to_ask(model: str, out: Path, contexts: Sequence[Context]) -> None:
+    """The command that asks what was learned, and the titles it takes: a question is asked under
+    its passage's title, as in training.
+    """
+    # In order, each once: passages of one document share its title.
+    titles = list(dict.fromkeys(in_line(context.title) for context in contexts if context.title))
+    words = ["selfedit", "ask", model, "YOUR QUESTION", "--adapter", str(out)]
+    say(f"ask it: {shlex.join([*words, *(['--title', titles[0]] if titles else [])])}")
+    if len(titles) > 1:
+        more = f" and {len(titles) - _TITLES} more" if len(titles) > _TITLES else ""
+        say(f"titles: {'; '.join(titles[:_TITLES])}{more}")
 
 
 def print_skipped(skipped: list[SkippedRecord]) -> None:

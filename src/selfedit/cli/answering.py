@@ -22,9 +22,9 @@ class ModelOptions:
 
     Attributes:
         model: where it lies now, if that is elsewhere than the folder says.
-        prompting: how it is asked: as-trained, or as for `ask`.
-        device: auto, cpu, cuda.
-        dtype: auto, float32, bfloat16.
+        prompting: how it is asked: as it was trained, or as `ask` has it.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: auto, float32, bfloat16, float16 or float64.
     """
 
     model: str | None = None

@@ -9,73 +9,24 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from selfedit._version import __version__
 from selfedit.cli import command
+from selfedit.cli.verbs import VERBS, WITH_VERBS, example_of
 from selfedit.errors import Interrupted, SelfEditError, UsageError
 
-VERBS = {
-    "demo": (
-        "The whole loop, small: a model learns invented passages, and learns to write better"
-        " self-edits."
-    ),
-    "train": (
-        "ReST-EM on your passages, from a recipe; the same command again goes on where it stopped."
-    ),
-    "experiment": (
-        "One of the paper's tables, from a recipe; the same command again goes on where it stopped."
-    ),
-    "arc": (
-        "ARC's tasks: show them, prime a model, filter by what Oracle TTT solves, time the adapter"
-        " bank."
-    ),
-    "show": "What a recipe asks a model and trains it on, in text and tokens; nothing is run.",
-    "adapt": "Documents into an adapter, with what the model recalls before and after.",
-    "ask": "Put questions to a model, with or without an adapter.",
-    "serve": (
-        "An endpoint with OpenAI's API: each question is answered by the document that knows"
-        " it.\n\nFor example: selfedit serve library/ --port 8600 (docs/serve.md has curl and the"
-        " openai client)."
-    ),
-    "chat": (
-        "Ask a library, an adapter or a policy in the terminal, line by line.\n\nFor example:"
-        " selfedit chat library/, or printf 'Who built the harbour?\\nAnd when?\\n' | selfedit"
-        " chat library/."
-    ),
-    "evaluate": (
-        "The table of a run, also with another grader; or a model's accuracy on questions from a"
-        " file."
-    ),
-    "compare": "Runs with different settings on the same passages, paired with the first.",
-    "grade": "How far a grader agrees with the labels of a file, on questions it has not seen.",
-    "signal": "How much of a run's reward is signal, per inner loop spent.",
-    "bench": (
-        "What it costs, side by side with others: inner, generate, profile, arithmetic, racing."
-    ),
-    "launch": "A run through a scheduler of many machines: slurm.",
-    "view": (
-        "A live page in the browser over a run, a library or a folder of runs; it only reads.\n\n"
-        "For example: selfedit view runs/ (docs/view.md shows it)."
-    ),
-    "report": "Pictures and a page of a run.",
-    "data": "The paper's data files: look through them, link them where its recipes expect them.",
-    "models": "The models with short names: list them, fetch one, print its folder.",
-    "doctor": "Is everything here that selfedit needs?",
-}
+_HELP = """Self-adapting language models: a model writes its own training data, trains an adapter
+on it, and learns by reinforcement which self-edits make it better.
 
-_HELP = """Self-adapting language models: a model writes its own training data, trains an adapter \
-on it, and learns by
-reinforcement which self-edits make it better.
-
-Exit codes: 0 done, 2 wrong usage or settings, 3 wrong or missing data, 4 something needed is not \
-there, 130
-interrupted (the same command again goes on). SELFEDIT_DEBUG=1 shows where an error was raised."""
+Exit codes: 0 done, 2 wrong usage or settings, 3 wrong or missing data, 4 something needed is not
+there, 130 interrupted (the same command again goes on). SELFEDIT_DEBUG=1 shows where an error was
+raised."""
 
 app = App(
     name="selfedit",
     help=_HELP,
-    help_format="plaintext",
+    help_format="markdown",
     version=__version__,
     default_parameter=Parameter(negative="", show_default=lambda value: value or None),
     suppress_keyboard_interrupt=False,
@@ -84,12 +35,28 @@ _OF_PATHS = {
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
     errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL,
 }  # fmt: skip
-GROUPS = ("arc", "bench", "data", "launch")
-"""Verbs with verbs of their own: apps, which say themselves how their help looks."""
 
-for _verb, _line in VERBS.items():
-    _look = {} if _verb in GROUPS else {"help_format": "plaintext"}
-    app.command(f"selfedit.cli.{_verb}:{_verb}", name=_verb, help=_line, **_look)
+
+def _register() -> None:
+    """Name each verb's function; it is imported when it is asked for, or for the list of all."""
+    for order, (name, verbs) in enumerate(VERBS.items()):
+        group = Group(name, sort_key=order)
+        for number, verb in enumerate(verbs):
+            look = {"help_format": "markdown", "help_epilogue": example_of(verb)}
+            path = f"selfedit.cli.{verb}:{verb}"
+            # An app says itself how its help looks; cyclopts refuses to be told for it.
+            kept = {} if verb in WITH_VERBS else look
+            app.command(path, name=verb, group=group, sort_key=number, **kept)
+
+    app.register_install_completion_command(
+        name="--install-completion", help="Complete verbs and options in this shell from now on."
+    )
+    last = Group("Options", sort_key=len(VERBS))
+    for flag in ("--help", "--version", "--install-completion"):
+        app[flag].group = last
+
+
+_register()
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
@@ -105,7 +72,17 @@ def main(tokens: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if tokens is None else tokens)
     command.words = words
+    # The list shows the first line of each verb's docstring, for which it must be imported.
+    if not words or words[0] in ("--help", "-h"):
+        _import_verbs()
     return _run_as_process(words) if tokens is None else _run(words)
+
+
+def _import_verbs() -> None:
+    """For the list of all verbs."""
+    for group in VERBS.values():
+        for verb in group:
+            app[verb]
 
 
 def _run_as_process(words: list[str]) -> int:

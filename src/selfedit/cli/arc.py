@@ -10,21 +10,24 @@ from cyclopts import App, Parameter
 from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, print_table, write
 from selfedit.cli.setting_options import overrides_from, with_settings
+from selfedit.cli.verbs import example, example_of
 
 arc = App(
     name="arc",
     help=(
-        "ARC's tasks: show them, prime a model, filter by what Oracle TTT solves, time the adapter"
-        " bank."
+        "ARC's tasks: show them, prime a model, filter them, time the bank.\n\n"
+        "Few-shot ARC itself is `selfedit experiment few-shot`. It needs the extra `arc`"
+        " (pip install 'selfedit[arc]')."
     ),
-    help_format="plaintext",
+    help_format="markdown",
+    help_epilogue=example_of("arc"),
 )
 
 _Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"])]
 _Out = Annotated[Path | None, Parameter(name=["--out", "-o"])]
 
 
-@arc.command(name="show")
+@arc.command(name="show", help_epilogue=example("selfedit arc show 00d62c1b --picture task.png"))
 def show_task(task: str, /, *, source: str = "arc1:training", picture: Path | None = None) -> None:
     """Show a task's grids in colour.
 
@@ -46,19 +49,19 @@ def show_task(task: str, /, *, source: str = "arc1:training", picture: Path | No
         say(f"picture: {save_picture(arc_task, picture)}")
 
 
-@arc.command
+@arc.command(help_epilogue=example("selfedit arc prime --recipe arc-cpu"))
 @with_settings("model", "device", "dtype", "arc")
 def prime(
     *, recipe: Path | None = None, json: bool = False, quiet: _Quiet = False, **overrides: Any
 ) -> None:
-    """Prime a model on tasks made from rules, once for equal models and settings; prints the primed
-    model's folder.
+    """Prime a model on tasks made from rules, and print the primed model's folder.
 
-    The paper does not prime: a number of a primed model says so. The folder serves as a model's
-    name anywhere.
+    It is done once for equal models and settings. The paper does not prime: a number of a primed
+    model says so. The folder serves as a model's name anywhere.
 
     Args:
-        recipe: TOML file with settings; what it leaves out has its default.
+        recipe: a TOML file with settings, or the name of one of ours (`selfedit recipes`);
+            what it leaves out has its default.
         json: print the folder and its record as JSON.
         quiet: no progress.
     """
@@ -80,7 +83,7 @@ def prime(
     write(folder)
 
 
-@arc.command(name="filter")
+@arc.command(name="filter", help_epilogue=example("selfedit arc filter --recipe arc-cpu"))
 @with_settings()
 def filter_tasks(
     *,
@@ -90,13 +93,14 @@ def filter_tasks(
     quiet: _Quiet = False,
     **overrides: Any,
 ) -> None:
-    """Which of a recipe's tasks Oracle TTT solves with its model, as the paper chose its tasks.
+    """Which of a recipe's tasks Oracle TTT solves with its model.
 
-    Every trial is in the run's folder. The experiment does the same by itself with arc.filter =
-    true.
+    So the paper chose its tasks. Every trial is in the run's folder. The experiment does the same
+    by itself with arc.filter = true.
 
     Args:
-        recipe: TOML file with settings; what it leaves out has its default.
+        recipe: a TOML file with settings, or the name of one of ours (`selfedit recipes`);
+            what it leaves out has its default.
         out: the run's folder; runs/arc-filter if not given.
         json: print the results as JSON.
         quiet: no progress.
@@ -122,7 +126,7 @@ def filter_tasks(
         write(note)
 
 
-@arc.command
+@arc.command(help_epilogue=example("selfedit arc together --recipe arc-cpu --jobs 4"))
 @with_settings()
 def together(
     *,
@@ -132,10 +136,11 @@ def together(
     quiet: _Quiet = False,
     **overrides: Any,
 ) -> None:
-    """Time test-time training of several self-edits of one task together against one at a time.
+    """Time several self-edits of one task trained together against one at a time.
 
     Args:
-        recipe: TOML file with settings; its first training task is taken.
+        recipe: a TOML file with settings, or the name of one of ours; its first training task is
+            taken.
         jobs: self-edits, drawn at random from what a self-edit may hold.
         json: print the results as JSON.
         quiet: no progress.

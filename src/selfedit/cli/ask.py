@@ -23,8 +23,9 @@ def ask(
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """Put questions to a model and print its answers, greedy, nothing of any document in the
-    prompt.
+    """Put questions to a model, with or without an adapter.
+
+    It prints the likeliest answers; nothing of any document is in the prompt.
 
     Args:
         model: a short name, a folder, or a hub id.
@@ -32,7 +33,8 @@ def ask(
         adapter: the folder of an adapter, from `selfedit adapt` or peft; or of a library (`selfedit
             adapt --library`), where each question goes to the document whose words it shares, which
             is named, or to the plain model, which is said.
-        title: the topic, as the passages were titled in training.
+        title: the topic, as the passage was titled in training: `selfedit adapt` names the titles
+            at its end.
         max_new_tokens: at most this many tokens an answer.
         prompting: how the model is asked: in its chat template, plainly, or (auto) in its template
             where it has one; as it was trained.

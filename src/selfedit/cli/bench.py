@@ -7,19 +7,35 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from selfedit.cli import bench_model
 from selfedit.cli.bench_output import numbers, show_bench
 from selfedit.cli.checkout import need_benchmarks
 from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, print_table, write
+from selfedit.cli.verbs import example, example_of
 from selfedit.errors import UsageError
 from selfedit.storage.files import JsonObject
 
-bench = App(name="bench", help_format="plaintext")
-for _name, _verb in {"inner": "inner_loops", "generate": "answering", "profile": "profile"}.items():
-    bench.command(f"selfedit.cli.bench_model:{_verb}", name=_name)
+bench = App(
+    name="bench",
+    help=(
+        "What it costs, side by side with others.\n\nThe benchmarks come with the source checkout"
+        " and want the extra `bench`."
+    ),
+    help_format="markdown",
+    help_epilogue=example_of("bench"),
+)
+_OF_MODELS = {
+    "inner --quick": bench_model.inner_loops,
+    "generate --quick": bench_model.answering,
+    "profile": bench_model.profile,
+}
+for _words, _verb in _OF_MODELS.items():
+    _epilogue = example(f"selfedit bench {_words}")
+    bench.command(_verb, name=_words.split()[0], help_epilogue=_epilogue)
 
 
-@bench.command(name="adapt")
+@bench.command(name="adapt", help_epilogue=example("selfedit bench adapt --jobs 4"))
 def library_call(
     *,
     model: str = "smollm2-135m",
@@ -33,8 +49,9 @@ def library_call(
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """selfedit.adapt as a plain script calls it, beside a careful PEFT loop: some ten minutes on
-    two idle cores.
+    """selfedit.adapt as a plain script calls it, beside a careful PEFT loop.
+
+    It takes some ten minutes on two idle cores.
 
     Args:
         model: a short name or a folder.
@@ -75,7 +92,7 @@ def _layer_range(text: str) -> tuple[int, ...]:
     return tuple(range(int(first), int(last) + 1))
 
 
-@bench.command(name="serve")
+@bench.command(name="serve", help_epilogue=example("selfedit bench serve --requests 16"))
 def serving(
     *,
     model: str = "smollm2-135m",
@@ -87,8 +104,9 @@ def serving(
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """Requests to `selfedit serve` at once, beside the same one after another: some three minutes
-    on two idle cores.
+    """Requests to `selfedit serve` at once, beside the same one after another.
+
+    It takes some three minutes on two idle cores.
 
     Args:
         model: a short name or a folder.
@@ -116,7 +134,7 @@ def serving(
     show_bench(results, json=json)
 
 
-@bench.command
+@bench.command(help_epilogue=example("selfedit bench cluster --workers 64,512"))
 def cluster(
     *,
     workers: str = "64",
@@ -127,7 +145,9 @@ def cluster(
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("runs/bench-cluster"),
     json: bool = False,
 ) -> None:
-    """A Ray cluster whose workers sleep instead of training: what driver, Ray and ledger cost.
+    """A Ray cluster whose workers sleep instead of training.
+
+    It shows what driver, Ray and ledger cost.
 
     Args:
         workers: that work at the same time; several numbers, such as 64,512, are run one after
@@ -154,7 +174,7 @@ def cluster(
     print_table(COLUMNS, [cells(row) for row in rows], title="a simulated cluster")
 
 
-@bench.command
+@bench.command(help_epilogue=example("selfedit bench gpu --quick"))
 def gpu(
     *,
     random: str = "qwen2.5-7b",
@@ -163,8 +183,9 @@ def gpu(
     quick: bool = False,
     json: bool = False,
 ) -> None:
-    """Inner loops and answering on a GPU, on random weights of a real model's shape: a quarter of
-    an hour at the most.
+    """Inner loops and answering on a GPU, on random weights of a real model's shape.
+
+    It takes a quarter of an hour at the most.
 
     Args:
         random: qwen2.5-7b, llama-3.2-1b, smollm2-135m, or a config.json.
@@ -182,7 +203,7 @@ def gpu(
     show_bench(results, json=json)
 
 
-@bench.command
+@bench.command(help_epilogue=example_of("bench"))
 def arithmetic(
     model: str = "qwen2.5-7b",
     /,
@@ -195,8 +216,9 @@ def arithmetic(
     bandwidth: float = 3350.0,
     json: bool = False,
 ) -> None:
-    """Operations and bytes of one training step of K adapters, from the model's shape; nothing is
-    measured.
+    """Operations and bytes of one training step of K adapters; nothing is measured.
+
+    They follow from the model's shape.
 
     Args:
         model: qwen2.5-7b, llama-3.2-1b or smollm2-135m.
@@ -223,7 +245,7 @@ def arithmetic(
     show_bench(results, json=json)
 
 
-@bench.command
+@bench.command(help_epilogue=example("selfedit bench racing runs/a runs/b"))
 def racing(
     runs: Annotated[list[Path], Parameter(consume_multiple=True)],
     /,
@@ -234,8 +256,9 @@ def racing(
     seed: int = 0,
     json: bool = False,
 ) -> None:
-    """Does racing (rl.racing) keep the self-edits that all repeats for all would, and what does it
-    save?
+    """What racing (rl.racing) saves, and whether it keeps the same self-edits.
+
+    They are held against those that all repeats for all would keep.
 
     Args:
         runs: folders of runs with at least one scored round.
@@ -252,7 +275,7 @@ def racing(
     show_bench(results, json=json)
 
 
-@bench.command
+@bench.command(help_epilogue=example("selfedit bench page docs/performance.md runs/bench-inner"))
 def page(
     page: Path,
     results: Annotated[list[Path], Parameter(consume_multiple=True)],
@@ -260,7 +283,7 @@ def page(
     *,
     json: bool = False,
 ) -> None:
-    """Write benchmarks' results into the places of a Markdown page that are marked for them.
+    """Write benchmarks' results into the marked places of a Markdown page.
 
     Args:
         page: the page, docs/performance.md for one.

@@ -100,12 +100,10 @@ def inner_loops(
     quiet: _NoProgress = False,
     **overrides: Any,
 ) -> None:
-    """Cost of a self-edit's inner loop: the published recipe, a careful PEFT loop, and K adapters
-    together.
+    """Cost of a self-edit's inner loop: the published recipe, PEFT, K adapters together.
 
     Every cell is stored as it is measured; the same command again goes on with the next. A folder
-    that holds all of
-    them is not measured again: give another.
+    that holds all of them is not measured again: give another.
 
     Args:
         model: a short name, a folder, or a hub id.
@@ -147,8 +145,9 @@ def answering(
     quiet: _NoProgress = False,
     **overrides: Any,
 ) -> None:
-    """Cost of answering: transformers' generate one adapter at a time, many adapters together, a
-    server.
+    """Cost of answering: transformers' generate, many adapters together, a server.
+
+    `generate` takes one adapter at a time.
 
     Args:
         model: a short name, a folder, or a hub id.
@@ -190,8 +189,9 @@ def profile(
     quiet: _NoProgress = False,
     **overrides: Any,
 ) -> None:
-    """Where the time of adapting and answering goes: the kinds of operations, and how fast the
-    products run.
+    """Where the time of adapting and answering goes.
+
+    It prints the kinds of operations, and how fast the products run.
 
     Args:
         model: a short name, a folder, or a hub id.

@@ -26,18 +26,18 @@ def chat(
     options: ModelOptions = AS_STORED,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """Ask a library, an adapter or a policy, line by line; the model is loaded once.
+    """Ask a library, an adapter or a policy in the terminal, line by line.
 
-    Each answer names the document it comes from, or says that none knows. A question that finds
-    its document is asked by itself, as documents were learned; one that does not ("And when?")
-    goes on from what was said before. Lines may be piped in:
+    The model is loaded once. Each answer names the document it comes from, or says that none knows.
+    A question that finds its document is asked by itself, as documents were learned; one that does
+    not ("And when?") goes on from what was said before. Lines may be piped in:
 
-      printf 'Who built the harbour?\\nAnd when?\\n' | selfedit chat library/
+        printf 'Who built the harbour?\\nAnd when?\\n' | selfedit chat library/
 
     Args:
         path: the folder of a library, of an adapter, or of a run.
-        max_new_tokens: of an answer.
-        temperature: 0 takes the likeliest answer.
+        max_new_tokens: longest answer, in tokens.
+        temperature: of sampling, up to 2; 0 takes the likeliest answer.
         quiet: no bar while a model is fetched, and no greeting.
     """
     from selfedit.lm.memory import keep_memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypedDict
 
 from selfedit.storage.neutral import in_lines
@@ -35,11 +35,13 @@ def resume() -> str:
 def working(*, quiet: bool = False) -> Iterator[tuple[ProgressSink, Interrupt]]:
     """Progress on stderr, Ctrl-C between two steps, and an allocator that keeps its memory."""
     from selfedit.lm.memory import keep_memory
+    from selfedit.run.heartbeat import heartbeat
     from selfedit.run.interrupt import Interrupt
     from selfedit.run.progress import progress_to
 
     keep_memory()
-    with Interrupt(resume=resume(), notify=say) as interrupt:
+    words = nullcontext() if quiet else heartbeat(say)
+    with Interrupt(resume=resume(), notify=say) as interrupt, words:
         yield progress_to(sys.stderr, quiet=quiet), interrupt
 
 

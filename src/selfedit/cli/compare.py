@@ -26,8 +26,9 @@ def compare(
     block: str = "compare",
     json: bool = False,
 ) -> None:
-    """Compare one method of several runs with the first run's, paired over the passages that all
-    have.
+    """Runs with different settings on the same passages, paired with the first.
+
+    One method of each run is compared with the first run's, over the passages that all have.
 
     Runs that differ only in their seed are policies of one row, and its errors are over passages
     and policies at once, paired seed by seed. Which settings differ stands below the table.

@@ -8,20 +8,25 @@ from pathlib import Path
 from cyclopts import App
 
 from selfedit.cli.output import print_json, print_table, write
+from selfedit.cli.verbs import example_of
 
 data = App(
     name="data",
-    help="The paper's data files: look through them, link them where its recipes expect them.",
-    help_format="plaintext",
+    help=(
+        "The paper's data files: look through them, link them where its recipes expect them.\n\n"
+        "The recipes named *-paper read them; nothing is fetched."
+    ),
+    help_format="markdown",
+    help_epilogue=example_of("data"),
 )
 
 
-@data.command
+@data.command(help_epilogue=example_of("data"))
 def seal(folder: Path, /, *, into: Path = Path("data/seal"), json: bool = False) -> None:
-    """Find SEAL's data files in a copy of its repository, check them, and link them by their names
-    into a folder.
+    """Find SEAL's data files in a copy of its repository, check and link them.
 
-    The paper's recipes look for them in data/seal. Nothing is copied or changed.
+    They are linked by their names into a folder. The paper's recipes look for them in data/seal.
+    Nothing is copied or changed.
 
     Args:
         folder: the copy of the repository, or any folder with the files somewhere below it.

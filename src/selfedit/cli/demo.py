@@ -20,8 +20,9 @@ def demo(
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """A small model reads invented passages, writes its own training data, and learns which of it
-    helps.
+    """The whole loop, small, on invented passages.
+
+    A small model reads them, writes its own training data, and learns which of it helps.
 
     Args:
         minutes: the time to plan for on two cores; it scales passages, self-edits and repeats.
@@ -47,9 +48,9 @@ def demo(
         from selfedit.experiments.knowledge.train import run_knowledge
 
         results = run_knowledge(out, settings, **options)
-    from selfedit.report.pictures import draw_pictures
+    from selfedit.report.folder import write_report
 
-    pictures = draw_pictures(results, out / "report")
+    _, *pictures = write_report(out)
     if json:
         print_json(results)
         return

@@ -21,30 +21,38 @@ MODEL = "smollm2-135m"
 
 @dataclass(frozen=True)
 class Check:
-    """One line: what was looked at, what was found, and what to do if it is a problem."""
+    """One line: what was looked at, what was found, and what to do if it is a problem; what is
+    optional is none.
+    """
 
     name: str
     ok: bool
     finding: str
     fix: str = ""
+    optional: bool = False
 
 
 def doctor(*, json: bool = False) -> int:
-    """Look at Python, the packages, the machine, the cache and the default model; exit code 4 if
-    something is missing.
+    """Is everything here that selfedit needs?
+
+    It looks at Python, the packages, the machine, the cache and the default model; the exit code is
+    4 if something is missing. Extras that are not installed are named with what they are for; they
+    are no problem.
 
     Args:
         json: print JSON.
     """
     checks = list(_checks())
+    everything = all(check.ok for check in checks if not check.optional)
     if json:
-        print_json({"ok": all(check.ok for check in checks), "checks": checks})
+        print_json({"ok": everything, "checks": checks})
     else:
         for check in checks:
-            write(f"{'ok     ' if check.ok else 'problem'}  {check.name}: {check.finding}")
+            word = "ok" if check.ok else "absent" if check.optional else "problem"
+            write(f"{word:<7}  {check.name}: {check.finding}")
             if not check.ok:
-                write(f"         to fix: {check.fix}")
-    return 0 if all(check.ok for check in checks) else 4
+                write(f"         to {'have it' if check.optional else 'fix'}: {check.fix}")
+    return 0 if everything else 4
 
 
 def _checks() -> Iterator[Check]:
@@ -59,6 +67,17 @@ def _checks() -> Iterator[Check]:
     yield _writable(cache)
     yield _disk(cache)
     yield from _check_model()
+    yield from _check_extras()
+
+
+def _check_extras() -> Iterator[Check]:
+    from selfedit.cli.extras import EXTRAS, lacking
+
+    for name, about in EXTRAS.items():
+        missing = lacking(name)
+        finding = f"without {', '.join(missing)}; it is for {about}" if missing else about
+        fix = f"pip install 'selfedit[{name}]'"
+        yield Check(f"extra {name}", not missing, finding, fix, optional=True)
 
 
 def _package(name: str) -> Check:

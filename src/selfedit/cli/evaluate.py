@@ -28,8 +28,9 @@ def evaluate(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Print the table of a run, or of several seeds as one, without a model; or ask a model the
-    questions of a file.
+    """The table of a run, also with another grader; or a model's accuracy on a file of questions.
+
+    Of several seeds it is one table; neither needs a model.
 
     Args:
         run_or_model: a run's folder, or a model: a short name, a folder, a hub id.

@@ -11,11 +11,18 @@ from selfedit.cli.command import say, working_with
 from selfedit.cli.dry_run import print_estimate
 from selfedit.cli.output import print_json, print_results
 from selfedit.cli.setting_options import overrides_from, with_settings
+from selfedit.experiments.catalog import EXPERIMENTS, find_experiment
+
+_NAMED_WITH_ABOUT = "\n".join(
+    ["which:", *(f"{name}: {one.about}" for name, one in EXPERIMENTS.items())]
+)
 
 
 @with_settings()
 def experiment(
-    name: str,
+    name: Annotated[
+        str, Parameter(help=_NAMED_WITH_ABOUT, choices=tuple(EXPERIMENTS), show_choices=False)
+    ],
     /,
     *,
     recipe: Path | None = None,
@@ -25,14 +32,13 @@ def experiment(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Run an experiment: single-passage, replay, cpt, crossed, few-shot, continual, own-questions,
-    rewards.
+    """One of the paper's tables, from a recipe.
 
     The same command again goes on where it stopped.
 
     Args:
-        name: which experiment.
-        recipe: TOML file with settings; what it leaves out has its default.
+        recipe: a TOML file with settings, or the name of one of ours (`selfedit recipes`);
+            what it leaves out has its default.
         out: the run's folder; runs/RECIPE if not given.
         dry_run: run nothing: print how much work it is, and the minutes that SmolLM2-135M takes on
             two cores.
@@ -40,7 +46,6 @@ def experiment(
         quiet: no progress.
     """
     from selfedit.config import read_settings
-    from selfedit.experiments.catalog import find_experiment
 
     chosen = find_experiment(name)
     settings = read_settings(recipe, overrides_from(overrides))

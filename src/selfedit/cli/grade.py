@@ -20,7 +20,9 @@ def grade(
     json: bool = False,
     **overrides: Any,
 ) -> None:
-    """Grade a file of labelled replies: agreement, Cohen's kappa, bias (rate of yes minus the
+    """How far a grader agrees with the labels of a file, on questions it has not seen.
+
+    It grades the replies and prints agreement, Cohen's kappa and bias (rate of yes minus the
     labels'), with errors.
 
     The fitted grader is held to questions it has not seen: those it was fitted on are left out, or,

@@ -9,12 +9,21 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from selfedit.cli.command import say
-from selfedit.cli.setting_options import overrides_from, with_settings
+from selfedit.cli.setting_options import option_name, overrides_from, with_settings
+from selfedit.cli.verbs import example_of
 
-launch = App(name="launch", help_format="plaintext")
+launch = App(
+    name="launch",
+    help=(
+        "A run through a scheduler of many machines.\n\nOne machine with several GPUs needs none:"
+        " `--workers auto` does it."
+    ),
+    help_format="markdown",
+    help_epilogue=example_of("launch"),
+)
 
 
-@launch.command(help_format="plaintext")
+@launch.command(help_epilogue=example_of("launch"))
 @with_settings(but=("engine.kind", "engine.address"))
 def slurm(
     recipe: Path,
@@ -30,22 +39,19 @@ def slurm(
     submit: bool = False,
     **overrides: Any,
 ) -> None:
-    """Write a batch script that runs a recipe on a Ray cluster of Slurm's nodes: a head, workers on
-    every node, and the run beside the head. At the end of its time it stores what is in hand, goes
-    back into the queue and goes on where it stopped.
+    """A batch script that runs a recipe on Slurm's nodes, over Ray.
 
-    Example:
-        selfedit launch slurm recipes/rl-methods-cpu.toml --nodes 4 --gpus 8 --option
-        partition=gpu --submit
+    A head, workers on every node, and the run beside the head. At the end of its time it stores
+    what is in hand, goes back into the queue and goes on where it stopped.
 
     Args:
-        recipe: TOML file with settings.
+        recipe: a TOML file with settings, or the name of one of ours (`selfedit recipes`).
         out: the run's folder, on a file system that the node of the run keeps; runs/RECIPE if not
             given.
         experiment: train, or a table of the paper (see selfedit experiment --help).
         script: where the script is written; RUN.sbatch beside the run's folder if not given.
-        nodes: machines.
-        gpus: of each machine; 0 for none.
+        nodes: how many machines.
+        gpus: GPUs of each machine; 0 for none.
         cpus: cores of each machine.
         time: the longest one turn may take (D-HH:MM:SS); the run goes on in the next.
         option: a further option of sbatch, such as account=lab; may be given several times.
@@ -92,8 +98,10 @@ def _run_command(
         fix = f"choose train or one of {', '.join(sorted(EXPERIMENTS))}"
         raise UsageError(f"there is no experiment {experiment!r}", where="experiment", fix=fix)
     verb = ["train"] if experiment == "train" else ["experiment", experiment]
-    command = ["selfedit", *verb, "--recipe", str(recipe.absolute()), "--out", str(folder)]
+    # One of ours keeps its name: the nodes have selfedit, perhaps elsewhere.
+    named = recipe.absolute() if recipe.exists() else recipe
+    command = ["selfedit", *verb, "--recipe", str(named), "--out", str(folder)]
     for name, value in sorted(overrides.items()):
         if value is not None:
-            command += [f"--{name.replace('__', '.')}", value]
+            command += [option_name(name.replace("__", ".")), value]
     return command

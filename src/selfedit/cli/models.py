@@ -19,8 +19,9 @@ def models(
     json: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """List the models with short names, print a model's folder (fetching it first if need be), or
-    fetch one.
+    """The models with short names: list them, fetch one, print its folder.
+
+    A folder is printed once the model is in it: it is fetched first if need be.
 
     Args:
         action: list, path or fetch.

@@ -27,8 +27,10 @@ def report(
     short: bool = False,
     json: bool = False,
 ) -> None:
-    """Write the pictures and a page of a run, finished or not, into its folder or another, and
-    print their paths; of several runs, print their learning curves as a table and draw them.
+    """Pictures and a page of a run, the learning curves of several, or their tables as Markdown.
+
+    Of a run, finished or not, the pictures and the page are written into its folder or another, and
+    their paths printed; of several runs, their learning curves are printed as a table and drawn.
 
     With ``--markdown`` print a finished run's tables instead, published numbers beside ours; with
     ``--into`` rewrite them in a page. Several runs (seeds) with the same held-out passages give one
@@ -92,7 +94,7 @@ def _curves(runs: list[Path], out: Path | None, json: bool) -> None:
 
     from selfedit.cli.output import print_results_table
     from selfedit.report.curve_picture import curve_picture
-    from selfedit.report.pictures import save
+    from selfedit.report.drawing import save
     from selfedit.results.by_settings import groups_of
     from selfedit.results.curves import curve_table, learning_curves
 

@@ -75,8 +75,10 @@ def serve(
     limits: LimitOptions = LimitOptions(),
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """Answer over HTTP as OpenAI's API does, each question by the document that knows it; Ctrl-C
-    ends it. Needs the extra `serve`; docs/serve.md has the rest.
+    """An endpoint with OpenAI's API: each question is answered by the document that knows it.
+
+    Ctrl-C ends it. It needs the extra `serve` (pip install 'selfedit[serve]'); the page on serving
+    has curl and the openai client.
 
     Args:
         path: the folder of a library (`selfedit adapt --library`), of an adapter (ours or peft's),

@@ -11,17 +11,17 @@ the options alone, before the recipe they change is read; ``--heldout none`` wou
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar, get_args
 
-from cyclopts import Parameter
-from pydantic import BaseModel
+from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
 from selfedit.config import ALSO_CALLED, Settings
+from selfedit.config.described import in_words, is_tuple, leaves, with_default
 
 F = TypeVar("F", bound=Callable[..., Any])
-_SIGNS = {"Ge": "≥", "Gt": ">", "Le": "≤", "Lt": "<"}
+_SETTINGS_GROUP = Group("Settings", sort_key=9)
 
 
 def with_settings(
@@ -42,12 +42,16 @@ def with_settings(
         fixed = [
             p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD
         ]
-        options = [
-            _option(dotted, _with_default(field, verb_defaults.get(dotted, field.default)))
-            for dotted, field in leaves(Settings)
-            if not {dotted, dotted.partition(".")[0]} & set(but)
-            and (not parts or dotted.partition(".")[0] in parts)
-        ]
+        options: list[inspect.Parameter] = []
+        for dotted, field in leaves(Settings):
+            group = dotted.partition(".")[0]
+            if {dotted, group} & set(but) or (parts and group not in parts):
+                continue
+            field_here = with_default(field, verb_defaults.get(dotted, field.default))
+            options.append(_option(dotted, field_here))
+            # The other name is taken and not shown: one way to say a thing is enough to read.
+            if other := ALSO_CALLED.get(dotted):
+                options.append(_option(other, field_here, show=False))
         parameters = signature.replace(parameters=[*fixed, *options])
         verb.__signature__ = parameters  # type: ignore[attr-defined]
         return verb
@@ -55,33 +59,10 @@ def with_settings(
     return decorate
 
 
-def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting that is no group of settings, with its dotted name."""
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            for dotted, leaf in leaves(kind, f"{prefix}{name}."):
-                # A group's own default (`optim: OptimSettings = OptimSettings(lr=3e-4)`) is what
-                # holds.
-                default = getattr(
-                    field.default, dotted.removeprefix(f"{prefix}{name}."), leaf.default
-                )
-                yield dotted, _with_default(leaf, default)
-        else:
-            yield f"{prefix}{name}", field
-
-
-def _with_default(field: FieldInfo, default: Any) -> FieldInfo:
-    if field.default == default:
-        return field
-    changed = FieldInfo(annotation=field.annotation, default=default, description=field.description)
-    changed.metadata = field.metadata
-    return changed
-
-
 def overrides_from(options: dict[str, str | None]) -> dict[str, Any]:
     """The options that were given, as dotted overrides for `read_settings`, which checks them."""
     kinds = dict(leaves(Settings))
+    kinds |= {other: kinds[name] for name, other in ALSO_CALLED.items()}
     values = {
         name.replace("__", "."): value for name, value in options.items() if value is not None
     }
@@ -91,64 +72,32 @@ def overrides_from(options: dict[str, str | None]) -> dict[str, Any]:
 def _parsed(text: str, annotation: Any) -> Any:
     if text.lower() == "none" and type(None) in get_args(annotation):
         return None
-    if _is_tuple(annotation):
+    if is_tuple(annotation):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
 
 
-def _option(dotted: str, field: FieldInfo) -> inspect.Parameter:
+def option_name(dotted: str) -> str:
+    """The option of a setting: dashes, as every option has. cyclopts takes the underscores of
+    TOML's names for them too.
+    """
+    return f"--{dotted.replace('_', '-')}"
+
+
+def _option(dotted: str, field: FieldInfo, *, show: bool = True) -> inspect.Parameter:
+    words = in_words(field)
     kind = Annotated[
         str | None,
         Parameter(
-            name=[f"--{name}" for name in (dotted, ALSO_CALLED.get(dotted)) if name],
-            help=describe(field),
-            group="Settings",
+            name=option_name(dotted),
+            help=words.line(),
+            group=_SETTINGS_GROUP,
+            show=show,
             show_default=False,
-            metavar=_metavar(field.annotation),
+            metavar=words.kind,
             allow_leading_hyphen=True,
         ),
     ]
     return inspect.Parameter(
         dotted.replace(".", "__"), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind
     )
-
-
-def describe(field: FieldInfo) -> str:
-    """A setting in words: what it is, its bounds, its default."""
-    bounds = [
-        (
-            f"{_SIGNS[type(mark).__name__]} {next(iter(vars(mark).values())):g}"
-            if hasattr(mark, "__dict__")
-            else f"{_SIGNS[type(mark).__name__]} {getattr(mark, type(mark).__name__.lower()):g}"
-        )
-        for mark in field.metadata
-        if type(mark).__name__ in _SIGNS
-    ]
-    choices = _choices_of(field.annotation)
-    default = (
-        ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    )
-    parts = [
-        field.description or "",
-        " | ".join(choices),
-        " and ".join(bounds),
-        f"default {default!s}",
-    ]
-    return "; ".join(part for part in parts if part)
-
-
-def _choices_of(annotation: Any) -> list[str]:
-    if get_origin(annotation) is Literal:
-        return [str(choice) for choice in get_args(annotation)]
-    return ["true", "false"] if annotation is bool else []
-
-
-def _is_tuple(annotation: Any) -> bool:
-    return any(get_origin(kind) is tuple for kind in (annotation, *get_args(annotation)))
-
-
-def _metavar(annotation: Any) -> str:
-    if _is_tuple(annotation):
-        return "A,B,..."
-    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
-    return {int: "INT", float: "NUMBER", bool: "BOOL"}.get(kinds[0], "TEXT")

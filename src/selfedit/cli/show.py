@@ -26,11 +26,14 @@ def show(
     json: bool = False,
     **overrides: Any,
 ) -> None:
-    """Show what a model is asked and trained on: the exact texts and tokens for one passage, or one
-    task of few-shot ARC. Nothing is run, and of the model only its tokenizer is fetched.
+    """What a recipe asks a model and trains it on, in text and tokens; nothing is run.
+
+    The exact texts and tokens for one passage, or one task of few-shot ARC. Of the model only its
+    tokenizer is fetched.
 
     Args:
-        recipe: TOML file with settings; one with a table [arc] is of few-shot ARC.
+        recipe: a TOML file with settings, or the name of one of ours (`selfedit recipes`); one with
+            a table [arc] is of few-shot ARC.
         self_edit: a text file with a self-edit to read; a short one of the recipe's format if not
             given.
         ids: print every token's number and text too.

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def signal(run: Path, off: Path | None = None, /, *, json: bool = False) -> None:
-    """Print the reliability of a run's reward, round by round: the share of its variance within
+    """How much of a run's reward is signal, per inner loop spent.
+
+    It prints the reliability of the reward, round by round: the share of its variance within
     contexts that is between self-edits; and of two runs, how many times as reliable the first one's
     is per inner loop.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -11,6 +12,10 @@ from selfedit.cli.command import say, working_with
 from selfedit.cli.dry_run import print_estimate
 from selfedit.cli.output import print_json, print_results
 from selfedit.cli.setting_options import overrides_from, with_settings
+from selfedit.errors import SelfEditError
+
+if TYPE_CHECKING:
+    from selfedit.config import Settings
 
 
 @with_settings(but=("arc",))
@@ -23,14 +28,18 @@ def train(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
     **overrides: Any,
 ) -> None:
-    """Run the whole loop: held-out passages before RL, rounds of ReST-EM, held-out passages after
-    it; or the same on a task of your own.
+    """Reinforcement learning of self-edits on your passages, measured before and after.
+
+    It measures held-out passages, learns in rounds of ReST-EM, and measures again; on passages, or
+    on a task of your own. Where there are fewer passages than rl.contexts and heldout_contexts ask
+    for, it takes those there are and says so, unless you gave the number on the command line.
 
     The same command again goes on where it stopped. The settings are frozen in the run's folder at
     the first start; going on with others is an error that names them.
 
     Args:
-        recipe: TOML file with settings; what it leaves out has its default.
+        recipe: a TOML file with settings, or the name of one of ours (`selfedit recipes`);
+            what it leaves out has its default.
         out: the run's folder; runs/RECIPE if not given.
         dry_run: run nothing: print how much work it is, and the minutes that SmolLM2-135M takes on
             two cores.
@@ -39,7 +48,8 @@ def train(
     """
     from selfedit.config import read_settings
 
-    settings = read_settings(recipe, overrides_from(overrides))
+    typed = overrides_from(overrides)
+    settings = read_settings(recipe, typed)
     folder = out or Path("runs") / (recipe.stem if recipe else "train")
     from selfedit.experiments.knowledge.train import knowledge_data, run_knowledge
     from selfedit.experiments.train import named_data, train_named
@@ -48,6 +58,7 @@ def train(
     # What is wrong with the task or the data, before a model is fetched.
     passages = is_knowledge(settings)
     check = knowledge_data if passages else named_data
+    settings = _of_what_there_is(settings, typed, dry_run=dry_run)
     if dry_run:
         print_estimate("train" if passages else settings.task, settings, check, json=json)
         return
@@ -62,3 +73,20 @@ def train(
         return
     print_results(results)
     say(f"results: {folder / 'results.json'}; a page: selfedit report {folder}")
+
+
+def _of_what_there_is(settings: Settings, typed: Mapping[str, Any], *, dry_run: bool) -> Settings:
+    """The settings with no more passages than there are; what came down is said."""
+    from selfedit.experiments.fitting import fitted
+
+    try:
+        settings, fewer = fitted(settings, typed)
+    except SelfEditError:
+        # A dry run goes on, and says at its end what the data lack.
+        if dry_run:
+            return settings
+        raise
+    # Said one by one, before the progress: a run on fewer passages is another run.
+    for words in fewer:
+        say(words)
+    return settings

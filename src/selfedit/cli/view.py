@@ -45,9 +45,10 @@ def view(
     no_ask: bool = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False,
 ) -> None:
-    """Look at a run, a library or a folder of runs in the browser, finished or under way; it only
-    reads. The address printed holds a token that lets you in. Ctrl-C ends it. Needs the extra
-    `serve`; docs/view.md has the rest.
+    """A live page in the browser over a run, a library or a folder of runs; it only reads.
+
+    Runs may be finished or under way. The address printed holds a token that lets you in. Ctrl-C
+    ends it. It needs the extra `serve` (pip install 'selfedit[serve]').
 
     Args:
         path: the folder of a run or a library, or one that holds some.

@@ -13,6 +13,7 @@ from selfedit.config.arc import (
     SelfEditSpec,
     TTTDataSettings,
 )
+from selfedit.config.by_name import read_recipe, recipe_names
 from selfedit.config.continual import ContinualSettings, named_policy
 from selfedit.config.documents import DocumentSettings
 from selfedit.config.endpoint import EndpointSettings
@@ -28,6 +29,7 @@ from selfedit.config.knowledge import (
     FormatName,
     Language,
 )
+from selfedit.config.measured import EvalSettings
 from selfedit.config.own import OwnQuestionSettings
 from selfedit.config.retention import (
     REMEDY_CHOICE,
@@ -35,13 +37,12 @@ from selfedit.config.retention import (
     parse_remedies,
     remedies_name,
 )
-from selfedit.config.rl import EvalSettings, RewardSettings, RLSettings
+from selfedit.config.rl import RewardSettings, RLSettings
 from selfedit.config.settings import (
     ALSO_CALLED,
     Prompting,
     Settings,
     make_settings,
-    read_recipe,
     read_settings,
 )
 from selfedit.config.tables import (
@@ -100,5 +101,6 @@ __all__ = [
     "parse_remedies",
     "read_recipe",
     "read_settings",
+    "recipe_names",
     "remedies_name",
 ]

@@ -43,15 +43,19 @@ class SelfEditSpec(Group):
         min_length=1,
         description="the rates to choose from; none: any number between the bounds",
     )
-    learning_rate_min: float = Field(default=1e-6, gt=0)
-    learning_rate_max: float = Field(default=1e-2, gt=0)
+    learning_rate_min: float = Field(
+        default=1e-6, gt=0, description="the lowest, where learning_rates is none"
+    )
+    learning_rate_max: float = Field(
+        default=1e-2, gt=0, description="the highest, where learning_rates is none"
+    )
     epochs: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None,
         min_length=1,
         description="the numbers of epochs to choose from; none: any up to the bound",
     )
-    # more epochs of even one example exceed the step budget
-    max_epochs: int = Field(default=375, ge=1)
+    # More epochs of even one example exceed the step budget.
+    max_epochs: int = Field(default=375, ge=1, description="the most, where epochs is none")
     batch_size: int = Field(
         default=2, ge=1, description="examples an optimiser step; a self-edit cannot change it"
     )
@@ -83,10 +87,15 @@ class SelfEditSpec(Group):
 class OracleSettings(Group):
     """The human-tuned recipe of test-time training. The defaults are the published one."""
 
-    families: tuple[str, ...] = ("basic", "size", "chain", "repeat")
-    loss_on: Literal["all", "output"] = "output"
-    learning_rate: float = Field(default=1e-4, gt=0, le=1)
-    epochs: int = Field(default=2, ge=1)
+    families: tuple[str, ...] = Field(
+        default=("basic", "size", "chain", "repeat"),
+        description="families of augmentations switched on: basic, size, chain, repeat",
+    )
+    loss_on: Literal["all", "output"] = Field(
+        default="output", description="the whole prompt, or its output grids alone"
+    )
+    learning_rate: float = Field(default=1e-4, gt=0, le=1, description="of the recipe")
+    epochs: int = Field(default=2, ge=1, description="of the recipe")
 
 
 class ArcAnswerSettings(Group):
@@ -97,6 +106,7 @@ class ArcAnswerSettings(Group):
     views: tuple[str, ...] = Field(
         default=("identity", "transpose", "flip_rows", "flip_columns", "rotate90", "rotate180"),
         min_length=1,
+        description="sides from which a task is seen and asked, any of the six of the default",
     )
     orders: int = Field(
         default=2, ge=1, description="different orders of each choice of demonstrations"
@@ -127,9 +137,9 @@ class PrimeSettings(Group):
     )
     side: int = Field(default=5, ge=4, le=10, description="the longest side of an input")
     lora: LoraSettings = LoraSettings(rank=64, alpha=64, targets=ALL_LINEAR)
-    lr: float = Field(default=1e-3, gt=0, le=1)
-    batch_size: int = Field(default=8, ge=1)
-    seed: int = Field(default=0, ge=0)
+    lr: float = Field(default=1e-3, gt=0, le=1, description="the highest learning rate")
+    batch_size: int = Field(default=8, ge=1, description="tasks an optimiser step")
+    seed: int = Field(default=0, ge=0, description="of the tasks and of the adapter")
 
 
 class ArcSettings(Group):
@@ -144,7 +154,7 @@ class ArcSettings(Group):
     heldout: str = Field(
         default="arc1:evaluation", description="the same; train: taken from the training tasks"
     )
-    heldout_ids: tuple[str, ...] = ()
+    heldout_ids: tuple[str, ...] = Field(default=(), description="the same of held-out tasks")
     heldout_tasks: int = Field(
         default=8, ge=1, description="how many to take where heldout is train"
     )

@@ -14,7 +14,9 @@ from selfedit.config.retention import RetentionSettings, parse_remedies
 class ContinualSettings(Group):
     """Sequences of passages, one self-edit each, merged before the next."""
 
-    sequences: int = Field(default=6, ge=1)
+    sequences: int = Field(
+        default=6, ge=1, description="sequences of passages, each with its own order"
+    )
     steps: int = Field(default=6, ge=1, description="passages a sequence")
     together: int = Field(default=6, ge=1, description="sequences that train and answer together")
     facts: bool = Field(

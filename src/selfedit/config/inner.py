@@ -15,10 +15,18 @@ ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "d
 class LoraSettings(Group):
     """An adapter: see `selfedit.LoraSpec`."""
 
-    rank: int = Field(default=16, ge=1, le=1024)
-    alpha: float = Field(default=32, gt=0)
-    targets: tuple[str, ...] = Field(default=ALL_LINEAR, min_length=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    rank: int = Field(
+        default=16, ge=1, le=1024, description="of the two factors of each module's update"
+    )
+    alpha: float = Field(default=32, gt=0, description="the update is scaled by alpha / rank")
+    targets: tuple[str, ...] = Field(
+        default=ALL_LINEAR,
+        min_length=1,
+        description="linear modules of a decoder layer that get an adapter, by name",
+    )
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="chance that an input of the adapter is left out"
+    )
     layers: tuple[int, ...] | None = Field(
         default=None,
         description=(
@@ -31,13 +39,21 @@ class LoraSettings(Group):
 class OptimSettings(Group):
     """AdamW: see `selfedit.OptimSpec`."""
 
-    lr: float = Field(default=1e-3, gt=0, le=1)
-    epochs: int = Field(default=8, ge=1, le=1000)
-    batch_size: int = Field(default=1, ge=1)
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: int = Field(default=0, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    clip: float | None = Field(default=1.0, gt=0)
+    lr: float = Field(default=1e-3, gt=0, le=1, description="the highest learning rate")
+    epochs: int = Field(default=8, ge=1, le=1000, description="passes over the training sequences")
+    batch_size: int = Field(default=1, ge=1, description="sequences an optimiser step")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="how the rate goes down to 0 after the warmup, if it does"
+    )
+    warmup_steps: int = Field(
+        default=0, ge=0, description="optimiser steps over which the rate rises from 0"
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="AdamW's decoupled decay, a step and a unit of rate"
+    )
+    clip: float | None = Field(
+        default=1.0, gt=0, description="longest gradient, as its norm; none does not clip"
+    )
 
 
 class InnerSettings(Group):

@@ -37,8 +37,12 @@ class DirectiveSettings(Group):
         default=False,
         description="a self-edit may set its training in a line @train lr=... epochs=... loss=...",
     )
-    lr: tuple[float, float] = (1e-5, 3e-3)
-    epochs: tuple[int, int] = (1, 20)
+    lr: tuple[float, float] = Field(
+        default=(1e-5, 3e-3), description="lowest and highest learning rate a self-edit may set"
+    )
+    epochs: tuple[int, int] = Field(
+        default=(1, 20), description="fewest and most epochs a self-edit may set"
+    )
     lr_choices: tuple[float, ...] = Field(
         default=(2e-4, 5e-4, 1e-3, 2e-3),
         description="rates that the prompt and the grammar offer, those within the bounds",
@@ -92,9 +96,15 @@ class EditSettings(Group):
     system: str | None = Field(
         default=None, description="system message of a chat model; absent: its template's own"
     )
-    temperature: float = Field(default=1.0, ge=0, le=5)
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    max_new_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(
+        default=1.0, ge=0, le=5, description="of sampling; 0 takes the likeliest token each time"
+    )
+    top_p: float = Field(
+        default=0.95, gt=0, le=1, description="sample among the likeliest tokens with this mass"
+    )
+    max_new_tokens: int = Field(
+        default=256, ge=1, description="longest self-edit, in tokens; longer ones are cut off"
+    )
     reading: Literal["cleaned", "published"] = Field(
         default="cleaned",
         description=(
@@ -102,7 +112,9 @@ class EditSettings(Group):
             " asked; published: every line as it stands, a question with its answer as one text"
         ),
     )
-    max_lines: int = Field(default=30, ge=1)
+    max_lines: int = Field(
+        default=30, ge=1, description="lines of a self-edit that are trained on, the first so many"
+    )
     passage: bool = Field(
         default=True, description="train on the passage itself too, as the last sequence"
     )
@@ -139,7 +151,7 @@ class AnswerSettings(Group):
     system: str | None = Field(
         default="", description="system message of a chat model; absent: its template's own"
     )
-    max_new_tokens: int = Field(default=24, ge=1)
+    max_new_tokens: int = Field(default=24, ge=1, description="longest answer, in tokens")
     grader: Annotated[str, AfterValidator(check_name)] = Field(
         default="concise",
         description=(

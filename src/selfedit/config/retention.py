@@ -23,7 +23,7 @@ class ReplaySettings(Group):
 class KLSettings(Group):
     """Divergence from the model before the edit, as a loss beside the others."""
 
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, description="of the divergence beside the loss")
     prompts: int = Field(
         default=8,
         ge=0,
@@ -69,7 +69,13 @@ class GateSettings(Group):
 class LibrarySettings(Group):
     """Adapters kept apart, and which of them a question goes to."""
 
-    route: Literal["words", "likelihood"] = "words"
+    route: Literal["words", "likelihood"] = Field(
+        default="words",
+        description=(
+            "how a question finds its adapter: by the words it shares with the adapter's text, or"
+            " by how likely the question is under each adapter"
+        ),
+    )
     title: bool = Field(
         default=True, description="the router sees the topic line that the model is shown too"
     )

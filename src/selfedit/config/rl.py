@@ -38,14 +38,23 @@ class RewardSettings(Group):
             " package.module:Name"
         ),
     )
-    rule: Literal["best-of-m", "improves", "solved", "leave-one-out"] = "best-of-m"
+    rule: Literal["best-of-m", "improves", "solved", "leave-one-out"] = Field(
+        default="best-of-m",
+        description=(
+            "which self-edits of a passage are kept: best-of-m (the best one), improves (all better"
+            " than the unadapted model), solved (all above threshold), leave-one-out (all better"
+            " than the mean of the others)"
+        ),
+    )
     threshold: float = Field(
         default=0.0,
         ge=-1,
         le=1,
         description="gain over the base needed; solved: the accuracy to be above",
     )
-    ties: Literal["first", "all"] = "first"
+    ties: Literal["first", "all"] = Field(
+        default="first", description="which of several best self-edits best-of-m keeps"
+    )
     retention: float = Field(
         default=0.0,
         ge=0,
@@ -60,7 +69,9 @@ class RewardSettings(Group):
 class RLSettings(Group):
     """The outer loop."""
 
-    rounds: int = Field(default=1, ge=0)
+    rounds: int = Field(
+        default=1, ge=0, description="T, rounds of sampling, scoring and learning; 0 only measures"
+    )
     contexts: int = Field(default=16, ge=1, description="N, contexts a round")
     candidates: int = Field(default=5, ge=1, description="M, self-edits a context")
     repeats: int = Field(
@@ -163,18 +174,3 @@ class RLSettings(Group):
                 " to 0"
             )
         return self
-
-
-class EvalSettings(Group):
-    """What is measured on the held-out contexts, before and after."""
-
-    methods: tuple[str, ...] = ("base", "passage", "own", "seal", "gold")
-    samples: int = Field(
-        default=1, ge=1, description="self-edits a context, of the methods that write them"
-    )
-    repeats: int = Field(
-        default=1, ge=1, description="inner loops a self-edit, each with its own seed"
-    )
-    by_round: bool = Field(
-        default=False, description="measure seal after every round, not after the last one only"
-    )

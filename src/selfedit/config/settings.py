@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from selfedit.config.arc import ArcSettings
+from selfedit.config.by_name import read_recipe
 from selfedit.config.choice import check_name
+from selfedit.config.complaints import complaints
 from selfedit.config.continual import ContinualSettings
 from selfedit.config.documents import DocumentSettings
 from selfedit.config.engine import EngineSettings
@@ -19,8 +20,9 @@ from selfedit.config.group import Group
 from selfedit.config.inner import InnerSettings
 from selfedit.config.judge import JudgeSettings
 from selfedit.config.knowledge import AnswerSettings, EditSettings
+from selfedit.config.measured import EvalSettings
 from selfedit.config.retention import RetentionSettings
-from selfedit.config.rl import EvalSettings, RLSettings
+from selfedit.config.rl import RLSettings
 from selfedit.config.tables import (
     CptSettings,
     CrossedSettings,
@@ -29,12 +31,9 @@ from selfedit.config.tables import (
     SingleSettings,
 )
 from selfedit.errors import UsageError
-from selfedit.storage.bounded import BoundedReader
 
 ALSO_CALLED = {"prompting": "model.prompting", "model": "model.name"}
 """Settings of the model stand beside its name, and may be called its own."""
-_RECIPE = BoundedReader("the recipe", fix="see recipes/ for working ones", max_bytes=2**20)
-
 
 Prompting = Literal["auto", "plain", "chat"]
 
@@ -42,7 +41,10 @@ Prompting = Literal["auto", "plain", "chat"]
 class Settings(Group):
     """All settings of a run."""
 
-    model: str = "smollm2-135m"
+    model: str = Field(
+        default="smollm2-135m",
+        description="a short name (`selfedit models` lists them), a folder, or a hub id",
+    )
     prompting: Prompting = Field(
         default="auto",
         description=(
@@ -51,8 +53,17 @@ class Settings(Group):
             " with one, such as Qwen2.5's, want plain); model.prompting is the same"
         ),
     )
-    device: str = "auto"
-    dtype: str = "auto"
+    device: str = Field(
+        default="auto",
+        description="where it computes: cpu, cuda, cuda:N, mps, or auto (a GPU if there is one)",
+    )
+    dtype: str = Field(
+        default="auto",
+        description=(
+            "numbers of the weights: float32, bfloat16, float16, float64, or auto (bfloat16 on a"
+            " CUDA device, else float32)"
+        ),
+    )
     deterministic: bool = Field(
         default=False,
         description=(
@@ -73,7 +84,9 @@ class Settings(Group):
             "what writes self-edits: local (this process), or your own as package.module:Name"
         ),
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(
+        default=0, ge=0, description="every random number comes from it; other seeds, other runs"
+    )
     task: Annotated[str, AfterValidator(check_name)] = Field(
         default="knowledge",
         description=(
@@ -81,9 +94,20 @@ class Settings(Group):
             " package.module:Name"
         ),
     )
-    train: str = "corpus:train"
-    heldout: str | None = "corpus:heldout"
-    heldout_contexts: int | None = Field(default=None, ge=1)
+    train: str = Field(
+        default="corpus:train",
+        description=(
+            "what self-edits are learned on: a file or folder of passages with questions, or"
+            " corpus:PART (invented passages that come with selfedit)"
+        ),
+    )
+    heldout: str | None = Field(
+        default="corpus:heldout",
+        description="what is measured before and after, the same forms; none measures nothing",
+    )
+    heldout_contexts: int | None = Field(
+        default=None, ge=1, description="the first so many held-out passages; none: all"
+    )
     heldout_shuffle: int | None = Field(
         default=None,
         ge=0,
@@ -123,7 +147,8 @@ class Settings(Group):
 def read_settings(
     recipe: str | Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Defaults, then the recipe's TOML, then dotted overrides (``{"inner.optim.lr": 5e-4}``).
+    """Defaults, then a recipe (a file, or one of ours by name), then dotted overrides
+    (``{"inner.optim.lr": 5e-4}``).
 
     Raises:
         FormatError: the recipe is missing or not TOML.
@@ -131,15 +156,6 @@ def read_settings(
     """
     values = {} if recipe is None else read_recipe(recipe)
     return make_settings(values, recipe or "settings", overrides)
-
-
-def read_recipe(recipe: str | Path) -> dict[str, Any]:
-    """What a recipe's file says, unchecked.
-
-    Raises:
-        FormatError: it is missing or not TOML.
-    """
-    return _RECIPE.toml(Path(recipe))
 
 
 def make_settings(
@@ -159,19 +175,10 @@ def make_settings(
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_wrong_value(e)}" for e in error.errors()
-        ]
+        lines = complaints(error, Settings)
+        what = "these settings cannot be used:\n  " + "\n  ".join(lines)
         fix = "`selfedit train --help` lists every setting with its bounds"
-        raise UsageError(
-            "these settings cannot be used:\n  " + "\n  ".join(lines), where=where, fix=fix
-        ) from None
-
-
-def _wrong_value(error: ErrorDetails) -> str:
-    """The wrong value, unless it may be a key or hold a login."""
-    name = str(error["loc"][-1]) if error["loc"] else ""
-    return "" if name in ("key_env", "url") else f" (it is {error['input']!r:.200})"
+        raise UsageError(what, where=where, fix=fix) from None
 
 
 def _set(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:

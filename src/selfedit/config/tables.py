@@ -86,7 +86,10 @@ class FullSettings(Group):
 class CptSettings(Group):
     """Experiment ``cpt``: continued pretraining over many passages, one model."""
 
-    methods: tuple[str, ...] = ("base", "passage", "own", "entigraph", "spa")
+    methods: tuple[str, ...] = Field(
+        default=("base", "passage", "own", "entigraph", "spa"),
+        description=f"rows of the table, any of {', '.join(CPT_METHODS)}",
+    )
     sources: tuple[str, ...] = Field(
         default=(), description="files of passages with questions; none: heldout"
     )

@@ -75,8 +75,8 @@ def adapt_documents(
         options: see `RunOptions`.
 
     Raises:
-        DocumentError, FormatError, SettingsChanged, RunFolderError, Interrupted: see
-        `selfedit.errors`.
+        DocumentError, FormatError: documents that cannot be used.
+        SettingsChanged, RunFolderError, Interrupted: see `selfedit.errors`.
     """
     skipped: list[Skipped] = []
     contexts = load_contexts(list(documents), on_skip=skipped.append)

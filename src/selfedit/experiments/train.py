@@ -79,7 +79,7 @@ def train_named(
     of passages with questions, or what the task's own ``load_contexts`` makes of them.
 
     Raises:
-        As `train`; UsageError too where a name stands for nothing.
+        UsageError: a name stands for nothing; and all that `train` raises.
     """
     contexts, heldout = named_data(settings)
     grader = get_grader(settings.answer.grader, settings.judge)

@@ -54,6 +54,8 @@ from selfedit.models.config import check_tables, is_text_part, read_config
 from selfedit.models.names import model_path, tokenizer_path
 from selfedit.models.quiet import quiet
 from selfedit.models.wheel import Progress
+from selfedit.storage.doing import doing
+from selfedit.storage.neutral import in_line
 
 __all__ = [
     "LanguageModel",
@@ -226,14 +228,16 @@ def load(
         torch.use_deterministic_algorithms(True)
     kind = _dtype(dtype, target)
     folder = model_path(name, on_progress=on_progress, revision=revision)
-    model = _read_model(folder, kind, target).to(target)  # pyright: ignore[reportArgumentType]
-    model.eval().requires_grad_(False)
-    check_kind(model, folder)
-    known_as = weights_fingerprint(folder)
-    compare = comparison(model, folder, known_as)
-    install(model)
-    install_blocks(model)
-    compare()
+    with doing(f"loading {in_line(name)}"):
+        model = _read_model(folder, kind, target).to(target)  # pyright: ignore[reportArgumentType]
+        model.eval().requires_grad_(False)
+        check_kind(model, folder)
+        known_as = weights_fingerprint(folder)
+    with doing(f"comparing {in_line(name)} with transformers' arithmetic, once for such a model"):
+        compare = comparison(model, folder, known_as)
+        install(model)
+        install_blocks(model)
+        compare()
     lm = _with_tokenizer(name, folder, model, target, kind, prompting)
     return replace(lm, fingerprint=known_as, known=is_known(model))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from selfedit.report.bench_gpu import BenchResults
-from selfedit.report.pictures import save
+from selfedit.report.drawing import save
 
 
 def draw_inner(results: BenchResults, folder: Path) -> Path:

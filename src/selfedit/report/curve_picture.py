@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from selfedit.report.drawing import one_axes
 from selfedit.results.curves import Point
 from selfedit.storage.neutral import in_picture
 
@@ -14,8 +15,11 @@ def curve_picture(points: Sequence[Point]) -> Figure:
     """Held-out accuracy by round for each group of settings, the mean over its policies with the
     standard error over passages and policies at once.
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = one_axes(
+        "Learning curves (bars: standard errors over passages and policies)",
+        "round of ReST-EM",
+        "held-out accuracy, %",
+    )
     groups: dict[str, list[Point]] = {}
     for point in points:
         groups.setdefault(point.group, []).append(point)
@@ -27,7 +31,6 @@ def curve_picture(points: Sequence[Point]) -> Figure:
         label = in_picture(f"{name or 'self-edits'} ({policies} policies)")
         rounds = [point.round for point in of_group]
         axes.errorbar(rounds, heights, errors, marker="o", capsize=3, label=label)
-    axes.set(xlabel="round", ylabel="held-out accuracy, %", title="Learning curves")
     axes.set_xticks(sorted({point.round for point in points}))
     axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")

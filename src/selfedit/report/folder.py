@@ -9,8 +9,10 @@ from typing import Any
 
 from selfedit.errors import StorageFailed, UsageError
 from selfedit.report.arc import task_pictures
+from selfedit.report.cost_pictures import draw_costs
 from selfedit.report.page import write_page
 from selfedit.report.pictures import draw_pictures
+from selfedit.report.round_pictures import draw_rounds
 from selfedit.results.results import Results
 from selfedit.run.folder import RunFolder
 from selfedit.storage.files import storage_errors, write_atomic
@@ -31,7 +33,12 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> list[Path
         into = run.report if out is None else Path(out)
         results = run.results() or _so_far(run)
         with _writing(into):
-            pictures = [*draw_pictures(results, into), *task_pictures(run, into)]
+            pictures = [
+                *draw_pictures(results, into),
+                *draw_rounds(run, into),
+                *draw_costs(run, results, into),
+                *task_pictures(run, into),
+            ]
             page = into / "index.html"
             text = write_page(run, Results.read(results), pictures)
             write_atomic(page, text.encode("utf-8", "replace"))

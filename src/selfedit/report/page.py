@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from selfedit.report.drawing import night_name
 from selfedit.results.layout import HELD_OUT, main_tables, more_tables, notes_of
 from selfedit.results.names import PARTS
 from selfedit.results.render import as_html
@@ -32,15 +33,18 @@ _HEAD = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; }}
+html {{ color-scheme: light dark; background: light-dark(#fff, #16181d); }}
+body {{ font: 16px/1.5 system-ui, sans-serif; color: light-dark(#222, #eee); }}
 body {{ max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
 table {{ border-collapse: collapse; margin: 1rem 0; }}
-th, td {{ border-bottom: 1px solid #ddd; padding: .3rem .8rem; text-align: right; }}
+th, td {{ border-bottom: 1px solid light-dark(#ddd, #444); padding: .3rem .8rem; }}
+th, td {{ text-align: right; }}
 th:first-child, td:first-child {{ text-align: left; }}
 img {{ max-width: 100%; }}
 .side {{ display: flex; gap: 1rem; overflow-x: auto; }}
 .side figure {{ flex: 1 1 20rem; margin: 0; min-width: 18rem; }}
-pre {{ white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f6; padding: .8rem; }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .8rem; }}
+pre {{ background: light-dark(#f6f6f6, #23262d); }}
 </style>
 </head>
 <body>
@@ -59,16 +63,23 @@ def write_page(run: RunFolder, results: Results, pictures: Sequence[Path]) -> st
         _HEAD.format(title=in_html(f"selfedit: {run.path.name}")),
         f"<h1>{in_html(run.path.name)}</h1>",
         *_tables(results),
-        *[
-            f'<p><img src="{in_html(p.name)}" alt="{in_html(p.stem.replace("-", " "))}"></p>'
-            for p in pictures
-        ],
+        *map(_picture, pictures),
         *map(as_html, more_tables(results)),
         *_times(run.ledger.timings()),
         *_self_edits(run),
         "</body>\n</html>\n",
     ]
     return "\n".join(parts)
+
+
+def _picture(path: Path) -> str:
+    """A picture, or on a dark page its twin."""
+    name, alt = in_html(path.name), in_html(path.stem.replace("-", " "))
+    image = f'<img src="{name}" alt="{alt}">'
+    if not (twin := night_name(path)).is_file():
+        return f"<p>{image}</p>"
+    dark = f'<source srcset="{in_html(twin.name)}" media="(prefers-color-scheme: dark)">'
+    return f"<p><picture>{dark}{image}</picture></p>"
 
 
 def _tables(results: Results) -> list[str]:

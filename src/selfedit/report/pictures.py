@@ -1,21 +1,17 @@
-"""A run's pictures: reward and accuracy by round, its self-edits by round, what continual edits
-kept.
+"""A run's pictures from its results: accuracy by round, its self-edits by round, what continual
+edits kept.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only: no window, no display needed
-
 from matplotlib.figure import Figure
 
+from selfedit.report.drawing import one_axes, save
 from selfedit.storage.neutral import in_picture
 
 Row = Mapping[str, Any]
@@ -32,7 +28,7 @@ def draw_pictures(results: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write the pictures there is something to show in.
 
     Args:
-        results: what `run_knowledge` returns, or at least its ``rounds`` and ``self_edits``.
+        results: what `run_knowledge` returns, or at least its ``rows`` and ``self_edits``.
         folder: made if it is not there.
 
     Returns:
@@ -44,8 +40,6 @@ def draw_pictures(results: Mapping[str, Any], folder: Path) -> list[Path]:
         written.append(
             save(accuracy_figure(by_round, results["rows"]), folder / "accuracy-by-round.png")
         )
-    if isinstance(results.get("rounds"), list) and results["rounds"]:
-        written.append(save(reward_figure(results["rounds"]), folder / "reward-by-round.png"))
     if results.get("self_edits"):
         written.append(save(shapes(results["self_edits"]), folder / "self-edits-by-round.png"))
     if results.get("matrix"):
@@ -92,40 +86,16 @@ def _heat(axes: Any, name: str, matrix: Sequence[Sequence[float]], highest: floa
     axes.set_yticks(range(len(matrix)))
 
 
-def reward_figure(rounds: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy of the policy unadapted, of all its self-edits, and of the best for each context, by
-    round.
-    """
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
-    numbers = [r["round"] for r in rounds]
-    names = {
-        "baseline": "unadapted",
-        "accuracy": "all self-edits",
-        "best": "best self-edit of each context, chosen on these answers",
-    }
-    for key, name in names.items():
-        axes.plot(
-            numbers,
-            [_percent(r[key]) for r in rounds],
-            marker="o",
-            label=name,
-        )
-    axes.set(
-        xlabel="round of ReST-EM", ylabel="accuracy, or graded reward, %", title="Reward by round"
-    )
-    axes.set_xticks(numbers)
-    axes.set_ylim(bottom=0)
-    axes.legend()
-    return figure
-
-
 def accuracy_figure(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) -> Figure:
     """Accuracy on held-out passages by round, with standard errors; rows that know no round are
     lines across.
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    n = max((row["n"] for row in rows), default=0)
+    figure, axes = one_axes(
+        f"Held-out accuracy by round (n = {n} passages; bars: standard errors)",
+        "round of ReST-EM",
+        "accuracy, %",
+    )
     for name, rounds in by_round.items():
         errors = [100 * (row["se"] or 0.0) for row in rounds]
         heights = [_percent(row["accuracy"]) for row in rounds]
@@ -139,7 +109,6 @@ def accuracy_figure(by_round: Mapping[str, Sequence[Row]], rows: Sequence[Row]) 
             _percent(row["accuracy"]), linestyle=style, color=f"C{9 - number % 5}", label=name
         )
     most = max(len(rounds) for rounds in by_round.values())
-    axes.set(xlabel="round of ReST-EM", ylabel="accuracy, %", title="Held-out accuracy by round")
     axes.set_xticks(range(most), ["before RL", *[str(number) for number in range(1, most)]])
     axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")
@@ -181,14 +150,3 @@ def shapes(self_edits: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_title(name, fontsize="medium")
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize="small")
     return figure
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write a picture, its folder made if it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph"
-        )  # a script without a font here is drawn as boxes
-        figure.savefig(path, dpi=120, metadata={"Software": None})
-    return path

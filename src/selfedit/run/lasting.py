@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
@@ -13,11 +14,15 @@ class LastingStream:
     nowhere, at the process's end too.
     """
 
+    written_at = 0.0
+    """When anything was last written to any of them, by the monotonic clock."""
+
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         """Write, or let go of a stream that cannot be written."""
+        LastingStream.written_at = time.monotonic()
         with self._lasting():
             self._stream.write(text)
         return len(text)
