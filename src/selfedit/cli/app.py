@@ -50,6 +50,11 @@ VERBS = {
     "compare": "Runs with different settings on the same passages, paired with the first.",
     "grade": "How far a grader agrees with the labels of a file, on questions it has not seen.",
     "signal": "How much of a run's reward is signal, per inner loop spent.",
+    "export": (
+        "An adapter, a document's or a run's policy as a merged model, PEFT's files or GGUF with a"
+        " Modelfile; onto a hub.\n\nFor example: selfedit export handbook/ -o out/ --as gguf"
+        " (docs/export.md)."
+    ),
     "bench": (
         "What it costs, side by side with others: inner, generate, profile, arithmetic, racing."
     ),

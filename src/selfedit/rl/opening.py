@@ -14,6 +14,7 @@ from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import workers_for
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load_for
+from selfedit.rl.cards import write_cards
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
@@ -114,7 +115,7 @@ def open_session(
         # Other weights under the same name are another run.
         run.keep_model(name, lm.fingerprint)
         engine = engine or LocalEngine(lm)
-        yield Session(
+        session = Session(
             run,
             lm,
             make_task(lm, settings),
@@ -124,6 +125,9 @@ def open_session(
             options.get("interrupt") or Interrupt(),
             engine,
         )
+        yield session
+        # The run has its results by now: policies' cards get the held-out figures.
+        write_cards(session)
     finally:
         # Also after an error: worker processes would outlive the run.
         if engine is not None:

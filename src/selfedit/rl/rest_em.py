@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from selfedit.lm.lora import Adapter
+from selfedit.rl.cards import write_cards
 from selfedit.rl.credit import with_line_credit
 from selfedit.rl.e_step import check_choices, score_round
 from selfedit.rl.movement import measure_movement
@@ -90,4 +91,6 @@ def learn(
     movement = measure_movement(session, scored, heldout, adapter)
     digest = None if adapter is None else keep_policy(session, number, adapter)
     session.progress.tell(movement.sentence(number))
-    return finish_round(session, number, used, rewards, digest, movement)
+    done = finish_round(session, number, used, rewards, digest, movement)
+    write_cards(session)
+    return done

@@ -1,0 +1,73 @@
+"""A card beside what a run made: a policy's when its round ends, and anew, with the held-out
+figures, when the run does; an adapter's of documents when it is measured.
+
+Adapters of trials and of steps have none: there may be thousands, and none is meant to leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count, islice
+from pathlib import Path
+
+from selfedit.results.card import CARD, Card, card_of, render_card
+from selfedit.rl.session import AnySession
+from selfedit.run.folder import RunFolder
+from selfedit.storage.files import JsonObject, write_atomic
+from selfedit.storage.neutral import in_line
+from selfedit.tasks.knowledge.prompts import question_prompt
+
+_OF_POLICY = "A policy that writes self-edits (texts to train itself on), after round {} of {}."
+_OF_DOCUMENTS = "A LoRA adapter that knows documents: the model wrote its training data from them."
+_WRITES = (
+    "It writes self-edits when it is asked with the prompts that `selfedit show` prints of the"
+    " command below; asked anything else, it answers in its base model's form."
+)
+
+
+def write_cards(session: AnySession) -> None:
+    """Write the cards of all that the run has made so far; equal bytes for equal runs."""
+    run, cards = session.run, dict[Path, Card]()
+    if (run.path / "adapter_config.json").exists():
+        cards[run.path] = adapter_card(run, session.lm.has_chat)
+    for number, done in enumerate(_rounds(run), start=1):
+        if done.get("policy") and run.policy(number).exists():
+            cards[run.policy(number)] = policy_card(run, number)
+    for folder, card in cards.items():
+        write_atomic(folder / CARD, render_card(card).encode())
+
+
+def adapter_card(run: RunFolder, chat: bool) -> Card:
+    """The card of the adapter of a run on documents; ``chat`` says how its model is asked."""
+    return card_of(run, name=_name(run), what=_OF_DOCUMENTS, asked=asked_form(chat))
+
+
+def policy_card(run: RunFolder, number: int) -> Card:
+    """The card of the policy after a round."""
+    name, what = _name(run), _OF_POLICY.format(number, _name(run))
+    rounds = list(islice(_rounds(run), number))
+    return card_of(run, name=f"{name}, round {number}", what=what, asked=_WRITES, rounds=rounds)
+
+
+def _name(run: RunFolder) -> str:
+    return in_line(run.path.resolve().name, 80)
+
+
+def _rounds(run: RunFolder) -> Iterator[JsonObject]:
+    for number in count(1):
+        done = run.ledger.step(f"round-{number}")
+        if done is None:
+            return
+        yield done
+
+
+def asked_form(chat: bool) -> str:
+    """How an adapter of documents has to be asked, in Markdown."""
+    form = question_prompt("TITLE OF THE DOCUMENT", "THE QUESTION", chat)
+    block = "\n".join(f"    {line}" for line in form.splitlines())
+    where = (
+        "As the user's message in the model's own chat template, with an empty system message:"
+        if chat
+        else "As plain text that the model goes on with, in no chat template:"
+    )
+    return f"{where}\n\n{block}\n\nThe line with the topic may be left out. Greedy decoding."
