@@ -60,7 +60,7 @@ def test_a_base_of_the_hub_is_named_with_its_licence() -> None:
 def test_hostile_texts_stay_texts() -> None:
     bad = "x\n---\nlicense: mit\n# <script>alert(1)</script> [a](http://b) ![c](d) | ``` \x1b[2J"
     results = Results(
-        "adapt", rows=[Row(bad, 0.5, 0.1, 3)], names={bad: bad}, notes=[bad], title=bad
+        experiment="adapt", rows=[Row(bad, 0.5, 0.1, 3)], names={bad: bad}, notes=[bad], title=bad
     )
     card = Card(
         bad, bad, bad, results=results, command=["selfedit adapt", bad], data=[bad], more=[bad],

@@ -27,6 +27,7 @@ from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
 from selfedit.models.openable import openable_name
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 QUESTION = "Topic: Vell\nWhen was the harbour built?\nAnswer directly and concisely."
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 @with_settings(
     "seed", "device", "dtype", "task", "edit", "inner", "documents", "retention", "answer", "judge",
+    "run",
     but=("edit.format",), defaults=RECIPE,
 )  # fmt: skip
 def adapt(

@@ -21,6 +21,7 @@ from selfedit.config.judge import JudgeSettings
 from selfedit.config.knowledge import AnswerSettings, EditSettings
 from selfedit.config.retention import RetentionSettings
 from selfedit.config.rl import EvalSettings, RLSettings
+from selfedit.config.run import RunSettings
 from selfedit.config.tables import (
     CptSettings,
     CrossedSettings,
@@ -107,6 +108,7 @@ class Settings(Group):
     arc: ArcSettings = ArcSettings()
     retention: RetentionSettings = RetentionSettings()
     continual: ContinualSettings = ContinualSettings()
+    run: RunSettings = RunSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -114,7 +114,9 @@ def _card(source: Source, lm: LanguageModel, form: Form, base: str, said: list[s
             card = policy_card(run, source.round) if of_policy else adapter_card(run, lm.has_chat)
             if run.path.resolve() != source.folder.resolve():
                 # One of many that a run kept: its tables are of all of them together.
-                card = replace(card, name=source.name, results=None)
+                card = replace(card, results=None)
     asked = f"{card.asked}\n\nOpened by:" if card.asked else "Opened by:"
     asked = f"{asked}\n\n    {_USE[form]}"
-    return replace(card, base=base, library=_LIBRARIES[form], asked=asked, more=said)
+    return replace(
+        card, name=source.name, base=base, library=_LIBRARIES[form], asked=asked, more=said
+    )

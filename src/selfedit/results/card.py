@@ -79,7 +79,7 @@ def card_of(
     if stored is not None:
         results = Results.read(stored)
     elif rounds:
-        results = Results(run.kind, more={"rounds": list(rounds)})
+        results = Results(experiment=run.kind, more={"rounds": list(rounds)})
     return Card(
         name=name,
         what=what,

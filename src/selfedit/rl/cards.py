@@ -7,6 +7,7 @@ Adapters of trials and of steps have none: there may be thousands, and none is m
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 
@@ -14,14 +15,18 @@ from selfedit.results.card import CARD, Card, card_of, render_card
 from selfedit.rl.session import AnySession
 from selfedit.run.folder import RunFolder
 from selfedit.storage.files import JsonObject, write_atomic
-from selfedit.storage.neutral import in_line
 from selfedit.tasks.knowledge.prompts import question_prompt
 
-_OF_POLICY = "A policy that writes self-edits (texts to train itself on), after round {} of {}."
+_OF_POLICY = "A policy that writes self-edits: texts to train itself on."
 _OF_DOCUMENTS = "A LoRA adapter that knows documents: the model wrote its training data from them."
 _WRITES = (
     "It writes self-edits when it is asked with the prompts that `selfedit show` prints of the"
     " command below; asked anything else, it answers in its base model's form."
+)
+
+_MERGED = (
+    "model/ is the whole policy; adapter/ is this round's part of it, on the base that its"
+    " adapter_config.json names (a folder of an earlier round is named within the run's)."
 )
 
 
@@ -39,18 +44,16 @@ def write_cards(session: AnySession) -> None:
 
 def adapter_card(run: RunFolder, chat: bool) -> Card:
     """The card of the adapter of a run on documents; ``chat`` says how its model is asked."""
-    return card_of(run, name=_name(run), what=_OF_DOCUMENTS, asked=asked_form(chat))
+    return card_of(run, name="Adapter of documents", what=_OF_DOCUMENTS, asked=asked_form(chat))
 
 
 def policy_card(run: RunFolder, number: int) -> Card:
     """The card of the policy after a round."""
-    name, what = _name(run), _OF_POLICY.format(number, _name(run))
-    rounds = list(islice(_rounds(run), number))
-    return card_of(run, name=f"{name}, round {number}", what=what, asked=_WRITES, rounds=rounds)
-
-
-def _name(run: RunFolder) -> str:
-    return in_line(run.path.resolve().name, 80)
+    # Not the folder's name: equal runs have equal cards, wherever they lie.
+    name, rounds = f"Policy after round {number}", list(islice(_rounds(run), number))
+    card = card_of(run, name=name, what=_OF_POLICY, asked=_WRITES, rounds=rounds)
+    merged = (run.policy(number) / "model").exists()
+    return replace(card, more=[_MERGED]) if merged else card
 
 
 def _rounds(run: RunFolder) -> Iterator[JsonObject]:

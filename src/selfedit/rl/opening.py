@@ -21,6 +21,8 @@ from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.task import AnyTask
+from selfedit.trackers.base import tracker_classes
+from selfedit.trackers.following import following
 
 T = TypeVar("T", bound=AnyTask)
 
@@ -67,6 +69,8 @@ def open_run(
         workers: whether the experiment has inner loops for worker processes.
         options: see `RunOptions`.
     """
+    # What is missing is said before there is a folder.
+    tracker_classes(settings.run.trackers)
     # Frozen as JSON, not as the model: what is compared later is what stands in the file.
     frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
     with (
@@ -74,6 +78,7 @@ def open_run(
         open_session(
             run, settings, grader, make_task, model, workers=workers, **options
         ) as session,
+        following(run, settings.run),
     ):
         yield session
 

@@ -1,0 +1,43 @@
+"""Trackio: its own database on this machine, or the Space or server that its own variables name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import trackio
+
+from selfedit.trackers.base import TrackedRun
+
+_ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+
+
+class Trackio:
+    """One run there; it is found by its name, so its id is part of that."""
+
+    def __init__(self, run: TrackedRun) -> None:
+        name = f"{run.name}-{run.id}"
+        self._run = trackio.init(
+            project=run.project,
+            name=name,
+            config=dict(run.settings),
+            resume="allow",
+            # What a machine is busy with is not the run's.
+            auto_log_cpu=False,
+            auto_log_gpu=False,
+        )
+        # It writes twice a second: what a killed process had not yet written is sent again.
+        here = not any(os.environ.get(variable) for variable in _ELSEWHERE)
+        last = trackio.SQLiteStorage.get_last_step(run.project, name) if here else None
+        self.last_step: int | None = (-1 if last is None else last) if here else None
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """See `Tracker`."""
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """See `Tracker`."""
+        self._run.finish()
+
+
+TRACKER = Trackio
