@@ -10,8 +10,8 @@ import pytest
 from selfedit.config import Settings, read_settings
 from selfedit.documents.adapt import adapt_documents
 from selfedit.lm.load import load
-from selfedit.rl.cards import write_cards
 from selfedit.rl.rest_em import run_rounds
+from selfedit.rl.run_cards import write_cards
 from selfedit.rl.session import Session
 from selfedit.run.folder import RunFolder
 from selfedit.tasks.knowledge.task import KnowledgeTask

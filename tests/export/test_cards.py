@@ -10,8 +10,8 @@ from markdown_it import MarkdownIt
 
 from selfedit.cli import main
 from selfedit.documents.served import read_served
-from selfedit.results.card import Card, render_card
 from selfedit.results.command import command_of
+from selfedit.results.model_card import ModelCard, render_card
 from selfedit.results.results import Results, Row
 from selfedit.run.folder import RunFolder
 
@@ -51,7 +51,7 @@ def test_the_card_of_each_policy(policy_run: Path) -> None:
 
 
 def test_a_base_of_the_hub_is_named_with_its_licence() -> None:
-    text = render_card(Card("x", "An adapter.", "smollm2-135m"))
+    text = render_card(ModelCard("x", "An adapter.", "smollm2-135m"))
     about, body = parts_of(text)
     assert about["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert about["license"] == "apache-2.0" and "Apache-2.0" in body
@@ -62,7 +62,7 @@ def test_hostile_texts_stay_texts() -> None:
     results = Results(
         experiment="adapt", rows=[Row(bad, 0.5, 0.1, 3)], names={bad: bad}, notes=[bad], title=bad
     )
-    card = Card(
+    card = ModelCard(
         bad, bad, bad, results=results, command=["selfedit adapt", bad], data=[bad], more=[bad],
         packages={bad: bad}, fingerprint="f",
     )  # fmt: skip

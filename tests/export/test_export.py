@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from selfedit.cli import main
 from selfedit.errors import RunFolderError, UsageError
 from selfedit.export import write
+from selfedit.export.exportable import read_exportable
 from selfedit.export.gguf_lora import in_pairs, write_gguf
-from selfedit.export.source import read_source
-from selfedit.export.write import Options, export
+from selfedit.export.write import Options, write_export
 from selfedit.lm.generate import generate
 from selfedit.lm.load import load
 from selfedit.lm.lora import Adapter
@@ -40,7 +40,7 @@ def said_by_transformers(folder: Path, ids: list[int]) -> list[int]:
 def test_a_merged_folder_says_in_transformers_what_the_adapter_says_here(
     learned: Path, small_folder: Path, tmp_path: Path
 ) -> None:
-    export(read_source(learned), tmp_path / "out", "merged", Options(shard="100KB"))
+    write_export(read_exportable(learned), tmp_path / "out", "merged", Options(shard="100KB"))
     lm = load(str(small_folder), device="cpu")
     ids = list(lm.encode(QUESTION))
     ours = generate(lm, [ids] * 2, [Adapter.load(learned), None], max_new_tokens=12)
@@ -53,7 +53,7 @@ def test_a_merged_folder_says_in_transformers_what_the_adapter_says_here(
 
 
 def test_merged_weights_have_the_dtype_that_is_asked_for(learned: Path, tmp_path: Path) -> None:
-    export(read_source(learned), tmp_path / "out", "merged", Options(dtype="bfloat16"))
+    write_export(read_exportable(learned), tmp_path / "out", "merged", Options(dtype="bfloat16"))
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
     assert model.dtype == torch.bfloat16
 
@@ -66,7 +66,7 @@ def test_a_half_written_folder_never_stands_under_its_name(
 
     monkeypatch.setattr(write, "modelfile", lambda *_, **__: fails())
     with pytest.raises(RuntimeError, match="stopped"):
-        export(read_source(learned), tmp_path / "out", "gguf", Options())
+        write_export(read_exportable(learned), tmp_path / "out", "gguf", Options())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -77,7 +77,7 @@ def numbers_of(path: Path) -> dict[str, np.ndarray]:
 def test_a_gguf_adapter_has_the_same_numbers_and_llama_cpps_names(
     learned: Path, small_folder: Path, tmp_path: Path
 ) -> None:
-    export(read_source(learned), tmp_path / "out", "gguf", Options())
+    write_export(read_exportable(learned), tmp_path / "out", "gguf", Options())
     reader = GGUFReader(tmp_path / "out" / "adapter.gguf")
     keys = {name: field.contents() for name, field in reader.fields.items()}
     adapter = Adapter.load(learned)
@@ -132,7 +132,7 @@ def test_a_modelfile_asks_in_the_form_of_training(
 ) -> None:
     from selfedit.documents.asking import question_ids
 
-    export(read_source(learned), tmp_path / "out", "gguf", Options())
+    write_export(read_exportable(learned), tmp_path / "out", "gguf", Options())
     text = (tmp_path / "out" / "Modelfile").read_text()
     template = text.partition('TEMPLATE """')[2].partition('"""')[0]
     lm = load(str(small_folder), device="cpu")
@@ -145,7 +145,7 @@ def test_a_modelfile_asks_in_the_form_of_training(
 
 
 def test_kinds_that_llama_cpp_names_otherwise_are_refused(learned: Path, tmp_path: Path) -> None:
-    config = load(str(read_source(learned).model), device="cpu").model.config
+    config = load(str(read_exportable(learned).model), device="cpu").model.config
     other = type(config)(**config.to_dict() | {"model_type": "llama"})
     other.model_type = "starcoder2"
     with pytest.raises(UsageError, match=r"starcoder2[\s\S]*merged"):
@@ -160,9 +160,9 @@ def test_kinds_that_llama_cpp_names_otherwise_are_refused(learned: Path, tmp_pat
 def test_a_policy_of_several_rounds_is_one_adapter_on_the_base(
     policy_run: Path, tmp_path: Path
 ) -> None:
-    source = read_source(policy_run)
-    export(source, tmp_path / "adapter", "adapter", Options())
-    export(source, tmp_path / "merged", "merged", Options())
+    source = read_exportable(policy_run)
+    write_export(source, tmp_path / "adapter", "adapter", Options())
+    write_export(source, tmp_path / "merged", "merged", Options())
     lm = load(str(source.model), device="cpu")
     ids = list(lm.encode("The c1 is"))
     # PEFT opens what the adapter names as its base.
@@ -176,8 +176,8 @@ def test_a_policy_of_several_rounds_is_one_adapter_on_the_base(
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(ours, base, atol=1e-3)
     with pytest.raises(UsageError, match="no policy was made in round 7"):
-        read_source(policy_run, round=7)
-    assert read_source(policy_run, round=1).round == 1
+        read_exportable(policy_run, round=7)
+    assert read_exportable(policy_run, round=1).round == 1
 
 
 def test_the_second_rounds_adapter_names_what_it_stands_on(policy_run: Path) -> None:
@@ -188,7 +188,7 @@ def test_the_second_rounds_adapter_names_what_it_stands_on(policy_run: Path) -> 
     first, second = (config["base_model_name_or_path"] for config in read)
     assert Path(first).is_absolute() and (Path(first) / "config.json").exists()
     assert second == "policy/round-1/model" and (policy_run / second / "config.json").exists()
-    source = read_source(policy_run / "policy/round-2/adapter")
+    source = read_exportable(policy_run / "policy/round-2/adapter")
     assert source.model == str(policy_run.resolve() / second)
 
 
@@ -201,7 +201,7 @@ def test_names_that_peft_can_open(small_folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_a_run_writes_can_be_read_by_others(learned: Path, tmp_path: Path) -> None:
-    export(read_source(learned), tmp_path / "out", "merged", Options())
+    write_export(read_exportable(learned), tmp_path / "out", "merged", Options())
     for folder in (learned, tmp_path / "out"):
         for path in folder.rglob("*"):
             readable = stat.S_IRGRP | stat.S_IROTH
@@ -212,15 +212,15 @@ def test_the_same_command_again_makes_the_card_anew_and_nothing_else(
     learned: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    export(read_source(learned), out, "adapter", Options())
+    write_export(read_exportable(learned), out, "adapter", Options())
     before = (out / "adapter_model.safetensors").stat().st_mtime_ns
     card = (out / "README.md").read_text()
     (out / "README.md").unlink()
-    export(read_source(learned), out, "adapter", Options())
+    write_export(read_exportable(learned), out, "adapter", Options())
     assert (out / "README.md").read_text() == card
     assert (out / "adapter_model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(RunFolderError, match="something else"):
-        export(read_source(learned), out, "gguf", Options())
+        write_export(read_exportable(learned), out, "gguf", Options())
 
 
 def test_the_verb(learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,5 +242,5 @@ def test_the_verb(learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["export", str(library), "-o", str(tmp_path / "x"), "--as", "adapter"]) == 2
     error = capsys.readouterr().err
     assert "--document" in error and "\x1b" not in error
-    found = read_source(library, document="a\x1b[1m.md")
+    found = read_exportable(library, document="a\x1b[1m.md")
     assert found.kind == "adapter" and found.folder == library / "documents" / "a"

@@ -146,14 +146,23 @@ def _last_policy(run: RunFolder, model: str | None) -> Served:
     if not policies:
         what = "this run has not learned a policy, or not yet"
         raise RunFolderError(what, where=run.path, fix=_WHAT_HOLDS_IT)
-    number, digest = policies[-1]
+    folder = whole_policy(run, *policies[-1])
+    if is_there(folder / "model"):
+        return _of_run(run, "policy", None, str(folder / "model"))
+    return _of_run(run, "policy", folder / "adapter", model)
+
+
+def whole_policy(run: RunFolder, number: int, digest: str) -> Path:
+    """The folder of a round's policy.
+
+    Raises:
+        RunFolderError: its files are not those that the run saved.
+    """
     folder = run.policy(number)
     if not is_there(folder) or policy_hash(folder) != digest:
         what = "the saved policy is not the one this run made: a file is missing or altered"
         raise RunFolderError(what, where=folder, fix="put the folder back from a copy")
-    if is_there(folder / "model"):
-        return _of_run(run, "policy", None, str(folder / "model"))
-    return _of_run(run, "policy", folder / "adapter", model)
+    return folder
 
 
 def round_policies(run: RunFolder) -> Iterator[tuple[int, str]]:

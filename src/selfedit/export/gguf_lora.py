@@ -32,7 +32,7 @@ class _Kind(NamedTuple):
     turned: bool
 
 
-_KINDS = {
+_GGUF_KINDS = {
     "llama": _Kind(gguf.MODEL_ARCH.LLAMA, True),
     "mistral": _Kind(gguf.MODEL_ARCH.LLAMA, True),
     "ministral3": _Kind(gguf.MODEL_ARCH.MISTRAL3, True),
@@ -60,10 +60,10 @@ def write_gguf(adapter: Adapter, config: PretrainedConfig, path: Path, *, name: 
     Raises:
         UsageError: llama.cpp has no name for this kind of model, or for a module.
     """
-    kind = _KINDS.get(config.model_type)
+    kind = _GGUF_KINDS.get(config.model_type)
     if kind is None:
         what = f"no GGUF names are known here for models of kind {in_line(config.model_type, 40)}"
-        fix = f"export it merged or as adapter; GGUF is there for {', '.join(_KINDS)}"
+        fix = f"export it merged or as adapter; GGUF is there for {', '.join(_GGUF_KINDS)}"
         raise UsageError(what, where="--as gguf", fix=fix)
     tensors = list(_named_tensors(adapter, config, kind))
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[kind.architecture])
@@ -88,17 +88,17 @@ def _named_tensors(
     for module, (a, b) in sorted(adapter.tensors.items()):
         # The text part of a model with images is a model by itself there.
         plain = module.replace(f"{PART}.", "")
-        found = names.get_name(f"{plain}.weight", try_suffixes=(".weight",))
-        if found is None or not _LAYER.search(plain):
+        tensor_name = names.get_name(f"{plain}.weight", try_suffixes=(".weight",))
+        if tensor_name is None or not _LAYER.search(plain):
             what = f"llama.cpp has no place for an adapter of {in_line(module, 80)}"
             raise UsageError(what, where="--as gguf", fix="train an adapter of the layers alone")
-        if kind.turned and (heads := _heads(plain, config)):
+        if kind.turned and (heads := _heads_of(plain, config)):
             b = in_pairs(b, heads)
-        yield f"{found}.lora_a", a
-        yield f"{found}.lora_b", b
+        yield f"{tensor_name}.lora_a", a
+        yield f"{tensor_name}.lora_b", b
 
 
-def _heads(module: str, config: PretrainedConfig) -> int:
+def _heads_of(module: str, config: PretrainedConfig) -> int:
     """How many heads a module's rows are of, if they are queries or keys."""
     if module.endswith("q_proj"):
         return config.num_attention_heads

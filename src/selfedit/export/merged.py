@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 from selfedit.documents.adapt import load_adapter
 from selfedit.errors import UsageError
-from selfedit.export.source import Source
+from selfedit.export.exportable import Exportable
 from selfedit.lm.families import TextPart
 from selfedit.lm.load import DTYPES, LanguageModel, load
 from selfedit.models.names import model_path
@@ -17,7 +17,7 @@ from selfedit.models.quiet import quiet
 from selfedit.rl.policy import merge
 
 
-def write_merged(source: Source, folder: Path, *, dtype: str, shard: str) -> list[str]:
+def write_merged(source: Exportable, folder: Path, *, dtype: str, shard: str) -> list[str]:
     """Write the model's folder: safetensors, settings, tokenizer, chat template.
 
     Args:
@@ -34,7 +34,7 @@ def write_merged(source: Source, folder: Path, *, dtype: str, shard: str) -> lis
         UsageError: there is no such dtype, or the model is the text part of one with images.
     """
     name = str(source.weights or source.model)
-    kind = _dtype(name, dtype)
+    kind = _weight_type(name, dtype)
     # Added up in float32: an update is often smaller than half a step of bfloat16.
     lm = load(name, device="cpu", dtype="float32", prompting=source.prompting)
     if isinstance(lm.model.base_model, TextPart):
@@ -43,7 +43,7 @@ def write_merged(source: Source, folder: Path, *, dtype: str, shard: str) -> lis
     if source.weights is None:
         _merge_all(lm, source)
     written = f"Merged in float32, written in {str(kind).removeprefix('torch.')}"
-    lost = _rounded(lm, kind)
+    lost = _rounding(lm, kind)
     with quiet():
         lm.model.to(kind)  # pyright: ignore[reportArgumentType]
         lm.model.save_pretrained(folder, max_shard_size=shard)
@@ -51,13 +51,13 @@ def write_merged(source: Source, folder: Path, *, dtype: str, shard: str) -> lis
     return [f"{written}: that rounded the weights by {lost:.2g} of their size."]
 
 
-def _merge_all(lm: LanguageModel, source: Source) -> None:
+def _merge_all(lm: LanguageModel, source: Exportable) -> None:
     for path in source.adapters:
         # It says so where it was trained on other weights than these.
         merge(lm, load_adapter(path, lm))
 
 
-def _dtype(name: str, dtype: str) -> torch.dtype:
+def _weight_type(name: str, dtype: str) -> torch.dtype:
     if dtype != "auto":
         if dtype not in DTYPES:
             raise UsageError(f"Unknown dtype {dtype!r}", fix=f"use auto, {', '.join(DTYPES)}")
@@ -67,7 +67,7 @@ def _dtype(name: str, dtype: str) -> torch.dtype:
     return stored if isinstance(stored, torch.dtype) else torch.float32
 
 
-def _rounded(lm: LanguageModel, kind: torch.dtype) -> float:
+def _rounding(lm: LanguageModel, kind: torch.dtype) -> float:
     """What a dtype rounds away, as a share of the weights (Frobenius)."""
     lost = total = 0.0
     for weight in lm.model.parameters():

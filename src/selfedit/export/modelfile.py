@@ -30,7 +30,7 @@ def modelfile(lm: LanguageModel, *, base: str, in_form: bool) -> str:
         f"#   python convert_hf_to_gguf.py FOLDER_OF_THE_MODEL --outfile {BASE} --outtype f32",
         f"#   (the model: {in_line(base, 120)})",
         "# Then: ollama create NAME -f Modelfile",
-        f"# llama.cpp: llama-cli -m {BASE} --lora {ADAPTER} --temp 0",
+        f"# Or with llama.cpp alone: llama-server -m {BASE} --lora {ADAPTER}",
         f"FROM ./{BASE}",
         f"ADAPTER ./{ADAPTER}",
         f'TEMPLATE """{_template(lm, in_form)}"""',

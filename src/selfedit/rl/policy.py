@@ -16,7 +16,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import on_top
 from selfedit.lm.weights import load_weights
 from selfedit.models.quiet import quiet
-from selfedit.results.card import CARD
+from selfedit.results.model_card import CARD
 from selfedit.rl.session import AnySession
 from selfedit.storage.files import folder_atomic, hash_folder
 
@@ -74,14 +74,13 @@ def keep_policy(session: AnySession, number: int, adapter: Adapter) -> str:
     else:
         adapter = on_top(session.policy, adapter)
     # The adapter is saved either way: policies can be compared without 14 GB of weights.
-    folder = session.run.policy(number)
-    return save_policy(session.lm, adapter, folder, merged=merged, below=below)
+    new = session.run.policy(number)
+    return save_policy(session.lm, adapter, new, merged=merged, below=below)
 
 
 def _merged_before(session: AnySession, number: int) -> str | None:
-    """What a round's adapter stands on where the round before is in the weights: its model's folder
-    within the run's, so that equal runs write equal bytes. None for the base itself.
-    """
+    """What a merged round's adapter stands on: the model of the one before, by its folder within
+    the run's (so equal runs write equal bytes); None for the base itself."""
     for earlier in range(number - 1, 0, -1):
         if (session.run.ledger.step(f"round-{earlier}") or {}).get("policy"):
             return f"policy/round-{earlier}/model"
@@ -89,7 +88,7 @@ def _merged_before(session: AnySession, number: int) -> str | None:
 
 
 def policy_hash(folder: Path) -> str:
-    """The SHA-256 of a policy's folder without its card, which is written anew when the run ends."""
+    """The SHA-256 of a policy's folder without its card, which is written anew at the run's end."""
     return hash_folder(folder, but=CARD)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from statistics import fmean, pstdev
 
 from selfedit.run.folder import RunFolder
-from selfedit.run.records import RewardRow, Trial
+from selfedit.run.records import Place, RewardRow, Trial
 from selfedit.storage.files import fingerprint
 
 
@@ -19,7 +19,8 @@ def follow_group(
     """A row of a group of inner loops: their first and last losses, in nats a token, and the share
     of their answers that are right.
     """
-    place, trained = trials[0].place, [each for each in losses if each]
+    place: Place = trials[0].place
+    trained = [each for each in losses if each]
     marks: list[float] = []
     for trial in trials:
         marks += [float(one.correct) for one in trial.answers if one.correct is not None]
@@ -28,11 +29,11 @@ def follow_group(
         "method": place.method,
         "round": place.round,
         "trials": len(trials),
-        "first_loss": _mean([each[0] for each in trained]),
-        "loss": _mean([each[-1] for each in trained]),
-        "accuracy": _mean(marks),
+        "first_loss": _mean_of([each[0] for each in trained]),
+        "loss": _mean_of([each[-1] for each in trained]),
+        "accuracy": _mean_of(marks),
     }
-    named = fingerprint([str(place), *[list(_key(trial)) for trial in trials]])[:16]
+    named = fingerprint([str(place), *[list(_trial_key(trial)) for trial in trials]])[:16]
     run.append_metric(row, once=f"inner-{named}")
 
 
@@ -45,7 +46,7 @@ def follow_rewards(run: RunFolder, rewards: Sequence[RewardRow]) -> None:
         known = [each.reward for each in rows if not math.isnan(each.reward)]
         row = {
             "round": rows[0].place.round,
-            "reward": _mean(known),
+            "reward": _mean_of(known),
             "best": max(known, default=None),
             "spread": pstdev(known) if known else None,
             "kept": sum(each.kept for each in rows),
@@ -60,13 +61,13 @@ def follow_losses(
 ) -> None:
     """A row of each step of one training, in nats a token."""
     for step, loss in enumerate(losses):
-        place = f"{kind}-{step}" if round is None else f"{kind}-{round}-{step}"
-        run.append_metric({"round": round, "step": step, "loss": loss}, once=place)
+        name = f"{kind}-{step}" if round is None else f"{kind}-{round}-{step}"
+        run.append_metric({"round": round, "step": step, "loss": loss}, once=name)
 
 
-def _key(trial: Trial) -> tuple[str, int | None, int]:
+def _trial_key(trial: Trial) -> tuple[str, int | None, int]:
     return trial.context_id, trial.candidate, trial.repeat
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _mean_of(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from selfedit.lm.lora import Adapter
-from selfedit.rl.cards import write_cards
 from selfedit.rl.credit import with_line_credit
 from selfedit.rl.e_step import check_choices, score_round
 from selfedit.rl.movement import measure_movement
@@ -20,6 +19,7 @@ from selfedit.rl.plan import plan_rounds
 from selfedit.rl.policy import adopt_policy, keep_policy
 from selfedit.rl.progress_rows import follow_losses
 from selfedit.rl.rounds import Round, finish_round, finished_round, rl_place
+from selfedit.rl.run_cards import write_cards
 from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import ScoredEdits
 from selfedit.run.records import Place

@@ -29,7 +29,7 @@ from selfedit.trackers.base import TrackedRun, Tracker, tracker_classes
 STATE = "trackers.json"
 _LOG = logging.getLogger(__name__)
 _UNWANTED = re.compile(r"[^\w ./-]")
-_WORDS = ("phase", "method")
+_PLACE_WORDS = ("phase", "method")
 """What of a row says where it belongs; its other texts may be anybody's, and stay here."""
 
 
@@ -51,17 +51,17 @@ class Following:
         stored = _READER.json(self._path) if self._path.exists() else {}
         self._sent = _READER.shape(stored, dict[str, _Sent], self._path)
         for name, kind in tracker_classes(settings.trackers).items():
-            sent = self._sent.setdefault(name, _Sent(id=secrets.token_hex(4)))
+            state = self._sent.setdefault(name, _Sent(id=secrets.token_hex(4)))
             # Kept before the tracker knows it: a kill in between must not make a second run there.
             self._keep()
             about = TrackedRun(
-                sent.id, in_line(run.path.resolve().name, 80), settings.project, run.path,
+                state.id, in_line(run.path.resolve().name, 80), settings.project, run.path,
                 run.settings,
             )  # fmt: skip
             with self._lasting(name, "cannot be started"):
                 self._open[name] = tracker = kind(about)
                 if tracker.last_step is not None:
-                    sent.row = tracker.last_step
+                    state.row = tracker.last_step
         for number, row in enumerate(run.metrics()):
             self.send(number, row)
 
@@ -83,8 +83,8 @@ class Following:
                 self._open.pop(name).close()
 
     def _keep(self) -> None:
-        sent = {name: each.model_dump() for name, each in self._sent.items()}
-        write_atomic(self._path, canonical_json(sent))
+        state = {name: each.model_dump() for name, each in self._sent.items()}
+        write_atomic(self._path, canonical_json(state))
 
     @contextmanager
     def _lasting(self, name: str, what: str) -> Iterator[None]:
@@ -125,13 +125,15 @@ def numbers_of(row: JsonObject) -> dict[str, float]:
     ``round/movement/learned/kl``.
     """
     kind = str(row.get("id", "row")).partition("-")[0]
-    words = [kind, *(str(row[name]) for name in _WORDS if row.get(name))]
-    return {_UNWANTED.sub("_", name)[:200]: value for name, value in _numbers(row, "/".join(words))}
+    words = [kind, *(str(row[name]) for name in _PLACE_WORDS if row.get(name))]
+    return {
+        _UNWANTED.sub("_", name)[:200]: value for name, value in _flat_numbers(row, "/".join(words))
+    }
 
 
-def _numbers(values: Mapping[str, object], prefix: str) -> Iterator[tuple[str, float]]:
+def _flat_numbers(values: Mapping[str, object], prefix: str) -> Iterator[tuple[str, float]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}/{name}")
+            yield from _flat_numbers(value, f"{prefix}/{name}")
         elif isinstance(value, int | float) and math.isfinite(value):
             yield f"{prefix}/{name}", float(value)

@@ -16,7 +16,7 @@ from selfedit.trackers.base import TrackedRun
 _TAG, _ROW = "selfedit.id", "selfedit/row"
 _PARAMETERS = 100
 """That MLflow takes at once, and the letters of one's value that every server of it takes."""
-_LETTERS = 500
+_VALUE_LETTERS = 500
 
 
 class MLflow:
@@ -42,11 +42,11 @@ class MLflow:
             rows = self._client.get_metric_history(self._id, _ROW)
             self.last_step = max((metric.step for metric in rows), default=-1)
             return
-        made = self._client.create_run(number, tags={_TAG: run.id}, run_name=run.name)
-        self._id = made.info.run_id
+        created = self._client.create_run(number, tags={_TAG: run.id}, run_name=run.name)
+        self._id = created.info.run_id
         settings = iter(flat(run.settings))
         while part := list(islice(settings, _PARAMETERS)):
-            params = [Param(name, str(value)[:_LETTERS]) for name, value in part]
+            params = [Param(name, str(value)[:_VALUE_LETTERS]) for name, value in part]
             self._client.log_batch(self._id, params=params)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

@@ -27,9 +27,10 @@ class Trackio:
             auto_log_gpu=False,
         )
         # It writes twice a second: what a killed process had not yet written is sent again.
-        here = not any(os.environ.get(variable) for variable in _ELSEWHERE)
-        last = trackio.SQLiteStorage.get_last_step(run.project, name) if here else None
-        self.last_step: int | None = (-1 if last is None else last) if here else None
+        self.last_step: int | None = None
+        if not any(os.environ.get(variable) for variable in _ELSEWHERE):
+            last = trackio.SQLiteStorage.get_last_step(run.project, name)
+            self.last_step = -1 if last is None else last
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """See `Tracker`."""

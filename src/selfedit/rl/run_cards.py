@@ -11,9 +11,13 @@ from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 
-from selfedit.results.card import CARD, Card, card_of, render_card
+from selfedit.models.openable import copied_from
+from selfedit.results.command import command_of, data_lines
+from selfedit.results.model_card import CARD, ModelCard, render_card
+from selfedit.results.results import Results
 from selfedit.rl.session import AnySession
 from selfedit.run.folder import RunFolder
+from selfedit.run.marker import read_json
 from selfedit.storage.files import JsonObject, write_atomic
 from selfedit.tasks.knowledge.prompts import question_prompt
 
@@ -32,31 +36,51 @@ _MERGED = (
 
 def write_cards(session: AnySession) -> None:
     """Write the cards of all that the run has made so far; equal bytes for equal runs."""
-    run, cards = session.run, dict[Path, Card]()
+    run, cards = session.run, dict[Path, ModelCard]()
     if (run.path / "adapter_config.json").exists():
         cards[run.path] = adapter_card(run, session.lm.has_chat)
-    for number, done in enumerate(_rounds(run), start=1):
+    for number, done in enumerate(_round_steps(run), start=1):
         if done.get("policy") and run.policy(number).exists():
             cards[run.policy(number)] = policy_card(run, number)
     for folder, card in cards.items():
         write_atomic(folder / CARD, render_card(card).encode())
 
 
-def adapter_card(run: RunFolder, chat: bool) -> Card:
+def adapter_card(run: RunFolder, chat: bool) -> ModelCard:
     """The card of the adapter of a run on documents; ``chat`` says how its model is asked."""
-    return card_of(run, name="Adapter of documents", what=_OF_DOCUMENTS, asked=asked_form(chat))
+    return _run_card(run, "Adapter of documents", _OF_DOCUMENTS, asked_form(chat))
 
 
-def policy_card(run: RunFolder, number: int) -> Card:
+def policy_card(run: RunFolder, number: int) -> ModelCard:
     """The card of the policy after a round."""
     # Not the folder's name: equal runs have equal cards, wherever they lie.
-    name, rounds = f"Policy after round {number}", list(islice(_rounds(run), number))
-    card = card_of(run, name=name, what=_OF_POLICY, asked=_WRITES, rounds=rounds)
+    card = _run_card(run, f"Policy after round {number}", _OF_POLICY, _WRITES)
+    if card.results is None:
+        rounds = list(islice(_round_steps(run), number))
+        card = replace(card, results=Results(experiment=run.kind, more={"rounds": rounds}))
     merged = (run.policy(number) / "model").exists()
-    return replace(card, more=[_MERGED]) if merged else card
+    return replace(card, more=[*card.more, _MERGED]) if merged else card
 
 
-def _rounds(run: RunFolder) -> Iterator[JsonObject]:
+def _run_card(run: RunFolder, name: str, what: str, prompt_form: str) -> ModelCard:
+    stored, model = run.results(), run.ledger.step("model") or {}
+    environment = read_json(run.path / "environment.json") or {}
+    base = str(model.get("name", run.settings.get("model", "")))
+    return ModelCard(
+        name=name,
+        what=what,
+        base=base,
+        prompt_form=prompt_form,
+        results=None if stored is None else Results.read(stored),
+        command=command_of(run.kind, run.settings),
+        data=data_lines(run.settings.get("data", {})),
+        packages={"selfedit": environment.get("selfedit", "?"), **environment.get("packages", {})},
+        fingerprint=str(model.get("fingerprint", "")),
+        more=copied_from(base),
+    )
+
+
+def _round_steps(run: RunFolder) -> Iterator[JsonObject]:
     for number in count(1):
         done = run.ledger.step(f"round-{number}")
         if done is None:

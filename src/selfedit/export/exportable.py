@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selfedit.config import Prompting
 from selfedit.documents.library import Entry, is_library, read_library
-from selfedit.documents.served import Served, read_served, round_policies
+from selfedit.documents.served import Served, read_served, round_policies, whole_policy
 from selfedit.documents.shelf import Kind
 from selfedit.errors import UsageError
 from selfedit.lm.lora import Adapter
@@ -19,7 +19,7 @@ from selfedit.storage.neutral import in_line
 
 
 @dataclass(frozen=True)
-class Source:
+class Exportable:
     """What there is to export.
 
     Attributes:
@@ -52,9 +52,9 @@ class Source:
         return reduce(on_top, loaded)
 
 
-def read_source(
+def read_exportable(
     path: Path, *, document: str | None = None, round: int | None = None, model: str | None = None
-) -> Source:
+) -> Exportable:
     """What a folder holds to export.
 
     Args:
@@ -68,15 +68,15 @@ def read_source(
         RunFolderError, ModelFileError: it holds none of these.
     """
     if is_library(path):
-        return read_source(path / _entry(path, document).adapter, model=model)
+        return read_exportable(path / _library_entry(path, document).adapter, model=model)
     served = read_served(path, model)
     if served.kind != "policy":
-        return _of_adapter(served, path)
+        return Exportable("adapter", served.name, path, served.model, served.prompting, (path,))
     with RunFolder.read(path) as run:
         return _of_policy(run, served, round, model)
 
 
-def _entry(library: Path, document: str | None) -> Entry:
+def _library_entry(library: Path, document: str | None) -> Entry:
     entries = {entry.name: entry for entry in read_library(library)}
     if document in entries:
         return entries[document]
@@ -89,35 +89,29 @@ def _entry(library: Path, document: str | None) -> Entry:
     raise UsageError(what, where=library, fix=f"name one with --document: {names}")
 
 
-def _of_adapter(served: Served, path: Path) -> Source:
-    return Source("adapter", served.name, path, served.model, served.prompting, (path,))
-
-
-def _of_policy(run: RunFolder, served: Served, round: int | None, model: str | None) -> Source:
-    numbers = [number for number, _ in round_policies(run)]
-    last = numbers[-1] if round is None else round
-    if last not in numbers:
-        listed = ", ".join(map(str, numbers))
-        raise UsageError(
-            f"no policy was made in round {last}", where=run.path, fix=f"give {listed}"
-        )
-    folder = run.policy(last)
-    weights = folder / "model" if (folder / "model").exists() else None
+def _of_policy(run: RunFolder, served: Served, round: int | None, model: str | None) -> Exportable:
+    policies = dict(round_policies(run))
+    last = max(policies) if round is None else round
+    if last not in policies:
+        what, listed = f"no policy was made in round {last}", ", ".join(map(str, policies))
+        raise UsageError(what, where=run.path, fix=f"give {listed}")
+    merged = (run.policy(last) / "model").exists()
     # Merged rounds stand on each other; an unmerged policy is one adapter already.
-    used = [number for number in numbers if number <= last] if weights else [last]
-    return Source(
+    used = [number for number in policies if number <= last] if merged else [last]
+    folders = [whole_policy(run, number, policies[number]) for number in used]
+    return Exportable(
         "policy",
         f"{served.name}-round-{last}",
         run.path,
         model or str(run.settings["model"]),
         served.prompting,
-        tuple(run.policy(number) / "adapter" for number in used),
-        weights,
+        tuple(folder / "adapter" for folder in folders),
+        folders[-1] / "model" if merged else None,
         last,
     )
 
 
-def source_run(source: Source) -> RunFolder | None:
+def exportable_run(source: Exportable) -> RunFolder | None:
     """The run that made it, to read; None for an adapter from elsewhere."""
     if is_run(source.folder):
         return RunFolder.read(source.folder)

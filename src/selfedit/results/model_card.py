@@ -10,14 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from selfedit.models.openable import hub_id, licence
-from selfedit.results.command import command_of, data_lines
 from selfedit.results.layout import main_tables, notes_of
 from selfedit.results.policy_moved import round_tables
 from selfedit.results.render import as_markdown
 from selfedit.results.results import Results
 from selfedit.results.tabular import Column, Table
-from selfedit.run.folder import RunFolder
-from selfedit.run.marker import read_json
 from selfedit.storage.neutral import in_line, in_markdown
 
 CARD = "README.md"
@@ -31,7 +28,7 @@ _LIMITS = (
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What a card says.
 
     Attributes:
@@ -39,7 +36,7 @@ class Card:
         what: what it is, in a sentence.
         base: the base model's name, as `selfedit.load` takes it.
         library: what opens it: peft, transformers.
-        asked: how it has to be asked, in words; empty where nothing is known.
+        prompt_form: how it has to be asked, in words; empty where nothing is known.
         results: of its run; None while there are none.
         command: lines of the command that makes it again.
         data: what it learned from, each with a hash.
@@ -52,7 +49,7 @@ class Card:
     what: str
     base: str
     library: str = "peft"
-    asked: str = ""
+    prompt_form: str = ""
     results: Results | None = None
     command: Sequence[str] = ()
     data: Sequence[str] = ()
@@ -61,72 +58,42 @@ class Card:
     more: Sequence[str] = ()
 
 
-def card_of(
-    run: RunFolder, *, name: str, what: str, asked: str, rounds: Sequence[Mapping[str, object]] = ()
-) -> Card:
-    """The card of what a run made, from its folder.
-
-    Args:
-        run: the run.
-        name: of the adapter or policy.
-        what: what it is.
-        asked: how it is asked.
-        rounds: what its rounds did, where the run has no results yet.
-    """
-    stored, model = run.results(), run.ledger.step("model") or {}
-    environment = read_json(run.path / "environment.json") or {}
-    results = None
-    if stored is not None:
-        results = Results.read(stored)
-    elif rounds:
-        results = Results(experiment=run.kind, more={"rounds": list(rounds)})
-    return Card(
-        name=name,
-        what=what,
-        base=str(model.get("name", run.settings.get("model", ""))),
-        asked=asked,
-        results=results,
-        command=command_of(run.kind, run.settings),
-        data=data_lines(run.settings.get("data", {})),
-        packages={"selfedit": environment.get("selfedit", "?"), **environment.get("packages", {})},
-        fingerprint=str(model.get("fingerprint", "")),
-    )
-
-
-def render_card(card: Card) -> str:
+def render_card(card: ModelCard) -> str:
     """The whole README.md."""
     parts = [
         _metadata(card),
         f"# {in_markdown(card.name, starts_line=True)}",
         in_markdown(card.what, starts_line=True),
-        _listed([*_origin(card), *map(in_markdown, card.more)]),
-        *_numbers(card),
+        _as_list([*_origin(card), *map(in_markdown, card.more)]),
+        *_result_parts(card),
         "## How it is asked",
-        card.asked or "Not known: it was made elsewhere.",
+        card.prompt_form or "Not known: it was made elsewhere.",
         *_made_by(card),
         "## Limits",
-        _listed(_LIMITS),
+        _as_list(_LIMITS),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _metadata(card: Card) -> str:
+def _metadata(card: ModelCard) -> str:
     """The block that the hub reads; a folder's name stays out of it: it is of this machine."""
     from huggingface_hub import ModelCardData
 
-    known = licence(card.base)
+    known, merged = licence(card.base), card.library == "transformers"
+    base = hub_id(card.base)
     data = ModelCardData(
-        base_model=hub_id(card.base),
+        base_model=base,
+        base_model_relation=None if base is None else "finetune" if merged else "adapter",
         library_name=card.library,
         license=None if known is None else known[1],
         license_name=known[0] if known is not None and known[1] == "other" else None,
         pipeline_tag="text-generation",
-        tags=["selfedit", *(["lora"] if card.library == "peft" else [])],
+        tags=["selfedit", *([] if merged else ["lora"])],
     )
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _origin(card: Card) -> list[str]:
+def _origin(card: ModelCard) -> list[str]:
     known = licence(card.base)
     terms = "not known here: see the model's own card" if known is None else known[0]
     base = hub_id(card.base) or _last_name(card.base)
@@ -137,10 +104,13 @@ def _origin(card: Card) -> list[str]:
     return lines
 
 
-def _numbers(card: Card) -> list[str]:
+def _result_parts(card: ModelCard) -> list[str]:
     if card.results is None:
         return ["## Results", "Nothing was measured, or not yet."]
-    tables = [*(main_tables(card.results) if card.results.rows else []), *_rounds(card.results)]
+    tables = [
+        *(main_tables(card.results) if card.results.rows else []),
+        *_rounds_tables(card.results),
+    ]
     tables += [table for table in round_tables(card.results) if table.rows]
     damage = (card.results.more.get("verdict") or {}).get("damage")
     lost = (
@@ -151,11 +121,11 @@ def _numbers(card: Card) -> list[str]:
     return [
         "## Results",
         *map(as_markdown, tables),
-        _listed([*map(in_markdown, notes_of(card.results)), f"Damage: {lost}."]),
+        _as_list([*map(in_markdown, notes_of(card.results)), f"Damage: {lost}."]),
     ]
 
 
-def _rounds(results: Results) -> list[Table]:
+def _rounds_tables(results: Results) -> list[Table]:
     """What each round's self-edits earned; runs of several formats have rounds of each."""
     rounds = results.more.get("rounds", ())
     if not rounds or isinstance(rounds, Mapping):
@@ -169,7 +139,7 @@ def _rounds(results: Results) -> list[Table]:
     return [Table.make("Rounds of reinforcement learning", columns, rows)]
 
 
-def _made_by(card: Card) -> list[str]:
+def _made_by(card: ModelCard) -> list[str]:
     if not card.command:
         return []
     versions = ", ".join(f"{name} {version}" for name, version in (card.packages or {}).items())
@@ -178,7 +148,7 @@ def _made_by(card: Card) -> list[str]:
     return ["## How it was made", f"```\n{lines}\n```", in_markdown(f"With {versions}.")]
 
 
-def _listed(lines: Sequence[str]) -> str:
+def _as_list(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
