@@ -13,6 +13,7 @@ from followed_run import followed
 
 from selfedit.config import read_settings
 from selfedit.config.run import RunSettings
+from selfedit.documents.adapt import adapt_documents
 from selfedit.documents.upkeep import update_library
 from selfedit.errors import RunFolderError, Unavailable, UsageError
 from selfedit.run.folder import RunFolder
@@ -112,3 +113,15 @@ def test_trackers_may_change_when_a_run_goes_on(tmp_path: Path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         RunFolder.open(tmp_path / "run", {"seed": 1}, kind="train").close()
     assert not caplog.records
+
+
+def test_a_document_sends_the_losses_of_its_training(small_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "vell.md").write_text("# Vell\nThe harbour of Vell was built in 1412.\n")
+    changed = {"run.trackers": ["fake_tracker:Noted"], "edit.max_new_tokens": 8}
+    settings = read_settings(overrides=changed | {"model": str(small_folder)})
+    adapt_documents(
+        tmp_path / "run", [tmp_path / "vell.md"], settings, samples=0, own_questions=False
+    )
+    rows = [call[2] for call in noted(tmp_path / "run") if call[0] == "log"]
+    assert rows and all(set(row) == {"adapter/step", "adapter/loss"} for row in rows)
+    assert [row["adapter/step"] for row in rows] == list(range(len(rows)))

@@ -28,7 +28,7 @@ def openable_name(name: str) -> str:
 def hub_id(name: str) -> str | None:
     """The model's id on the hub; None for a folder."""
     opened = openable_name(name)
-    return opened if HUB_ID.fullmatch(opened) else None
+    return opened if HUB_ID.fullmatch(opened) and not opened.startswith(".") else None
 
 
 def licence(name: str) -> tuple[str, str] | None:

@@ -62,5 +62,5 @@ def _value_text(value: object) -> str:
 
 
 def data_lines(data: Mapping[str, object]) -> list[str]:
-    """What a run learned from, each with its SHA-256."""
+    """What a run read, each with its SHA-256."""
     return [f"{_value_text(name)}: {digest}" for name, digest in sorted(data.items())]

@@ -39,7 +39,7 @@ class ModelCard:
         prompt_form: how it has to be asked, in words; empty where nothing is known.
         results: of its run; None while there are none.
         command: lines of the command that makes it again.
-        data: what it learned from, each with a hash.
+        data: what its run read, each with a hash.
         packages: versions it was made with.
         fingerprint: of the base's weights.
         more: what else has to be said, in sentences.
@@ -100,7 +100,7 @@ def _origin(card: ModelCard) -> list[str]:
     lines = [f"Base model: {in_markdown(base)}. Licence: {in_markdown(terms)}."]
     if card.fingerprint:
         lines.append(f"SHA-256 of the base's weights as they were loaded: {card.fingerprint}.")
-    lines += [f"Learned from {in_markdown(line)} (SHA-256)." for line in card.data]
+    lines += [f"Data, with its SHA-256: {in_markdown(line)}." for line in card.data]
     return lines
 
 
@@ -118,10 +118,12 @@ def _result_parts(card: ModelCard) -> list[str]:
         if damage is None
         else f"the loss on unrelated text changed by {100 * damage:+.1f} %"
     )
+    notes, source = notes_of(card.results), card.results.published.source
+    notes += [f"Published figures: {source}."] if source else []
     return [
         "## Results",
         *map(as_markdown, tables),
-        _as_list([*map(in_markdown, notes_of(card.results)), f"Damage: {lost}."]),
+        _as_list([*map(in_markdown, notes), f"Damage: {lost}."]),
     ]
 
 

@@ -78,7 +78,6 @@ def open_run(
         open_session(
             run, settings, grader, make_task, model, workers=workers, **options
         ) as session,
-        following(run, settings.run),
     ):
         yield session
 
@@ -130,7 +129,8 @@ def open_session(
             options.get("interrupt") or Interrupt(),
             engine,
         )
-        yield session
+        with following(run, settings.run):
+            yield session
         # The run has its results by now: policies' cards get the held-out figures.
         write_cards(session)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-import trackio
+import trackio  # pyright: ignore[reportMissingImports] - wants another Pillow than is tested with
 
 from selfedit.trackers.base import TrackedRun
 
