@@ -14,7 +14,7 @@ from selfedit.export.gguf_lora import write_gguf
 from selfedit.export.merged import write_merged
 from selfedit.export.modelfile import ADAPTER, BASE, modelfile
 from selfedit.lm.load import LanguageModel, load_without_weights
-from selfedit.models.openable import copied_from, openable_name
+from selfedit.models.openable import copied_from, hub_id, openable_name
 from selfedit.results.model_card import CARD, ModelCard, render_card
 from selfedit.rl.run_cards import adapter_card, policy_card
 from selfedit.run.marker import read_json
@@ -97,8 +97,10 @@ def _write_form(
         (folder / "Modelfile").write_text(text, encoding="utf-8")
         return []
     adapter.save(folder, base=base)
-    # How it is asked, for `ask`, `chat` and `serve`; nothing of this machine.
-    known = {"base": {"name": base}, "settings": {"prompting": source.prompting}}
+    # How it is asked, for `ask`, `chat` and `serve`; nothing of this machine. A short name stays:
+    # what it stands for are the weights that the adapter was trained on.
+    name = base if hub_id(source.model) is None else source.model
+    known = {"base": {"name": name}, "settings": {"prompting": source.prompting}}
     (folder / "selfedit.json").write_bytes(canonical_json(known))
     parts = len(source.adapters)
     return [f"The adapters of {parts} rounds added up: their ranks too."] if parts > 1 else []
