@@ -48,7 +48,8 @@ def write_merged(source: Exportable, folder: Path, *, dtype: str, shard: str) ->
         lm.model.to(kind)  # pyright: ignore[reportArgumentType]
         lm.model.save_pretrained(folder, max_shard_size=shard)
         lm.tokenizer.save_pretrained(folder)
-    return [f"{written}: that rounded the weights by {lost:.2g} of their size."]
+    away = f"that rounded the weights by {lost:.2g} of their size" if lost else "nothing is rounded"
+    return [f"{written}: {away}."]
 
 
 def _merge_all(lm: LanguageModel, source: Exportable) -> None:
