@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
+from typing import cast
 
 from selfedit.config import Settings
 from selfedit.run.settings import SettingsTree, changes
@@ -54,7 +55,7 @@ def _changed(settings: SettingsTree, but: set[str]) -> Iterator[tuple[str, objec
 
 def _value_text(value: object) -> str:
     if isinstance(value, list):
-        return ",".join(map(_value_text, value))
+        return ",".join(map(_value_text, cast("list[object]", value)))
     if isinstance(value, bool):
         return str(value).lower()
     path = PurePath(text := str(value))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from selfedit.models.openable import hub_id, licence
 from selfedit.results.layout import main_tables, notes_of
@@ -81,7 +82,7 @@ def _metadata(card: ModelCard) -> str:
 
     known, merged = licence(card.base), card.library == "transformers"
     base = hub_id(card.base)
-    data = ModelCardData(
+    data: Any = ModelCardData(
         base_model=base,
         base_model_relation=None if base is None else "finetune" if merged else "adapter",
         library_name=card.library,
@@ -112,7 +113,8 @@ def _result_parts(card: ModelCard) -> list[str]:
         *_rounds_tables(card.results),
     ]
     tables += [table for table in round_tables(card.results) if table.rows]
-    damage = (card.results.more.get("verdict") or {}).get("damage")
+    verdict: Any = card.results.more.get("verdict")
+    damage = verdict["damage"] if verdict else None
     lost = (
         "not measured by this run"
         if damage is None

@@ -18,13 +18,14 @@ class TensorBoard:
         folder = run.folder / "tensorboard"
         # Read before a new file is made: a killed process has cut its last record short, which
         # this reader leaves out.
-        self.last_step: int | None = -1
+        last = -1
         for path in sorted(folder.glob("events.*")):
             for event in EventFileLoader(str(path)).Load():
-                if event.HasField("summary") and event.step > self.last_step:
-                    self.last_step = event.step
+                if event.HasField("summary"):
+                    last = max(last, event.step)
+        self.last_step: int | None = last
         self._writer = SummaryWriter(str(folder), max_queue=1)
-        if self.last_step < 0:
+        if last < 0:
             # As a row before the first one; texts are Markdown there.
             self._writer.add_text("settings", f"    {json.dumps(run.settings)}", -1)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-
-import trackio  # pyright: ignore[reportMissingImports] - wants another Pillow than is tested with
+from importlib import import_module
+from typing import Any
 
 from selfedit.trackers.base import TrackedRun
 
+# Not among the tested packages (it wants an older Pillow), so nothing of it is typed.
+trackio: Any = import_module("trackio")
 _ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 
