@@ -127,7 +127,7 @@ def test_exported_trees_predict_what_sklearn_predicts() -> None:
     values = rng.integers(0, 12, (600, 6)).astype(float).round(4) / 7
     correct = values[:, 0] * values[:, 1] + rng.normal(0, 0.3, 600) > 0.7
     model = fit.boost(values, correct, SMALL, seed=3)
-    base, trees = fit.export(model)
+    base, trees = fit.export_trees(model)
     fresh = rng.random((300, 6)).round(4) * 2
     for rows in (values, fresh):
         np.testing.assert_allclose(

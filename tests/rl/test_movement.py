@@ -117,7 +117,7 @@ def test_a_round_says_whether_it_moved_and_why_not(
     (done,), _ = run_rounds(at, contexts(3), heldout=contexts(2, start=6))
     movement = done.movement
     assert finished_round(at, 1) == done
-    (line,) = at.run.metrics()
+    (line,) = [row for row in at.run.metrics() if row["id"] == "round-1"]
     (told,) = [text for text in stream.getvalue().splitlines() if "the policy " in text
                and "finetuning" not in text]  # fmt: skip
     if reason is None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 @with_settings(
     "seed", "device", "dtype", "task", "edit", "inner", "documents", "retention", "answer", "judge",
+    "run",
     but=("edit.format",), defaults=RECIPE,
 )  # fmt: skip
 def adapt(
@@ -75,9 +76,11 @@ def adapt(
         quiet: no progress.
     """
     from selfedit.documents.recipe import document_settings
+    from selfedit.trackers.base import tracker_classes
 
     typed = overrides_from(overrides)
     settings = document_settings({"model": model, "edit.format": format} | typed)
+    tracker_classes(settings.run.trackers)
     inputs = _read(documents, questions, library)
     if dry_run:
         print_documents_estimate(inputs.contexts, settings, samples, json=json)

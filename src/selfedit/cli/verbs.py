@@ -10,6 +10,7 @@ VERBS: dict[str, dict[str, str]] = {
         "ask": "selfedit ask smollm2-135m 'Who built the harbour?' --adapter handbook/",
         "chat": "selfedit chat library/",
         "serve": "selfedit serve library/ --port 8600",
+        "export": "selfedit export handbook/ -o out/ --as gguf",
         "view": "selfedit view runs/",
     },
     "Research": {

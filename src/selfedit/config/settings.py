@@ -23,6 +23,7 @@ from selfedit.config.knowledge import AnswerSettings, EditSettings
 from selfedit.config.measured import EvalSettings
 from selfedit.config.retention import RetentionSettings
 from selfedit.config.rl import RLSettings
+from selfedit.config.run import RunSettings
 from selfedit.config.tables import (
     CptSettings,
     CrossedSettings,
@@ -131,6 +132,7 @@ class Settings(Group):
     arc: ArcSettings = ArcSettings()
     retention: RetentionSettings = RetentionSettings()
     continual: ContinualSettings = ContinualSettings()
+    run: RunSettings = RunSettings()
 
     @model_validator(mode="before")
     @classmethod

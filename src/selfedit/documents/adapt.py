@@ -43,6 +43,7 @@ from selfedit.tasks.knowledge.folder import Skipped
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context, Question
+from selfedit.trackers.base import tracker_classes
 
 
 def adapt_documents(
@@ -109,6 +110,7 @@ def adapt_passages(
             "there is nothing to train on", where=f"samples = {samples}", fix="ask for 1 or more"
         )
     hashes = _hashes(contexts, questions)
+    tracker_classes(settings.run.trackers)
     with open_document(folder, hashes, settings, samples, own_questions) as run:
         # A finished run costs nothing: its model is not loaded again.
         if (stored := run.results()) is not None:

@@ -19,10 +19,10 @@ from selfedit.documents.shelf import AUTO, KEPT, Kind, Shelf
 from selfedit.errors import ModelFileError, RunFolderError
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.peft_files import read_peft_config
+from selfedit.rl.policy import policy_hash
 from selfedit.run.folder import RunFolder
 from selfedit.run.marker import is_run
 from selfedit.storage.bounded import is_there
-from selfedit.storage.files import hash_folder
 
 _WHAT_HOLDS_IT = (
     "give the folder of a library, of an adapter, or of a run that has learned a policy"
@@ -117,7 +117,18 @@ def _adapter(folder: Path, model: str | None) -> Served:
     base, settings = about.get("base"), about.get("settings")
     name = base.get("name") if isinstance(base, dict) else None
     model = model or (name if isinstance(name, str) else None)
-    model = model or read_peft_config(folder).base_model_name_or_path
+    named = read_peft_config(folder).base_model_name_or_path
+    for above in folder.resolve().parents[:4]:
+        if not about and is_run(above):
+            # The run's own name for its model: a short name may stand for a copy of its own here.
+            with RunFolder.read(above) as run:
+                below = run.path / (named or "")
+                name = str(
+                    below if named and is_there(below / "config.json") else run.settings["model"]
+                )
+                model, settings = model or name, run.settings
+            break
+    model = model or named
     if not model:
         what = "the adapter does not say which model it was trained on"
         raise ModelFileError(what, where=folder, fix="name it: --model NAME")
@@ -131,21 +142,30 @@ def _last_policy(run: RunFolder, model: str | None) -> Served:
     Raises:
         RunFolderError: it has none, or its files are not those it saved.
     """
-    policies = list(_round_policies(run))
+    policies = list(round_policies(run))
     if not policies:
         what = "this run has not learned a policy, or not yet"
         raise RunFolderError(what, where=run.path, fix=_WHAT_HOLDS_IT)
-    number, digest = policies[-1]
-    folder = run.policy(number)
-    if not is_there(folder) or hash_folder(folder) != digest:
-        what = "the saved policy is not the one this run made: a file is missing or altered"
-        raise RunFolderError(what, where=folder, fix="put the folder back from a copy")
+    folder = whole_policy(run, *policies[-1])
     if is_there(folder / "model"):
         return _of_run(run, "policy", None, str(folder / "model"))
     return _of_run(run, "policy", folder / "adapter", model)
 
 
-def _round_policies(run: RunFolder) -> Iterator[tuple[int, str]]:
+def whole_policy(run: RunFolder, number: int, digest: str) -> Path:
+    """The folder of a round's policy.
+
+    Raises:
+        RunFolderError: its files are not those that the run saved.
+    """
+    folder = run.policy(number)
+    if not is_there(folder) or policy_hash(folder) != digest:
+        what = "the saved policy is not the one this run made: a file is missing or altered"
+        raise RunFolderError(what, where=folder, fix="put the folder back from a copy")
+    return folder
+
+
+def round_policies(run: RunFolder) -> Iterator[tuple[int, str]]:
     """The finished rounds that made a policy, and the hash of each one's folder."""
     for number in count(1):
         done = run.ledger.step(f"round-{number}")

@@ -19,6 +19,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.retention.learner import Learner
 from selfedit.retention.remedies.base import GateRecord, NewEdit, Remedies
 from selfedit.rl.own_texts import kept_own_texts
+from selfedit.rl.progress_rows import follow_losses
 from selfedit.rl.session import Session
 from selfedit.run.folder import RunFolder
 from selfedit.run.progress import count_up
@@ -90,6 +91,7 @@ def store_adapter(
 ) -> None:
     """Save a trained adapter as far as the gate admits it; the run is then trained."""
     run = session.run
+    follow_losses(run, "adapter", trained.losses)
     adapter, gate = _admitted(training.remedies, training.edits[0], trained)
     _keep(run, adapter)
     payload: TrainedRecord = {

@@ -19,6 +19,7 @@ from selfedit.documents.entries import Entry, Recalled, read_library
 from selfedit.documents.library import TEXTS, Library, write_library
 from selfedit.documents.sources import Document, read_documents
 from selfedit.documents.together import document_groups, train_together
+from selfedit.errors import UsageError
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.rl.opening import RunOptions, open_folder
 from selfedit.run.folder import RunFolder
@@ -114,6 +115,9 @@ def update_library(
     **options: Unpack[RunOptions],
 ) -> LibraryResults:
     """The same for documents that are read already; ``skipped`` is what was left out of them."""
+    if settings.run.trackers:
+        what = "the documents of a library are no runs that a tracker could follow"
+        raise UsageError(what, where="run.trackers", fix="adapt documents without --library")
     frozen = frozen_settings(settings, samples, own_questions)
     options["interrupt"] = interrupt = options.get("interrupt") or Interrupt()
     with open_folder(folder, frozen, {}, kind=KIND) as run:

@@ -149,7 +149,7 @@ def fit_trees(
         chosen = rng.choice(everyone, max(1, round(len(everyone) * settings.sample)), replace=False)
         used = np.isin(group, chosen)
         model = boost(values[used], correct[used], settings, seed)
-        more, grown = export(model, 1 / settings.boosters)
+        more, grown = export_trees(model, 1 / settings.boosters)
         base, trees = base + more, trees + grown
     return round(base, 6), trees
 
@@ -179,7 +179,7 @@ def boost(values: np.ndarray, correct: np.ndarray, settings: FitSettings, seed: 
     return model.fit(values, correct)
 
 
-def export(model: Any, scale: float = 1.0) -> tuple[float, list[Any]]:
+def export_trees(model: Any, scale: float = 1.0) -> tuple[float, list[Any]]:
     """The base log-odds and the trees of a fitted model, all multiplied by ``scale``."""
     trees = [_tree(stage[0].nodes, 0, scale) for stage in model._predictors]
     return float(model._baseline_prediction.item()) * scale, trees

@@ -64,6 +64,18 @@ def conversation_prompt(lm: LanguageModel, messages: Sequence[Message]) -> list[
     return guard.ids(_render(lm.tokenizer, hidden))
 
 
+def prompt_text(lm: LanguageModel, messages: Sequence[Message]) -> str:
+    """The text that `conversation_prompt` makes ids of, for programs that have templates of their
+    own.
+
+    Raises:
+        UsageError: the template refuses the messages.
+    """
+    if not lm.has_chat:
+        return "\n\n".join(message["content"] for message in messages)
+    return _render(lm.tokenizer, list(messages))
+
+
 def _plain_conversation(lm: LanguageModel, messages: Sequence[Message]) -> list[int]:
     ids = list(lm.bos)
     for by_assistant, turn in groupby(messages, key=lambda each: each["role"] == "assistant"):

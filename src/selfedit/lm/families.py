@@ -70,8 +70,6 @@ CAPPED = {
     "gemma3_text": ("final_logit_softcapping",),
 }
 """The same of caps: the settings that a kind uses."""
-
-
 TEXT_KEYS = {
     r"^language_model\.model\.": "model.",
     r"^language_model\.lm_head\.": "lm_head.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 from selfedit.config import ALL_LINEAR
 from selfedit.errors import UsageError
 from selfedit.lm.peft_files import NAME_PREFIX, read_peft_config, read_peft_tensors
+from selfedit.models.openable import openable_name
 from selfedit.storage.files import storage_errors
 
 PART = "language_model"
@@ -111,8 +113,12 @@ class Adapter:
         a, b = self.tensors[module]
         return self.spec.scale * (b @ a)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, base: str | None = None) -> Path:
         """Write PEFT's two files into ``folder``; `peft`, vLLM and `Adapter.load` read them.
+
+        Args:
+            folder: made if it is not there.
+            base: what is written as the base model; else what peft can open the adapter's own by.
 
         Raises:
             StorageFull, StorageFailed: there is no room, or the disk fails.
@@ -120,10 +126,10 @@ class Adapter:
         folder = Path(folder)
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._write(folder)
+            self._write(folder, openable_name(self.base) if base is None else base)
         return folder
 
-    def _write(self, folder: Path) -> None:
+    def _write(self, folder: Path, base: str) -> None:
         state: dict[str, Tensor] = {}
         for module, (a, b) in self.tensors.items():
             state[f"{NAME_PREFIX}{module}.lora_A.weight"] = a.contiguous()
@@ -134,7 +140,7 @@ class Adapter:
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
-            "base_model_name_or_path": self.base,
+            "base_model_name_or_path": base,
             "r": self.spec.rank,
             "lora_alpha": self.spec.alpha,
             "lora_dropout": self.spec.dropout,
@@ -148,6 +154,8 @@ class Adapter:
         (folder / "adapter_config.json").write_text(
             json.dumps(config, indent=2) + "\n", encoding="utf-8"
         )
+        # safetensors writes for the owner's eyes only.
+        shutil.copymode(folder / "adapter_config.json", folder / "adapter_model.safetensors")
 
     def _peft_targets(self) -> list[str] | str:
         """The targets as PEFT reads them: a pattern where they are those of the text part of a

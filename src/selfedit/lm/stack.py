@@ -15,6 +15,7 @@ from torch import Tensor
 
 from selfedit.errors import UsageError
 from selfedit.lm.lora import Adapter, LoraSpec
+from selfedit.models.openable import openable_name
 
 
 def stack(adapters: Sequence[Adapter], factors: Sequence[float] | None = None) -> Adapter | None:
@@ -34,7 +35,8 @@ def stack(adapters: Sequence[Adapter], factors: Sequence[float] | None = None) -
         raise UsageError(
             f"{len(adapters)} adapters but {len(factors)} factors", fix="give one factor an adapter"
         )
-    if len(bases := {adapter.base for adapter in adapters}) > 1:
+    # One that was read from its files names its base as peft does.
+    if len(bases := {openable_name(adapter.base) for adapter in adapters}) > 1:
         what = f"adapters of different models cannot be added: {', '.join(sorted(bases))}"
         raise UsageError(what, fix="stack adapters of one base model")
     rank = sum(adapter.spec.rank for adapter in adapters)

@@ -14,6 +14,7 @@ from selfedit.rl.base_answers import measure_base
 from selfedit.rl.credit import check_lines
 from selfedit.rl.listed import write_every
 from selfedit.rl.plan import spare_contexts
+from selfedit.rl.progress_rows import follow_rewards
 from selfedit.rl.racing import run_race
 from selfedit.rl.rewards.base import ScoredRound
 from selfedit.rl.rounds import reward_rows, rl_place
@@ -94,6 +95,7 @@ def score_round(
         # What earned the same as all others may have been kept; learning from it is what refill
         # prevents.
         rows = [replace(row, kept=row.kept and row.context_id not in flat) for row in rows]
+    follow_rewards(session.run, rows)
     ledger.add_rewards(rows)
     return used
 

@@ -14,12 +14,15 @@ from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import workers_for
 from selfedit.grading.grader import Grader
 from selfedit.lm.load import LanguageModel, load_for
+from selfedit.rl.run_cards import write_cards
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
 from selfedit.tasks.task import AnyTask
+from selfedit.trackers.base import tracker_classes
+from selfedit.trackers.following import following
 
 T = TypeVar("T", bound=AnyTask)
 
@@ -66,6 +69,8 @@ def open_run(
         workers: whether the experiment has inner loops for worker processes.
         options: see `RunOptions`.
     """
+    # What is missing is said before there is a folder.
+    tracker_classes(settings.run.trackers)
     # Frozen as JSON, not as the model: what is compared later is what stands in the file.
     frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
     with (
@@ -114,7 +119,7 @@ def open_session(
         # Other weights under the same name are another run.
         run.keep_model(name, lm.fingerprint)
         engine = engine or LocalEngine(lm)
-        yield Session(
+        session = Session(
             run,
             lm,
             make_task(lm, settings),
@@ -124,6 +129,10 @@ def open_session(
             options.get("interrupt") or Interrupt(),
             engine,
         )
+        with following(run, settings.run):
+            yield session
+        # The run has its results by now: policies' cards get the held-out figures.
+        write_cards(session)
     finally:
         # Also after an error: worker processes would outlive the run.
         if engine is not None:

@@ -16,6 +16,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import on_top
 from selfedit.lm.weights import load_weights
 from selfedit.models.quiet import quiet
+from selfedit.results.model_card import CARD
 from selfedit.rl.session import AnySession
 from selfedit.storage.files import folder_atomic, hash_folder
 
@@ -59,8 +60,9 @@ def keep_policy(session: AnySession, number: int, adapter: Adapter) -> str:
     Returns:
         SHA-256 of the policy's folder.
     """
-    merged = merges(session)
+    merged, below = merges(session), None
     if merged:
+        below = _merged_before(session, number)
         if (rounded := merge(session.lm, adapter)) > ROUNDED:
             _LOG.warning(
                 "merging round %d's policy into %s weights rounded %.0f %% of it away: with"
@@ -72,24 +74,48 @@ def keep_policy(session: AnySession, number: int, adapter: Adapter) -> str:
     else:
         adapter = on_top(session.policy, adapter)
     # The adapter is saved either way: policies can be compared without 14 GB of weights.
-    return save_policy(session.lm, adapter, session.run.policy(number), merged=merged)
+    new = session.run.policy(number)
+    return save_policy(session.lm, adapter, new, merged=merged, below=below)
 
 
-def save_policy(lm: LanguageModel, adapter: Adapter, folder: Path, *, merged: bool) -> str:
+def _merged_before(session: AnySession, number: int) -> str | None:
+    """What a merged round's adapter stands on: the model of the one before, by its folder within
+    the run's (so equal runs write equal bytes); None for the base itself."""
+    for earlier in range(number - 1, 0, -1):
+        if (session.run.ledger.step(f"round-{earlier}") or {}).get("policy"):
+            return f"policy/round-{earlier}/model"
+    return None
+
+
+def policy_hash(folder: Path) -> str:
+    """The SHA-256 of a policy's folder without its card, which is written anew at the run's end."""
+    return hash_folder(folder, but=CARD)
+
+
+def save_policy(
+    lm: LanguageModel, adapter: Adapter, folder: Path, *, merged: bool, below: str | None = None
+) -> str:
     """Write what a round made: the round's adapter in PEFT's format and, if merged, the whole model
     beside it.
+
+    Args:
+        lm: the model, with the policy in its weights if merged.
+        adapter: the round's.
+        folder: the policy's.
+        merged: whether the model is written too.
+        below: what the adapter names as its base, where that is not the model as it was loaded.
 
     Returns:
         SHA-256 of the folder.
     """
     # Whole or absent: the ledger may name only what is there.
     with folder_atomic(folder) as new:
-        adapter.save(new / "adapter")
+        adapter.save(new / "adapter", base=below)
         if merged:
             with quiet():
                 lm.model.save_pretrained(new / "model")
                 lm.tokenizer.save_pretrained(new / "model")
-    return hash_folder(folder)
+    return policy_hash(folder)
 
 
 def adopt_policy(
@@ -119,7 +145,7 @@ def adopt_policy(
         return before
     folder = session.run.policy(number)
     # Freshly made: hashing gigabytes that were written a moment ago proves nothing.
-    if not in_weights and hash_folder(folder) != digest:
+    if not in_weights and policy_hash(folder) != digest:
         what = "the saved policy is not the one this run made: a file is missing or altered"
         raise RunFolderError(
             what, where=folder, fix="put the folder back from a copy, or start in a new one"

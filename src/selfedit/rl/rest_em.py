@@ -17,7 +17,9 @@ from selfedit.rl.movement import measure_movement
 from selfedit.rl.own_questions import plan_with_own_questions
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.policy import adopt_policy, keep_policy
+from selfedit.rl.progress_rows import follow_losses
 from selfedit.rl.rounds import Round, finish_round, finished_round, rl_place
+from selfedit.rl.run_cards import write_cards
 from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import ScoredEdits
 from selfedit.run.records import Place
@@ -87,7 +89,11 @@ def learn(
     scored = ScoredEdits(number, {context.id: context for context in used}, edits, rewards)
     scored = with_line_credit(session, scored)
     adapter = session.update.update(session, scored)
+    if adapter is not None:
+        follow_losses(session.run, "policy", adapter.losses, round=number)
     movement = measure_movement(session, scored, heldout, adapter)
     digest = None if adapter is None else keep_policy(session, number, adapter)
     session.progress.tell(movement.sentence(number))
-    return finish_round(session, number, used, rewards, digest, movement)
+    done = finish_round(session, number, used, rewards, digest, movement)
+    write_cards(session)
+    return done

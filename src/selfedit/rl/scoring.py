@@ -13,6 +13,7 @@ from selfedit.inner.job import AdaptJob, TrainSequence
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
 from selfedit.rl.grouping import choose_group, form_groups, turns
+from selfedit.rl.progress_rows import follow_group
 from selfedit.rl.session import Session, timed
 from selfedit.rl.trial import PlannedTrial
 from selfedit.run.records import (
@@ -182,6 +183,9 @@ def _store(session: Session, group: _Group, waited: float, needs: Sequence[Measu
             )
             for trial, planned, trained in zip(trials, group.planned, result.loops, strict=True)
         ]
+    # Before the ledger has them: should a kill come between, the group is done again and its line,
+    # which is there already, is not.
+    follow_group(session.run, trials, [trained.losses for trained in group.result.loops])
     session.run.ledger.add_trials(trials, timings)
 
 

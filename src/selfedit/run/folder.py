@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class RunFolder:
         settings: the frozen settings, as config.toml has them.
         ledger: the run's ledger.
         resumed: whether the run had been started before.
+        on_metric: told of every new line of metrics.jsonl, with its number from 0.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class RunFolder:
         self.resumed = resumed
         self._lock = lock
         self._metrics = Metrics(path / "metrics.jsonl")
+        self.on_metric: Callable[[int, dict[str, Any]], None] | None = None
 
     @classmethod
     def open(cls, path: str | Path, settings: Mapping[str, Any], *, kind: str) -> RunFolder:
@@ -223,7 +225,9 @@ class RunFolder:
                 written again, so a step that a crash makes the run repeat leaves one line, not two.
         """
         self.check_there()
-        self._metrics.append(metric, once=once)
+        written = self._metrics.append(metric, once=once)
+        if written is not None and self.on_metric is not None:
+            self.on_metric(*written)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every whole line of metrics.jsonl."""

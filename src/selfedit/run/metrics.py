@@ -19,6 +19,7 @@ class Metrics:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._names: set[str] | None = None
+        self._count: int | None = None
 
     def repair(self) -> None:
         """Cut off what a crash has left of a half-written line."""
@@ -26,18 +27,24 @@ class Metrics:
         if self.path.exists() and self.path.stat().st_size != length:
             os.truncate(self.path, length)
 
-    def append(self, metric: Mapping[str, Any], *, once: str | None = None) -> None:
+    def append(
+        self, metric: Mapping[str, Any], *, once: str | None = None
+    ) -> tuple[int, dict[str, Any]] | None:
         """Append a line; `once` names it (under "id"), and a line whose name is there already is
         not written again.
+
+        Returns:
+            The line's number in the file, from 0, and what it says; None if it was there already.
 
         Raises:
             StorageFull: if there is no room; no part of the line is left.
         """
         if once is not None:
             if once in self.names:
-                return
+                return None
             metric = {"id": once, **metric}
         line = canonical_json(metric, indent=None)
+        self._count = self.count
         before = self.path.stat().st_size if self.path.exists() else 0
         with storage_errors(self.path):
             try:
@@ -49,6 +56,13 @@ class Metrics:
                 raise
         if once is not None:
             self.names.add(once)
+        self._count += 1
+        return self._count - 1, json_value(line.decode())
+
+    @property
+    def count(self) -> int:
+        """How many lines there are."""
+        return len(self._read()) if self._count is None else self._count
 
     @property
     def names(self) -> set[str]:

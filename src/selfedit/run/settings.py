@@ -37,10 +37,13 @@ MAY_CHANGE = frozenset(
         "engine.cpus",
         "engine.tries",
         "engine.start_seconds",
+        "run.trackers",
+        "run.project",
     }
 )
 """Where inner loops run and how many train together: a resumed run may have others. What they come
-to depends on it in the last bits only."""
+to depends on it in the last bits only. And who is told of it, which changes nothing."""
+_TOLD = "run."
 UNSET = object()
 """Stands for a value that is not there."""
 
@@ -85,7 +88,7 @@ def check_unchanged(stored: SettingsTree, wished: SettingsTree, where: Path) -> 
     """Compare two `frozen` settings.
 
     Returns:
-        What differs of `MAY_CHANGE`, as `described`.
+        What differs of `MAY_CHANGE` and bears on numbers, as `described`.
 
     Raises:
         SettingsChanged: if others differ; names every dotted key with its stored and its given
@@ -94,7 +97,7 @@ def check_unchanged(stored: SettingsTree, wished: SettingsTree, where: Path) -> 
     differing = changes(stored, wished)
     differences = [_described(change) for change in differing if change[0] not in MAY_CHANGE]
     if not differences:
-        return [_described(change) for change in differing]
+        return [_described(change) for change in differing if not change[0].startswith(_TOLD)]
     lines = "".join(f"\n    {line}" for line in differences)
     raise SettingsChanged(
         f"this run was started with other settings:{lines}",
@@ -121,6 +124,11 @@ def changes(stored: SettingsTree, wished: SettingsTree) -> list[Change]:
     keys = sorted(old.keys() | new.keys())
     pairs = [(key, old.get(key, UNSET), new.get(key, UNSET)) for key in keys]
     return [(key, before, after) for key, before, after in pairs if not _same(before, after)]
+
+
+def flat(settings: SettingsTree) -> Iterator[tuple[str, Any]]:
+    """Every setting by its dotted name."""
+    return _leaves(settings)
 
 
 def _leaves(table: SettingsTree, prefix: str = "") -> Iterator[tuple[str, Any]]:

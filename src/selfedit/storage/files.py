@@ -141,7 +141,8 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     """Fill a folder so that it appears under its name only when it is whole.
 
     ``with folder_atomic(run.policy(2)) as new: adapter.save(new)``. What stood at `path` before
-    (the leftover of an interrupted run) is replaced. If the block raises, `path` is untouched.
+    (the leftover of an interrupted run) is replaced. If the block raises, `path` is untouched. Its
+    files may be read by whom the umask lets read the folder.
 
     Raises:
         StorageFull: if there is no room.
@@ -150,8 +151,12 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     with storage_errors(path):
         try:
             temporary.mkdir(parents=True)
+            # What a new file of ours may be read by: safetensors writes for the owner's eyes only.
+            readable = temporary.stat().st_mode & 0o666
             yield temporary
             for file in sorted(temporary.rglob("*")):
+                if file.is_file():
+                    file.chmod(readable | file.stat().st_mode & 0o111)
                 _sync(file)
             if path.exists():
                 path.rename(old)
@@ -186,12 +191,14 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hash_folder(path: Path) -> str:
-    """The SHA-256 over every file of a folder: relative names and contents, in sorted order."""
+def hash_folder(path: Path, *, but: str = "") -> str:
+    """The SHA-256 over every file of a folder: relative names and contents, in sorted order;
+    without the one named ``but``, which is told of the others and may be written anew.
+    """
     files = sorted(
         (file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file()
     )
-    return fingerprint([[name, hash_file(file)] for name, file in files])
+    return fingerprint([[name, hash_file(file)] for name, file in files if name != but])
 
 
 def fingerprint(value: Any) -> str:
