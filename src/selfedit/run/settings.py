@@ -37,9 +37,18 @@ MAY_CHANGE = frozenset(
         "engine.cpus",
         "engine.tries",
         "engine.start_seconds",
+        "vllm.url",
+        "vllm.model",
+        "vllm.key_env",
+        "vllm.concurrency",
+        "vllm.attempts",
+        "vllm.timeout",
+        "vllm.folder",
+        "vllm.server_folder",
+        "vllm.tolerance",
     }
 )
-"""Where inner loops run and how many train together: a resumed run may have others. What they come
+"""Where inner loops and texts are made and how many together: a resumed run may have others. What they come
 to depends on it in the last bits only."""
 UNSET = object()
 """Stands for a value that is not there."""

@@ -1,0 +1,173 @@
+"""What a vLLM server is asked for, and what is read out of its replies: a text as our own sampler
+would have written it.
+
+A reply is not trusted: its ids are held to the vocabulary and to the grammar they were asked under.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selfedit.errors import Unavailable, UsageError
+from selfedit.lm.generate import Completion
+from selfedit.lm.load import LanguageModel
+from selfedit.lm.rules import OneOf, Stop, TokenRule, WrittenRule
+
+Fail = Callable[[str, str], Unavailable]
+"""Makes an error that names the server, of what is wrong and what to do."""
+GUIDANCE = '--structured-outputs-config \'{"backend": "guidance"}\''
+"""Without it a server may not read Lark grammars, or hold texts to less than they say."""
+_ODD = "see that the server is vLLM, of a version that knows what it was asked for"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One text to be written: see `selfedit.sampling.base.Sampler.generate`."""
+
+    prompt: tuple[int, ...]
+    limit: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    rule: TokenRule | None = None
+    alphabet: Sequence[int] | None = None
+    stop: Stop | None = None
+
+    def body(self, lm: LanguageModel) -> dict[str, Any]:
+        """The request, its model apart.
+
+        Raises:
+            UsageError: the grammar has no form that a server takes.
+        """
+        body: dict[str, Any] = {
+            "prompt": list(self.prompt),
+            "max_tokens": self.limit,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "return_token_ids": True,
+            # Ended by our tokens alone: the server's own may be others.
+            "ignore_eos": True,
+            "stop_token_ids": sorted(lm.eos_ids),
+            # What a model's folder asks for besides would make another distribution.
+            "top_k": 0,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+        }
+        if self.temperature:
+            # Seeds of 64 bits have to fit into a signed number.
+            body |= {"seed": (self.seed or 0) % 2**63, "logprobs": 0}
+        if self.alphabet is not None:
+            body["allowed_token_ids"] = list(self.alphabet)
+        if self.rule is not None:
+            body["structured_outputs"] = {"grammar": _grammar(self.rule, lm)}
+        return body
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is drawn from the model's distribution as it is."""
+        return self.temperature == 1 and self.rule is None and self.alphabet is None
+
+
+def _grammar(rule: TokenRule, lm: LanguageModel) -> str:
+    if not isinstance(rule, WrittenRule):
+        what = f"the grammar {type(rule).__name__} cannot be sent to a server"
+        fix = "give it the methods of selfedit.lm.rules.WrittenRule, or set sampler = local"
+        raise UsageError(what, where="sampler", fix=fix)
+    return rule.lark(lm.decode)
+
+
+def read_choice(
+    lm: LanguageModel, asked: Asked, reply: Any, fail: Fail, *, processed: bool
+) -> Completion:
+    """The completion in a reply.
+
+    Args:
+        lm: the run's model.
+        asked: what was asked for.
+        reply: the server's.
+        fail: makes the error.
+        processed: whether the server's log-probabilities are of the distribution it draws from, else
+            the model's own.
+
+    Raises:
+        Unavailable: there is none in it, or not one as it was asked for.
+    """
+    tokens, logs = read_tokens(lm, reply, asked.limit, fail)
+    written = _ended(lm, asked, tokens)
+    if written is None:
+        # Cut into tokens as our grammar does not cut it: the same text as the tokenizer cuts it.
+        end = tokens[-1:] if tokens[-1] in lm.eos_ids else []
+        text, logs = lm.decode(tokens), []
+        cuts = (_ended(lm, asked, [*cut(text), *end]) for cut in (lm.encode_more, lm.encode))
+        written = next((cut for cut in cuts if cut is not None), None)
+    if written is None:
+        what = "the vLLM server wrote what the grammar of self-edits forbids"
+        raise fail(what, f"start it with {GUIDANCE}")
+    ids, end, finish = written
+    # Of the distribution it was drawn from, or none: then they are read again where they are needed.
+    # Under a list of texts the server may cut otherwise, so that its choices are not ours.
+    drawn = processed and asked.top_p == 1 and not isinstance(asked.rule, OneOf)
+    known = drawn or asked.plain
+    count = len(ids) + (end is not None)
+    kept = tuple(logs[:count]) if asked.temperature and known else ()
+    return Completion(lm.decode(ids), ids, finish, len(asked.prompt), end, kept)
+
+
+def read_tokens(
+    lm: LanguageModel, reply: Any, limit: int, fail: Fail
+) -> tuple[list[int], list[float]]:
+    """The tokens in a reply, and the log-probability of each, where they were asked for.
+
+    Raises:
+        Unavailable: there are none, too many, or others than the model's.
+    """
+    try:
+        choice = reply["choices"][0]
+        tokens = [_token(value, len(lm.head)) for value in choice["token_ids"]]
+        noted = (choice.get("logprobs") or {}).get("token_logprobs") or []
+        logs = [float(value) for value in noted]
+        if not 0 < len(tokens) <= limit or len(logs) not in (0, len(tokens)):
+            raise ValueError(f"{len(tokens)} tokens, {len(logs)} log-probabilities")
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        what = f"the vLLM server's reply holds no tokens ({type(error).__name__}: {error!s:.200})"
+        raise fail(what, _ODD) from error
+    return tokens, logs
+
+
+def _ended(
+    lm: LanguageModel, asked: Asked, tokens: Sequence[int]
+) -> tuple[tuple[int, ...], int | None, str] | None:
+    """Where a text ends, as `selfedit.lm.decoder.Decoder` ends one: its ids, the token that ended it
+    and why; None where its grammar forbids it.
+    """
+    # A grammar has a state, and this may be the second reading under it.
+    rule = asked.rule.again() if isinstance(asked.rule, WrittenRule) else None
+    mask = np.ones(len(lm.head), dtype=np.bool_)
+    for count, token in enumerate(tokens, start=1):
+        if rule is not None:
+            mask[:] = True
+            rule.allowed(mask)
+            if not mask[token]:
+                return None
+            rule.advance(token)
+        whole = rule.done if rule else asked.stop is not None and asked.stop(tokens[:count])
+        if whole or count == asked.limit:
+            ended = not whole and token in lm.eos_ids
+            ids = tuple(tokens[: count - ended])
+            return ids, token if ended else None, "stop" if whole or ended else "length"
+        if token in lm.eos_ids:
+            return tuple(tokens[: count - 1]), token, "stop"
+    # Cut anew into fewer tokens than the limit, which had cut it off.
+    return tuple(tokens), None, "length"
+
+
+def _token(value: object, vocabulary: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < vocabulary:
+        raise ValueError(f"{value!r:.40} is no token of the model")
+    return value
