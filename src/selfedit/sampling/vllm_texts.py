@@ -101,11 +101,8 @@ def read_choice(
     tokens, logs = read_tokens(lm, reply, asked.limit, fail)
     written = _ended(lm, asked, tokens)
     if written is None:
-        # Cut into tokens as our grammar does not cut it: the same text as the tokenizer cuts it.
-        end = tokens[-1:] if tokens[-1] in lm.eos_ids else []
-        text, logs = lm.decode(tokens), []
-        cuts = (_ended(lm, asked, [*cut(text), *end]) for cut in (lm.encode_more, lm.encode))
-        written = next((cut for cut in cuts if cut is not None), None)
+        tokens, logs = _cut_anew(lm, asked, tokens), []
+        written = _ended(lm, asked, tokens)
     if written is None:
         what = "the vLLM server wrote what the grammar of self-edits forbids"
         raise fail(what, f"start it with {GUIDANCE}")
@@ -117,6 +114,32 @@ def read_choice(
     count = len(ids) + (end is not None)
     kept = tuple(logs[:count]) if asked.temperature and known else ()
     return Completion(lm.decode(ids), ids, finish, len(asked.prompt), end, kept)
+
+
+def _cut_anew(lm: LanguageModel, asked: Asked, tokens: Sequence[int]) -> list[int]:
+    """The same text in tokens that our grammar allows: a server's may have one that goes beyond a
+    place where ours ends, as the end of a header line and the next line's beginning.
+    """
+    assert isinstance(asked.rule, WrittenRule)
+    rule, mask = asked.rule.again(), np.ones(len(lm.head), dtype=np.bool_)
+    end = [token for token in tokens[-1:] if token in lm.eos_ids]
+    left = list(lm.encode_more(lm.decode(tokens)))
+    cut: list[int] = []
+    while left and not rule.done:
+        mask[:] = True
+        rule.allowed(mask)
+        piece = lm.decode(left[:1])
+        # As much of the text at once as may stand here, down to its first letter.
+        starts = (lm.encode_more(piece[:count]) for count in range(len(piece) - 1, 0, -1))
+        firsts = [left[:1], *[list(start) for start in starts if len(start) == 1]]
+        fitting = next((first for first in firsts if mask[first[0]]), None)
+        if fitting is None:
+            return [*cut, *left]
+        if fitting != left[:1]:
+            left = [*fitting, *lm.encode_more(lm.decode(left).removeprefix(lm.decode(fitting)))]
+        cut.append(left.pop(0))
+        rule.advance(cut[-1])
+    return [*cut, *left, *end]
 
 
 def read_tokens(
