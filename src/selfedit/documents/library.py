@@ -1,97 +1,36 @@
 """A library of documents to ask: one adapter a document, and a router by words
 (`selfedit.documents.routing`).
 
-A library's folder holds ``library.json``, which says which adapter knows what, from which version
-of the document, with what recall, and one folder a document, which is an adapter in PEFT's format
-and the run that made it. `selfedit.documents.upkeep` keeps it up to date. Questions are routed to a
-document's adapter by their words, and by those of their topic line where there is one.
+A library's folder holds what it knows (`selfedit.documents.library_state`): which adapter knows
+what, from which version of the document, with what recall; and one folder a document, which is an
+adapter in PEFT's format and the run that made it. `selfedit.documents.upkeep` keeps it up to date.
+Questions are routed to a document's adapter by their words, and by those of their topic line where
+there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, StringConstraints
 
 from selfedit.documents.adapt import load_adapter
+from selfedit.documents.library_state import Entry, Texts, is_library, read_library, read_state
 from selfedit.documents.material import PLACE
-from selfedit.documents.recall import Recalled
 from selfedit.documents.routing import DocumentRouter
+from selfedit.documents.shelf import KEPT
 from selfedit.errors import ModelFileError
 from selfedit.lm.load import LanguageModel, load_without_weights
 from selfedit.lm.lora import Adapter
 from selfedit.run.folder import RunFolder
 from selfedit.storage.bounded import BoundedReader
-from selfedit.storage.files import canonical_json, write_atomic
 
-STATE, TEXTS = "library.json", "passages.json"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the library knows of a document.
-
-    Attributes:
-        name: the document's.
-        version: hash of what it said when it was learned.
-        adapter: folder of its adapter, within the library.
-        passages: how many.
-        recall: what is recalled of it, before and after it was learned: ``accuracy`` (where there
-            are questions), ``loss`` and ``general_loss`` as `adapt_documents` measures them.
-    """
-
-    name: str
-    version: str
-    adapter: Annotated[str, StringConstraints(pattern=r"^documents/[a-z0-9-]+$")]
-    passages: int
-    recall: Recalled
-
-
-class _State(BaseModel):
-    """What ``library.json`` holds."""
-
-    model: str
-    documents: list[Entry]
-
-
-_STATE = BoundedReader(
-    "the library's state",
-    error=ModelFileError,
-    fix="remove it: the next `selfedit adapt --library` makes it anew from the documents",
-)
+PASSAGES = "passages.json"
 _PASSAGES = BoundedReader(
     "what a document says",
     error=ModelFileError,
     fix="bring the library up to date: the same `selfedit adapt --library` again",
 )
-
-
-def read_library(folder: str | Path) -> list[Entry]:
-    """The documents a library knows, by name; none for a library that has just been begun.
-
-    Raises:
-        ModelFileError: ``library.json`` cannot be read.
-    """
-    return _read_state(folder).documents if is_library(folder) else []
-
-
-def _read_state(folder: str | Path) -> _State:
-    path = Path(folder) / STATE
-    return _STATE.shape(_STATE.json(path), _State, path)
-
-
-def write_library(run: RunFolder, entries: Mapping[str, Entry]) -> None:
-    """Write ``library.json`` anew."""
-    run.check_there()
-    state = {
-        "form": 1,
-        "model": run.settings["model"],
-        "documents": [asdict(entry) for _, entry in sorted(entries.items())],
-    }
-    write_atomic(run.path / STATE, canonical_json(state))
 
 
 class Library:
@@ -112,13 +51,14 @@ class Library:
             fix = "give the folder that `selfedit adapt --library -o` wrote"
             raise ModelFileError("this is not a library of documents", where=folder, fix=fix)
         self.entries = read_library(folder)
-        tokens = lm or load_without_weights(_read_state(folder).model)
+        tokens = lm or load_without_weights(read_state(folder).model)
         self._router = DocumentRouter(
-            [self._texts(entry) for entry in self.entries],
+            list(document_texts(self.folder, self.entries).values()),
             tokens.encoding.more,
             len(tokens.tokenizer),
         )
-        self._adapters: dict[int, Adapter] = {}
+        # A large library's adapters do not fit into memory together.
+        self._loaded = lru_cache(KEPT)(load_adapter)
 
     def route(self, question: str, title: str = "") -> Entry | None:
         """The document a question goes to, by its words and its topic line; None for none."""
@@ -135,24 +75,29 @@ class Library:
         Raises:
             ModelFileError: it was trained on other weights.
         """
-        index = self.entries.index(entry)
-        if index not in self._adapters:
-            self._adapters[index] = load_adapter(self.folder / entry.adapter, lm)
-        return self._adapters[index]
-
-    def _texts(self, entry: Entry) -> list[str]:
-        """What an adapter was made from: the document's passages and the model's self-edits of
-        them.
-        """
-        path = self.folder / entry.adapter
-        try:
-            passages = _PASSAGES.shape(_PASSAGES.json(path / TEXTS), list[str], path / TEXTS)
-            with RunFolder.read(path) as run:
-                return [*passages, *[row.text for row in run.ledger.self_edits(PLACE)]]
-        except OSError as error:
-            raise _PASSAGES.refused(str(error), path) from error
+        return self._loaded(self.folder / entry.adapter, lm)
 
 
-def is_library(folder: str | Path) -> bool:
-    """Whether a folder is a library of documents."""
-    return (Path(folder) / STATE).exists()
+def document_texts(folder: Path, entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """The texts that questions find each document by: its passages and the model's self-edits of
+    them; by version, in the documents' order.
+
+    Raises:
+        ModelFileError: a document's folder is missing or damaged.
+    """
+    kept = Texts(folder).read()
+    # Libraries of earlier versions have them in the documents' folders alone.
+    return {
+        entry.version: kept.get(entry.version) or read_texts(folder / entry.adapter)
+        for entry in entries
+    }
+
+
+def read_texts(path: Path) -> list[str]:
+    """The same of one document, from its own folder."""
+    try:
+        passages = _PASSAGES.shape(_PASSAGES.json(path / PASSAGES), list[str], path / PASSAGES)
+        with RunFolder.read(path) as run:
+            return [*passages, *[row.text for row in run.ledger.self_edits(PLACE)]]
+    except OSError as error:
+        raise _PASSAGES.refused(str(error), path) from error

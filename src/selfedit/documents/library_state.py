@@ -1,0 +1,206 @@
+"""What a library's folder keeps of its documents, written so that one document costs one document
+however many there are.
+
+``library.json`` is the library as its last update left it. While an update is under way each
+document that is learned is a line of ``library.journal``, whose first line says what there was
+before; the update's end writes ``library.json`` anew and removes it. ``texts.jsonl`` has a line for
+each version of a document, with the texts that questions find it by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, StringConstraints
+
+from selfedit.documents.recall import Recalled
+from selfedit.errors import ModelFileError
+from selfedit.run.folder import RunFolder
+from selfedit.run.metrics import Metrics
+from selfedit.storage.bounded import BoundedReader
+from selfedit.storage.files import canonical_json, remove, write_atomic
+
+STATE, JOURNAL, TEXTS = "library.json", "library.journal", "texts.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the library knows of a document.
+
+    Attributes:
+        name: the document's.
+        version: hash of what it said when it was learned.
+        adapter: folder of its adapter, within the library.
+        passages: how many.
+        recall: what is recalled of it, before and after it was learned: ``accuracy`` (where there
+            are questions), ``loss`` and ``general_loss`` as `adapt_documents` measures them.
+    """
+
+    name: str
+    version: str
+    adapter: Annotated[str, StringConstraints(pattern=r"^documents/[a-z0-9-]+$")]
+    passages: int
+    recall: Recalled
+
+
+class LibraryState(BaseModel):
+    """What ``library.json`` holds."""
+
+    model: str
+    documents: list[Entry]
+
+
+class _Begun(BaseModel):
+    """The first line of a journal: the update's number, and the versions there were, by name."""
+
+    update: int
+    versions: dict[str, str]
+
+
+class _Text(BaseModel):
+    """A line of ``texts.jsonl``."""
+
+    id: str
+    texts: list[str]
+
+
+_STATE = BoundedReader(
+    "the library's state",
+    error=ModelFileError,
+    fix="remove it: the next `selfedit adapt --library` makes it anew from the documents",
+)
+
+
+def is_library(folder: str | Path) -> bool:
+    """Whether a folder is a library of documents."""
+    return (Path(folder) / STATE).exists()
+
+
+def read_state(folder: str | Path) -> LibraryState:
+    """The library as its last update left it.
+
+    Raises:
+        ModelFileError: ``library.json`` cannot be read.
+    """
+    path = Path(folder) / STATE
+    return _STATE.shape(_STATE.json(path), LibraryState, path)
+
+
+def read_library(folder: str | Path) -> list[Entry]:
+    """The documents a library knows, by name, those among them that an update under way has learned
+    so far; none for a library that has just been begun.
+
+    Raises:
+        ModelFileError: its state cannot be read.
+    """
+    if not is_library(folder):
+        return []
+    by_name = {entry.name: entry for entry in read_state(folder).documents}
+    by_name |= {entry.name: entry for entry in _read_journal(folder)[1]}
+    return [entry for _, entry in sorted(by_name.items())]
+
+
+def _read_journal(folder: str | Path) -> tuple[_Begun | None, list[Entry]]:
+    path = Path(folder) / JOURNAL
+    lines = Metrics(path).lines()
+    if not lines:
+        return None, []
+    # The whole list at once: checking each by itself would cost more than reading it.
+    entries = _STATE.shape(lines[1:], list[Entry], path)
+    return _STATE.shape(lines[0], _Begun, path), entries
+
+
+def write_library(run: RunFolder, entries: Iterable[Entry]) -> None:
+    """Write ``library.json`` anew."""
+    run.check_there()
+    state = {
+        "form": 1,
+        "model": run.settings["model"],
+        "documents": [asdict(entry) for entry in sorted(entries, key=lambda entry: entry.name)],
+    }
+    write_atomic(run.path / STATE, canonical_json(state))
+
+
+class Journal:
+    """The journal of an update under way, new or gone on with.
+
+    Args:
+        run: the library's folder.
+        update: the update's number.
+        versions: what there was before it, where somebody else has noted that.
+
+    Attributes:
+        before: versions by name, as they were before this update began.
+        known: every document that the library knows, by version, of those that the update has
+            learned so far too.
+    """
+
+    def __init__(
+        self, run: RunFolder, update: int, versions: Mapping[str, str] | None = None
+    ) -> None:
+        self._run, self._lines = run, Metrics(run.path / JOURNAL)
+        if not is_library(run.path):
+            write_library(run, [])
+        state = read_state(run.path).documents
+        self._lines.repair()
+        begun, learned = _read_journal(run.path)
+        # That of an update that came to its end: a kill came before it was removed.
+        if begun is None or begun.update != update:
+            self.close()
+            begun, learned = _Begun(update=update, versions=_versions(state, versions)), []
+            self._lines.append(begun.model_dump())
+        self.before = begun.versions
+        self.known = {entry.version: entry for entry in [*state, *learned]}
+
+    def add(self, entry: Entry) -> None:
+        """Note a document that was learned: it can be asked from now on."""
+        self._run.check_there()
+        self._lines.append(asdict(entry))
+        self.known[entry.version] = entry
+
+    def close(self) -> None:
+        """Remove it: ``library.json`` says all that it says."""
+        remove(self._lines.path)
+
+
+def _versions(state: Iterable[Entry], noted: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(noted) if noted is not None else {entry.name: entry.version for entry in state}
+
+
+class Texts:
+    """The texts of a library's documents, by their versions.
+
+    Args:
+        folder: the library's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = Metrics(folder / TEXTS)
+
+    def read(self) -> dict[str, list[str]]:
+        """All of them.
+
+        Raises:
+            ModelFileError: a line is none of these.
+        """
+        texts = _STATE.shape(self._lines.lines(), list[_Text], self._lines.path)
+        return {each.id: each.texts for each in texts}
+
+    def add(self, version: str, texts: list[str]) -> None:
+        """Keep a document's texts, unless they are there."""
+        self._lines.append({"texts": texts}, once=version)
+
+    def repair(self) -> None:
+        """Cut off what a kill has left of a line."""
+        self._lines.repair()
+
+    def keep(self, wanted: Mapping[str, list[str]]) -> None:
+        """Write the file anew with these alone, where most of it is of documents that are gone."""
+        if len(self._lines.names) > 2 * len(wanted) + 8:
+            lines = [{"id": version, "texts": texts} for version, texts in wanted.items()]
+            data = b"".join(canonical_json(line, indent=None) for line in lines)
+            write_atomic(self._lines.path, data)
+            self._lines = Metrics(self._lines.path)
