@@ -76,13 +76,14 @@ class Server:
         }
         where = ["--model", str(self.model), "--port", str(self.port)]
         backend = ["--structured-outputs-config", '{"backend": "guidance"}']
-        self.process = subprocess.Popen(
-            [str(self.python), *OPTIONS.split(), *where, *backend],
-            env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")} | environment,
-            stdout=self.log.open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.python), *OPTIONS.split(), *where, *backend],
+                env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")} | environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def wait(self) -> None:
         end = time.monotonic() + SERVER_SECONDS

@@ -10,7 +10,7 @@ there is one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Library:
         self.entries = read_library(folder)
         tokens = lm or load_without_weights(read_state(folder).model)
         self._router = DocumentRouter(
-            list(document_texts(self.folder, self.entries).values()),
+            list(document_texts(self.folder, self.entries, Texts(self.folder)).values()),
             tokens.encoding.more,
             len(tokens.tokenizer),
         )
@@ -78,17 +78,16 @@ class Library:
         return self._loaded(self.folder / entry.adapter, lm)
 
 
-def document_texts(folder: Path, entries: Sequence[Entry]) -> dict[str, list[str]]:
+def document_texts(folder: Path, entries: Iterable[Entry], texts: Texts) -> dict[str, list[str]]:
     """The texts that questions find each document by: its passages and the model's self-edits of
     them; by version, in the documents' order.
 
     Raises:
         ModelFileError: a document's folder is missing or damaged.
     """
-    kept = Texts(folder).read()
     # Libraries of earlier versions have them in the documents' folders alone.
     return {
-        entry.version: kept.get(entry.version) or read_texts(folder / entry.adapter)
+        entry.version: texts.by_version.get(entry.version) or read_texts(folder / entry.adapter)
         for entry in entries
     }
 

@@ -9,8 +9,8 @@ each version of a document, with the texts that questions find it by.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -113,17 +113,6 @@ def _read_journal(folder: str | Path) -> tuple[_Begun | None, list[Entry]]:
     return _STATE.shape(lines[0], _Begun, path), entries
 
 
-def write_library(run: RunFolder, entries: Iterable[Entry]) -> None:
-    """Write ``library.json`` anew."""
-    run.check_there()
-    state = {
-        "form": 1,
-        "model": run.settings["model"],
-        "documents": [asdict(entry) for entry in sorted(entries, key=lambda entry: entry.name)],
-    }
-    write_atomic(run.path / STATE, canonical_json(state))
-
-
 class Journal:
     """The journal of an update under way, new or gone on with.
 
@@ -143,8 +132,8 @@ class Journal:
     ) -> None:
         self._run, self._lines = run, Metrics(run.path / JOURNAL)
         if not is_library(run.path):
-            write_library(run, [])
-        state = read_state(run.path).documents
+            _write_state(run, [])
+        self._state = state = read_state(run.path).documents
         self._lines.repair()
         begun, learned = _read_journal(run.path)
         # That of an update that came to its end: a kill came before it was removed.
@@ -158,12 +147,28 @@ class Journal:
     def add(self, entry: Entry) -> None:
         """Note a document that was learned: it can be asked from now on."""
         self._run.check_there()
-        self._lines.append(asdict(entry))
+        self._lines.append(vars(entry))
         self.known[entry.version] = entry
+
+    def finish(self, entries: Iterable[Entry]) -> None:
+        """Write ``library.json`` anew, if these are not what it says."""
+        ordered = sorted(entries, key=lambda entry: entry.name)
+        if ordered != self._state:
+            _write_state(self._run, ordered)
 
     def close(self) -> None:
         """Remove it: ``library.json`` says all that it says."""
         remove(self._lines.path)
+
+
+def _write_state(run: RunFolder, entries: Sequence[Entry]) -> None:
+    """Write ``library.json``."""
+    run.check_there()
+    # A line a document: laid out over many lines the half of an update would be writing them.
+    lines = [canonical_json(vars(entry), indent=None).rstrip() for entry in entries]
+    head = canonical_json({"form": 1, "model": run.settings["model"]}, indent=None).rstrip(b"}\n")
+    body = b",\n".join(lines)
+    write_atomic(run.path / STATE, head + b',"documents":[\n' + body + b"\n]}\n")
 
 
 def _versions(state: Iterable[Entry], noted: Mapping[str, str] | None) -> dict[str, str]:
@@ -171,36 +176,36 @@ def _versions(state: Iterable[Entry], noted: Mapping[str, str] | None) -> dict[s
 
 
 class Texts:
-    """The texts of a library's documents, by their versions.
+    """The texts that a library's documents are found by, by their versions.
 
     Args:
         folder: the library's.
+
+    Raises:
+        ModelFileError: a line is none of these.
     """
 
     def __init__(self, folder: Path) -> None:
         self._lines = Metrics(folder / TEXTS)
-
-    def read(self) -> dict[str, list[str]]:
-        """All of them.
-
-        Raises:
-            ModelFileError: a line is none of these.
-        """
-        texts = _STATE.shape(self._lines.lines(), list[_Text], self._lines.path)
-        return {each.id: each.texts for each in texts}
-
-    def add(self, version: str, texts: list[str]) -> None:
-        """Keep a document's texts, unless they are there."""
-        self._lines.append({"texts": texts}, once=version)
+        lines = _STATE.shape(self._lines.lines(), list[_Text], self._lines.path)
+        self.by_version = {each.id: each.texts for each in lines}
 
     def repair(self) -> None:
         """Cut off what a kill has left of a line."""
         self._lines.repair()
 
+    def add(self, version: str, texts: list[str]) -> None:
+        """Keep a document's texts, unless they are there."""
+        if version not in self.by_version:
+            self._lines.append({"id": version, "texts": texts})
+            self.by_version[version] = texts
+
     def keep(self, wanted: Mapping[str, list[str]]) -> None:
-        """Write the file anew with these alone, where most of it is of documents that are gone."""
-        if len(self._lines.names) > 2 * len(wanted) + 8:
+        """Keep these; write the file anew where most of it is of documents that are gone."""
+        for version, texts in wanted.items():
+            self.add(version, texts)
+        if len(self.by_version) > 2 * len(wanted) + 8:
             lines = [{"id": version, "texts": texts} for version, texts in wanted.items()]
             data = b"".join(canonical_json(line, indent=None) for line in lines)
             write_atomic(self._lines.path, data)
-            self._lines = Metrics(self._lines.path)
+            self.by_version = dict(wanted)

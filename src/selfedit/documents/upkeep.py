@@ -7,7 +7,7 @@ resumable by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NotRequired, Unpack, cast
 
@@ -15,8 +15,9 @@ from typing_extensions import TypedDict
 
 from selfedit.config import Settings
 from selfedit.documents.adapt import AdaptResults, adapt_passages, frozen_settings
+from selfedit.documents.known_files import KnownFiles
 from selfedit.documents.library import PASSAGES, Library, document_texts, read_texts
-from selfedit.documents.library_state import Entry, Journal, Texts, write_library
+from selfedit.documents.library_state import Entry, Journal, Texts
 from selfedit.documents.recall import Recalled
 from selfedit.documents.sources import Document, read_documents
 from selfedit.documents.together import document_groups, train_together
@@ -90,7 +91,8 @@ def adapt_library(
         `selfedit.errors`.
     """
     skipped: list[Skipped] = []
-    documents = read_documents(sources, skipped.append)
+    files = KnownFiles(Path(folder))
+    documents = read_documents(sources, skipped.append, files)
     return update_library(
         folder,
         documents,
@@ -98,6 +100,7 @@ def adapt_library(
         samples=samples,
         own_questions=own_questions,
         skipped=skipped,
+        files=files,
         **options,
     )
 
@@ -110,9 +113,12 @@ def update_library(
     samples: int,
     own_questions: bool,
     skipped: Sequence[Skipped] = (),
+    files: KnownFiles | None = None,
     **options: Unpack[RunOptions],
 ) -> LibraryResults:
-    """The same for documents that are read already; ``skipped`` is what was left out of them."""
+    """The same for documents that are read already; ``skipped`` is what was left out of them,
+    ``files`` which files they were.
+    """
     frozen = frozen_settings(settings, samples, own_questions)
     options["interrupt"] = interrupt = options.get("interrupt") or Interrupt()
     with open_folder(folder, frozen, {}, kind=KIND) as run:
@@ -139,7 +145,15 @@ def update_library(
             texts.add(entry.version, read_texts(run.path / entry.adapter))
             journal.add(entry)
         done = _done_by_kind(journal.before, documents)
-        results = _finish(run, documents, skipped, entries, done, settings, options.get("lm"))
+        # Only once what the library knows now is written may a folder go that nothing names.
+        journal.finish(entries.values())
+        texts.keep(document_texts(run.path, entries.values(), texts))
+        _sweep(run, entries)
+        lm = options.get("lm")
+        results = _library_results(run, documents, skipped, entries, done, settings, lm)
+        run.write_results(results)
+        if files is not None:
+            files.save()
         run.ledger.finish_step(f"{_UPDATE} {number} done", {})
         # After the step: until then the journal says what there was before.
         journal.close()
@@ -185,33 +199,6 @@ def _noted_versions(run: RunFolder, number: int) -> dict[str, str] | None:
     """
     noted = run.ledger.step(f"{_UPDATE} {number} begun")
     return None if noted is None else noted["versions"]
-
-
-def _finish(
-    run: RunFolder,
-    documents: Sequence[Document],
-    skipped: Sequence[Skipped],
-    entries: Mapping[str, Entry],
-    done: dict[str, list[str]],
-    settings: Settings,
-    lm: LanguageModel | None,
-) -> LibraryResults:
-    """Write what the library knows now; only then may a folder that nothing names go."""
-    write_library(run, entries.values())
-    _keep_texts(run, entries)
-    _sweep(run, entries)
-    results = _library_results(run, documents, skipped, entries, done, settings, lm)
-    run.write_results(results)
-    return results
-
-
-def _keep_texts(run: RunFolder, entries: Mapping[str, Entry]) -> None:
-    """The texts of every document in one place, those of documents that are gone no longer."""
-    wanted = document_texts(run.path, list(entries.values()))
-    texts = Texts(run.path)
-    for version, each in wanted.items():
-        texts.add(version, each)
-    texts.keep(wanted)
 
 
 def _done_by_kind(before: Mapping[str, str], documents: Sequence[Document]) -> dict[str, list[str]]:
@@ -285,7 +272,7 @@ def _library_results(
         routed[document.name] = {"right": right, "questions": len(routes)}
     return {
         "experiment": KIND,
-        "documents": [cast("DocumentRecord", asdict(e)) for _, e in sorted(entries.items())],
+        "documents": [cast("DocumentRecord", vars(e)) for _, e in sorted(entries.items())],
         "skipped": [each.as_record() for each in skipped],
         "done": done,
         "routed": routed,
