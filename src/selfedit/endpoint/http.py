@@ -64,7 +64,7 @@ class Http:
         self.stopping = threading.Event()
         self._not_before = 0.0
         self._key = _key(settings)
-        self._client = _client(settings)
+        self._client: Any = _client(settings)
 
     def exchange(
         self, path: str, body: Mapping[str, Any] | None = None
@@ -144,6 +144,11 @@ class Http:
                 plain = _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text)
             text = plain if self._key in plain else text
         return text.replace(self._key, "<key>")
+
+    def rest(self) -> None:
+        """Let connections go that nobody uses; the next request opens others."""
+        self._client.close()
+        self._client = _client(self.settings)
 
     def close(self) -> None:
         """Wake whoever waits, and let connections go."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from selfedit.config import Settings
 from selfedit.engine.base import Answering
@@ -14,19 +14,19 @@ from selfedit.lm.rules import Decoding
 from selfedit.sampling.base import SAMPLERS, Sampler
 
 
-@dataclass(frozen=True)
+@dataclass
 class BySampler:
     """The answers of the sampler that ``eval.sampler`` names, asked by whichever worker has trained
-    the adapters.
+    the adapters; one for each group, since a server may have changed since the last.
     """
 
     settings: Settings
+    _held: Sampler | None = field(default=None, init=False, repr=False, compare=False)
 
     def ready(self, lm: LanguageModel) -> None:
-        """See `Answering`: a server is looked at before a group is trained, and again for its
-        answers, for it may have changed meanwhile.
-        """
-        if (look := getattr(self._sampler(lm), "ready", None)) is not None:
+        """See `Answering`."""
+        self._held = SAMPLERS.load(self.settings.eval.sampler)(lm, self.settings)
+        if (look := getattr(self._held, "ready", None)) is not None:
             look()
 
     def answers(
@@ -37,10 +37,8 @@ class BySampler:
         decoding: Decoding,
     ) -> list[Completion]:
         """See `Answering`."""
-        return self._sampler(lm).generate(prompts, adapters, **vars(decoding))
-
-    def _sampler(self, lm: LanguageModel) -> Sampler:
-        return SAMPLERS.load(self.settings.eval.sampler)(lm, self.settings)
+        assert self._held is not None  # `ready` comes first, in the process that answers
+        return self._held.generate(prompts, adapters, **vars(decoding))
 
 
 def answering(settings: Settings) -> Answering | None:

@@ -73,7 +73,7 @@ class VllmSampler:
         bodies = [each.body(self.lm) for each in asked]
         under = none if adapters is None else adapters
         numbers = _numbers(under)
-        with server.adapters(distinct_adapters(under)) as loaded:
+        with server.in_use(), server.adapters(distinct_adapters(under)) as loaded:
 
             def one(place: int) -> Completion:
                 name = _Name(loaded, checked.model, numbers[place])
@@ -120,7 +120,8 @@ class VllmSampler:
         """
         self._server = self._server or VllmServer(self.settings.vllm)
         if self._checked is None:
-            self._checked = check_server(self._server, self.lm, self.settings, fix, before)
+            with self._server.in_use():
+                self._checked = check_server(self._server, self.lm, self.settings, fix, before)
         return self._server, self._checked
 
 

@@ -137,6 +137,17 @@ class VllmServer:
         """An error that names this server."""
         return Unavailable(what, where=self.settings.url, fix=fix)
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Connections are kept within the block and let go at its end: nobody says when the last
+        request has been made.
+        """
+        try:
+            yield
+        finally:
+            self._http.rest()
+            self._root.rest()
+
     def give_up(self) -> None:
         """Let no thread send again."""
         self._http.stopping.set()
