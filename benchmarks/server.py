@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 from selfedit.config.vllm import VllmSettings
 from selfedit.errors import Unavailable, UsageError
 from selfedit.lm.lora import Adapter, distinct_adapters
+from selfedit.sampling.vllm_adapters import lent
 from selfedit.sampling.vllm_server import VllmServer
 
 TIMEOUT = 600
@@ -76,7 +77,7 @@ class Server:
     def takes(self, adapter: Adapter) -> bool:
         """Whether it loads adapters of ours: vLLM's runtime LoRA."""
         try:
-            with self._vllm.in_use(), self._vllm.adapters([adapter]):
+            with self._vllm.in_use(), lent(self._vllm, [adapter]):
                 return True
         except Unavailable:
             return False
@@ -91,7 +92,7 @@ class Server:
             Unavailable: as `complete`, or an adapter cannot be loaded.
         """
         distinct = distinct_adapters(adapters)
-        with self._vllm.in_use(), self._vllm.adapters(distinct) as loaded:
+        with self._vllm.in_use(), lent(self._vllm, distinct) as loaded:
             names = {id(each): loaded.name(number) for number, each in enumerate(distinct)}
             asked = [(prompt, names[id(a)]) for prompt, a in zip(prompts, adapters, strict=True)]
             start = time.perf_counter()

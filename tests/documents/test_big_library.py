@@ -15,7 +15,8 @@ from big_library import nothing_trained, write_documents
 from selfedit.config import read_settings
 from selfedit.documents import library_state, sources
 from selfedit.documents.library import Library
-from selfedit.documents.library_state import JOURNAL, STATE, TEXTS, read_library
+from selfedit.documents.library_state import JOURNAL, STATE, read_library
+from selfedit.documents.library_texts import TEXTS
 from selfedit.documents.upkeep import adapt_library
 from selfedit.lm.load import LanguageModel, load
 from selfedit.run.metrics import Metrics

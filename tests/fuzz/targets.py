@@ -13,7 +13,7 @@ from target import Target, file, plain, text
 from selfedit.config import read_settings
 from selfedit.documents.adapt import read_about
 from selfedit.documents.library_state import read_library
-from selfedit.endpoint.http import Again, retry_after
+from selfedit.endpoint.reply import Again, retry_after
 from selfedit.endpoint.transport import read_reply
 from selfedit.errors import SelfEditError
 from selfedit.experiments.arc.prime import primed_record

@@ -42,7 +42,7 @@ class KnownFiles:
         self._path = library / FILE
         known = is_library(library)
         self._learned = {e.version for e in read_state(library).documents} if known else set[str]()
-        self._before = _read(self._path).files if known else {}
+        self._before = _read_notes(self._path).files if known else {}
         self._now: dict[str, tuple[Stamp, str]] = {}
 
     def version(self, file: Path) -> str | None:
@@ -75,7 +75,7 @@ def _stamp(file: Path) -> Stamp:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _read(path: Path) -> _Notes:
+def _read_notes(path: Path) -> _Notes:
     """What was noted. A file that is damaged or of another version only means that all is read."""
     try:
         notes = _Notes.model_validate(json_value(decoded(path.read_bytes())))

@@ -15,7 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from selfedit.documents.adapt import load_adapter
-from selfedit.documents.library_state import Entry, Texts, is_library, read_library, read_state
+from selfedit.documents.library_state import Entry, is_library, read_library, read_state
+from selfedit.documents.library_texts import Texts
 from selfedit.documents.material import PLACE
 from selfedit.documents.routing import DocumentRouter
 from selfedit.documents.shelf import KEPT

@@ -3,8 +3,7 @@ however many there are.
 
 ``library.json`` is the library as its last update left it. While an update is under way each
 document that is learned is a line of ``library.journal``, whose first line says what there was
-before; the update's end writes ``library.json`` anew and removes it. ``texts.jsonl`` has a line for
-each version of a document, with the texts that questions find it by.
+before; the update's end writes ``library.json`` anew and removes it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from selfedit.run.metrics import Metrics
 from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.files import canonical_json, remove, write_atomic
 
-STATE, JOURNAL, TEXTS = "library.json", "library.journal", "texts.jsonl"
+STATE, JOURNAL = "library.json", "library.journal"
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,7 @@ class _Begun(BaseModel):
     versions: dict[str, str]
 
 
-class _Text(BaseModel):
-    """A line of ``texts.jsonl``."""
-
-    id: str
-    texts: list[str]
-
-
-_STATE = BoundedReader(
+STATE_READER = BoundedReader(
     "the library's state",
     error=ModelFileError,
     fix="remove it: the next `selfedit adapt --library` makes it anew from the documents",
@@ -86,7 +78,7 @@ def read_state(folder: str | Path) -> LibraryState:
         ModelFileError: ``library.json`` cannot be read.
     """
     path = Path(folder) / STATE
-    return _STATE.shape(_STATE.json(path), LibraryState, path)
+    return STATE_READER.shape(STATE_READER.json(path), LibraryState, path)
 
 
 def read_library(folder: str | Path) -> list[Entry]:
@@ -109,8 +101,8 @@ def _read_journal(folder: str | Path) -> tuple[_Begun | None, list[Entry]]:
     if not lines:
         return None, []
     # The whole list at once: checking each by itself would cost more than reading it.
-    entries = _STATE.shape(lines[1:], list[Entry], path)
-    return _STATE.shape(lines[0], _Begun, path), entries
+    entries = STATE_READER.shape(lines[1:], list[Entry], path)
+    return STATE_READER.shape(lines[0], _Begun, path), entries
 
 
 class Journal:
@@ -173,39 +165,3 @@ def _write_state(run: RunFolder, entries: Sequence[Entry]) -> None:
 
 def _versions(state: Iterable[Entry], noted: Mapping[str, str] | None) -> dict[str, str]:
     return dict(noted) if noted is not None else {entry.name: entry.version for entry in state}
-
-
-class Texts:
-    """The texts that a library's documents are found by, by their versions.
-
-    Args:
-        folder: the library's.
-
-    Raises:
-        ModelFileError: a line is none of these.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._lines = Metrics(folder / TEXTS)
-        lines = _STATE.shape(self._lines.lines(), list[_Text], self._lines.path)
-        self.by_version = {each.id: each.texts for each in lines}
-
-    def repair(self) -> None:
-        """Cut off what a kill has left of a line."""
-        self._lines.repair()
-
-    def add(self, version: str, texts: list[str]) -> None:
-        """Keep a document's texts, unless they are there."""
-        if version not in self.by_version:
-            self._lines.append({"id": version, "texts": texts})
-            self.by_version[version] = texts
-
-    def keep(self, wanted: Mapping[str, list[str]]) -> None:
-        """Keep these; write the file anew where most of it is of documents that are gone."""
-        for version, texts in wanted.items():
-            self.add(version, texts)
-        if len(self.by_version) > 2 * len(wanted) + 8:
-            lines = [{"id": version, "texts": texts} for version, texts in wanted.items()]
-            data = b"".join(canonical_json(line, indent=None) for line in lines)
-            write_atomic(self._lines.path, data)
-            self.by_version = dict(wanted)

@@ -53,7 +53,7 @@ def read_documents(
     for source in sources:
         for name, file, is_named in _files(source, on_skip):
             try:
-                document = _document(name, file, known)
+                document = _read_document(name, file, known)
             except (DocumentError, Unavailable) as error:
                 if is_named:
                     raise
@@ -74,7 +74,7 @@ def read_documents(
     return _different(list(by_name.values()), on_skip)
 
 
-def _document(name: str, file: str, known: KnownFiles | None) -> Document:
+def _read_document(name: str, file: str, known: KnownFiles | None) -> Document:
     path = Path(file)
     if known is None or file.startswith(CORPUS_PREFIX) or not is_there(path):
         contexts = tuple(load_contexts(file))

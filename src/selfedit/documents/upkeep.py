@@ -17,7 +17,8 @@ from selfedit.config import Settings
 from selfedit.documents.adapt import AdaptResults, adapt_passages, frozen_settings
 from selfedit.documents.known_files import KnownFiles
 from selfedit.documents.library import PASSAGES, Library, document_texts, read_texts
-from selfedit.documents.library_state import Entry, Journal, Texts
+from selfedit.documents.library_state import Entry, Journal
+from selfedit.documents.library_texts import Texts
 from selfedit.documents.recall import Recalled
 from selfedit.documents.sources import Document, read_documents
 from selfedit.documents.together import document_groups, train_together
@@ -257,11 +258,13 @@ def _library_results(
     """The library as it is now, what was done, and how many of its documents' own questions find
     their document.
     """
-    asked = [each for each in documents if any(context.questions for context in each.contexts)]
+    with_questions = [
+        each for each in documents if any(context.questions for context in each.contexts)
+    ]
     # A router over thousands of documents is made only where there is something to route.
-    library = Library(run.path, lm) if asked else None
+    library = Library(run.path, lm) if with_questions else None
     routed: dict[str, Routed] = {}
-    for document in asked:
+    for document in with_questions:
         assert library is not None
         routes = [
             library.route(question.text, context.title)

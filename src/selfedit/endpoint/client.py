@@ -10,11 +10,12 @@ from pathlib import Path
 
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.endpoint.chat import REFUSED, Bill, ChatReply, ChatRequest, cost
-from selfedit.endpoint.crew import Crew
 from selfedit.endpoint.http import FIRST_PAUSE
+from selfedit.endpoint.senders import Senders
 from selfedit.endpoint.store import ReplyRow, ReplyStore, default_store
 from selfedit.endpoint.transport import HttpAnswer, Transport
-from selfedit.errors import Interrupted, Unavailable
+from selfedit.errors import Unavailable
+from selfedit.run.interrupt import asked_to_stop
 from selfedit.storage.cache import expanded
 from selfedit.storage.files import canonical_json
 
@@ -138,12 +139,12 @@ class EndpointClient:
             return
         self._store.check_writable()
         transport = Transport(self.endpoint, self._first_pause)
-        crew = Crew(transport.send, missing.items(), self.endpoint.concurrency)
+        crew = Senders(transport.send, missing.items(), self.endpoint.concurrency)
         failure: BaseException | None = None
         declined: list[ReplyRow] = []
         try:
             while crew.busy or (crew.waiting and failure is None):
-                failure = failure or _asked_to_stop(check)
+                failure = failure or asked_to_stop(check)
                 if failure is None:
                     crew.give_out()
                 else:
@@ -177,14 +178,6 @@ class EndpointClient:
                     failure or outcome
                 )  # raised once the good rows of all requests under way are kept
         return rows, failure
-
-
-def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
-    try:
-        check()
-    except Interrupted as stopped:
-        return stopped
-    return None
 
 
 def _all_declined(row: ReplyRow) -> Unavailable:

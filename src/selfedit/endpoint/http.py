@@ -12,14 +12,12 @@ import random
 import re
 import threading
 import time
-import zlib
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from selfedit.config.endpoint import ServerSettings
+from selfedit.endpoint.reply import Again, bounded
 from selfedit.errors import Unavailable
 from selfedit.storage.bounded import Unreadable, json_value
 
@@ -29,23 +27,11 @@ PATIENCE = 900.0
 """Seconds an endpoint may ask us to wait; beyond it the run is better started again later."""
 _REAL_KEY = 12
 """Letters from which on a key is one, not a placeholder (EMPTY) that may stand in a reply."""
-MAX_BYTES = 2**23
-"""Of one reply, unpacked."""
 WHOLE = 10
 """Times ``timeout`` after which a reply that still comes in is given up."""
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 AGAIN = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which a request is sent again."""
-
-
-class Again(Exception):
-    """Worth sending once more, after ``after`` seconds if the endpoint said so; ``raw`` is a reply
-    nobody can read.
-    """
-
-    def __init__(self, what: str, after: float | None = None, raw: str | None = None) -> None:
-        super().__init__(what)
-        self.what, self.after, self.raw = what, after, raw
 
 
 class Http:
@@ -96,7 +82,7 @@ class Http:
             coding = response.headers.get("content-encoding", "identity").strip().lower()
             if coding not in ("identity", "gzip", "x-gzip", ""):
                 raise Again(f"a body packed as {coding[:20]!r}, which was not asked for")
-            data = _bounded(response.iter_raw(), latest, packed="gzip" in coding)
+            data = bounded(response.iter_raw(), latest, packed="gzip" in coding)
             return response.status_code, response.headers, data
 
     def pause(self, retry_after: float | None, attempt: int) -> None:
@@ -194,38 +180,3 @@ def _client(settings: ServerSettings) -> Any:
     # Its HTTP client alone: the client above it adds headers from the environment, whatever the
     # host, and reads any complaint to its end.
     return openai.DefaultHttpxClient(timeout=settings.timeout, follow_redirects=False)
-
-
-def _bounded(blocks: Iterable[bytes], latest: float, *, packed: bool) -> bytes:
-    """A body's bytes, unpacked; not more than `MAX_BYTES` of them, and none after ``latest``."""
-    data, inflate = bytearray(), zlib.decompressobj(wbits=31)
-    for block in blocks:
-        data += inflate.decompress(block, MAX_BYTES + 1 - len(data)) if packed else block
-        if len(data) > MAX_BYTES:
-            raise Again(
-                f"a reply of more than {MAX_BYTES:,} bytes", raw=f"(more than {MAX_BYTES} bytes)"
-            )
-        if time.monotonic() > latest:
-            raise Again("a reply that did not come to its end in time")
-    if packed and data and not inflate.eof:
-        raise Again("a reply that was cut short")
-    return bytes(data)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds an endpoint asks to wait: Retry-After as a number or a date (RFC 9110, section
-    10.2.3), or in ms.
-    """
-    text = headers.get("retry-after", "").strip()
-    try:
-        if milliseconds := headers.get("retry-after-ms"):
-            return max(0.0, float(milliseconds) / 1000)
-        return max(0.0, float(text)) if text else None
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(text)
-        when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        return max(0.0, (when - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError, TypeError):
-        return None

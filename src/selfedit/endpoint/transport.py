@@ -17,7 +17,8 @@ from typing import Any
 
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.endpoint.chat import REFUSED, ChatRequest
-from selfedit.endpoint.http import AGAIN, FIRST_PAUSE, Again, Http, retry_after
+from selfedit.endpoint.http import AGAIN, FIRST_PAUSE, Http
+from selfedit.endpoint.reply import Again, retry_after
 from selfedit.errors import Unavailable, UsageError
 from selfedit.storage.bounded import Unreadable, json_value
 

@@ -47,7 +47,7 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
         for adapter, prompts in zip(adapters, work.prompts, strict=True)
         for prompt in prompts
     ]
-    completions = iter(_answers(lm, work, questions) if questions else [])
+    completions = iter(_completions(lm, work, questions) if questions else [])
     answered = time.perf_counter()
     # One empty tuple for each trial where no gold answer's loss is asked for.
     golds = work.golds or ((),) * len(adapters)
@@ -71,7 +71,7 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
     return Done(loops, middle - start, answered - middle, time.perf_counter() - answered)
 
 
-def _answers(
+def _completions(
     lm: LanguageModel,
     work: TrialBatch,
     questions: Sequence[tuple[tuple[int, ...], Adapter | None]],

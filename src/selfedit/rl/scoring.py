@@ -26,7 +26,7 @@ from selfedit.run.records import (
     TrialKey,
     answers_in_order,
 )
-from selfedit.sampling.answering import answering
+from selfedit.sampling.answering import answerer
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.task import Context, Question, reply_to
 
@@ -132,7 +132,7 @@ def _batch(
         tuple(prompts),
         golds=tuple(golds),
         rows=rows,
-        answering=answering(session.settings),
+        answering=answerer(session.settings),
         **vars(task.decoding),
     )
 

@@ -48,8 +48,8 @@ MAY_CHANGE = frozenset(
         "vllm.tolerance",
     }
 )
-"""Where inner loops and texts are made and how many together: a resumed run may have others. What they come
-to depends on it in the last bits only."""
+"""Where inner loops and texts are made and how many together: a resumed run may have others. What
+they come to depends on it in the last bits only."""
 UNSET = object()
 """Stands for a value that is not there."""
 

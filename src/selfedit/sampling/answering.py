@@ -41,6 +41,6 @@ class BySampler:
         return self._held.generate(prompts, adapters, **vars(decoding))
 
 
-def answering(settings: Settings) -> Answering | None:
+def answerer(settings: Settings) -> Answering | None:
     """Who answers under adapters, as ``eval.sampler`` says; None for whoever trained them."""
     return None if settings.eval.sampler == "local" else BySampler(settings)

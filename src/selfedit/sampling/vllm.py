@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from selfedit.config import Settings
-from selfedit.endpoint.crew import Crew
+from selfedit.endpoint.senders import Senders
 from selfedit.errors import DataError
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold, answer_losses
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter, distinct_adapters
 from selfedit.lm.rules import Stop, TokenRule
+from selfedit.sampling.vllm_adapters import LoadedAdapters, lent
 from selfedit.sampling.vllm_check import Checked, check_server
-from selfedit.sampling.vllm_server import START, Gone, LoadedAdapters, VllmServer
-from selfedit.sampling.vllm_texts import Asked, read_choice
+from selfedit.sampling.vllm_server import START, Gone, VllmServer
+from selfedit.sampling.vllm_texts import TextRequest, read_choice
 
 RESTARTS = 4
 """Times one text is asked for again because the server has lost its adapter."""
@@ -63,26 +64,28 @@ class VllmSampler:
             UsageError: a grammar that cannot be sent to a server.
         """
         none = [None] * len(prompts)
-        asked = [
-            Asked(tuple(prompt), max_new_tokens, temperature, top_p, seed, rule, alphabet, stop)
+        requests = [
+            TextRequest(
+                tuple(prompt), max_new_tokens, temperature, top_p, seed, rule, alphabet, stop
+            )
             for prompt, seed, rule in zip(prompts, seeds or none, rules or none, strict=True)
         ]
         server, checked = self.ready()
-        for number, each in enumerate(asked):
+        for number, each in enumerate(requests):
             _check_length(len(each.prompt) + each.limit, checked, f"prompt {number}")
-        bodies = [each.body(self.lm) for each in asked]
+        bodies = [each.body(self.lm) for each in requests]
         under = none if adapters is None else adapters
-        numbers = _numbers(under)
-        with server.in_use(), server.adapters(distinct_adapters(under)) as loaded:
+        numbers = _adapter_numbers(under)
+        with server.in_use(), lent(server, distinct_adapters(under)) as loaded:
 
-            def one(place: int) -> Completion:
-                name = _Name(loaded, checked.model, numbers[place])
-                reply = _asked(server, bodies[place], name)
+            def one(index: int) -> Completion:
+                name = _Name(loaded, checked.model, numbers[index])
+                reply = _completed(server, bodies[index], name)
                 return read_choice(
-                    self.lm, asked[place], reply, server.failed, processed=checked.processed
+                    self.lm, requests[index], reply, server.failed, processed=checked.processed
                 )
 
-            return _in_order(server, one, len(asked))
+            return _side_by_side(server, one, len(requests))
 
     def log_probabilities(
         self, texts: Sequence[Gold], adapters: Sequence[Adapter | None] | None = None
@@ -131,23 +134,23 @@ class _Name:
     def __init__(self, loaded: LoadedAdapters, model: str, number: int | None) -> None:
         self._loaded, self._model, self._number = loaded, model, number
 
-    def now(self, gone: str | None) -> str:
-        """The name; where ``gone`` was it, another one."""
-        return self._model if self._number is None else self._loaded.name(self._number, gone)
+    def now(self, lost_name: str | None) -> str:
+        """The name; where ``lost_name`` was it, another one."""
+        return self._model if self._number is None else self._loaded.name(self._number, lost_name)
 
 
-def _asked(server: VllmServer, body: dict[str, Any], name: _Name) -> Any:
-    gone, last = None, ""
+def _completed(server: VllmServer, body: dict[str, Any], name: _Name) -> Any:
+    lost_name, last = None, ""
     for _ in range(RESTARTS):
-        model = name.now(gone)
+        model = name.now(lost_name)
         try:
             return server.ask("completions", body | {"model": model})
         except Gone as error:
-            gone, last = model, str(error)
+            lost_name, last = model, str(error)
     raise server.failed(last, f"start it as it was: {START}")
 
 
-def _numbers(adapters: Sequence[Adapter | None]) -> list[int | None]:
+def _adapter_numbers(adapters: Sequence[Adapter | None]) -> list[int | None]:
     """Each adapter's place among the distinct ones."""
     places = {id(adapter): number for number, adapter in enumerate(distinct_adapters(adapters))}
     return [None if adapter is None else places[id(adapter)] for adapter in adapters]
@@ -160,11 +163,11 @@ def _check_length(tokens: int, checked: Checked, where: str) -> None:
         raise DataError(what, where=where, fix=fix)
 
 
-def _in_order(server: VllmServer, one: Callable[[int], R], count: int) -> list[R]:
+def _side_by_side(server: VllmServer, one: Callable[[int], R], count: int) -> list[R]:
     """What every text comes to, asked for by as many threads as the settings allow."""
     done: dict[int, R] = {}
     failure: BaseException | None = None
-    crew = Crew(one, [(number, number) for number in range(count)], server.settings.concurrency)
+    crew = Senders(one, [(number, number) for number in range(count)], server.settings.concurrency)
     try:
         while crew.busy or (crew.waiting and failure is None):
             if failure is None:

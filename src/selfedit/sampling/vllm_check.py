@@ -19,6 +19,7 @@ from selfedit.lm.bank_product import BankLinear
 from selfedit.lm.likelihood import answer_losses
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter, LoraSpec
+from selfedit.sampling.vllm_adapters import lent
 from selfedit.sampling.vllm_server import START, VllmServer
 from selfedit.sampling.vllm_texts import read_tokens
 
@@ -72,12 +73,12 @@ def check_server(
             raise server.failed("the vLLM server cuts texts into other tokens than the model", fix)
     ours, theirs = _both(server, lm, model, prompts, None)
     # A server that was given no new weights still says what it said.
-    stale = before is not None and _apart(theirs, before.logs) < _apart(theirs, ours)
-    if stale or _apart(ours, theirs) > settings.vllm.tolerance:
+    stale = before is not None and _distance(theirs, before.logs) < _distance(theirs, ours)
+    if stale or _distance(ours, theirs) > settings.vllm.tolerance:
         what = (
-            f"the vLLM server has another model: {_rounded(theirs)} nats a token of what it writes"
+            f"the vLLM server has another model: {_as_text(theirs)} nats a token of what it writes"
         )
-        raise server.failed(f"{what}, {_rounded(ours)} by the run's model", fix)
+        raise server.failed(f"{what}, {_as_text(ours)} by the run's model", fix)
     if settings.eval.sampler == "vllm" or settings.rl.mstep.merge is not True:
         _check_adapter(server, lm, settings, prompts)
     longest = card.get("max_model_len")
@@ -89,12 +90,12 @@ def _check_adapter(
     server: VllmServer, lm: LanguageModel, settings: Settings, prompts: Sequence[tuple[int, ...]]
 ) -> None:
     adapter = probe_adapter(lm, settings)
-    with server.adapters([adapter]) as loaded:
+    with lent(server, [adapter]) as loaded:
         ours, theirs = _both(server, lm, loaded.name(0), prompts, adapter)
-    if _apart(ours, theirs) > settings.vllm.tolerance:
-        what = f"the vLLM server computes other things under an adapter: {_rounded(theirs)}"
-        told = f"{what} nats a token of what it writes, {_rounded(ours)} by the run's model"
-        raise server.failed(told, "update it, or set sampler and eval.sampler to local")
+    if _distance(ours, theirs) > settings.vllm.tolerance:
+        what = f"the vLLM server computes other things under an adapter: {_as_text(theirs)}"
+        message = f"{what} nats a token of what it writes, {_as_text(ours)} by the run's model"
+        raise server.failed(message, "update it, or set sampler and eval.sampler to local")
 
 
 def _both(
@@ -110,8 +111,8 @@ def _both(
     texts, theirs = [], []
     for prompt in prompts:
         body = {"temperature": 0, "ignore_eos": True, "return_token_ids": True, "logprobs": 0}
-        asked: dict[str, Any] = {"model": name, "prompt": list(prompt), "max_tokens": TOKENS}
-        reply = server.ask("completions", body | asked)
+        request: dict[str, Any] = {"model": name, "prompt": list(prompt), "max_tokens": TOKENS}
+        reply = server.ask("completions", body | request)
         tokens, logs = read_tokens(lm, reply, TOKENS, server.failed)
         if not logs:
             raise server.failed("the vLLM server gives no log-probabilities", f"start it: {START}")
@@ -122,7 +123,7 @@ def _both(
 
 
 def _has_processed_logs(server: VllmServer, model: str, prompt: Sequence[int]) -> bool:
-    """Where one token alone is allowed it is certain, in the distribution that is drawn from."""
+    """Where one token alone is allowed it is certain, in the distribution drawn from."""
     body = {"prompt": list(prompt), "max_tokens": 1, "allowed_token_ids": [0], "logprobs": 0}
     reply = server.ask("completions", body | {"model": model})
     try:
@@ -141,22 +142,22 @@ def probe_adapter(lm: LanguageModel, settings: Settings) -> Adapter:
     rank = max(1, settings.rl.rounds) * policy.rank
     rank += inner.rank if settings.eval.sampler == "vllm" else 0
     targets = {*policy.targets, *inner.targets}
-    drawn = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     tensors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for name, module in lm.model.named_modules():
         kind = name.rsplit(".", 1)[-1]
         if isinstance(module, BankLinear) and kind in targets:
             targets.remove(kind)
-            a = torch.randn(rank, module.in_features, generator=drawn)
-            b = torch.randn(module.out_features, rank, generator=drawn)
+            a = torch.randn(rank, module.in_features, generator=generator)
+            b = torch.randn(module.out_features, rank, generator=generator)
             tensors[name] = (a, b * float(module.weight.float().std()) / rank**0.5)
     kinds = tuple(sorted({name.rsplit(".", 1)[-1] for name in tensors}))
     return Adapter(LoraSpec(rank=rank, alpha=rank, targets=kinds), tensors, base=lm.name)
 
 
-def _apart(some: Sequence[float], others: Sequence[float]) -> float:
-    return max(abs(a - b) for a, b in zip(some, others, strict=True))
+def _distance(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 
 
-def _rounded(values: Sequence[float]) -> str:
+def _as_text(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.2f}" for value in values)

@@ -1,30 +1,21 @@
-"""A vLLM server over HTTP: its completions, and adapters that it loads and lets go again.
-
-A request is sent again where the server is away, busy or fails. Where it has restarted it knows none
-of our adapters: `LoadedAdapters` then loads one again, under another name.
-"""
+"""A vLLM server over HTTP: a request is sent again where it is away, busy or fails."""
 
 from __future__ import annotations
 
 import re
-import threading
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from selfedit.config.vllm import VllmSettings
-from selfedit.endpoint.http import AGAIN, FIRST_PAUSE, Again, Http, retry_after
-from selfedit.errors import SelfEditError, Unavailable
-from selfedit.lm.lora import Adapter
+from selfedit.endpoint.http import AGAIN, FIRST_PAUSE, Http
+from selfedit.endpoint.reply import Again, retry_after
+from selfedit.errors import Unavailable
 from selfedit.sampling.vllm_texts import GUIDANCE
 from selfedit.storage.bounded import Unreadable, json_value
-from selfedit.storage.files import storage_errors
 
 LEAST = (0, 12)
-"""The first version with all that is asked for here: token ids in replies, ``structured_outputs``."""
+"""The first version with all that is asked for here."""
 START = (
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve MODEL --enable-lora --max-lora-rank 64"
     f" --logprobs-mode processed_logprobs {GUIDANCE}"
@@ -34,7 +25,7 @@ START = (
 
 FIRST_ATTEMPTS = 2
 """At first a server that is not there is told at once; later it may have been started anew."""
-_LOAD, _UNLOAD = "load_lora_adapter", "unload_lora_adapter"
+LOAD, UNLOAD = "load_lora_adapter", "unload_lora_adapter"
 
 
 class Gone(Exception):
@@ -78,14 +69,14 @@ class VllmServer:
             raise self.failed("the server names no models", f"start it anew: {START}")
         # Adapters have the model that they stand on as their parent.
         bases = [card for card in cards if not card.get("parent")]
-        wanted = [c for c in bases if self.settings.model in (None, c.get("id"))]
-        if len(wanted) != 1:
+        matching = [c for c in bases if self.settings.model in (None, c.get("id"))]
+        if len(matching) != 1:
             names = ", ".join(str(card.get("id"))[:80] for card in bases[:5]) or "none"
             what = (
-                f"the server has no model {self.settings.model}" if not wanted else "which model?"
+                f"the server has no model {self.settings.model}" if not matching else "which model?"
             )
             raise self.failed(f"{what}: it serves {names}", "set vllm.model to one of these")
-        return wanted[0]
+        return matching[0]
 
     def ask(self, path: str, body: Mapping[str, Any], attempts: int | None = None) -> Any:
         """What the server replies to a request, as JSON; a sentence where it is about an adapter.
@@ -122,14 +113,14 @@ class VllmServer:
         status, headers, raw = http.exchange(path, body)
         if status == 200:
             try:
-                return raw if path in (_LOAD, _UNLOAD) else json_value(raw)
+                return raw if path in (LOAD, UNLOAD) else json_value(raw)
             except Unreadable as error:
                 raise Again(f"a reply that is no JSON: {raw[:200]!r}") from error
         answer = f"the vLLM server answers {status} to /{path}: {raw[:300]}"
         if status == 404 and body is not None and "does not exist" in raw:
             raise Gone(answer)
         # A 500 after an adapter says that it cannot be loaded, now or later.
-        if status in AGAIN or (status >= 500 and path != _LOAD):
+        if status in AGAIN or (status >= 500 and path != LOAD):
             raise Again(answer, retry_after(headers))
         raise self.failed(answer, _fix(status, path, raw))
 
@@ -156,76 +147,14 @@ class VllmServer:
         """Let threads send, after `give_up`."""
         self._http.stopping.clear()
 
-    @contextmanager
-    def adapters(self, adapters: Sequence[Adapter]) -> Iterator[LoadedAdapters]:
-        """Adapters loaded under names never used before; unloaded and removed at the end, after an
-        error too.
-
-        Raises:
-            Unavailable: the server cannot load one.
-            StorageFailed: the folder of ``vllm.folder`` cannot be written.
-        """
-        with storage_errors(Path(self.settings.folder or ".")):
-            folder = TemporaryDirectory(prefix="selfedit-", dir=self.settings.folder)
-        with folder as here:
-            # The server may run as another user.
-            Path(here).chmod(0o755)
-            loaded = LoadedAdapters(self, Path(here), adapters)
-            try:
-                loaded.load()
-                yield loaded
-            finally:
-                loaded.unload()
-
-
-class LoadedAdapters:
-    """Adapters of ours that a server has, and their names there.
-
-    A name is never used again: the server keeps what it computed under one.
-    """
-
-    def __init__(self, server: VllmServer, folder: Path, adapters: Sequence[Adapter]) -> None:
-        self._server, self._folder = server, folder
-        self._adapters = list(adapters)
-        self._names: list[str] = []
-        self._lock = threading.Lock()
-
-    def load(self) -> None:
-        """Write every adapter where the server finds it, and have it loaded."""
-        for number, adapter in enumerate(self._adapters):
-            adapter.save(self._folder / str(number))
-            self._names.append(self._loaded(number))
-
-    def _loaded(self, number: int) -> str:
-        name = f"selfedit-{uuid.uuid4().hex}"
-        settings = self._server.settings
-        there = Path(settings.server_folder or self._folder.parent) / self._folder.name
-        path = str((there if settings.server_folder else there.resolve()) / str(number))
-        self._server.ask(_LOAD, {"lora_name": name, "lora_path": path})
-        return name
-
-    def name(self, number: int, gone: str | None = None) -> str:
-        """What an adapter is called at the server; loaded anew where ``gone`` is still its name."""
-        # Many threads learn of a restart at once: the first one loads, the others take its name.
-        with self._lock:
-            if self._names[number] == gone:
-                self._names[number] = self._loaded(number)
-            return self._names[number]
-
-    def unload(self) -> None:
-        """Let the server forget all of them; one that cannot be asked has nothing to forget."""
-        for name in self._names:
-            with suppress(SelfEditError, Gone):
-                self._server.ask(_UNLOAD, {"lora_name": name}, attempts=1)
-
 
 def _fix(status: int, path: str, raw: str) -> str:
     """What to do after a request that was declined for good."""
     if status in (401, 403):
         return "put the server's key into the environment variable that vllm.key_env names"
-    if path == _LOAD and status == 404 and "adapter" not in raw:
+    if path == LOAD and status == 404 and "adapter" not in raw:
         return f"start it so that adapters can be loaded: {START}"
-    if path == _LOAD:
+    if path == LOAD:
         return (
             "see that it has --enable-lora and a --max-lora-rank of at least the adapter's, and that"
             " it can read the folder: set vllm.folder (and vllm.server_folder) to one that both see"

@@ -25,7 +25,7 @@ _ODD = "see that the server is vLLM, of a version that knows what it was asked f
 
 
 @dataclass(frozen=True)
-class Asked:
+class TextRequest:
     """One text to be written: see `selfedit.sampling.base.Sampler.generate`."""
 
     prompt: tuple[int, ...]
@@ -83,45 +83,44 @@ def _grammar(rule: TokenRule, lm: LanguageModel) -> str:
 
 
 def read_choice(
-    lm: LanguageModel, asked: Asked, reply: Any, fail: Fail, *, processed: bool
+    lm: LanguageModel, request: TextRequest, reply: Any, fail: Fail, *, processed: bool
 ) -> Completion:
     """The completion in a reply.
 
     Args:
         lm: the run's model.
-        asked: what was asked for.
+        request: what was asked for.
         reply: the server's.
         fail: makes the error.
-        processed: whether the server's log-probabilities are of the distribution it draws from, else
-            the model's own.
+        processed: its log-probabilities are of what it draws from, else the model's own.
 
     Raises:
         Unavailable: there is none in it, or not one as it was asked for.
     """
-    tokens, logs = read_tokens(lm, reply, asked.limit, fail)
-    written = _ended(lm, asked, tokens)
+    tokens, logs = read_tokens(lm, reply, request.limit, fail)
+    written = _ended(lm, request, tokens)
     if written is None:
-        tokens, logs = _cut_anew(lm, asked, tokens), []
-        written = _ended(lm, asked, tokens)
+        tokens, logs = _cut_anew(lm, request, tokens), []
+        written = _ended(lm, request, tokens)
     if written is None:
         what = "the vLLM server wrote what the grammar of self-edits forbids"
         raise fail(what, f"start it with {GUIDANCE}")
     ids, end, finish = written
-    # Of the distribution it was drawn from, or none: then they are read again where they are needed.
+    # Of the distribution it was drawn from, or none: they are read again where they are needed.
     # Under a list of texts the server may cut otherwise, so that its choices are not ours.
-    drawn = processed and asked.top_p == 1 and not isinstance(asked.rule, OneOf)
-    known = drawn or asked.plain
+    comparable = processed and request.top_p == 1 and not isinstance(request.rule, OneOf)
+    known = comparable or request.plain
     count = len(ids) + (end is not None)
-    kept = tuple(logs[:count]) if asked.temperature and known else ()
-    return Completion(lm.decode(ids), ids, finish, len(asked.prompt), end, kept)
+    kept = tuple(logs[:count]) if request.temperature and known else ()
+    return Completion(lm.decode(ids), ids, finish, len(request.prompt), end, kept)
 
 
-def _cut_anew(lm: LanguageModel, asked: Asked, tokens: Sequence[int]) -> list[int]:
+def _cut_anew(lm: LanguageModel, request: TextRequest, tokens: Sequence[int]) -> list[int]:
     """The same text in tokens that our grammar allows: a server's may have one that goes beyond a
     place where ours ends, as the end of a header line and the next line's beginning.
     """
-    assert isinstance(asked.rule, WrittenRule)
-    rule, mask = asked.rule.again(), np.ones(len(lm.head), dtype=np.bool_)
+    assert isinstance(request.rule, WrittenRule)
+    rule, mask = request.rule.again(), np.ones(len(lm.head), dtype=np.bool_)
     end = [token for token in tokens[-1:] if token in lm.eos_ids]
     left = list(lm.encode_more(lm.decode(tokens)))
     cut: list[int] = []
@@ -164,13 +163,13 @@ def read_tokens(
 
 
 def _ended(
-    lm: LanguageModel, asked: Asked, tokens: Sequence[int]
+    lm: LanguageModel, request: TextRequest, tokens: Sequence[int]
 ) -> tuple[tuple[int, ...], int | None, str] | None:
-    """Where a text ends, as `selfedit.lm.decoder.Decoder` ends one: its ids, the token that ended it
-    and why; None where its grammar forbids it.
+    """A text as `selfedit.lm.decoder.Decoder` ends one: its ids, the token that ended it, and why;
+    None where its grammar forbids it.
     """
     # A grammar has a state, and this may be the second reading under it.
-    rule = asked.rule.again() if isinstance(asked.rule, WrittenRule) else None
+    rule = request.rule.again() if isinstance(request.rule, WrittenRule) else None
     mask = np.ones(len(lm.head), dtype=np.bool_)
     for count, token in enumerate(tokens, start=1):
         if rule is not None:
@@ -179,11 +178,11 @@ def _ended(
             if not mask[token]:
                 return None
             rule.advance(token)
-        whole = rule.done if rule else asked.stop is not None and asked.stop(tokens[:count])
-        if whole or count == asked.limit:
-            ended = not whole and token in lm.eos_ids
+        complete = rule.done if rule else request.stop is not None and request.stop(tokens[:count])
+        if complete or count == request.limit:
+            ended = not complete and token in lm.eos_ids
             ids = tuple(tokens[: count - ended])
-            return ids, token if ended else None, "stop" if whole or ended else "length"
+            return ids, token if ended else None, "stop" if complete or ended else "length"
         if token in lm.eos_ids:
             return tuple(tokens[: count - 1]), token, "stop"
     # Cut anew into fewer tokens than the limit, which had cut it off.

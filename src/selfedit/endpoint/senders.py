@@ -15,7 +15,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-class Crew(Generic[K, Q, A]):
+class Senders(Generic[K, Q, A]):
     """Threads that die with the process, so that a second Ctrl-C need not wait for a slow endpoint.
 
     Args:
