@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.answering import NONE
+from benchmarks.answering import NONE, random_adapter
 from benchmarks.children import all_at_once, children
 from benchmarks.extras import check_extras
 from benchmarks.inner import default_workers
@@ -24,6 +24,7 @@ from benchmarks.work import BenchWork, make_work
 from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.lm.load import load
+from selfedit.lm.lora import Adapter, LoraSpec
 from selfedit.lm.shape import Shape
 from selfedit.rl.opening import open_folder
 from selfedit.run.interrupt import Interrupt
@@ -76,8 +77,12 @@ class Cell:
         return [row for batch in self.batches for row in batch]
 
 
-def cells(size: GenerateSize, work: BenchWork, *, server: bool) -> list[Cell]:
-    """Everything that is measured, in the order of a round."""
+def cells(
+    size: GenerateSize, work: BenchWork, *, server: bool, adapted: bool = False
+) -> list[Cell]:
+    """Everything that is measured, in the order of a round; ``adapted`` is a server that takes
+    adapters.
+    """
     loops = len(work.prompts)
     own = [
         tuple((a, a % loops, q) for q in range(size.questions)) for a in range(max(size.adapters))
@@ -88,14 +93,12 @@ def cells(size: GenerateSize, work: BenchWork, *, server: bool) -> list[Cell]:
         Cell("theirs", "generate, one question at a time", tuple((row,) for row in own[0])),
         Cell("theirs", "generate, one adapter at a time", tuple(few)),
     ]
-    made += [
-        Cell(
-            "ours",
-            f"ours, {k} adapter{'s' * (k > 1)} together",
-            (tuple(row for a in own[:k] for row in a),),
-        )
-        for k in size.adapters
-    ]
+    for k in size.adapters:
+        together = tuple(row for a in own[:k] for row in a)
+        made += [
+            Cell(who, f"{who}, {k} adapter{'s' * (k > 1)} together", (together,))
+            for who in ("ours", "server")[: 1 + adapted]
+        ]
     for rows in size.rows:
         made += [
             Cell(who, f"{name}, {rows} rows, no adapter", (tuple(plain[:rows]),))
@@ -151,12 +154,13 @@ def bench_generate(
     frozen = {"settings": chosen, "size": asdict(size), "work": work.hash, "server": server}
     with open_folder(folder, frozen, {"work": work.hash}, kind=KIND) as run:
         loaded, log = child_loads(run, settings, work), run.path / "children.log"
-        plan = cells(size, work, server=remote is not None)
+        adapted = remote is not None and remote.takes(_random(shape, settings, 0))
+        plan = cells(size, work, server=remote is not None, adapted=adapted)
 
         def one(cell: Cell) -> dict[str, Any]:
             if cell.who == "server":
                 assert remote is not None
-                return _ask(remote, cell, work, size)
+                return _ask(remote, cell, work, size, lambda k: _random(shape, settings, k))
             return _measure(log, cell, settings, size, loaded)
 
         measured = measure_cells(run, plan, size.rounds, one, progress, interrupt)
@@ -179,8 +183,24 @@ def _measure(
         }
 
 
-def _ask(server: Server, cell: Cell, work: BenchWork, size: GenerateSize) -> dict[str, Any]:
+def _random(shape: Shape, settings: Settings, number: int) -> Adapter:
+    return random_adapter(shape, LoraSpec(**settings.inner.lora.model_dump()), number)
+
+
+def _ask(
+    server: Server,
+    cell: Cell,
+    work: BenchWork,
+    size: GenerateSize,
+    made: Callable[[int], Adapter],
+) -> dict[str, Any]:
     prompts = [work.prompts[loop][question] for _, loop, question in cell.rows]
+    numbers = [adapter for adapter, _, _ in cell.rows]
+    if NONE not in numbers:
+        adapters = {number: made(number) for number in set(numbers)}
+        under = [adapters[number] for number in numbers]
+        tokens, seconds = server.complete_under(prompts, under, size.new_tokens)
+        return {"seconds": seconds, "tokens": tokens}
     server.complete(prompts[:1], 2)
     start = time.perf_counter()
     tokens = server.complete(prompts, size.new_tokens)

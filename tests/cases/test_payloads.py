@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
-from payloads import PAYLOADS, raw_in
 
+from payloads import PAYLOADS, raw_in
 from selfedit.cli import doctor, main
 from selfedit.cli.command import say
 from selfedit.cli.output import print_table

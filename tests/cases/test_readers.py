@@ -11,7 +11,7 @@ import pytest
 
 from selfedit.config import read_settings
 from selfedit.documents.adapt import read_about
-from selfedit.documents.entries import read_library
+from selfedit.documents.library_state import read_library
 from selfedit.errors import DataError
 from selfedit.grading.labels import Label, read_labels
 from selfedit.lm.lora import Adapter

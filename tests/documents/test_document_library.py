@@ -15,8 +15,8 @@ import torch
 from selfedit.cli import main
 from selfedit.config import read_settings
 from selfedit.documents import adapt, sources, together, upkeep
-from selfedit.documents.entries import read_library
 from selfedit.documents.library import Library
+from selfedit.documents.library_state import read_library
 from selfedit.documents.sources import read_documents
 from selfedit.documents.upkeep import adapt_library
 from selfedit.errors import Interrupted, ModelFileError, SettingsChanged, UsageError

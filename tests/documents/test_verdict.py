@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from selfedit.documents.answers import AskedRecord
-from selfedit.documents.entries import Change
+from selfedit.documents.changes import Change
 from selfedit.documents.recall import compared
 from selfedit.documents.verdict import Circumstances, DocumentVerdict, verdict_of
 

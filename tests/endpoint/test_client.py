@@ -20,7 +20,8 @@ import pytest
 from fake_endpoint import FakeEndpoint, every_fault, last_message
 from selfedit.config import EndpointSettings, make_settings
 from selfedit.endpoint import EndpointClient, ask
-from selfedit.endpoint.transport import Transport, retry_after
+from selfedit.endpoint.reply import retry_after
+from selfedit.endpoint.transport import Transport
 from selfedit.errors import Interrupted, RunFolderError, Unavailable, UsageError
 
 pytestmark = pytest.mark.server

@@ -12,8 +12,9 @@ from target import Target, file, plain, text
 
 from selfedit.config import read_settings
 from selfedit.documents.adapt import read_about
-from selfedit.documents.entries import read_library
-from selfedit.endpoint.transport import _Again, read_reply, retry_after
+from selfedit.documents.library_state import read_library
+from selfedit.endpoint.reply import Again, retry_after
+from selfedit.endpoint.transport import read_reply
 from selfedit.errors import SelfEditError
 from selfedit.experiments.arc.prime import primed_record
 from selfedit.grading.grader import GRADERS, get_grader
@@ -37,7 +38,7 @@ from selfedit.tasks.knowledge.written import read_self_edits
 def reply(raw: str) -> object:
     try:
         return read_reply(raw)
-    except _Again as again:
+    except Again as again:
         raise SelfEditError(again.what) from again
 
 

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from run_rows import answer, base_trial, reward, rl, self_edit, training, trial
-
 from selfedit.errors import SelfEditError
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt

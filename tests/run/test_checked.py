@@ -9,8 +9,8 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from run_rows import HERE, answer, base_trial
 
+from run_rows import HERE, answer, base_trial
 from selfedit.errors import RunFolderError
 from selfedit.run.ledger import Ledger
 from selfedit.storage import checked

@@ -4,8 +4,8 @@ import random
 import sqlite3
 
 import pytest
-from run_rows import HERE, answer, base_trial, reward, rl, self_edit, trial
 
+from run_rows import HERE, answer, base_trial, reward, rl, self_edit, trial
 from selfedit.errors import RunFolderError
 from selfedit.run.ledger import Ledger
 from selfedit.run.records import KnownAnswer, TimingRow

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from killable_run import ROUNDS, SETTINGS
-from run_rows import rl
 
+from run_rows import rl
 from selfedit.errors import RunFolderError
 from selfedit.run.folder import RunFolder
 from selfedit.storage.files import hash_folder

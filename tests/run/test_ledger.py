@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_rows import HERE, answer, base_trial, reward, rl, self_edit, training, trial
 
+from run_rows import HERE, answer, base_trial, reward, rl, self_edit, training, trial
 from selfedit.errors import RunFolderError, StorageFull
 from selfedit.run.ledger import Ledger
 from selfedit.run.records import Phase, Place, TimingRow, TrialKey

@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
-from run_rows import HERE, answer, base_trial, reward
 
+from run_rows import HERE, answer, base_trial, reward
 from selfedit.errors import RunFolderError
 from selfedit.experiments.train import train
 from selfedit.run.folder import RunFolder

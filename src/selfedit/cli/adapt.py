@@ -20,6 +20,7 @@ from selfedit.errors import UsageError
 if TYPE_CHECKING:
     from selfedit.config import Settings
     from selfedit.documents.adapt import AdaptResults
+    from selfedit.documents.known_files import KnownFiles
     from selfedit.documents.sources import Document
     from selfedit.documents.upkeep import LibraryResults
     from selfedit.lm.load import LanguageModel
@@ -81,7 +82,7 @@ def adapt(
     typed = overrides_from(overrides)
     settings = document_settings({"model": model, "edit.format": format} | typed)
     tracker_classes(settings.run.trackers)
-    inputs = _read(documents, questions, library)
+    inputs = _read(documents, questions, library, out)
     if dry_run:
         print_documents_estimate(inputs.contexts, settings, samples, json=json)
         return
@@ -102,9 +103,10 @@ class _Inputs:
     contexts: Sequence[Context]
     questions: Sequence[Question] | None
     skipped: Sequence[Skipped]
+    files: KnownFiles | None
 
 
-def _read(sources: Sequence[str], questions: Path | None, library: bool) -> _Inputs:
+def _read(sources: Sequence[str], questions: Path | None, library: bool, out: Path) -> _Inputs:
     """Read documents and questions, and see what is wrong with them, before any model is fetched;
     what is left out of a folder is said here, and again at the end.
     """
@@ -112,6 +114,7 @@ def _read(sources: Sequence[str], questions: Path | None, library: bool) -> _Inp
         what = "a library is measured document by document, not by one file of questions"
         fix = "give the documents as JSON with their questions"
         raise UsageError(what, where="--questions", fix=fix)
+    from selfedit.documents.known_files import KnownFiles
     from selfedit.documents.questions import given_questions
     from selfedit.documents.sources import read_documents
     from selfedit.tasks.knowledge.contexts import load_contexts
@@ -124,14 +127,19 @@ def _read(sources: Sequence[str], questions: Path | None, library: bool) -> _Inp
         log_skipped(left_out)
         skipped.append(left_out)
 
-    entries = read_documents(sources, on_skip) if library else []
+    # What a library has learned and nobody has touched since is not read again.
+    files = KnownFiles(out) if library else None
+    entries = read_documents(sources, on_skip, files) if library else []
     contexts = (
         [context for document in entries for context in document.contexts]
         if library
         else load_contexts(list(sources), on_skip=on_skip)
     )
-    say(f"{len(contexts)} passages in {', '.join(sources)}")
-    return _Inputs(entries, contexts, to_ask, skipped)
+    if unread := sum(not document.contexts for document in entries):
+        say(f"{unread} documents as they were; {len(contexts)} passages in the others")
+    else:
+        say(f"{len(contexts)} passages in {', '.join(sources)}")
+    return _Inputs(entries, contexts, to_ask, skipped, files)
 
 
 def _adapter_of(out: Path, inputs: _Inputs) -> Callable[..., AdaptResults]:
@@ -149,7 +157,9 @@ def _adapter_of(out: Path, inputs: _Inputs) -> Callable[..., AdaptResults]:
 def _update_of(out: Path, inputs: _Inputs) -> Callable[..., LibraryResults]:
     from selfedit.documents.upkeep import update_library
 
-    return partial(update_library, out, inputs.documents, skipped=inputs.skipped)
+    return partial(
+        update_library, out, inputs.documents, skipped=inputs.skipped, files=inputs.files
+    )
 
 
 def _estimated(

@@ -12,7 +12,7 @@ from selfedit.cli.output import percent, print_json, print_table, write
 from selfedit.storage.neutral import in_line
 
 if TYPE_CHECKING:
-    from selfedit.documents.entries import Change
+    from selfedit.documents.changes import Change
     from selfedit.documents.outcome import AdaptResults
     from selfedit.documents.upkeep import LibraryResults
     from selfedit.tasks.knowledge.folder import SkippedRecord

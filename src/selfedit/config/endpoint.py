@@ -1,5 +1,5 @@
-"""Settings of a chat endpoint that speaks OpenAI's protocol: a judge's, or that of a writer of
-self-edits.
+"""Settings of a server that speaks OpenAI's protocol, and of a chat endpoint: a judge's, or that of
+a writer of self-edits.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from pydantic import Field, field_validator
 from selfedit.config.group import Group
 
 
-class EndpointSettings(Group):
-    """Where to ask, which model, how hard, and what it costs. Replies are kept under url and model,
-    not the rest.
-    """
+class ServerSettings(Group):
+    """Where to ask, with which key, how hard."""
 
     url: str = Field(
         default="https://api.openai.com/v1", description="what comes before /chat/completions"
     )
-    model: str | None = Field(default=None, description="the model's name at the endpoint")
     key_env: str | None = Field(
         default="OPENAI_API_KEY",
         description="environment variable that holds the key; none for a server without",
@@ -32,16 +29,6 @@ class EndpointSettings(Group):
     )
     timeout: float = Field(
         default=120, gt=0, description="seconds without a byte after which a request is sent again"
-    )
-    token_limit: Literal["max_tokens", "max_completion_tokens"] = Field(
-        default="max_tokens", description="what the endpoint calls the longest reply"
-    )
-    price_in: float | None = Field(default=None, ge=0, description="price of a million tokens read")
-    price_out: float | None = Field(
-        default=None, ge=0, description="price of a million tokens written"
-    )
-    cache: str | None = Field(
-        default=None, description="file that keeps the replies; absent: in selfedit's cache"
     )
 
     @field_validator("key_env")
@@ -67,3 +54,21 @@ class EndpointSettings(Group):
                 "the URL must hold no login and no query: the key goes into an environment variable"
             )
         return url.rstrip("/")
+
+
+class EndpointSettings(ServerSettings):
+    """Where to ask, which model, how hard, and what it costs. Replies are kept under url and model,
+    not the rest.
+    """
+
+    model: str | None = Field(default=None, description="the model's name at the endpoint")
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", description="what the endpoint calls the longest reply"
+    )
+    price_in: float | None = Field(default=None, ge=0, description="price of a million tokens read")
+    price_out: float | None = Field(
+        default=None, ge=0, description="price of a million tokens written"
+    )
+    cache: str | None = Field(
+        default=None, description="file that keeps the replies; absent: in selfedit's cache"
+    )

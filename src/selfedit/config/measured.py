@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
 
+from pydantic import AfterValidator, Field
+
+from selfedit.config.choice import check_name
 from selfedit.config.group import Group
 
 
@@ -23,6 +26,13 @@ class EvalSettings(Group):
     )
     repeats: int = Field(
         default=1, ge=1, description="inner loops a self-edit, each with its own seed"
+    )
+    sampler: Annotated[str, AfterValidator(check_name)] = Field(
+        default="local",
+        description=(
+            "what answers under adapters: local (whoever trained them), or vllm (a vLLM server, as"
+            " vllm.* says)"
+        ),
     )
     by_round: bool = Field(
         default=False, description="measure seal after every round, not after the last one only"

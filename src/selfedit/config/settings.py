@@ -31,6 +31,7 @@ from selfedit.config.tables import (
     PublishedReplaySettings,
     SingleSettings,
 )
+from selfedit.config.vllm import VllmSettings
 from selfedit.errors import UsageError
 
 ALSO_CALLED = {"prompting": "model.prompting", "model": "model.name"}
@@ -79,10 +80,12 @@ class Settings(Group):
         ),
     )
     engine: EngineSettings = EngineSettings()
+    vllm: VllmSettings = VllmSettings()
     sampler: Annotated[str, AfterValidator(check_name)] = Field(
         default="local",
         description=(
-            "what writes self-edits: local (this process), or your own as package.module:Name"
+            "what writes self-edits: local (this process), vllm (a vLLM server, as vllm.* says), or"
+            " your own as package.module:Name"
         ),
     )
     seed: int = Field(

@@ -19,7 +19,8 @@ class MStepSettings(Group):
         default="auto",
         description=(
             "merge into the weights, else keep the policy as an adapter; auto merges into weights"
-            " of float32, where nothing of a small update is rounded away"
+            " of float32, where nothing of a small update is rounded away, unless a vLLM server"
+            " writes or answers"
         ),
     )
 

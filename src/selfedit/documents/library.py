@@ -1,48 +1,37 @@
 """A library of documents to ask: one adapter a document, and a router by words
 (`selfedit.documents.routing`).
 
-A library's folder holds ``library.json``, which says which adapter knows what, from which version
-of the document, with what recall, and one folder a document, which is an adapter in PEFT's format
-and the run that made it. `selfedit.documents.upkeep` keeps it up to date. Questions are routed to a
-document's adapter by their words, and by those of their topic line where there is one.
+A library's folder holds what it knows (`selfedit.documents.library_state`): which adapter knows
+what, from which version of the document, with what recall; and one folder a document, which is an
+adapter in PEFT's format and the run that made it. `selfedit.documents.upkeep` keeps it up to date.
+Questions are routed to a document's adapter by their words, and by those of their topic line where
+there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from selfedit.documents.adapt import load_adapter
-from selfedit.documents.entries import STATE, Entry, is_library, read_library, read_state
+from selfedit.documents.library_state import Entry, is_library, read_library, read_state
+from selfedit.documents.library_texts import Texts
 from selfedit.documents.material import PLACE
 from selfedit.documents.routing import DocumentRouter
+from selfedit.documents.shelf import KEPT
 from selfedit.errors import ModelFileError
 from selfedit.lm.load import LanguageModel, load_without_weights
 from selfedit.lm.lora import Adapter
 from selfedit.run.folder import RunFolder
 from selfedit.storage.bounded import BoundedReader
-from selfedit.storage.files import canonical_json, write_atomic
 
-TEXTS = "passages.json"
-
-
+PASSAGES = "passages.json"
 _PASSAGES = BoundedReader(
     "what a document says",
     error=ModelFileError,
     fix="bring the library up to date: the same `selfedit adapt --library` again",
 )
-
-
-def write_library(run: RunFolder, entries: Mapping[str, Entry]) -> None:
-    """Write ``library.json`` anew."""
-    run.check_there()
-    state = {
-        "form": 1,
-        "model": run.settings["model"],
-        "documents": [asdict(entry) for _, entry in sorted(entries.items())],
-    }
-    write_atomic(run.path / STATE, canonical_json(state))
 
 
 class Library:
@@ -65,11 +54,12 @@ class Library:
         self.entries = read_library(folder)
         tokens = lm or load_without_weights(read_state(folder).model)
         self._router = DocumentRouter(
-            [self._texts(entry) for entry in self.entries],
+            list(document_texts(self.folder, self.entries, Texts(self.folder)).values()),
             tokens.encoding.more,
             len(tokens.tokenizer),
         )
-        self._adapters: dict[int, Adapter] = {}
+        # A large library's adapters do not fit into memory together.
+        self._loaded = lru_cache(KEPT)(load_adapter)
 
     def route(self, question: str, title: str = "") -> Entry | None:
         """The document a question goes to, by its words and its topic line; None for none."""
@@ -86,19 +76,28 @@ class Library:
         Raises:
             ModelFileError: it was trained on other weights.
         """
-        index = self.entries.index(entry)
-        if index not in self._adapters:
-            self._adapters[index] = load_adapter(self.folder / entry.adapter, lm)
-        return self._adapters[index]
+        return self._loaded(self.folder / entry.adapter, lm)
 
-    def _texts(self, entry: Entry) -> list[str]:
-        """What an adapter was made from: the document's passages and the model's self-edits of
-        them.
-        """
-        path = self.folder / entry.adapter
-        try:
-            passages = _PASSAGES.shape(_PASSAGES.json(path / TEXTS), list[str], path / TEXTS)
-            with RunFolder.read(path) as run:
-                return [*passages, *[row.text for row in run.ledger.self_edits(PLACE)]]
-        except OSError as error:
-            raise _PASSAGES.refused(str(error), path) from error
+
+def document_texts(folder: Path, entries: Iterable[Entry], texts: Texts) -> dict[str, list[str]]:
+    """The texts that questions find each document by: its passages and the model's self-edits of
+    them; by version, in the documents' order.
+
+    Raises:
+        ModelFileError: a document's folder is missing or damaged.
+    """
+    # Libraries of earlier versions have them in the documents' folders alone.
+    return {
+        entry.version: texts.by_version.get(entry.version) or read_texts(folder / entry.adapter)
+        for entry in entries
+    }
+
+
+def read_texts(path: Path) -> list[str]:
+    """The same of one document, from its own folder."""
+    try:
+        passages = _PASSAGES.shape(_PASSAGES.json(path / PASSAGES), list[str], path / PASSAGES)
+        with RunFolder.read(path) as run:
+            return [*passages, *[row.text for row in run.ledger.self_edits(PLACE)]]
+    except OSError as error:
+        raise _PASSAGES.refused(str(error), path) from error

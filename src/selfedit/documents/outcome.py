@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from selfedit.config import Settings
 from selfedit.documents.answers import AskedRecord, asked_records
-from selfedit.documents.entries import Change
+from selfedit.documents.changes import Change
 from selfedit.documents.known_language import LanguageRecord, tell_languages
 from selfedit.documents.material import PassageMaterial, document_material
 from selfedit.documents.measuring import answered, answers_in_prompt, measured

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from typing_extensions import TypedDict
 
-from selfedit.documents.entries import Change
+from selfedit.documents.changes import Change
 from selfedit.grading.grader import Grader
 from selfedit.grading.stats import mean_se, paired, share_right
 from selfedit.lm.generate import generate

@@ -13,8 +13,8 @@ from typing import get_args
 
 from selfedit.config import Prompting
 from selfedit.documents.adapt import load_adapter, read_about
-from selfedit.documents.entries import STATE
 from selfedit.documents.library import Library
+from selfedit.documents.library_state import STATE
 from selfedit.documents.shelf import AUTO, KEPT, Kind, Shelf
 from selfedit.errors import ModelFileError, RunFolderError
 from selfedit.lm.load import LanguageModel

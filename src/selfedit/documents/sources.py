@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfedit.documents.known_files import KnownFiles
 from selfedit.errors import DocumentError, Unavailable, UsageError
 from selfedit.storage.bounded import is_there
 from selfedit.storage.neutral import slug
@@ -33,10 +34,15 @@ class Document:
         return f"documents/{slug(Path(self.name).stem, 'passage')}-{self.version[:12]}"
 
 
-def read_documents(sources: Sequence[str | Path], on_skip: OnSkip = log_skipped) -> list[Document]:
+def read_documents(
+    sources: Sequence[str | Path],
+    on_skip: OnSkip = log_skipped,
+    known: KnownFiles | None = None,
+) -> list[Document]:
     """Every document of the sources with its name: a file's own, or its path within the folder it
     was found in. A file of a folder that cannot be read, and a copy of another document, is told to
-    ``on_skip`` and left out.
+    ``on_skip`` and left out. A file that is ``known`` is not read: its document has no passages
+    here.
 
     Raises:
         DocumentError, FormatError, Unavailable: a file that was named by itself cannot be read, or
@@ -47,13 +53,12 @@ def read_documents(sources: Sequence[str | Path], on_skip: OnSkip = log_skipped)
     for source in sources:
         for name, file, is_named in _files(source, on_skip):
             try:
-                contexts = tuple(load_contexts(file))
+                document = _read_document(name, file, known)
             except (DocumentError, Unavailable) as error:
                 if is_named:
                     raise
                 on_skip(Skipped.because(Path(file), error))
                 continue
-            document = Document(name, file, contexts, data_hash(contexts))
             if (other := by_name.setdefault(name, document)) is not document:
                 raise UsageError(
                     f"two documents have one name: {other.source}",
@@ -67,6 +72,23 @@ def read_documents(sources: Sequence[str | Path], on_skip: OnSkip = log_skipped)
             fix="see above for each of them",
         )
     return _different(list(by_name.values()), on_skip)
+
+
+def _read_document(name: str, file: str, known: KnownFiles | None) -> Document:
+    path = Path(file)
+    if known is None or file.startswith(CORPUS_PREFIX) or not is_there(path):
+        contexts = tuple(load_contexts(file))
+        return Document(name, file, contexts, data_hash(contexts))
+    if (version := known.version(path)) is not None:
+        return Document(name, file, (), version)
+    # Before it is read: what changes meanwhile is read again the next time.
+    stamp = known.stamp_of(path)
+    contexts = tuple(load_contexts(file))
+    version = data_hash(contexts)
+    # Questions are asked of the router at every update, so a file of them is always read.
+    if not any(context.questions for context in contexts):
+        known.note(path, stamp, version)
+    return Document(name, file, contexts, version)
 
 
 def _files(source: str | Path, on_skip: OnSkip) -> Iterator[tuple[str, str, bool]]:

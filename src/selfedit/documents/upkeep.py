@@ -7,7 +7,7 @@ resumable by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NotRequired, Unpack, cast
 
@@ -15,8 +15,11 @@ from typing_extensions import TypedDict
 
 from selfedit.config import Settings
 from selfedit.documents.adapt import AdaptResults, adapt_passages, frozen_settings
-from selfedit.documents.entries import Entry, Recalled, read_library
-from selfedit.documents.library import TEXTS, Library, write_library
+from selfedit.documents.changes import Recalled
+from selfedit.documents.known_files import KnownFiles
+from selfedit.documents.library import PASSAGES, Library, document_texts, read_texts
+from selfedit.documents.library_state import Entry, Journal
+from selfedit.documents.library_texts import Texts
 from selfedit.documents.sources import Document, read_documents
 from selfedit.documents.together import document_groups, train_together
 from selfedit.errors import UsageError
@@ -29,8 +32,6 @@ from selfedit.tasks.knowledge.folder import Skipped, SkippedRecord
 
 KIND = "library"
 _UPDATE = "update"
-_WRITTEN_EVERY = 32
-"""The library's state is rewritten when more than this part of it is new."""
 
 
 class Routed(TypedDict):
@@ -41,7 +42,7 @@ class Routed(TypedDict):
 
 
 class DocumentRecord(TypedDict):
-    """A document as the library knows it: see `selfedit.documents.library.Entry`."""
+    """A document as the library knows it: see `selfedit.documents.library_state.Entry`."""
 
     name: str
     version: str
@@ -92,7 +93,8 @@ def adapt_library(
         `selfedit.errors`.
     """
     skipped: list[Skipped] = []
-    documents = read_documents(sources, skipped.append)
+    files = KnownFiles(Path(folder))
+    documents = read_documents(sources, skipped.append, files)
     return update_library(
         folder,
         documents,
@@ -100,6 +102,7 @@ def adapt_library(
         samples=samples,
         own_questions=own_questions,
         skipped=skipped,
+        files=files,
         **options,
     )
 
@@ -112,42 +115,54 @@ def update_library(
     samples: int,
     own_questions: bool,
     skipped: Sequence[Skipped] = (),
+    files: KnownFiles | None = None,
     **options: Unpack[RunOptions],
 ) -> LibraryResults:
-    """The same for documents that are read already; ``skipped`` is what was left out of them."""
+    """The same for documents that are read already; ``skipped`` is what was left out of them,
+    ``files`` which files they were.
+    """
     if settings.run.trackers:
         what = "the documents of a library are no runs that a tracker could follow"
         raise UsageError(what, where="run.trackers", fix="adapt documents without --library")
     frozen = frozen_settings(settings, samples, own_questions)
     options["interrupt"] = interrupt = options.get("interrupt") or Interrupt()
     with open_folder(folder, frozen, {}, kind=KIND) as run:
-        before = _begun_versions(run)
-        by_version = {entry.version: entry for entry in read_library(run.path)}
+        number = _updates(run)
+        journal = Journal(run, number, _noted_versions(run, number))
+        texts = Texts(run.path)
+        texts.repair()
         entries: dict[str, Entry] = {}
-        unwritten = 0
         # By what was known before the update began: a resumed one makes the same groups.
-        learned_versions = set(before.values())
+        learned_versions = set(journal.before.values())
         new = [document for document in documents if document.version not in learned_versions]
         for group in document_groups(new):
-            if any(document.version not in by_version for document in group):
+            if any(document.version not in journal.known for document in group):
                 _load_model(run, settings, options)
                 train_together(run, group, settings, samples, own_questions, **options)
         for document in documents:
-            if (known := by_version.get(document.version)) is not None:
+            if (known := journal.known.get(document.version)) is not None:
                 entries[document.name] = replace(known, name=document.name)
                 continue
             interrupt.check()
             results = _learned_documents(run, document, settings, samples, own_questions, options)
-            entries[document.name] = _new_entry(run, document, results)
-            # What is finished is in the library at once, beside what there was before; in a large
-            # one not each time, for all of it is written. What a kill loses of it is in the
-            # documents' own folders.
-            unwritten += 1
-            if unwritten > len(entries) // _WRITTEN_EVERY:
-                write_library(run, {entry.name: entry for entry in by_version.values()} | entries)
-                unwritten = 0
-        done = _done_by_kind(before, documents)
-        return _finish(run, documents, skipped, entries, done, settings, options.get("lm"))
+            entries[document.name] = entry = _new_entry(run, document, results)
+            # What is finished can be asked at once, beside what there was before.
+            texts.add(entry.version, read_texts(run.path / entry.adapter))
+            journal.add(entry)
+        done = _done_by_kind(journal.before, documents)
+        # Only once what the library knows now is written may a folder go that nothing names.
+        journal.finish(entries.values())
+        texts.keep(document_texts(run.path, entries.values(), texts))
+        _sweep(run, entries)
+        lm = options.get("lm")
+        results = _library_results(run, documents, skipped, entries, done, settings, lm)
+        run.write_results(results)
+        if files is not None:
+            files.save()
+        run.ledger.finish_step(f"{_UPDATE} {number} done", {})
+        # After the step: until then the journal says what there was before.
+        journal.close()
+    return results
 
 
 def _learned_documents(
@@ -183,33 +198,12 @@ def _updates(run: RunFolder) -> int:
     return sum(name.startswith(_UPDATE) and name.endswith("done") for name in names)
 
 
-def _begun_versions(run: RunFolder) -> dict[str, str]:
-    """The versions of the documents that the library knew before this update, which may have been
-    begun by a process that was stopped.
+def _noted_versions(run: RunFolder, number: int) -> dict[str, str] | None:
+    """The versions before an update that an earlier version of this program began, in the ledger's
+    words; None for all others.
     """
-    name = f"{_UPDATE} {_updates(run)} begun"
-    if run.ledger.step(name) is None:
-        versions = {entry.name: entry.version for entry in read_library(run.path)}
-        run.ledger.finish_step(name, {"versions": versions})
-    return (run.ledger.step(name) or {})["versions"]
-
-
-def _finish(
-    run: RunFolder,
-    documents: Sequence[Document],
-    skipped: Sequence[Skipped],
-    entries: Mapping[str, Entry],
-    done: dict[str, list[str]],
-    settings: Settings,
-    lm: LanguageModel | None,
-) -> LibraryResults:
-    """Write what the library knows now; only then may a folder that nothing names go."""
-    write_library(run, entries)
-    _sweep(run, entries)
-    results = _library_results(run, documents, skipped, entries, done, settings, lm)
-    run.write_results(results)
-    run.ledger.finish_step(f"{_UPDATE} {_updates(run)} done", {})
-    return results
+    noted = run.ledger.step(f"{_UPDATE} {number} begun")
+    return None if noted is None else noted["versions"]
 
 
 def _done_by_kind(before: Mapping[str, str], documents: Sequence[Document]) -> dict[str, list[str]]:
@@ -232,7 +226,7 @@ def _new_entry(run: RunFolder, document: Document, results: AdaptResults) -> Ent
     router.
     """
     texts = [f"{context.title}\n{context.text}" for context in document.contexts]
-    write_atomic(run.path / document.folder / TEXTS, canonical_json(texts))
+    write_atomic(run.path / document.folder / PASSAGES, canonical_json(texts))
     recall: Recalled = {"loss": results["loss"], "general_loss": results["general_loss"]}
     if "accuracy" in results:
         recall["accuracy"] = results["accuracy"]
@@ -268,20 +262,24 @@ def _library_results(
     """The library as it is now, what was done, and how many of its documents' own questions find
     their document.
     """
-    library = Library(run.path, lm)
+    with_questions = [
+        each for each in documents if any(context.questions for context in each.contexts)
+    ]
+    # A router over thousands of documents is made only where there is something to route.
+    library = Library(run.path, lm) if with_questions else None
     routed: dict[str, Routed] = {}
-    for document in documents:
+    for document in with_questions:
+        assert library is not None
         routes = [
             library.route(question.text, context.title)
             for context in document.contexts
             for question in context.questions
         ]
-        if routes:
-            right = sum(entry is not None and entry.name == document.name for entry in routes)
-            routed[document.name] = {"right": right, "questions": len(routes)}
+        right = sum(entry is not None and entry.name == document.name for entry in routes)
+        routed[document.name] = {"right": right, "questions": len(routes)}
     return {
         "experiment": KIND,
-        "documents": [cast("DocumentRecord", asdict(e)) for _, e in sorted(entries.items())],
+        "documents": [cast("DocumentRecord", vars(e)) for _, e in sorted(entries.items())],
         "skipped": [each.as_record() for each in skipped],
         "done": done,
         "routed": routed,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing_extensions import TypedDict
 
 from selfedit.documents.answers import AskedRecord
-from selfedit.documents.entries import Change
+from selfedit.documents.changes import Change
 from selfedit.grading.stats import EstimateDict, mean_se
 
 FEW = 10

@@ -4,22 +4,20 @@ comes.
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from selfedit.config.endpoint import EndpointSettings
 from selfedit.endpoint.chat import REFUSED, Bill, ChatReply, ChatRequest, cost
+from selfedit.endpoint.http import FIRST_PAUSE
+from selfedit.endpoint.senders import Senders
 from selfedit.endpoint.store import ReplyRow, ReplyStore, default_store
-from selfedit.endpoint.transport import FIRST_PAUSE, HttpAnswer, Transport
-from selfedit.errors import Interrupted, Unavailable
+from selfedit.endpoint.transport import HttpAnswer, Transport
+from selfedit.errors import Unavailable
+from selfedit.run.interrupt import asked_to_stop
 from selfedit.storage.cache import expanded
 from selfedit.storage.files import canonical_json
-
-POLL_SECONDS = 0.5
-"""How often the caller's wish to stop is looked at while requests are under way."""
 
 _ENOUGH = 8
 """Requests that are declined, and none answered, before the endpoint is given up."""
@@ -140,18 +138,18 @@ class EndpointClient:
         if not missing:
             return
         self._store.check_writable()
-        crew = _Crew(
-            Transport(self.endpoint, self._first_pause), missing, self.endpoint.concurrency
-        )
+        transport = Transport(self.endpoint, self._first_pause)
+        crew = Senders(transport.send, missing.items(), self.endpoint.concurrency)
         failure: BaseException | None = None
         declined: list[ReplyRow] = []
         try:
             while crew.busy or (crew.waiting and failure is None):
-                failure = failure or _asked_to_stop(check)
+                failure = failure or asked_to_stop(check)
                 if failure is None:
                     crew.give_out()
                 else:
-                    crew.hurry()
+                    # Nobody sends again; what has been sent is waited for.
+                    transport.stopping.set()
                 rows, failed = self._sort(missing, crew.collect())
                 self._store.add(row for row in rows if row.finish != REFUSED)
                 answered = answered or any(row.finish != REFUSED for row in rows)
@@ -162,6 +160,7 @@ class EndpointClient:
                 for row in rows:
                     yield row.key, row
         finally:
+            transport.close()
             crew.close()
         if failure is not None:
             raise failure
@@ -181,14 +180,6 @@ class EndpointClient:
         return rows, failure
 
 
-def _asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
-    try:
-        check()
-    except Interrupted as stopped:
-        return stopped
-    return None
-
-
 def _all_declined(row: ReplyRow) -> Unavailable:
     """An endpoint that declines the first requests will most likely decline all."""
     fix = (
@@ -198,55 +189,3 @@ def _all_declined(row: ReplyRow) -> Unavailable:
     return Unavailable(
         f"the endpoint declines the request: {row.raw[:300]}", where=row.url, fix=fix
     )
-
-
-class _Crew:
-    """Threads that send; they die with the process, so that a second Ctrl-C need not wait for a
-    slow endpoint.
-    """
-
-    def __init__(self, transport: Transport, missing: dict[str, ChatRequest], size: int) -> None:
-        self.waiting = list(missing.items())[::-1]
-        self.busy = 0
-        self._size = min(size, len(missing))
-        self._transport = transport
-        self._todo: queue.SimpleQueue[tuple[str, ChatRequest] | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
-        for _ in range(self._size):
-            threading.Thread(target=self._work, daemon=True, name="selfedit-endpoint").start()
-
-    def give_out(self) -> None:
-        """Keep every thread busy, and no more than that under way."""
-        while self.waiting and self.busy < self._size:
-            self._todo.put(self.waiting.pop())
-            self.busy += 1
-
-    def hurry(self) -> None:
-        """Let nobody send again; what has been sent is waited for."""
-        self._transport.stopping.set()
-
-    def collect(self) -> list[_Outcome]:
-        """What has come back; waits a moment for the first."""
-        outcomes: list[_Outcome] = []
-        try:
-            outcomes.append(self._done.get(timeout=POLL_SECONDS))
-            while True:
-                outcomes.append(self._done.get_nowait())
-        except queue.Empty:
-            pass
-        self.busy -= len(outcomes)
-        return outcomes
-
-    def close(self) -> None:
-        """Send the threads home; whoever waits to send again gives up."""
-        self._transport.close()
-        for _ in range(self._size):
-            self._todo.put(None)
-
-    def _work(self) -> None:
-        while (task := self._todo.get()) is not None:
-            key, request = task
-            try:
-                self._done.put((key, self._transport.send(request)))
-            except BaseException as error:
-                self._done.put((key, error))

@@ -5,16 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from selfedit.inner.job import AdaptJob
 from selfedit.lm.generate import Completion
 from selfedit.lm.likelihood import Gold
 from selfedit.lm.lora import Adapter
-from selfedit.lm.rules import Stop
+from selfedit.lm.rules import Decoding, Stop
+
+if TYPE_CHECKING:
+    from selfedit.lm.load import LanguageModel
 
 OnTokens = Callable[[int], None]
 """Called with the training tokens done since the last call."""
+
+
+class Answering(Protocol):
+    """Answers under adapters somewhere else than where they were trained. It crosses to workers by
+    pickle.
+    """
+
+    def ready(self, lm: LanguageModel) -> None:
+        """See that answers can be had, before anything is trained for them."""
+        ...
+
+    def answers(
+        self,
+        lm: LanguageModel,
+        prompts: Sequence[tuple[int, ...]],
+        adapters: Sequence[Adapter | None],
+        decoding: Decoding,
+    ) -> list[Completion]:
+        """One completion a prompt, each under its adapter; ``lm`` is the worker's model."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,6 +53,7 @@ class TrialBatch:
         golds: for each job, the answers whose likelihood under its adapted model is asked; nothing
             asks for none.
         rows: adapters trained at once; all, if not given.
+        answering: who answers; the worker itself if nobody is named.
     """
 
     # Plain data throughout: it crosses to a worker by pickle, and a ledger row is made of it.
@@ -40,6 +64,7 @@ class TrialBatch:
     stop: Stop | None = None
     golds: tuple[tuple[Gold, ...], ...] = ()
     rows: int | None = None
+    answering: Answering | None = None
 
 
 @dataclass(frozen=True)

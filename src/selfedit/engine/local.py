@@ -13,7 +13,9 @@ from selfedit.inner.adapt import adapt
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.likelihood import answer_losses
 from selfedit.lm.load import LanguageModel
+from selfedit.lm.lora import Adapter
 from selfedit.lm.memory import memory_bytes
+from selfedit.lm.rules import Decoding
 from selfedit.lm.stack import on_top
 
 _LOG = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
         on_tokens(tokens - reported)
         reported = tokens
 
+    if work.answering is not None:
+        work.answering.ready(lm)
     start = time.perf_counter()
     jobs = [job for job in work.jobs if job is not None]
     # Adapters stay on the device: they answer at once, and go back to the host only if they are
@@ -43,12 +47,7 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
         for adapter, prompts in zip(adapters, work.prompts, strict=True)
         for prompt in prompts
     ]
-    options = {"max_new_tokens": work.max_new_tokens, "alphabet": work.alphabet, "stop": work.stop}
-    completions = iter(
-        generate(lm, [p for p, _ in questions], [a for _, a in questions], **options)
-        if questions
-        else []
-    )
+    completions = iter(_completions(lm, work, questions) if questions else [])
     answered = time.perf_counter()
     # One empty tuple for each trial where no gold answer's loss is asked for.
     golds = work.golds or ((),) * len(adapters)
@@ -70,6 +69,18 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
         for adapter, prompts, gold in zip(adapters, work.prompts, golds, strict=True)
     )
     return Done(loops, middle - start, answered - middle, time.perf_counter() - answered)
+
+
+def _completions(
+    lm: LanguageModel,
+    work: TrialBatch,
+    questions: Sequence[tuple[tuple[int, ...], Adapter | None]],
+) -> list[Completion]:
+    prompts, adapters = [prompt for prompt, _ in questions], [adapter for _, adapter in questions]
+    decoding = Decoding(work.max_new_tokens, work.alphabet, work.stop)
+    if work.answering is not None:
+        return work.answering.answers(lm, prompts, adapters, decoding)
+    return generate(lm, prompts, adapters, **vars(decoding))
 
 
 def _say_halved(rows: int) -> None:

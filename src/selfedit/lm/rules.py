@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,19 @@ class TokenRule(Protocol):
 
     def advance(self, token: int) -> None:
         """Take the token that came."""
+        ...
+
+
+@runtime_checkable
+class WrittenRule(TokenRule, Protocol):
+    """A rule that can also be written down, for a server that holds a text to it."""
+
+    def lark(self, decode: Callable[[Sequence[int]], str]) -> str:
+        """The grammar in llguidance's form of Lark; ``decode`` gives the text of token ids."""
+        ...
+
+    def again(self) -> TokenRule:
+        """The same rule at the beginning of a text."""
         ...
 
 
@@ -136,3 +150,12 @@ class OneOf:
     def advance(self, token: int) -> None:
         """See `TokenRule`."""
         self._node = self._node[token]
+
+    def lark(self, decode: Callable[[Sequence[int]], str]) -> str:
+        """See `WrittenRule`."""
+        texts = [json.dumps(decode(text), ensure_ascii=False) for text in self.tree.texts]
+        return f"start: {' | '.join(texts)}"
+
+    def again(self) -> OneOf:
+        """See `WrittenRule`."""
+        return self.tree.row()

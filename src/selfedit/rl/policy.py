@@ -49,8 +49,12 @@ def merge(lm: LanguageModel, adapter: Adapter) -> float:
 
 def merges(session: AnySession) -> bool:
     """Whether a round's policy goes into the weights, as ``rl.mstep.merge`` says."""
-    chosen = session.settings.rl.mstep.merge
-    return session.lm.dtype in (torch.float32, torch.float64) if chosen == "auto" else chosen
+    settings = session.settings
+    if settings.rl.mstep.merge != "auto":
+        return settings.rl.mstep.merge
+    # A server goes on with the weights it was started with: it can be given an adapter.
+    served = "vllm" in (settings.sampler, settings.eval.sampler)
+    return session.lm.dtype in (torch.float32, torch.float64) and not served
 
 
 def keep_policy(session: AnySession, number: int, adapter: Adapter) -> str:

@@ -27,6 +27,7 @@ from selfedit.run.records import (
     TrialKey,
     answers_in_order,
 )
+from selfedit.sampling.answering import answerer
 from selfedit.storage.files import fingerprint
 from selfedit.tasks.task import Context, Question, reply_to
 
@@ -127,7 +128,14 @@ def _batch(
         golds.append(tuple(gold_text(task.gold(context, question)) for question in golds_of))
     chosen = tuple(jobs[trial.key] for trial in group)
     # The whole batch at once: what is asked of it crosses to a worker in one message.
-    return TrialBatch(chosen, tuple(prompts), golds=tuple(golds), rows=rows, **vars(task.decoding))
+    return TrialBatch(
+        chosen,
+        tuple(prompts),
+        golds=tuple(golds),
+        rows=rows,
+        answering=answerer(session.settings),
+        **vars(task.decoding),
+    )
 
 
 def _job(session: Session, trial: PlannedTrial) -> AdaptJob | None:

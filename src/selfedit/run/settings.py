@@ -39,10 +39,19 @@ MAY_CHANGE = frozenset(
         "engine.start_seconds",
         "run.trackers",
         "run.project",
+        "vllm.url",
+        "vllm.model",
+        "vllm.key_env",
+        "vllm.concurrency",
+        "vllm.attempts",
+        "vllm.timeout",
+        "vllm.folder",
+        "vllm.server_folder",
+        "vllm.tolerance",
     }
 )
-"""Where inner loops run and how many train together: a resumed run may have others. What they come
-to depends on it in the last bits only. And who is told of it, which changes nothing."""
+"""Where inner loops and texts are made and how many together: a resumed run may have others. What
+they come to depends on it in the last bits only. And who is told of it, which changes nothing."""
 _TOLD = "run."
 UNSET = object()
 """Stands for a value that is not there."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfedit.documents.entries import is_library
+from selfedit.documents.library_state import is_library
 from selfedit.errors import RunFolderError, SelfEditError
 from selfedit.results.results import Results
 from selfedit.run.marker import LOCK, is_run, read_json, read_marker

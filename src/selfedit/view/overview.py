@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfedit.documents.entries import Entry, read_library
+from selfedit.documents.library_state import Entry, read_library
 from selfedit.errors import SelfEditError
 from selfedit.grading.stats import mean_se
 from selfedit.results.layout import HELD_OUT, main_tables, more_tables, notes_of

@@ -9,6 +9,8 @@ step (:meth:`GrammarRow.take_forced`).
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +52,8 @@ class SelfEditGrammar:
         self.spec, self.toolbox = spec, toolbox
         # Without white space: JSON allows it anywhere, and a policy would have to learn where not.
         schema, compact = json_schema(spec, toolbox), {"whitespace_flexible": False}
+
+        self.lark = f"start: %json {json.dumps(schema | {'x-guidance': compact})}"
 
         def write(matcher: Any) -> str:
             return matcher.grammar_from_json_schema(schema, overrides=compact)
@@ -134,6 +138,14 @@ class GrammarRow:
         self.tokens.append(token)
         # where the forced text ends there is a choice: only after a choice can more be forced
         self._forced = self._forced[1:] if self._forced else self._matcher.compute_ff_tokens()
+
+    def lark(self, decode: Callable[[Sequence[int]], str]) -> str:
+        """See `selfedit.lm.rules.WrittenRule`."""
+        return self._grammar.lark
+
+    def again(self) -> GrammarRow:
+        """See `selfedit.lm.rules.WrittenRule`."""
+        return self._grammar.row()
 
     @property
     def text(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median_low
 from typing import TYPE_CHECKING, Any
@@ -82,9 +82,11 @@ class HeaderGrammar:
             for name, each in directive_choices(settings).items()
         ]
 
+        # The whole line and its end: what follows is free text.
+        self._line = f"@train{''.join(parts)}\n"
+
         def write(matcher: Any) -> str:
-            # The whole line and its end: what follows is free text.
-            return matcher.grammar_from_regex(f"@train{''.join(parts)}\n")
+            return matcher.grammar_from_regex(self._line)
 
         self._grammar = TokenGrammar(
             lm.tokenizer,
@@ -96,7 +98,13 @@ class HeaderGrammar:
 
     def row(self) -> HeaderRow:
         """A new row, before its header."""
-        return HeaderRow(self._grammar.start(), self._grammar.vocabulary)
+        return HeaderRow(self, self._grammar.start(), self._grammar.vocabulary)
+
+    @property
+    def lark(self) -> str:
+        """The line and free text behind it."""
+        line = self._line.replace("/", "\\/").replace("\n", "\\n")
+        return f"start: /{line}/ REST\nREST: /(?s:.*)/"
 
 
 class HeaderRow:
@@ -104,8 +112,8 @@ class HeaderRow:
 
     done = False
 
-    def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
-        self._matcher, self._free = matcher, False
+    def __init__(self, grammar: HeaderGrammar, matcher: LLMatcher, vocabulary: int) -> None:
+        self._grammar, self._matcher, self._free = grammar, matcher, False
         self._vocabulary, self._next = vocabulary, NextTokens(vocabulary)
 
     def allowed(self, mask: NDArray[np.bool_]) -> None:
@@ -121,6 +129,14 @@ class HeaderRow:
             self._matcher.consume_token(token)
             # is_stopped: some grammars stop before they say that they accept.
             self._free = self._matcher.is_accepting() or self._matcher.is_stopped()
+
+    def lark(self, decode: Callable[[Sequence[int]], str]) -> str:
+        """See `selfedit.lm.rules.WrittenRule`."""
+        return self._grammar.lark
+
+    def again(self) -> HeaderRow:
+        """See `selfedit.lm.rules.WrittenRule`."""
+        return self._grammar.row()
 
 
 def combined(asked_for: Sequence[Directives]) -> Directives:
