@@ -74,7 +74,7 @@ RULES = {
     "empty-docstrings": Rule(
         "package docstrings that say nothing", measures.empty_docstrings, 0, 0
     ),
-    "lines": Rule("lines", measures.total_lines, 56_020, 22_500),
+    "lines": Rule("lines", measures.total_lines, 58_400, 22_500),
     "median-lines": Rule("lines of the median module", measures.median_lines, 119, 110),
 }
 

@@ -112,6 +112,7 @@ def phase_percents(contexts: Sequence[Context], settings: Settings, samples: int
     The phases are those of `selfedit.documents.outcome.PHASES`, in their order.
     """
     spent = [0.0] * len(PHASES)
+    # Shares only: how fast this machine is does not matter to them.
     for part in estimate_documents(contexts, settings, samples).parts:
         phases = _PHASES_OF[part.name]
         for phase in phases:

@@ -45,6 +45,7 @@ class PhaseBar:
 
     def finish(self, phase: Phase) -> None:
         """Say that a phase is done; the phases end in their order."""
+        # A phase that is passed over would leave the bar short for good.
         name, percent = self._left.pop(0)
         if name != phase:
             raise ValueError(f"{phase} ends before {name}")

@@ -1,6 +1,4 @@
-"""Many requests to one endpoint: what is kept is taken, the rest is asked at once and kept as it
-comes.
-"""
+"""Many requests to one endpoint: what is kept is taken, the rest is asked and kept as it comes."""
 
 from __future__ import annotations
 

@@ -65,6 +65,7 @@ def write_gguf(adapter: Adapter, config: PretrainedConfig, path: Path, *, name: 
         what = f"no GGUF names are known here for models of kind {in_line(config.model_type, 40)}"
         fix = f"export it merged or as adapter; GGUF is there for {', '.join(_GGUF_KINDS)}"
         raise UsageError(what, where="--as gguf", fix=fix)
+    # All of them first: a file is not begun for an adapter that it cannot hold.
     tensors = list(_named_tensors(adapter, config, kind))
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[kind.architecture])
     writer.add_type(gguf.GGUFType.ADAPTER)
@@ -92,6 +93,7 @@ def _named_tensors(
         if tensor_name is None or not _LAYER.search(plain):
             what = f"llama.cpp has no place for an adapter of {in_line(module, 80)}"
             raise UsageError(what, where="--as gguf", fix="train an adapter of the layers alone")
+        # B alone: A reads the hidden state, whose order is the same in both.
         if kind.turned and (heads := _heads_of(plain, config)):
             b = in_pairs(b, heads)
         yield f"{tensor_name}.lora_a", a

@@ -34,7 +34,7 @@ def modelfile(lm: LanguageModel, *, base: str, in_form: bool) -> str:
         f"FROM ./{BASE}",
         f"ADAPTER ./{ADAPTER}",
         f'TEMPLATE """{_template(lm, in_form)}"""',
-        *(f'PARAMETER stop "{_token(lm, number)}"' for number in sorted(lm.eos_ids)),
+        *(f'PARAMETER stop "{_control_token(lm, number)}"' for number in sorted(lm.eos_ids)),
         "PARAMETER temperature 0",
     ]
     return "\n".join(lines) + "\n"
@@ -54,5 +54,5 @@ def _template(lm: LanguageModel, in_form: bool) -> str:
     return f"{before}{{{{ .Prompt }}}}{after}"
 
 
-def _token(lm: LanguageModel, number: int) -> str:
+def _control_token(lm: LanguageModel, number: int) -> str:
     return in_line(lm.tokenizer.convert_ids_to_tokens(number)).replace('"', '\\"')

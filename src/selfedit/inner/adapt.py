@@ -198,9 +198,10 @@ def _train_all(
         chosen, chosen_data = [jobs[k] for k in part], [data[k] for k in part]
         # Every part gets its share of the rows: memory stays within what was asked for.
         share = max(1, rows * len(part) // len(jobs))
-        several = checkpoint is not None and len(jobs) > 1
-        alone = len(parts) == 1
-        kept = checkpoint.of_bank(part, share, alone=alone) if several else checkpoint
+        kept = checkpoint
+        # A bank is a file: which jobs and how many rows it has decide what its tensors are.
+        if kept is not None and len(jobs) > 1:
+            kept = kept.of_bank(part, share, alone=len(parts) == 1)
         return train_group(
             model, chosen, chosen_data, head, share, after, on_device, objective, kept
         )

@@ -156,6 +156,7 @@ class _GroupLoop:
             self._fresh = 0
         if checkpoint is None:
             return
+        # What this bank has done would be lost with the bank that is stopped after it.
         if checkpoint.at_end and number == len(group.steps) - 1:
             checkpoint.write(number + 1, group, runner, self._matrices)
         else:

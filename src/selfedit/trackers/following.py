@@ -38,7 +38,7 @@ class _Sent(BaseModel):
     row: int = -1
 
 
-_READER = BoundedReader(
+_STATE_READER = BoundedReader(
     "what trackers were sent", error=RunFolderError, fix="remove it: trackers begin new runs"
 )
 
@@ -48,8 +48,8 @@ class Following:
 
     def __init__(self, run: RunFolder, settings: RunSettings) -> None:
         self._path, self._open = run.path / STATE, dict[str, Tracker]()
-        stored = _READER.json(self._path) if self._path.exists() else {}
-        self._sent = _READER.shape(stored, dict[str, _Sent], self._path)
+        stored = _STATE_READER.json(self._path) if self._path.exists() else {}
+        self._sent = _STATE_READER.shape(stored, dict[str, _Sent], self._path)
         for name, kind in tracker_classes(settings.trackers).items():
             state = self._sent.setdefault(name, _Sent(id=secrets.token_hex(4)))
             # Kept before the tracker knows it: a kill in between must not make a second run there.
@@ -62,6 +62,7 @@ class Following:
                 self._open[name] = tracker = kind(about)
                 if tracker.last_step is not None:
                     state.row = tracker.last_step
+        # A resumed run: what was written while no tracker listened, or was lost with the process.
         for number, row in enumerate(run.metrics()):
             self.send(number, row)
 
@@ -70,6 +71,7 @@ class Following:
         behind = [name for name in self._open if self._sent[name].row < number]
         for name in behind:
             self._sent[name].row = number
+        # Before any of them has it: a kill loses a row at most, and never sends one twice.
         if behind:
             self._keep()
         for name in behind:
@@ -135,5 +137,6 @@ def _flat_numbers(values: Mapping[str, object], prefix: str) -> Iterator[tuple[s
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat_numbers(value, f"{prefix}/{name}")
+        # A NaN would end the upload of some of them.
         elif isinstance(value, int | float) and math.isfinite(value):
             yield f"{prefix}/{name}", float(value)
