@@ -157,7 +157,7 @@ def _fix(status: int, path: str, raw: str) -> str:
     if path == LOAD:
         return (
             "see that it has --enable-lora and a --max-lora-rank of at least the adapter's, and"
-            " that it can read the folder: set vllm.folder (and vllm.server_folder) to one that both"
-            " see"
+            " that it can read the folder: set vllm.folder (and vllm.server_folder) to one that"
+            " both see"
         )
     return f"see what it says; it is to be started like this: {START}"
