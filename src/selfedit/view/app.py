@@ -119,7 +119,8 @@ class ViewPage:
     async def _points(self, request: Request) -> Response:
         def drawn(reader: RunReader) -> dict[str, object]:
             count, points = reader.index.points()
-            return {"count": count, "points": points, "places": places(reader)}
+            indexed = reader.index.done[0]
+            return {"count": count, "points": points, "places": places(reader), "indexed": indexed}
 
         return reply(await self._of(request.query_params).ask(drawn))
 

@@ -54,6 +54,7 @@ def overview(reader: RunReader, ids: Mapping[Path, str]) -> JsonObject:
         "documents": documents,
         "can_ask": _can_ask(reader, documents),
         "problems": problems,
+        "indexed": reader.index.done[0],
     }
 
 

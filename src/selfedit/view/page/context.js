@@ -18,11 +18,12 @@ export class ContextView {
       const [edit] = await this.edits([id]);
       if (!edit) throw new Error("There is no such self-edit in this run.");
       if (own !== this.asked) return;
-      if (this.context?.number !== edit.context) {
+      if (this.stale || this.context?.number !== edit.context) {
         const context = await get("/api/context", { run: this.page.id, context: edit.context });
         if (own !== this.asked) return;
+        if (this.context?.number !== edit.context) this.chosen = new Map();
         this.context = { ...context, number: edit.context };
-        this.chosen = new Map();
+        this.stale = false;
       }
       this.id = id;
       this.choose();
@@ -73,7 +74,7 @@ export class ContextView {
   // More is known by now: asked for again when something is opened next.
   forget() {
     this.whole.clear();
-    this.context = null;
+    this.stale = true;
   }
 
   back() {

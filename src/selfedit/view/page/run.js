@@ -98,9 +98,9 @@ class RunPage {
     this.standing();
     if (news.gone || news.lost) return;
     document.body.dataset.indexed = news.indexed >= news.total ? "all" : "some";
-    if (before.total === undefined && news.indexed >= news.total && !this.partial) return;
-    // What else may be new, that the ledger was checked say, is in nothing that is shown below.
-    if (!this.partial && ["indexed", "total", "state", "finished", "steps"].every((name) => String(before[name]) === String(news[name]))) return;
+    // What is shown holds all of this already; that the ledger was checked, say, is in nothing below.
+    const same = before.total === undefined || ["state", "finished", "steps"].every((name) => String(before[name]) === String(news[name]));
+    if (same && this.run.indexed === news.total && this.points.indexed === news.total) return;
     this.partial = news.indexed < news.total;
     // One at a time: while the index is filled, news come many times a second.
     this.timer ??= setTimeout(() => { this.timer = null; this.refresh(); }, this.partial ? 900 : news.total > 20000 ? 2500 : 250);
