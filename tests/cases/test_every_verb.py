@@ -56,6 +56,7 @@ CONTENT: dict[Verb, str] = {
     ("ask",): "test_hostile_documents",
     ("serve",): "names only: its replies are JSON; tests/serving/test_limits.py",
     ("chat",): "test_hostile_documents",
+    ("export",): "test_hostile_documents",
     ("view",): "names only: its page's texts are in tests/view/test_view.py and in a browser",
     ("evaluate",): "test_payloads.test_evaluate",
     ("compare",): "test_a_run_over_hostile_passages",
@@ -290,6 +291,9 @@ def test_hostile_documents(
         lines = [*questions, *(f"/from {name}" for name in questions), "/source"]
         monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines)))
         shown("chat", inside / adapter, "--max-new-tokens=4", good=True)
+    # Its card has what was measured of them, and the command with their paths.
+    shown("export", inside / "adapter", "-o", inside / "exported", "--as", "gguf", good=True)
+    assert "facts" in (inside / "exported" / "README.md").read_text("utf-8")
     shutil.rmtree(given)
 
 
