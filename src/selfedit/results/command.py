@@ -36,7 +36,8 @@ def command_of(kind: str, settings: SettingsTree) -> list[str]:
         lines.append("--no-own-questions")
     left_out = {"data", "own_questions", "prompting", *(["model"] if of_documents else [])}
     for key, value in _changed(settings, but=left_out):
-        option = _OF_ADAPT.get(key, f"--{key}") if of_documents else f"--{key}"
+        written = key.replace("_", "-")  # as --help shows them
+        option = _OF_ADAPT.get(key, f"--{written}") if of_documents else f"--{written}"
         lines.append(f"{option} {shlex.quote(_value_text(value))}")
     # A run on documents freezes only what it uses; how it is asked may be among it or not.
     if (prompting := settings.get("prompting", "auto")) != "auto":
