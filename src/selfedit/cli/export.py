@@ -30,11 +30,9 @@ def export(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Write an adapter, a document of a library or a run's policy in the form that others load,
-    with a card that says what it is; and put it onto a hub.
+    """An adapter, a document or a policy in the form that others load, with a card.
 
-    A policy onto a hub: selfedit export runs/mine -o policy/ --as merged --push me/policy. What
-    each form needs stands in docs/export.md.
+    `--push` puts it onto a hub: selfedit export runs/mine -o policy/ --as merged --push me/policy.
 
     Args:
         source: the folder of an adapter, a library, or a run that has learned a policy.

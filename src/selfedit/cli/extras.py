@@ -13,6 +13,10 @@ EXTRAS = {
     "fit": "fitting a grader on verdicts of your own",
     "bench": "selfedit bench, beside PEFT",
     "ray": "runs over many machines",
+    "trackio": "run.trackers = trackio",
+    "wandb": "run.trackers = wandb",
+    "mlflow": "run.trackers = mlflow",
+    "tensorboard": "run.trackers = tensorboard",
 }
 """What each extra of the package is for."""
 
