@@ -1,5 +1,6 @@
 """A run is killed in every way there is, and goes on as if nothing had happened."""
 
+import os
 import random
 import signal
 import subprocess
@@ -28,7 +29,10 @@ def start(folder, *options):
         str(folder.with_suffix(".log")),
         *options,
     ]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # What pytest finds in tests/, a script of its own does not.
+    path = os.pathsep.join([str(SCRIPT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def finish(folder, *options):
