@@ -250,6 +250,7 @@ def test_nothing_listening_several_models_and_a_missing_key(
         (at(server), "which model\\?: it serves one, two"),
         (at(server, model="three"), "no model three"),
         (at(server, key_env="NO_KEY"), "NO_KEY holds no key"),
+        (at(server, model="one", folder="/not/there"), "vllm.folder is no folder here"),
     ):
         with pytest.raises(Unavailable, match=message):
             VllmSampler(small_lm, settings).ready()

@@ -50,6 +50,7 @@ class Texts:
         """Keep these; write the file anew where most of it is of documents that are gone."""
         for version, texts in kept.items():
             self.add(version, texts)
+        # Seldom: a line that nothing names costs its reading, the whole file costs its writing.
         if len(self.by_version) > 2 * len(kept) + 8:
             lines = [{"id": version, "texts": texts} for version, texts in kept.items()]
             data = b"".join(canonical_json(line, indent=None) for line in lines)

@@ -52,8 +52,7 @@ class EndpointClient:
         first_pause: float = FIRST_PAUSE,
         bill: Bill | None = None,
     ) -> None:
-        self.endpoint = endpoint
-        self.bill = bill or Bill()
+        self.endpoint, self.bill = endpoint, bill or Bill()
         self._first_pause = first_pause
         self._store = ReplyStore(
             cache or (expanded(endpoint.cache) if endpoint.cache else default_store())

@@ -14,7 +14,7 @@ from selfedit.storage.cache import cache_dir
 from selfedit.storage.database import Database
 from selfedit.storage.tables import RecordTable
 
-_ROWS_AT_ONCE = 500
+_KEYS_AT_ONCE = 500
 _TIMEOUT = 60.0  # another process may keep its replies in the same file
 
 
@@ -74,8 +74,8 @@ class ReplyStore:
     def find(self, keys: Sequence[str]) -> dict[str, ReplyRow]:
         """Those of the replies that are there, by key."""
         rows: dict[str, ReplyRow] = {}
-        for start in range(0, len(keys), _ROWS_AT_ONCE):
-            part = keys[start : start + _ROWS_AT_ONCE]
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            part = keys[start : start + _KEYS_AT_ONCE]
             where = f" WHERE key IN ({', '.join(['CAST(? AS TEXT)'] * len(part))})"
             kept = self._db.rows(_REPLIES, where, tuple(map(str.encode, part)))
             rows |= {row.key: row for row in kept}

@@ -121,6 +121,7 @@ class VllmSampler:
         Raises:
             Unavailable: it is not there, or not as needed.
         """
+        # Not in the constructor: a run that is finished needs no server.
         self._server = self._server or VllmServer(self.settings.vllm)
         if self._checked is None:
             with self._server.in_use():

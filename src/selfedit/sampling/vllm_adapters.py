@@ -28,8 +28,11 @@ def lent(server: VllmServer, adapters: Sequence[Adapter]) -> Iterator[LoadedAdap
         Unavailable: the server cannot load one.
         StorageFailed: the folder of ``vllm.folder`` cannot be written.
     """
-    with storage_errors(Path(server.settings.folder or ".")):
-        folder = TemporaryDirectory(prefix="selfedit-", dir=server.settings.folder)
+    where = server.settings.folder
+    if where is not None and not Path(where).is_dir():
+        raise server.failed(f"vllm.folder is no folder here: {where}", "make it, or name another")
+    with storage_errors(Path(where or ".")):
+        folder = TemporaryDirectory(prefix="selfedit-", dir=where)
     with folder as folder_name:
         # The server may run as another user.
         Path(folder_name).chmod(0o755)
@@ -55,11 +58,13 @@ class LoadedAdapters:
 
     def load(self) -> None:
         """Write every adapter where the server finds it, and have it loaded."""
+        # A folder each: PEFT's files have the same names in all of them.
         for number, adapter in enumerate(self._adapters):
             adapter.save(self._folder / str(number))
             self._names.append(self._loaded(number))
 
     def _loaded(self, number: int) -> str:
+        # Random: another run, or this one before a restart, may have used any count.
         name = f"selfedit-{uuid.uuid4().hex}"
         settings = self._server.settings
         visible = Path(settings.server_folder or self._folder.parent) / self._folder.name
@@ -78,5 +83,6 @@ class LoadedAdapters:
     def unload(self) -> None:
         """Let the server forget all of them; one that cannot be asked has nothing to forget."""
         for name in self._names:
+            # A server that was started anew, or is gone, has none of them.
             with suppress(SelfEditError, Gone):
                 self._server.ask(UNLOAD, {"lora_name": name}, attempts=1)

@@ -116,6 +116,7 @@ def _both(
         tokens, logs = read_tokens(lm, reply, TOKENS, server.failed)
         if not logs:
             raise server.failed("the vLLM server gives no log-probabilities", f"start it: {START}")
+        # Only what the server wrote: how it reads the prompt shows in that.
         marks = (*[False] * len(prompt), *[True] * len(tokens))
         texts.append(((*prompt, *tokens), marks))
         theirs.append(sum(logs) / len(logs))
@@ -151,6 +152,7 @@ def probe_adapter(lm: LanguageModel, settings: Settings) -> Adapter:
             a = torch.randn(rank, module.in_features, generator=generator)
             b = torch.randn(module.out_features, rank, generator=generator)
             tensors[name] = (a, b * float(module.weight.float().std()) / rank**0.5)
+    # One layer's worth: all layers of a large model would be a file of gigabytes.
     kinds = tuple(sorted({name.rsplit(".", 1)[-1] for name in tensors}))
     return Adapter(LoraSpec(rank=rank, alpha=rank, targets=kinds), tensors, base=lm.name)
 

@@ -1,7 +1,5 @@
 """What a vLLM server is asked for, and what is read out of its replies: a text as our own sampler
-would have written it.
-
-A reply is not trusted: its ids are held to the vocabulary and to the grammar they were asked under.
+would have written it. No reply is trusted: ids are held to the vocabulary and to the grammar.
 """
 
 from __future__ import annotations
@@ -56,8 +54,7 @@ class TextRequest:
             "top_k": 0,
             "min_p": 0.0,
             "repetition_penalty": 1.0,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
+            **dict.fromkeys(("presence_penalty", "frequency_penalty"), 0.0),
         }
         if self.temperature:
             # Seeds of 64 bits have to fit into a signed number.
@@ -65,6 +62,7 @@ class TextRequest:
         if self.alphabet is not None:
             body["allowed_token_ids"] = list(self.alphabet)
         if self.rule is not None:
+            # The whole grammar, not its state: a server's text begins at its beginning.
             body["structured_outputs"] = {"grammar": _grammar(self.rule, lm)}
         return body
 
@@ -88,10 +86,6 @@ def read_choice(
     """The completion in a reply.
 
     Args:
-        lm: the run's model.
-        request: what was asked for.
-        reply: the server's.
-        fail: makes the error.
         processed: its log-probabilities are of what it draws from, else the model's own.
 
     Raises:
@@ -151,7 +145,7 @@ def read_tokens(
     """
     try:
         choice = reply["choices"][0]
-        tokens = [_token(value, len(lm.head)) for value in choice["token_ids"]]
+        tokens = [_checked_id(value, len(lm.head)) for value in choice["token_ids"]]
         noted = (choice.get("logprobs") or {}).get("token_logprobs") or []
         logs = [float(value) for value in noted]
         if not 0 < len(tokens) <= limit or len(logs) not in (0, len(tokens)):
@@ -189,7 +183,7 @@ def _ended(
     return tuple(tokens), None, "length"
 
 
-def _token(value: object, vocabulary: int) -> int:
+def _checked_id(value: object, vocabulary: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < vocabulary:
         raise ValueError(f"{value!r:.40} is no token of the model")
     return value
