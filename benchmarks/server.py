@@ -40,7 +40,7 @@ class Server:
             self.model = str(found["data"][0]["id"])
         except (KeyError, IndexError, TypeError) as error:
             raise self._odd("models") from error
-        self._vllm = VllmServer(VllmSettings(url=self.url))
+        self._vllm = VllmServer(VllmSettings(url=self.url, attempts=1))
 
     def complete(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> int:
         """Let every prompt (token ids) be continued by ``new_tokens`` tokens, all in one request;
