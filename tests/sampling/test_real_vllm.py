@@ -137,8 +137,9 @@ def settings_for(server: Server, **values: Any) -> Settings:
             "eval": {"sampler": "vllm"},
             "rl": {
                 "rounds": 1,
-                "contexts": 2,
+                "contexts": 1,
                 "candidates": 2,
+                "movement": {"prompts": 1},
                 "reward": {"threshold": -1.0},
                 "mstep": {"lora": lora, "optim": {"epochs": 1}},
             },
@@ -222,11 +223,11 @@ def test_a_round_of_rest_em_end_to_end(
     for _ in range(2):
         session = session_in(tmp_path / "run", smollm2, settings)
         with session.run as run:
-            rounds, policy = run_rounds(session, load_contexts("corpus:learn")[:2])
+            rounds, policy = run_rounds(session, load_contexts("corpus:learn")[:1])
             trials = run.ledger.trials(rl_place(1))
             edits = run.ledger.self_edits(rl_place(1))
         assert policy is not None and rounds[0].policy is not None
-        assert len(edits) == 4 and len({edit.text for edit in edits}) > 1
+        assert len(edits) == 2 and len({edit.text for edit in edits}) > 1
         assert [len(trial.answers) > 0 for trial in trials] == [True] * len(trials)
         assert {trial.candidate for trial in trials} >= {0, 1}
         # The second time everything is there: nobody needs a server.
@@ -240,8 +241,9 @@ def test_a_server_killed_in_the_middle_costs_nothing(
 ) -> None:
     settings = settings_for(server)
     sampler = VllmSampler(smollm2, settings)
-    under = [probe_adapter(smollm2, settings)] * PROMPTS
-    expected = sampler.generate(prompts, under, max_new_tokens=32)
+    asked = prompts[:8]
+    under = [probe_adapter(smollm2, settings)] * len(asked)
+    expected = sampler.generate(asked, under, max_new_tokens=32)
 
     def again() -> None:
         time.sleep(0.5)
@@ -250,7 +252,7 @@ def test_a_server_killed_in_the_middle_costs_nothing(
 
     killer = threading.Thread(target=again)
     killer.start()
-    written = sampler.generate(prompts, under, max_new_tokens=32)
+    written = sampler.generate(asked, under, max_new_tokens=32)
     killer.join()
     same = [mine.ids == theirs.ids for mine, theirs in zip(expected, written, strict=True)]
-    assert sum(same) >= 0.95 * PROMPTS
+    assert sum(same) >= len(asked) - 1
