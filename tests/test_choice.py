@@ -27,7 +27,7 @@ def test_every_one_of_ours_can_be_loaded_by_its_name(choice: Choice) -> None:
 
 
 def test_what_they_share_is_none_of_them() -> None:
-    assert SAMPLERS.names() == ["local"]
+    assert SAMPLERS.names() == ["local", "vllm"]
 
 
 def test_the_defaults_are_among_them() -> None:
