@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+import versions
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = {
     "selfedit/py.typed",
@@ -101,13 +103,15 @@ def test_every_link_of_the_page_on_pypi_leads_somewhere(metadata: Message) -> No
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command of an environment with the wheel and what it needs, nothing else."""
+    """The command of an environment with the wheel and what it needs, the newest of it, nothing
+    else.
+    """
     folder = tmp_path_factory.mktemp("fresh")
     venv.create(folder, with_pip=False)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     pip += ["--python", str(folder / "bin" / "python"), "install", "-q"]
-    # Without the constraints pip may choose a torch with gigabytes of CUDA.
-    install = [*pip, "-c", str(ROOT / "constraints.txt"), str(wheel)]
+    # Of other versions of torch pip may choose one with gigabytes of CUDA.
+    install = [*pip, f"torch=={versions.pinned_torch()}", str(wheel)]
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder / "bin" / "selfedit"

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -234,25 +233,3 @@ def test_a_round_of_rest_em_end_to_end(
         settings = settings.model_copy(
             update={"vllm": settings.vllm.model_copy(update={"url": "http://127.0.0.1:9/v1"})}
         )
-
-
-def test_a_server_killed_in_the_middle_costs_nothing(
-    smollm2: LanguageModel, server: Server, prompts: list[tuple[int, ...]]
-) -> None:
-    settings = settings_for(server)
-    sampler = VllmSampler(smollm2, settings)
-    asked = prompts[:8]
-    under = [probe_adapter(smollm2, settings)] * len(asked)
-    expected = sampler.generate(asked, under, max_new_tokens=32)
-
-    def again() -> None:
-        time.sleep(0.5)
-        server.kill()
-        server.start()
-
-    killer = threading.Thread(target=again)
-    killer.start()
-    written = sampler.generate(asked, under, max_new_tokens=32)
-    killer.join()
-    same = [mine.ids == theirs.ids for mine, theirs in zip(expected, written, strict=True)]
-    assert sum(same) >= len(asked) - 1

@@ -1,5 +1,5 @@
-"""The lowest versions that pyproject.toml states, and the newest, each in an environment of its
-own.
+"""The lowest versions that pyproject.toml states in an environment of their own; the newest are those
+of `tests/package/test_wheel.py`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ def test_what_is_asked_of_pip_has_one_torch_that_is_pinned() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["lowest", "newest"])
-def test_the_quick_tests_pass_with_these_versions(
-    which: versions.Which, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_quick_tests_pass_with_the_lowest_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try:
-        python = versions.make_environment(tmp_path, which, versions.pinned_torch())
+        python = versions.make_environment(tmp_path, "lowest", versions.pinned_torch())
     except versions.RegistryOutOfReach as error:
         pytest.skip(str(error))
     # What pytest-xdist tells its workers is not for a pytest of its own.
