@@ -205,6 +205,18 @@ def test_no_step_of_a_groups_training_is_done_twice(
     assert weights(out) == weights(tmp_path / "whole")
 
 
+def test_the_state_of_a_group_that_is_no_more_does_not_stay(
+    documents, settings, lm, tmp_path: Path
+) -> None:
+    out, checks = tmp_path / "out", 2
+    while not list(out.glob("training*")):
+        with pytest.raises(Interrupted):
+            adapt_library(out, [documents], settings, lm=lm, interrupt=Stop(checks))
+        checks += 3
+    adapt_library(out, [documents / "vell.md"], settings, lm=lm)
+    assert not list(out.glob("training*"))
+
+
 def test_groups_are_bounded_by_documents_and_words(documents) -> None:
     found = read_documents([documents])
     assert [len(group) for group in together.document_groups(found * 7)] == [16, 5]

@@ -8,7 +8,7 @@ two cores stand, times the model's size.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from selfedit.config import Settings
@@ -46,18 +46,6 @@ TURNS = 1.5
 """Texts written for each rehearsal text: a third are conversations of a question and a reply."""
 KL = 1.4
 """What a token costs whose loss is a divergence: the head is read for the teacher too."""
-_PHASES_OF: Mapping[str, Sequence[Phase]] = {
-    "the wording of questions": ("questions",),
-    "quizzes of passages without facts": ("questions",),
-    "questions before, after, and with the passage": ("before", "in the prompt", "after"),
-    "everyday facts": ("before", "after"),
-    "unrelated text, before and after": ("before", "after"),
-    "self-edits: writing": ("material",),
-    "own texts": ("training",),
-    "rehearsal": ("training",),
-    "training": ("training",),
-}
-"""In which phases a part's time goes by."""
 
 
 def estimate_documents(
@@ -76,6 +64,14 @@ def estimate_documents(
         seconds: of each unit of work.
         machine: whose they are.
     """
+    parts = tuple(part for _, part in _work_parts(contexts, settings, samples, seconds))
+    return WorkEstimate(parts, seconds["start"], machine)
+
+
+def _work_parts(
+    contexts: Sequence[Context], settings: Settings, samples: int, seconds: Mapping[str, float]
+) -> Iterator[tuple[tuple[Phase, ...], WorkPart]]:
+    """The parts, each with the phases in which its time goes by."""
     prices, passages = Prices(settings, seconds), Passages.of(contexts)
     chosen, retention = settings.documents, settings.retention
     by_passage = [len(stated_facts(c, chosen.facts)) if chosen.facts else 0 for c in contexts]
@@ -84,26 +80,28 @@ def estimate_documents(
     questions = with_answers or min(chosen.questions, facts)
     edits = len(contexts) * samples
     tokens = passages.count * passages.tokens + 2 * facts * PAIR + KEPT * edits * prices.edit_tokens
-    parts = [
-        _reading("the wording of questions", facts * WORDINGS * PAIR / 2, seconds),
-        prices.answers("questions before, after, and with the passage", 3 * questions),
-        prices.answers("everyday facts", 2 * chosen.known),
-        _reading("unrelated text, before and after", 2 * _general_tokens(), seconds),
-        prices.writing("self-edits", edits),
-        _quiz_part(prices, 0 if with_answers else by_passage.count(0)),
-    ]
+    twice: tuple[Phase, ...] = ("before", "after")
+    wording = _reading("the wording of questions", facts * WORDINGS * PAIR / 2, seconds)
+    yield ("questions",), wording
+    answers = prices.answers("questions before, after, and with the passage", 3 * questions)
+    yield (*twice, "in the prompt"), answers
+    yield twice, prices.answers("everyday facts", 2 * chosen.known)
+    yield twice, _reading("unrelated text, before and after", 2 * _general_tokens(), seconds)
+    yield ("material",), prices.writing("self-edits", edits)
+    yield ("questions",), _quiz_part(prices, 0 if with_answers else by_passage.count(0))
     epochs = settings.inner.optim.epochs
     if "pseudorehearsal" in retention.remedies:
         rehearsal = retention.pseudorehearsal
         written = TURNS * rehearsal.texts * rehearsal.tokens
-        parts.append(WorkPart("own texts", rehearsal.texts, "texts", written * seconds["written"]))
+        texts = WorkPart("own texts", rehearsal.texts, "texts", written * seconds["written"])
+        yield ("training",), texts
         sequences = len(contexts) + 2 * facts + edits * 4
         rehearsed = rehearsal.share * sequences * TURNS * rehearsal.tokens
         spent = rehearsed * epochs * KL * seconds["trained"]
-        parts.append(WorkPart("rehearsal", round(rehearsed * epochs), "tokens", spent))
+        yield ("training",), WorkPart("rehearsal", round(rehearsed * epochs), "tokens", spent)
     trained = tokens * epochs
     part = WorkPart("training", round(trained), "tokens", trained * seconds["trained"])
-    return WorkEstimate((*parts, part), seconds["start"], machine)
+    yield ("training",), part
 
 
 def phase_percents(contexts: Sequence[Context], settings: Settings, samples: int) -> list[int]:
@@ -113,8 +111,7 @@ def phase_percents(contexts: Sequence[Context], settings: Settings, samples: int
     """
     spent = [0.0] * len(PHASES)
     # Shares only: how fast this machine is does not matter to them.
-    for part in estimate_documents(contexts, settings, samples).parts:
-        phases = _PHASES_OF[part.name]
+    for phases, part in _work_parts(contexts, settings, samples, SECONDS):
         for phase in phases:
             spent[PHASES.index(phase)] += part.seconds / len(phases)
     total = sum(spent) or 1.0

@@ -48,7 +48,7 @@ class KnownFiles:
     def version(self, file: Path) -> str | None:
         """The version of the document in a file that need not be read; None for one that must."""
         noted = self._before.get(str(file.absolute()))
-        if noted is None or noted[0] != _stamp(file) or noted[1] not in self._learned:
+        if noted is None or noted[0] != stamp_of(file) or noted[1] not in self._learned:
             return None
         self._now[str(file.absolute())] = noted
         return noted[1]
@@ -58,10 +58,6 @@ class KnownFiles:
         if time.time_ns() - max(stamp[1:3]) > _SETTLED:
             self._now[str(file.absolute())] = (stamp, version)
 
-    def stamp_of(self, file: Path) -> Stamp:
-        """What a file is known by."""
-        return _stamp(file)
-
     def save(self) -> None:
         """Write what there is now, if it differs."""
         if self._now != self._before:
@@ -70,7 +66,8 @@ class KnownFiles:
             )
 
 
-def _stamp(file: Path) -> Stamp:
+def stamp_of(file: Path) -> Stamp:
+    """What a file is known by."""
     status = file.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 

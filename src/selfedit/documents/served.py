@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import get_args
 
@@ -167,10 +166,7 @@ def whole_policy(run: RunFolder, number: int, digest: str) -> Path:
 
 def round_policies(run: RunFolder) -> Iterator[tuple[int, str]]:
     """The finished rounds that made a policy, and the hash of each one's folder."""
-    for number in count(1):
-        done = run.ledger.step(f"round-{number}")
-        if done is None:
-            return
+    for number, done in enumerate(run.rounds(), start=1):
         if isinstance(digest := done.get("policy"), str):
             yield number, digest
 

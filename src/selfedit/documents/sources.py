@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfedit.documents.known_files import KnownFiles
+from selfedit.documents.known_files import KnownFiles, stamp_of
 from selfedit.errors import DocumentError, Unavailable, UsageError
 from selfedit.storage.bounded import is_there
 from selfedit.storage.neutral import slug
@@ -82,7 +82,7 @@ def _read_document(name: str, file: str, known: KnownFiles | None) -> Document:
     if (version := known.version(path)) is not None:
         return Document(name, file, (), version)
     # Before it is read: what changes meanwhile is read again the next time.
-    stamp = known.stamp_of(path)
+    stamp = stamp_of(path)
     contexts = tuple(load_contexts(file))
     version = data_hash(contexts)
     # Questions are asked of the router at every update, so a file of them is always read.

@@ -81,7 +81,6 @@ def train_together(
             session = stack.enter_context(document_session(run, settings, **options))
             sessions.append(session)
         if all(is_trained(session.run) for session in sessions):
-            _forget(library)
             return
         trainings = [
             _prepared(library, session, document, samples)
@@ -95,10 +94,10 @@ def train_together(
             # A kill may have come between two of a group: what is stored stays.
             if not is_trained(session.run):
                 store_adapter(session, training, adapter)
-        _forget(library)
+        forget_trainings(library)
 
 
-def _forget(library: RunFolder) -> None:
+def forget_trainings(library: RunFolder) -> None:
     """Remove the states of trainings that are done, or that nothing goes on with."""
     Checkpoint(library.path / CHECKPOINT, "").remove()
 

@@ -21,7 +21,7 @@ from selfedit.documents.library import PASSAGES, Library, document_texts, read_t
 from selfedit.documents.library_state import Entry, Journal
 from selfedit.documents.library_texts import Texts
 from selfedit.documents.sources import Document, read_documents
-from selfedit.documents.together import document_groups, train_together
+from selfedit.documents.together import document_groups, forget_trainings, train_together
 from selfedit.errors import UsageError
 from selfedit.lm.load import LanguageModel, load_for
 from selfedit.rl.opening import RunOptions, open_folder
@@ -139,6 +139,8 @@ def update_library(
             if any(document.version not in journal.known for document in group):
                 _load_model(run, settings, options)
                 train_together(run, group, settings, samples, own_questions, **options)
+        # Also those of groups that there are no more: a document has changed since the last stop.
+        forget_trainings(run)
         for document in documents:
             if (known := journal.known.get(document.version)) is not None:
                 entries[document.name] = replace(known, name=document.name)

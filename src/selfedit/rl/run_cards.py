@@ -6,9 +6,8 @@ Adapters of trials and of steps have none: there may be thousands, and none is m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 from selfedit.models.openable import copied_from
@@ -18,7 +17,7 @@ from selfedit.results.results import Results
 from selfedit.rl.session import AnySession
 from selfedit.run.folder import RunFolder
 from selfedit.run.marker import read_json
-from selfedit.storage.files import JsonObject, write_atomic
+from selfedit.storage.files import write_atomic
 from selfedit.tasks.knowledge.prompts import question_prompt
 
 _OF_POLICY = "A policy that writes self-edits: texts to train itself on."
@@ -39,7 +38,7 @@ def write_cards(session: AnySession) -> None:
     run, cards = session.run, dict[Path, ModelCard]()
     if (run.path / "adapter_config.json").exists():
         cards[run.path] = adapter_card(run, session.lm.has_chat)
-    for number, done in enumerate(_round_steps(run), start=1):
+    for number, done in enumerate(run.rounds(), start=1):
         if done.get("policy") and run.policy(number).exists():
             cards[run.policy(number)] = policy_card(run, number)
     for folder, card in cards.items():
@@ -56,7 +55,7 @@ def policy_card(run: RunFolder, number: int) -> ModelCard:
     # Not the folder's name: equal runs have equal cards, wherever they lie.
     card = _run_card(run, f"Policy after round {number}", _OF_POLICY, _WRITES)
     if card.results is None:
-        rounds = list(islice(_round_steps(run), number))
+        rounds = list(islice(run.rounds(), number))
         card = replace(card, results=Results(experiment=run.kind, more={"rounds": rounds}))
     merged = (run.policy(number) / "model").exists()
     return replace(card, more=[*card.more, _MERGED]) if merged else card
@@ -78,14 +77,6 @@ def _run_card(run: RunFolder, name: str, what: str, prompt_form: str) -> ModelCa
         fingerprint=str(model.get("fingerprint", "")),
         more=copied_from(base),
     )
-
-
-def _round_steps(run: RunFolder) -> Iterator[JsonObject]:
-    for number in count(1):
-        done = run.ledger.step(f"round-{number}")
-        if done is None:
-            return
-        yield done
 
 
 def asked_form(chat: bool) -> str:

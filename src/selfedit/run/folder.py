@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from selfedit.run.marker import (
 from selfedit.run.metrics import Metrics
 from selfedit.run.settings import check_unchanged, described, frozen, read_frozen, write_settings
 from selfedit.storage.files import (
+    JsonObject,
     canonical_json,
     folder_atomic,
     storage_errors,
@@ -215,6 +217,14 @@ class RunFolder:
         if self._lock is not None:
             self.ledger.check_there()
             read_marker(self.path, self.kind)
+
+    def rounds(self) -> Iterator[JsonObject]:
+        """What each finished round did, in their order, as the ledger keeps it."""
+        for number in count(1):
+            done = self.ledger.step(f"round-{number}")
+            if done is None:
+                return
+            yield done
 
     def append_metric(self, metric: Mapping[str, Any], *, once: str | None = None) -> None:
         """Append one JSON line to metrics.jsonl.

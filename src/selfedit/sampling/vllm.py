@@ -16,10 +16,11 @@ from selfedit.config import Settings
 from selfedit.endpoint.senders import Senders
 from selfedit.errors import DataError
 from selfedit.lm.generate import Completion
-from selfedit.lm.likelihood import Gold, answer_losses
+from selfedit.lm.likelihood import Gold
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter, distinct_adapters
 from selfedit.lm.rules import Stop, TokenRule
+from selfedit.sampling.local import LocalSampler
 from selfedit.sampling.vllm_adapters import LoadedAdapters, lent
 from selfedit.sampling.vllm_check import Checked, check_server
 from selfedit.sampling.vllm_server import START, Gone, VllmServer
@@ -93,8 +94,7 @@ class VllmSampler:
         """See `Sampler`: by the run's own model, as those of trained adapters are read, so that
         both can be compared to the last digits.
         """
-        under = [None] * len(texts) if adapters is None else adapters
-        return [-loss for loss in answer_losses(self.lm, texts, under)]
+        return LocalSampler(self.lm, self.settings).log_probabilities(texts, adapters)
 
     def load_policy(self, folder: Path) -> None:
         """See `Sampler`: the run's model has the new weights; the server has to be given them.

@@ -48,7 +48,7 @@ def overview(reader: RunReader, ids: Mapping[Path, str]) -> JsonObject:
         "tables": [_table_cells(table) for table in _all_tables(results)],
         "rows": [row.as_dict() for row in results.rows] if results else [],
         "notes": notes_of(results) if results else [],
-        "rounds": _rounds(reader),
+        "rounds": list(run.rounds()),
         "places": places(reader),
         "timings": _timings(reader),
         "documents": documents,
@@ -118,14 +118,6 @@ def _planned_edits(settings: Mapping[str, Any], at: Place) -> int | None:
     return contexts * candidates
 
 
-def _rounds(reader: RunReader) -> list[JsonObject]:
-    """The finished rounds, in their order."""
-    ledger = reader.run.ledger
-    names = [step.name for step in ledger.steps() if step.name.startswith("round-")]
-    rounds = [payload for name in names if (payload := ledger.step(name)) and "round" in payload]
-    return sorted(rounds, key=lambda payload: str(payload["round"]).zfill(9))
-
-
 def _timings(reader: RunReader) -> JsonObject:
     """Seconds of each part, of all places."""
     seconds = defaultdict[str, float](float)
@@ -156,7 +148,7 @@ def _can_ask(reader: RunReader, documents: list[JsonObject]) -> bool:
     """Whether there is something to ask; whether it is whole is seen when it is loaded."""
     if documents or (reader.viewed.path / "adapter_config.json").exists():
         return True
-    return any(isinstance(done.get("policy"), str) for done in _rounds(reader))
+    return any(isinstance(done.get("policy"), str) for done in reader.run.rounds())
 
 
 def _dotted(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
