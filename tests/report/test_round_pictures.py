@@ -39,6 +39,13 @@ def test_every_reward_is_in_a_bar_of_its_height() -> None:
     assert shares == pytest.approx({0: 0.5, 50: 0.25, 100: 0.25})
 
 
+def test_rewards_that_are_not_equally_far_apart_stand_at_their_own_height() -> None:
+    (axes,) = reward_figure([earned([0.1, 0.1, 0.4, 0.5], kept=3)], "accuracy").axes
+    bars = [bar for bar in axes.patches if bar.get_width() > 0]
+    assert sorted(round(bar.get_y() + bar.get_height() / 2) for bar in bars) == [10, 40, 50]
+    assert all(bar.get_height() < 5 for bar in bars), "a bar shows a value, not a range"
+
+
 def test_one_reward_alone_can_be_drawn() -> None:
     assert reward_figure([earned([0.2])], "accuracy").axes[0].patches
 

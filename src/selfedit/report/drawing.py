@@ -1,12 +1,14 @@
-"""What every picture shares: its file, its twin for a dark page, its standard size."""
+"""What every picture shares: its file, its twin for a dark page, its standard size, its bins."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")  # files only: no window, no display needed
 
@@ -19,6 +21,8 @@ INK, NIGHT = "#e4e6eb", "#16181d"
 """Lines and letters on a dark page, and its ground."""
 SIZE = (7.0, 4.5)
 """Inches: as wide as a page shows it, so that letters keep their size."""
+_MOST_BINS = 40
+"""Of values that are few, each in a bin of its own."""
 
 
 def one_axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
@@ -81,3 +85,17 @@ def _is_black(part: Any) -> bool:
         return False
     colour = part.get_color()
     return isinstance(colour, str | tuple) and to_rgb(colour) == (0.0, 0.0, 0.0)
+
+
+def bin_edges(values: Sequence[float]) -> np.ndarray:
+    """The edges of bins that part the values there are."""
+    distinct = np.unique(values)
+    if len(distinct) == 1:
+        return np.array([distinct[0] - 2.5, distinct[0] + 2.5])
+    # Accuracies of a few questions take few values, not all as far from each other: bins as wide as
+    # the smallest gap have each of them near a middle. Twenty where that would be too many.
+    count = round((distinct[-1] - distinct[0]) / np.diff(distinct).min()) + 1
+    bins = int(count) if count <= _MOST_BINS else 20
+    half = (distinct[-1] - distinct[0]) / (bins - 1) / 2
+    # The outermost values stand in the middle of their bins, as all others.
+    return np.linspace(distinct[0] - half, distinct[-1] + half, bins + 1)

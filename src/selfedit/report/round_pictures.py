@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from selfedit.grading.stats import mean_se, spearman
-from selfedit.report.drawing import from_zero, one_axes, save
+from selfedit.report.drawing import bin_edges, from_zero, one_axes, save
 from selfedit.run.folder import RunFolder
 from selfedit.run.records import Phase, RewardRow
 from selfedit.storage.neutral import in_picture
@@ -74,7 +74,7 @@ def reward_figure(earned: Sequence[Earned], unit: str) -> Figure:
         _axis(unit),
     )
     scale = _scale(unit)
-    edges = _bin_edges([scale * row.reward for each in earned for row in each.rows])
+    edges = bin_edges([scale * row.reward for each in earned for row in each.rows])
     for each in earned:
         _bars_of_round(axes, each, edges, scale)
     _means(axes, earned, scale, what="reward")
@@ -88,21 +88,11 @@ def reward_figure(earned: Sequence[Earned], unit: str) -> Figure:
     return figure
 
 
-def _bin_edges(rewards: Sequence[float]) -> np.ndarray:
-    """Those of bins that part the rewards there are."""
-    distinct = np.unique(rewards)
-    if len(distinct) == 1:
-        return np.array([distinct[0] - 2.5, distinct[0] + 2.5])
-    # Accuracies of a few questions take few values: a bin around each; else twenty.
-    bins = min(len(distinct), 20)
-    half = (distinct[-1] - distinct[0]) / (bins - 1) / 2
-    # The outermost values stand in the middle of their bins, as all others.
-    return np.linspace(distinct[0] - half, distinct[-1] + half, bins + 1)
-
-
 def _bars_of_round(axes: Any, each: Earned, edges: np.ndarray, scale: float) -> None:
     """One round's rewards as bars around its place."""
-    middles, height = (edges[:-1] + edges[1:]) / 2, 0.8 * (edges[1] - edges[0])
+    middles = (edges[:-1] + edges[1:]) / 2
+    # Two or three values: bars as high as their bins would be blocks that show no value.
+    height = min(0.8 * (edges[1] - edges[0]), (edges[-1] - edges[0]) / 16)
     counts = {
         kept: np.histogram([scale * row.reward for row in each.rows if row.kept is kept], edges)[0]
         for kept in (True, False)

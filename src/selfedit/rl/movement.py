@@ -18,6 +18,7 @@ from selfedit.rl.expected import Expected, expected_reward
 from selfedit.rl.session import AnySession
 from selfedit.rl.standstill import why_not_moved, why_nothing
 from selfedit.rl.updates.base import ScoredEdits
+from selfedit.storage.doing import doing
 from selfedit.tasks.task import Context
 
 
@@ -92,13 +93,11 @@ def measure_movement(
     # Not yet kept: the policy it would become is put together for the measurement alone.
     new = on_top(session.policy, replace(adapter, base=session.lm.name))
     compare = PolicyPair(session, scored.number, new)
-    # A few prompts: two greedy texts, one sampled, for both policies, is what each costs.
-    learned = compare.on(list(scored.contexts.values())[: settings.prompts])
-    held_out = compare.on(heldout[: settings.prompts]) if heldout else None
-    return Movement(
-        learned,
-        held_out,
-        expected_reward(session, scored, new, list(scored.contexts)[: settings.prompts]),
-        steps,
-        why_not_moved(session.settings, learned.kl, steps),
-    )
+    # It has no bar of its own, and takes a minute or two where a policy writes slowly.
+    with doing(f"seeing whether the policy moved (round {scored.number})"):
+        # A few prompts: two greedy texts, one sampled, for both policies, is what each costs.
+        learned = compare.on(list(scored.contexts.values())[: settings.prompts])
+        held_out = compare.on(heldout[: settings.prompts]) if heldout else None
+        expected = expected_reward(session, scored, new, list(scored.contexts)[: settings.prompts])
+    reason = why_not_moved(session.settings, learned.kl, steps)
+    return Movement(learned, held_out, expected, steps, reason)
