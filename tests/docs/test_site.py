@@ -74,3 +74,12 @@ def test_the_site_is_built_strictly_and_fetches_nothing(tmp_path: Path) -> None:
         assert 'data-md-component="source"' not in text, page
     for style in tmp_path.rglob("*.css"):
         assert not re.search(r"url\([\"']?https?:", style.read_text(encoding="utf-8")), style
+
+
+def test_every_module_that_the_tree_of_rooms_names_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    tree = next(block for block in text.split("```") if block.lstrip().startswith("src/selfedit/"))
+    folders = ("src/selfedit", "benchmarks", "tools")
+    there = {file.name for folder in folders for file in (ROOT / folder).rglob("*.py")}
+    named = set(re.findall(r"\b[a-z0-9_]+\.py\b", tree))
+    assert len(named) > 150 and named <= there
