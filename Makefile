@@ -3,6 +3,7 @@
 # make test-fast   tests without the model and without servers, under five minutes
 # make fuzz   a million mutated inputs through every reader of files, replies and texts: about an hour on one core
 # make kills  200 kills of small runs, at any moment: they go on and end in equal bytes; ten minutes
+# make kills-nodes  20 nodes of a small Ray cluster are killed while a run trains on it; five minutes
 # make sweep  small random models of every kind transformers has: computed alike, or refused; ten minutes
 # make docs   the documentation as a site, strictly, into build/site
 # make versions  the quick tests with the lowest versions that pyproject.toml states, then with the newest
@@ -19,7 +20,7 @@ KILLS ?= 200
 TEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 OUT ?= runs/demo
 
-.PHONY: demo test test-fast lint format setup dev fuzz kills cases sweep docs versions
+.PHONY: demo test test-fast lint format setup dev fuzz kills kills-nodes cases sweep docs versions
 
 demo: .venv/.installed
 	@echo "== the demo: $(MINUTES) minutes planned, everything it makes goes to $(OUT)"
@@ -57,6 +58,9 @@ fuzz: .venv/.installed-dev
 
 kills: .venv/.installed-dev
 	PYTHONPATH=src:tests $(BIN)/python tests/kills/campaign.py $(KILLS)
+
+kills-nodes: .venv/.installed-dev
+	PYTHONPATH=src:tests $(BIN)/python tests/kills/nodes.py
 
 sweep: .venv/.installed-dev
 	PYTHONPATH=src:. $(BIN)/python tools/sweep_models.py

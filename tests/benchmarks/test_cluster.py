@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_marks import RAY_MARKS
+from ray_runs import RAY_MARKS
 from selfedit.run.ledger import Ledger
 
 cluster = pytest.importorskip("benchmarks.cluster", reason="needs the extra ray")

@@ -5,9 +5,7 @@ node.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,7 @@ import pytest
 import torch
 
 from engine.test_engine import finished, works
-from ray_marks import RAY_MARKS
-from selfedit.config import Settings
+from ray_runs import RAY_MARKS, STORE, lose_node, run_here, run_on_ray, settings_for, stored
 from selfedit.engine.base import TrialBatch
 from selfedit.engine.local import LocalEngine
 from selfedit.errors import DataError, Interrupted, Unavailable
@@ -25,15 +22,11 @@ from selfedit.inner.job import AdaptJob, OptimSpec
 from selfedit.lm.load import LanguageModel, load
 from selfedit.lm.lora import LoraSpec
 from selfedit.rl.policy import merge, save_policy
-from selfedit.rl.rest_em import run_rounds
-from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import own_signals
-from selfedit.run.records import Trial
-from tiny_run import contexts, session_in, tiny_settings
+from tiny_run import tiny_settings
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = RAY_MARKS
-STORE = 80 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +54,6 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def lm(tiny_folder: Path) -> LanguageModel:
     return load(str(tiny_folder), device="cpu")
-
-
-def settings_for(cluster: Any, folder: Path, workers: int = 2, **changed: Any) -> Settings:
-    return tiny_settings(
-        workers=workers,
-        model=str(folder),
-        device="cpu",
-        engine__kind="ray",
-        engine__address=cluster.address,
-        **changed,
-    )
 
 
 @pytest.fixture
@@ -119,72 +101,18 @@ def test_asked_to_stop_it_finishes_what_is_in_hand(engine: Any, lm: LanguageMode
     assert 1 <= len(received) <= 4
 
 
-def timeless(trial: Trial) -> Trial:
-    return replace(
-        trial,
-        training=trial.training and replace(trial.training, seconds=0.0),
-        answers=tuple(replace(answer, seconds=0.0) for answer in trial.answers),
-    )
-
-
-def stored(folder: Path) -> list[Any]:
-    """All that a ledger has, without times."""
-    with RunFolder.read(folder) as run:
-        places = run.ledger.places()
-        trials = [timeless(trial) for place in places for trial in run.ledger.trials(place)]
-        rewards = [row for place in places for row in run.ledger.rewards(place)]
-        edits = [replace(e, seconds=0.0) for p in places for e in run.ledger.self_edits(p)]
-    return sorted(map(repr, [*trials, *rewards, *edits]))
-
-
 def test_a_run_with_a_node_lost_in_it_ends_like_one_of_one_process(
     cluster: Any, small_folder: Path, tmp_path: Path
 ) -> None:
-    from selfedit.engine.ray import RayEngine
-
-    folders = {"here": tmp_path / "here", "ray": tmp_path / "ray"}
-    size = {"inner__group": 2, "rl__rounds": 2}
     node = cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    settings = settings_for(cluster, small_folder, 3, **size)
-    engine = RayEngine(settings)
-    lost = threading.Thread(target=_lose, args=(cluster, node, folders["ray"]))
+    lost = threading.Thread(target=lose_node, args=(cluster, node, tmp_path / "ray", 1))
+    lost.start()
     try:
-        lm = load(str(small_folder), device="cpu")
-        session = replace(session_in(folders["ray"], lm, settings), engine=engine, sampler=None)
-        lost.start()
-        run_rounds(session, contexts(3))
-        session.run.close()
+        run_on_ray(cluster, small_folder, tmp_path / "ray", 3)
     finally:
         lost.join()
-        engine.close()
-    lm = load(str(small_folder), device="cpu")
-    session = session_in(folders["here"], lm, tiny_settings(**size))
-    session.engine.workers = 3  # the same groups
-    run_rounds(session, contexts(3))
-    session.run.close()
-    assert stored(folders["ray"]) == stored(folders["here"]) != []
-
-
-def _lose(cluster: Any, node: Any, folder: Path) -> None:
-    """Kill a node once the first trials are stored."""
-    _when(lambda: bool(_trials(folder)))
-    cluster.remove_node(node, allow_graceful=False)
-
-
-def _trials(folder: Path) -> int:
-    import sqlite3
-
-    try:
-        with sqlite3.connect(f"file:{folder / 'ledger.sqlite'}?mode=ro", uri=True) as database:
-            return database.execute("select count(*) from trials").fetchone()[0]
-    except sqlite3.OperationalError:
-        return 0
-
-
-def _when(true: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.05)
+    run_here(small_folder, tmp_path / "here", 3)
+    assert stored(tmp_path / "ray") == stored(tmp_path / "here") != []
 
 
 @pytest.mark.parametrize(

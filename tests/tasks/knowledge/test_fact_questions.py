@@ -56,6 +56,33 @@ def test_what_is_asked_has_the_subject_and_no_other_words_of_the_sentence() -> N
     assert reworded(membership, "the") is None
 
 
+@pytest.mark.parametrize(
+    ("text", "subject", "question"),
+    [
+        ("The captain is Mara Odell.", "the captain", "What is the name of the captain?"),
+        ("Plywood is ordered by Malik Osei.", "plywood", "Which name goes with plywood?"),
+        ("Paint is kept in the yard.", "paint", "Where do I find paint?"),
+        # What is not so, or of nobody, is no answer to a question that leaves that out.
+        ("Paint is not kept in the barn.", "paint", None),
+        ("Gloves are never worn at the lathe.", "gloves", None),
+        ("Nobody works alone after 9 in the evening.", "nobody", None),
+        ("The pump mustn't run after 9 in the evening.", "the pump", None),
+    ],
+)
+def test_what_is_asked_reads_as_a_question_and_keeps_the_sense(
+    text: str, subject: str, question: str | None
+) -> None:
+    (fact,) = stated_facts(passage(text), 8)
+    assert reworded(fact, subject) == question
+
+
+def test_no_question_is_made_of_words_without_a_subject_or_a_verb() -> None:
+    text = "The forge is lit on Mondays, and only with two people in the room."
+    assert [fact.answer for fact in stated_facts(passage(text), 8)] == ["Mondays"]
+    (saw,) = stated_facts(passage("Its table saw, a red Harmon, stands alone."), 8)
+    assert not wordings(saw)
+
+
 def test_pronouns_and_other_languages_give_no_facts() -> None:
     assert not stated_facts(passage("It has nine cranes. She is called Anna."), 8)
     german = "Die Werkstatt hat 84 Mitglieder. Herr Vogt leitet sie seit 1998 in der Stadt Merrow."

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from selfedit.grading.lexicon import word_set
+from selfedit.grading.lexicon import NEGATIONS, word_set
 from selfedit.grading.statement import content_words
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.perplexity import row_losses
@@ -33,11 +33,10 @@ _ASKING_PREPOSITIONS = word_set("at in on by for with from until into to after b
 _PAST = {
     "became": "become", "began": "begin", "bought": "buy", "brought": "bring", "built": "build",
     "came": "come", "cost": "cost", "drew": "draw", "fell": "fall", "found": "find",
-    "gave": "give",
-    "grew": "grow", "held": "hold", "kept": "keep", "led": "lead", "left": "leave", "lost": "lose",
-    "made": "make", "met": "meet", "paid": "pay", "ran": "run", "rose": "rise", "sold": "sell",
-    "sent": "send", "spent": "spend", "struck": "strike", "taught": "teach", "took": "take",
-    "went": "go", "won": "win", "wrote": "write",
+    "gave": "give", "grew": "grow", "held": "hold", "kept": "keep", "led": "lead", "lost": "lose",
+    "left": "leave", "made": "make", "met": "meet", "paid": "pay", "ran": "run", "rose": "rise",
+    "sold": "sell", "sent": "send", "spent": "spend", "struck": "strike",
+    "taught": "teach", "took": "take", "went": "go", "won": "win", "wrote": "write",
 }  # fmt: skip
 _SMALL_FIRST = re.compile(
     r"^(?:the|a|an|each|every|its|his|her|their|our|your|all|one|two|at|no|any)$", re.I
@@ -63,6 +62,9 @@ def wordings(fact: Fact) -> list[FactWording]:
     clause's subject.
     """
     by_question: dict[str, FactWording] = {}
+    # "Its saw, a red Harmon": what stands beside a subject has no verb.
+    if "," in fact.before:
+        return []
     # "on the fifth day of the month": what says of what goes with it.
     near, far = (fact.after, "") if fact.after.startswith("of ") else ("", fact.after)
     for before, asking in _asking(fact):
@@ -88,14 +90,18 @@ def likeliest_wordings(lm: LanguageModel, facts: Sequence[Fact]) -> list[FactWor
 
 def reworded(fact: Fact, subject: str) -> str | None:
     """The question of somebody who has not the passage's words, its subject apart; None for a
-    subject that says too little or too much.
+    subject that says too little or too much, and of what is not so.
     """
     words = subject.split()
     if not 1 <= len(words) <= _LONGEST_SUBJECT or not content_words(subject):
         return None
-    last = fact.before.split()[-1]
-    # A thing that is called something is asked for its name, not for who it is.
-    called = {"called", "named", "nicknamed"} & {*fact.before.split()}
+    before = fact.before.split()
+    # "Paint is not kept in the house" does not say where paint is found.
+    if {*re.sub("n[’']t", " not", fact.before).casefold().split()} & NEGATIONS:
+        return None
+    last, predicate = before[-1], {*before[len(words) :]}
+    # What is called something, or is somebody, is asked for the name.
+    called = predicate & {"called", "named", "nicknamed"} or predicate <= {"is", "are", "was"}
     unit = " ".join(fact.answer.split()[1:])
     return {
         "money": f"How much is it for {subject}?",
@@ -106,9 +112,7 @@ def reworded(fact: Fact, subject: str) -> str | None:
         "day": f"When is it for {subject}?",
         "colour": f"What is the colour of {subject}?",
         "place": f"Where do I find {subject}?",
-        "name": f"What is the name of {subject}?"
-        if called
-        else f"Who or what is it for {subject}?",
+        "name": f"What is the name of {subject}?" if called else f"Which name goes with {subject}?",
     }[fact.kind]
 
 
@@ -142,15 +146,12 @@ def _inverted(before: list[str]) -> Iterator[tuple[int, list[str]]]:
     """Where the verb is, and the words before the answer as they stand in a question: "is the lathe
     called", "does a card cost".
     """
-    for index, word in enumerate(before[1 : _LONGEST_SUBJECT + 1], start=1):
-        if word in _AUXILIARIES:
-            yield index, [word, *before[:index], *before[index + 1 :]]
-            break
-    else:
-        index = 0
-    if index and before[index] not in _HAVING:
-        return
-    for index, word in enumerate(before[1 : _LONGEST_SUBJECT + 1], start=1):
+    words = list(enumerate(before[1 : _LONGEST_SUBJECT + 1], start=1))
+    for index, word in [each for each in words if each[1] in _AUXILIARIES][:1]:
+        yield index, [word, *before[:index], *before[index + 1 :]]
+        if word not in _HAVING:
+            return
+    for index, word in words:
         # Every word may be the verb: the model ranks what comes of it.
         for helper, plain in _plain_forms(word):
             yield index, [helper, *before[:index], plain, *before[index + 1 :]]

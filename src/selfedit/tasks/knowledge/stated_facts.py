@@ -131,7 +131,7 @@ def _clauses(sentence: str) -> Iterator[str]:
         # "The lathe is called Gerda and was given to us": the subject of either is the first's.
         for each in [both[1] + both[2], both[1] + both[3]] if both else [clause]:
             words = each.split()
-            if len(words) > 2 and words[0].casefold() not in _UNRESOLVED | _OPENERS:
+            if len(words) > 2 and _has_subject(each):
                 yield each
 
 
@@ -147,8 +147,14 @@ def _facts(clause: str) -> Iterator[Fact]:
             # What another clause says before or after would make two questions of one.
             before = clause[: span.start].rpartition(", and ")[2].strip()
             after = re.split(r",| and ", clause[span.stop :])[0].strip()
-            if before or (kind == "name" and _is_name(match.group(), after)):
+            named = not before and kind == "name" and _is_name(match.group(), after)
+            if named or _has_subject(before):
                 yield Fact(kind, match.group(), before, after)
+
+
+def _has_subject(clause: str) -> bool:
+    """Whether a clause's first words may be its subject, one that it names."""
+    return bool(clause) and clause.split()[0].casefold() not in _UNRESOLVED | _OPENERS
 
 
 def _is_name(words: str, after: str) -> bool:
