@@ -143,8 +143,12 @@ def test_a_runs_last_policy(lm, small_folder: Path, tmp_path: Path, merged: bool
 
 
 def test_what_holds_nothing_to_ask(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "missing", Path("a\0b")):
-        with pytest.raises(RunFolderError, match="nothing here to ask"):
+    for path, why in (
+        (tmp_path, "no library, no adapter and no run"),
+        (tmp_path / "missing", "no such folder"),
+        (Path("a\0b"), "no such folder"),
+    ):
+        with pytest.raises(RunFolderError, match=why):
             read_served(path)
 
 

@@ -115,12 +115,15 @@ def _evaluate_model(
 ) -> None:
     from selfedit.config import read_settings
     from selfedit.grading.grader import get_grader
+    from selfedit.lm.peft_files import read_peft_config
     from selfedit.tasks.knowledge.contexts import load_contexts
 
     contexts = load_contexts(data, require_questions=True)
     settings = read_settings(overrides=overrides)
     grader = grader or settings.answer.grader
     judge = get_grader(grader, settings.judge)
+    if adapter is not None:
+        read_peft_config(adapter)
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
 
