@@ -77,12 +77,12 @@ def adapt(
         quiet: no progress.
     """
     from selfedit.documents.recipe import document_settings
-    from selfedit.trackers.base import tracker_classes
+    from selfedit.rl.opening import check_named
 
     typed = overrides_from(overrides)
     settings = document_settings({"model": model, "edit.format": format} | typed)
-    tracker_classes(settings.run.trackers)
     inputs = _read(documents, questions, library, out)
+    check_named(settings)
     if dry_run:
         print_documents_estimate(inputs.contexts, settings, samples, json=json)
         return

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from selfedit.cli.command import say
 from selfedit.storage.neutral import in_line, in_lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from selfedit.results.tabular import Table
 
 
@@ -48,6 +51,15 @@ def _print_rich(table: Table) -> None:
 def percent(share: float | None, *, signed: bool = False) -> str:
     """A share as percent with one decimal; "?" where it is not known."""
     return "?" if share is None else f"{100 * share:{'+' if signed else ''}.1f}"
+
+
+def print_run(stored: dict[str, Any], folder: Path, *, json: bool) -> None:
+    """A run's results, and where they and their page are."""
+    if json:
+        print_json(stored)
+        return
+    print_results(stored)
+    say(f"results: {folder / 'results.json'}; a page: selfedit report {folder}")
 
 
 def print_results(stored: dict[str, Any]) -> None:
