@@ -30,7 +30,8 @@ def evaluate(
 ) -> None:
     """The table of a run, also with another grader; or a model's accuracy on a file of questions.
 
-    Of several seeds it is one table; neither needs a model.
+    The table of a run needs no model; several seeds make one. A model is asked with
+    `selfedit evaluate smollm2-135m --data questions.json`
 
     Args:
         run_or_model: a run's folder, or a model: a short name, a folder, a hub id.

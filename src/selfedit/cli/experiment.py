@@ -13,9 +13,7 @@ from selfedit.cli.output import print_run
 from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.experiments.catalog import EXPERIMENTS, find_experiment
 
-_NAMED_WITH_ABOUT = "\n".join(
-    ["which:", *(f"{name}: {one.about}" for name, one in EXPERIMENTS.items())]
-)
+_NAMED_WITH_ABOUT = "\n".join(f"- {name}: {one.about}" for name, one in EXPERIMENTS.items())
 
 
 @with_settings()

@@ -104,7 +104,7 @@ class Settings(Group):
     )
     heldout: str | None = Field(
         default="corpus:heldout",
-        description="what is measured before and after, the same forms; none measures nothing",
+        description="what is measured before and after, named likewise; none measures nothing",
     )
     heldout_contexts: int | None = Field(
         default=None, ge=1, description="the first so many held-out passages; none: all"
