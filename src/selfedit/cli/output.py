@@ -28,7 +28,7 @@ def write(text: object = "") -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """A table of text. Every column after the first is flush right."""
+    """A table of text. Columns of numbers are flush right."""
     from selfedit.results.tabular import Table
 
     print_results_table(Table.make(title, columns, rows))
@@ -41,8 +41,8 @@ def _print_rich(table: Table) -> None:
 
     title = Text(in_line(table.title)) if table.title else None
     rich_table = RichTable(title=title, title_justify="left")
-    for number, column in enumerate(table.columns):
-        rich_table.add_column(Text(in_line(column.name)), justify="right" if number else "left")
+    for column, right in zip(table.columns, table.flush_right(), strict=True):
+        rich_table.add_column(Text(in_line(column.name)), justify="right" if right else "left")
     for row in table.shown():
         rich_table.add_row(*[Text(in_line(cell)) for cell in row])
     Console().print(rich_table)
