@@ -49,7 +49,7 @@ def chat(
     service.scheduler.start()
     try:
         if not quiet and sys.stdin.isatty():
-            say(f"{service.shelf.base}, and {len(service.shelf.names) - 2} more; /help says more")
+            say(f"{service.shelf.in_words}; /help says what can be typed")
         for line in _lines():
             if not conversation.take(line):
                 return

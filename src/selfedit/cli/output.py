@@ -48,6 +48,11 @@ def _print_rich(table: Table) -> None:
     Console().print(rich_table)
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something: ``1 passage``, ``2 passages``."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def percent(share: float | None, *, signed: bool = False) -> str:
     """A share as percent with one decimal; "?" where it is not known."""
     return "?" if share is None else f"{100 * share:{'+' if signed else ''}.1f}"
