@@ -160,3 +160,24 @@ def test_how_a_model_is_asked_may_be_called_the_models_own(tmp_path):
     recipe.write_text('model = {name = "m", promting = "plain"}\n')
     with pytest.raises(UsageError, match="model"):
         read_settings(recipe)
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value"), [("workers", "many"), ("workers", "3000"), ("rl.mstep.merge", "maybe")]
+)
+def test_a_setting_of_several_types_is_named_once_and_as_it_is_written(dotted, value):
+    with pytest.raises(UsageError) as caught:
+        read_settings(None, {dotted: value})
+    lines = caught.value.what.splitlines()[1:]
+    assert len(lines) == 1 and lines[0].startswith(f"  {dotted}: "), lines
+    assert "; or Input should be 'auto'" in lines[0] and repr(value) in lines[0]
+
+
+def test_what_is_wrong_is_said_in_words_of_recipes():
+    wrong = {"edit.format": "poem", "inner.lora.targets": "q_proj", "dtype": "float12"}
+    with pytest.raises(UsageError) as caught:
+        read_settings(None, wrong)
+    what = caught.value.what
+    assert "edit.format: choose among implications," in what and "should be a list" in what
+    assert "dtype: Input should be 'auto', 'float32'" in what
+    assert "Value error" not in what and "tuple" not in what

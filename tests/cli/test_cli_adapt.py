@@ -168,3 +168,13 @@ def test_nothing_to_train_on(run, tiny_folder: Path, tmp_path: Path) -> None:
         "--edit.passage=false",
     )
     assert run(*words).code == 2
+
+
+@pytest.mark.parametrize(("number", "said"), [(1, "1 passage in"), (2, "2 passages in")])
+def test_it_says_how_many_passages_there_are(run, tmp_path: Path, number: int, said: str) -> None:
+    document = tmp_path / "a.md"
+    document.write_text(
+        "".join(f"# Mill {n}\n\nIt was built in 14{n}2.\n\n" for n in range(number))
+    )
+    done = run("adapt", "no-such-model", document, "-o", tmp_path / "out", "-q")
+    assert done.err.startswith(said) and done.code == 2

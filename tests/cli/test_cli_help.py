@@ -72,6 +72,8 @@ def test_every_setting_says_what_it_is_and_what_it_may_be() -> None:
     for dotted, field in leaves(Settings):
         one = in_words(field)
         assert len(one.words) > 8, f"{dotted} has no words"
+        # It stands behind the option's name, not behind a noun it could lean on.
+        assert not one.words.startswith(("of ", "at ", "the same of", "bound on")), dotted
         assert one.kind != "NUMBER" or one.bounds, f"{dotted} has no bounds"
         assert one.kind != "INT" or one.bounds, f"{dotted} has no bounds"
         assert one.default not in ("None", "False", "True", "()"), dotted

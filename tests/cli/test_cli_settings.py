@@ -80,3 +80,33 @@ def test_a_recipe_that_is_not_toml(run, tmp_path) -> None:
     done = run("train", "--recipe", recipe, "--out", tmp_path / "run")
     assert done.code == 3
     assert "recipe.toml" in done.err and "line 1" in done.err
+
+
+_NAMED = [
+    ("--sampler", "vlm"),
+    ("--eval.sampler", "vlm"),
+    ("--answer.grader", "contans"),
+    ("--run.trackers", "wandbb"),
+    ("--device", "abacus"),
+]
+
+
+@pytest.mark.parametrize(("option", "name"), _NAMED)
+def test_a_name_of_nothing_ends_a_run_before_its_folder_is_made(
+    run, tmp_path, option: str, name: str
+) -> None:
+    # Its folder would freeze the name, and refuse the right one afterwards.
+    out = tmp_path / "run"
+    document = tmp_path / "a.md"
+    document.write_text("The mill was built in 1412.")
+    verbs = [["train"], ["experiment", "single-passage"], ["adapt", "no/model", document]]
+    for words in verbs[:2] if "sampler" in option else verbs:
+        done = run(*words, option, name, "-q", "--out", out)
+        assert done.code == 2 and name in done.err, done.err
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(("option", "name"), [*_NAMED, ("--model", "smollm3-135m")])
+def test_a_dry_run_says_which_name_is_of_nothing(run, option: str, name: str) -> None:
+    done = run("train", option, name, "--dry-run")
+    assert done.code == 0 and "it cannot start yet" in done.err and name in done.err

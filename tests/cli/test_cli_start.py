@@ -106,3 +106,18 @@ def test_a_full_disk_exits_4(run, monkeypatch) -> None:
     _failing(monkeypatch, OSError(28, "No space left on device", "x.png"))
     done = run("models")
     assert done.code == 4 and "no room left" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["adapt", "smollm2-135m", "a.md"], "adapt needs --out"),
+        (["ask", "smollm2-135m"], "ask needs QUESTIONS"),
+        (["arc", "show"], "arc show needs TASK"),
+        (["train", "--out"], "--out needs a value"),
+        (["adapt", "smollm2-135m", "a.md", "-o"], "-o needs a value"),
+    ],
+)
+def test_what_a_verb_was_not_given_is_named(run, words: list[str], what: str) -> None:
+    done = run(*words)
+    assert done.code == 2 and f"error: {what}\n" in done.err and "--help` says" in done.err

@@ -56,9 +56,10 @@ def test_what_is_wrong_is_said_first(
     run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
-    for path in (tmp_path / "empty", tmp_path / "missing", folder / "run" / "config.toml"):
+    for path in (tmp_path / "empty", folder / "run" / "config.toml"):
         done = run("view", path)
         assert done.code == 3 and "no run here to look at" in done.err
+    assert "no such folder" in run("view", tmp_path / "missing").err
     assert run("view", folder, "--token", "NO_SUCH_VARIABLE").code == 2
     assert run("view", folder, "--port", "-1").code == 2
     with socket.socket() as taken:

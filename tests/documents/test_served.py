@@ -61,6 +61,7 @@ def test_a_library_answers_from_the_document_that_knows(library: Path, lm, small
     shelf = served.shelf(lm)
     folder = next(name for name in shelf.names if name.startswith("documents/"))
     assert shelf.names == [AUTO, small_folder.name, folder, "tarn.md", "vell.md"]
+    assert shelf.in_words == f"{small_folder.name} with 3 adapters"
     source = shelf.source(AUTO, ["Who built the harbour of Vell?"])
     assert (source.kind, source.name, source.wants_form) == ("document", "vell.md", True)
     # A follow-up stays with the document before it; a question by itself finds its own.
@@ -143,8 +144,12 @@ def test_a_runs_last_policy(lm, small_folder: Path, tmp_path: Path, merged: bool
 
 
 def test_what_holds_nothing_to_ask(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "missing", Path("a\0b")):
-        with pytest.raises(RunFolderError, match="nothing here to ask"):
+    for path, why in (
+        (tmp_path, "no library, no adapter and no run"),
+        (tmp_path / "missing", "no such folder"),
+        (Path("a\0b"), "no such folder"),
+    ):
+        with pytest.raises(RunFolderError, match=why):
             read_served(path)
 
 

@@ -31,10 +31,10 @@ def general(rise: float) -> Change:
 
 def verdict(
     right: int, shown: int, of: int = 20, *, rise: float = 0.0, covered: float | None = None,
-    circumstances: Circumstances = SMALL,
+    circumstances: Circumstances = SMALL, known: tuple[int, int] = (10, 9),
 ) -> DocumentVerdict:  # fmt: skip
     records = [record(n, n < right, n < shown) for n in range(of)]
-    return verdict_of(records, general(rise), (10, 9), covered, circumstances)
+    return verdict_of(records, general(rise), known, covered, circumstances)
 
 
 def test_the_number_is_the_share_of_right_answers() -> None:
@@ -74,6 +74,15 @@ def test_damage_is_said_in_percent_and_in_facts() -> None:
         "+3.0 %; of 10 everyday facts that it answered before, 9 are" in words
         for words in verdict(5, 15, rise=0.03)["words"]
     )
+
+
+def test_facts_that_are_lost_are_damage_though_the_loss_hardly_rises() -> None:
+    words = " ".join(verdict(18, 18, rise=0.01, known=(13, 3))["words"])
+    assert "3 are answered still: much of what it knew is lost." in words
+    assert "To damage less" in words and "--library" in words
+    for known in ((13, 10), (4, 2), (0, 0)):
+        words = " ".join(verdict(18, 18, rise=0.01, known=known)["words"])
+        assert "is lost" not in words and "To damage less" not in words
 
 
 def test_few_questions_and_none_are_said() -> None:

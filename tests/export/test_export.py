@@ -229,7 +229,7 @@ def test_the_verb(learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     made = json.loads(capsys.readouterr().out)
     assert made["files"] == ["Modelfile", "README.md", "adapter.gguf"] and made["pushed"] is None
     assert main(["export", str(tmp_path), "-o", str(tmp_path / "x"), "--as", "gguf"]) == 3
-    assert "nothing here to ask" in capsys.readouterr().err
+    assert "no library, no adapter and no run" in capsys.readouterr().err
     library = tmp_path / "library"
     library.mkdir()
     entry = {"name": "a\x1b[1m.md", "version": "1", "adapter": "documents/a", "passages": 1}

@@ -119,3 +119,14 @@ def test_what_is_no_table_is_refused(stored) -> None:
 def test_what_is_not_known_says_so() -> None:
     assert show_cell(None, "percent") == "?" and show_cell((None, None), "number2") == "? (?)"
     assert show_cell(0.0712, "points") == "+7.1" and show_cell(3, "plain") == "3"
+
+
+def test_columns_of_numbers_are_flush_right_and_those_of_words_are_not() -> None:
+    rows = [["a", "Ada Venn", 12, "3 min 2 s"], ["b", "", None, "?"]]
+    table = Table.make("", ["row", "answer", "n", "took"], rows)
+    assert as_markdown(table).split("\n")[1] == "| --- | --- | ---: | ---: |"
+    assert as_text(table).split("\n")[2:] == [
+        "a    Ada Venn  12  3 min 2 s",
+        "b               ?          ?",
+    ]
+    assert as_markdown(Table.make("", ["x", "y"], [])).split("\n")[1] == "| --- | ---: |"

@@ -69,7 +69,7 @@ def test_what_is_not_a_runs_folder_is_refused_and_left_alone(tmp_path):
     ]
     with pytest.raises(RunFolderError, match="cannot be made"):
         open_run(tmp_path / "file" / "below")
-    with pytest.raises(RunFolderError, match="not a run's folder"):
+    with pytest.raises(RunFolderError, match="no such folder"):
         RunFolder.read(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 

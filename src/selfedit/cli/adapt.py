@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from selfedit.cli.adapt_output import print_learned, say_how_to_ask
 from selfedit.cli.command import say, working_with
 from selfedit.cli.dry_run import documents_estimate, print_documents_estimate
+from selfedit.cli.output import counted
 from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.documents.recipe import RECIPE
 from selfedit.errors import UsageError
@@ -77,12 +78,12 @@ def adapt(
         quiet: no progress.
     """
     from selfedit.documents.recipe import document_settings
-    from selfedit.trackers.base import tracker_classes
+    from selfedit.rl.opening import check_named
 
     typed = overrides_from(overrides)
     settings = document_settings({"model": model, "edit.format": format} | typed)
-    tracker_classes(settings.run.trackers)
     inputs = _read(documents, questions, library, out)
+    check_named(settings)
     if dry_run:
         print_documents_estimate(inputs.contexts, settings, samples, json=json)
         return
@@ -135,10 +136,11 @@ def _read(sources: Sequence[str], questions: Path | None, library: bool, out: Pa
         if library
         else load_contexts(list(sources), on_skip=on_skip)
     )
+    passages = counted(len(contexts), "passage")
     if unread := sum(not document.contexts for document in entries):
-        say(f"{unread} documents as they were; {len(contexts)} passages in the others")
+        say(f"{counted(unread, 'document')} as before; {passages} in the others")
     else:
-        say(f"{len(contexts)} passages in {', '.join(sources)}")
+        say(f"{passages} in {', '.join(sources)}")
     return _Inputs(entries, contexts, to_ask, skipped, files)
 
 

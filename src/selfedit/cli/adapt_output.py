@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfedit.cli.command import say
-from selfedit.cli.output import percent, print_json, print_table, write
+from selfedit.cli.output import counted, percent, print_json, print_table, write
 from selfedit.storage.neutral import in_line
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def print_library(results: LibraryResults) -> None:
         )
     columns = ["document", "was", "passages", "answered %", "now %", "loss", "now", "damage %"]
     columns.append("routed right")
-    print_table(columns, rows, title=f"{len(rows)} documents; damage: loss on unrelated text")
+    print_table(
+        columns, rows, title=f"{counted(len(rows), 'document')}; damage: loss on unrelated text"
+    )
     for kind, names in results["done"].items():
         if names and kind != "unchanged":
             write(f"{kind}: {', '.join(names)}")

@@ -21,8 +21,8 @@ class ModelOptions:
     """The model that the folder's adapters stand on.
 
     Attributes:
-        model: where it lies now, if that is elsewhere than the folder says.
-        prompting: how it is asked: as it was trained, or as `ask` has it.
+        model: its name or folder here, where PATH says another.
+        prompting: how it is asked: as in training, or as `selfedit ask` does.
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, float32, bfloat16, float16 or float64.
     """

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
 
 from selfedit._version import __version__
 from selfedit.cli import command
@@ -105,6 +105,8 @@ def _run(words: list[str]) -> int:
         result = app(words, result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except MissingArgumentError as error:
+        return _tell(_missing(error))
     except CycloptsError as error:
         _say(f"error: {error}")  # its own panel would print what was typed as it stands
         return UsageError.exit_code
@@ -125,6 +127,14 @@ def _run(words: list[str]) -> int:
         if explained is None:
             raise
         return _tell(explained)
+
+
+def _missing(error: MissingArgumentError) -> UsageError:
+    """What a verb was not given. cyclopts says that its parameter "requires an argument"."""
+    verb, argument = " ".join(error.command_chain or ()), error.argument
+    name = error.keyword or (argument.name if argument else "a word more")
+    what = f"{name} needs a value" if error.keyword else f"{verb} needs {name}"
+    return UsageError(what, fix=f"`selfedit {verb} --help` says what it is, and has an example")
 
 
 def _unusable(error: OSError) -> SelfEditError | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from selfedit.cli.command import say, working_with
 from selfedit.cli.output import print_json, write
+
+if TYPE_CHECKING:
+    from selfedit.documents.served import Served
 
 
 def ask(
@@ -41,8 +44,11 @@ def ask(
         json: print questions and answers as JSON.
         quiet: no bar while a model is fetched.
     """
+    from selfedit.documents.served import read_served
+
+    served = None if adapter is None else read_served(adapter, model)
     with working_with(model, quiet=quiet):
-        replies = _replies(model, questions, adapter, title, max_new_tokens, prompting)
+        replies = _replies(model, questions, served, title, max_new_tokens, prompting)
     if json:
         print_json(replies)
         return
@@ -58,20 +64,19 @@ def ask(
 def _replies(
     model: str,
     questions: list[str],
-    adapter: Path | None,
+    served: Served | None,
     title: str,
     max_new_tokens: int,
     prompting: Literal["auto", "plain", "chat"],
 ) -> list[dict[str, str | None]]:
     """Questions and answers, and with a library the document that each went to."""
     from selfedit.documents.asking import question_ids
-    from selfedit.documents.served import read_served
     from selfedit.documents.shelf import AUTO, Source
     from selfedit.lm.generate import generate
     from selfedit.lm.load import load
 
     lm = load(model, prompting=prompting)
-    shelf = None if adapter is None else read_served(adapter, model).shelf(lm)
+    shelf = None if served is None else served.shelf(lm)
     sources = [
         Source("base") if shelf is None else shelf.source(AUTO, [question], title)
         for question in questions

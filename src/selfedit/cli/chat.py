@@ -30,14 +30,13 @@ def chat(
 
     The model is loaded once. Each answer names the document it comes from, or says that none knows.
     A question that finds its document is asked by itself, as documents were learned; one that does
-    not ("And when?") goes on from what was said before. Lines may be piped in:
-
-        printf 'Who built the harbour?\\nAnd when?\\n' | selfedit chat library/
+    not ("And when?") goes on from what was said before. Lines may be piped in: `printf 'Who built
+    it?' | selfedit chat library/`
 
     Args:
         path: the folder of a library, of an adapter, or of a run.
         max_new_tokens: longest answer, in tokens.
-        temperature: of sampling, up to 2; 0 takes the likeliest answer.
+        temperature: temperature of sampling, up to 2; 0 takes the likeliest answer.
         quiet: no bar while a model is fetched, and no greeting.
     """
     from selfedit.lm.memory import keep_memory
@@ -50,7 +49,7 @@ def chat(
     service.scheduler.start()
     try:
         if not quiet and sys.stdin.isatty():
-            say(f"{service.shelf.base}, and {len(service.shelf.names) - 2} more; /help says more")
+            say(f"{service.shelf.in_words}; /help says what can be typed")
         for line in _lines():
             if not conversation.take(line):
                 return

@@ -23,6 +23,8 @@ def print_estimate(
     """
     from selfedit.errors import SelfEditError
     from selfedit.experiments.estimate import estimate
+    from selfedit.models.names import resolve
+    from selfedit.rl.opening import check_named
 
     work = estimate(experiment, settings)
     if json:
@@ -30,6 +32,8 @@ def print_estimate(
     else:
         print_results_table(work.table())
     try:
+        resolve(settings.model)
+        check_named(settings)
         check_data(settings)
     except SelfEditError as error:
         say(f"it cannot start yet: {error}")
@@ -41,11 +45,7 @@ def print_documents_estimate(
     """Print what learning documents comes to: its parts with their minutes, what is fetched, the
     memory it takes. A model that is on this machine is loaded, to measure a few steps.
     """
-    from selfedit.documents.estimate import (
-        estimate_documents,
-        needed_memory,
-        sized_prices,
-    )
+    from selfedit.documents.estimate import estimate_documents, needed_memory, sized_prices
     from selfedit.errors import ModelUnavailable
     from selfedit.lm.load import load_for
     from selfedit.models.names import ALIASES, model_path

@@ -30,7 +30,8 @@ def evaluate(
 ) -> None:
     """The table of a run, also with another grader; or a model's accuracy on a file of questions.
 
-    Of several seeds it is one table; neither needs a model.
+    The table of a run needs no model; several seeds make one. A model is asked with
+    `selfedit evaluate smollm2-135m --data questions.json`
 
     Args:
         run_or_model: a run's folder, or a model: a short name, a folder, a hub id.
@@ -115,12 +116,15 @@ def _evaluate_model(
 ) -> None:
     from selfedit.config import read_settings
     from selfedit.grading.grader import get_grader
+    from selfedit.lm.peft_files import read_peft_config
     from selfedit.tasks.knowledge.contexts import load_contexts
 
     contexts = load_contexts(data, require_questions=True)
     settings = read_settings(overrides=overrides)
     grader = grader or settings.answer.grader
     judge = get_grader(grader, settings.judge)
+    if adapter is not None:
+        read_peft_config(adapter)
     with working(quiet=quiet) as (progress, interrupt):
         from selfedit.cli.fetching import have_model
 

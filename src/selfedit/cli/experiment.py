@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from selfedit.cli.command import say, working_with
+from selfedit.cli.command import working_with
 from selfedit.cli.dry_run import print_estimate
-from selfedit.cli.output import print_json, print_results
+from selfedit.cli.output import print_run
 from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.experiments.catalog import EXPERIMENTS, find_experiment
 
-_NAMED_WITH_ABOUT = "\n".join(
-    ["which:", *(f"{name}: {one.about}" for name, one in EXPERIMENTS.items())]
-)
+_NAMED_WITH_ABOUT = "\n".join(f"- {name}: {one.about}" for name, one in EXPERIMENTS.items())
 
 
 @with_settings()
@@ -46,6 +44,7 @@ def experiment(
         quiet: no progress.
     """
     from selfedit.config import read_settings
+    from selfedit.rl.opening import check_named
 
     chosen = find_experiment(name)
     settings = read_settings(recipe, overrides_from(overrides))
@@ -53,11 +52,8 @@ def experiment(
         print_estimate(name, settings, chosen.check_data, json=json)
         return
     folder = out or Path("runs") / (recipe.stem if recipe else name)
+    check_named(settings)
     chosen.check_data(settings)  # what is wrong with it, before a model is fetched
     with working_with(settings.model, quiet=quiet) as options:
         results = chosen.load()(folder, settings, **options)
-    if json:
-        print_json(results)
-        return
-    print_results(results)
-    say(f"results: {folder / 'results.json'}; a page: selfedit report {folder}")
+    print_run(results, folder, json=json)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from selfedit.cli.command import say
-from selfedit.cli.output import print_json, print_table, write
+from selfedit.cli.output import counted, print_json, print_table, write
 
 
 def export(
@@ -75,5 +75,5 @@ def export(
 def _pushed(out: Path, files: Sequence[Path], name: str, private: bool, existing: bool) -> str:
     from selfedit.export.push import push
 
-    say(f"pushing {len(files)} files to {name}, {'private' if private else 'public'}")
+    say(f"pushing {counted(len(files), 'file')} to {name}, {'private' if private else 'public'}")
     return push(out, files, name, private=private, existing=existing)

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from selfedit.cli.command import say
 from selfedit.storage.neutral import in_line, in_lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from selfedit.results.tabular import Table
 
 
@@ -25,7 +28,7 @@ def write(text: object = "") -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """A table of text. Every column after the first is flush right."""
+    """A table of text. Columns of numbers are flush right."""
     from selfedit.results.tabular import Table
 
     print_results_table(Table.make(title, columns, rows))
@@ -38,16 +41,30 @@ def _print_rich(table: Table) -> None:
 
     title = Text(in_line(table.title)) if table.title else None
     rich_table = RichTable(title=title, title_justify="left")
-    for number, column in enumerate(table.columns):
-        rich_table.add_column(Text(in_line(column.name)), justify="right" if number else "left")
+    for column, right in zip(table.columns, table.flush_right(), strict=True):
+        rich_table.add_column(Text(in_line(column.name)), justify="right" if right else "left")
     for row in table.shown():
         rich_table.add_row(*[Text(in_line(cell)) for cell in row])
     Console().print(rich_table)
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something: ``1 passage``, ``2 passages``."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def percent(share: float | None, *, signed: bool = False) -> str:
     """A share as percent with one decimal; "?" where it is not known."""
     return "?" if share is None else f"{100 * share:{'+' if signed else ''}.1f}"
+
+
+def print_run(stored: dict[str, Any], folder: Path, *, json: bool) -> None:
+    """A run's results, and where they and their page are."""
+    if json:
+        print_json(stored)
+        return
+    print_results(stored)
+    say(f"results: {folder / 'results.json'}; a page: selfedit report {folder}")
 
 
 def print_results(stored: dict[str, Any]) -> None:

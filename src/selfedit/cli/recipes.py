@@ -17,8 +17,7 @@ def recipes(
 
     Each can be given by its name wherever a recipe is asked for (`--recipe knowledge-cpu`), in any
     folder; a file of that name in the folder is taken instead. To change one, print it into a file:
-
-        selfedit recipes knowledge-cpu > mine.toml
+    `selfedit recipes knowledge-cpu > mine.toml`
 
     Args:
         name: print this recipe's TOML.

@@ -117,8 +117,7 @@ def serve(
 
 
 def _say_started(service: Service, address: str) -> None:
-    more = len(service.shelf.names) - 2  # all but the model and what stands for all of them
-    say(f"{service.shelf.base} and {more} more answer any OpenAI client; Ctrl-C ends it")
+    say(f"{service.shelf.in_words} answers any OpenAI client; Ctrl-C ends it")
     write(address)
 
 

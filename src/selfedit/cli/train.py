@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from selfedit.cli.command import say, working_with
 from selfedit.cli.dry_run import print_estimate
-from selfedit.cli.output import print_json, print_results
+from selfedit.cli.output import print_run
 from selfedit.cli.setting_options import overrides_from, with_settings
 from selfedit.errors import SelfEditError
 
@@ -53,6 +53,7 @@ def train(
     folder = out or Path("runs") / (recipe.stem if recipe else "train")
     from selfedit.experiments.knowledge.train import knowledge_data, run_knowledge
     from selfedit.experiments.train import named_data, train_named
+    from selfedit.rl.opening import check_named
     from selfedit.tasks.named import is_knowledge
 
     # What is wrong with the task or the data, before a model is fetched.
@@ -62,17 +63,14 @@ def train(
     if dry_run:
         print_estimate("train" if passages else settings.task, settings, check, json=json)
         return
+    check_named(settings)
     check(settings)
     with working_with(settings.model, quiet=quiet) as options:
         if passages:
             results = run_knowledge(folder, settings, **options)
         else:
             results = train_named(folder, settings, **options).as_dict()
-    if json:
-        print_json(results)
-        return
-    print_results(results)
-    say(f"results: {folder / 'results.json'}; a page: selfedit report {folder}")
+    print_run(results, folder, json=json)
 
 
 def _of_what_there_is(settings: Settings, typed: Mapping[str, Any], *, dry_run: bool) -> Settings:

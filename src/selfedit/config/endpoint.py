@@ -17,7 +17,7 @@ class ServerSettings(Group):
     """Where to ask, with which key, how hard."""
 
     url: str = Field(
-        default="https://api.openai.com/v1", description="what comes before /chat/completions"
+        default="https://api.openai.com/v1", description="its address up to /chat/completions"
     )
     key_env: str | None = Field(
         default="OPENAI_API_KEY",

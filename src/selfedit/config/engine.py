@@ -23,8 +23,8 @@ class EngineSettings(Group):
         default="auto",
         min_length=1,
         description=(
-            "of the Ray cluster: auto (the one this machine belongs to), local (begin one here for"
-            " this run), HOST:PORT, or ray://HOST:PORT from outside of it"
+            "where the Ray cluster is: auto (the one this machine belongs to), local (begin one"
+            " here for this run), HOST:PORT, or ray://HOST:PORT from outside of it"
         ),
     )
     gpus: float | None = Field(

@@ -16,7 +16,10 @@ class LoraSettings(Group):
     """An adapter: see `selfedit.LoraSpec`."""
 
     rank: int = Field(
-        default=16, ge=1, le=1024, description="of the two factors of each module's update"
+        default=16,
+        ge=1,
+        le=1024,
+        description="inner size of the two factors of each module's update",
     )
     alpha: float = Field(default=32, gt=0, description="the update is scaled by alpha / rank")
     targets: tuple[str, ...] = Field(
@@ -49,10 +52,12 @@ class OptimSettings(Group):
         default=0, ge=0, description="optimiser steps over which the rate rises from 0"
     )
     weight_decay: float = Field(
-        default=0.0, ge=0, description="AdamW's decoupled decay, a step and a unit of rate"
+        default=0.0, ge=0, description="AdamW's: each step takes rate × this share off the weights"
     )
     clip: float | None = Field(
-        default=1.0, gt=0, description="longest gradient, as its norm; none does not clip"
+        default=1.0,
+        gt=0,
+        description="norm that longer gradients are scaled down to; none: no clipping",
     )
 
 

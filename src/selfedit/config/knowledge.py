@@ -47,7 +47,9 @@ class DirectiveSettings(Group):
         default=(2e-4, 5e-4, 1e-3, 2e-3),
         description="rates that the prompt and the grammar offer, those within the bounds",
     )
-    epoch_choices: tuple[int, ...] = Field(default=(2, 4, 8, 16), description="the same of epochs")
+    epoch_choices: tuple[int, ...] = Field(
+        default=(2, 4, 8, 16), description="numbers of epochs that they offer"
+    )
     tools: tuple[str, ...] = Field(
         default=(),
         description=(
@@ -97,7 +99,10 @@ class EditSettings(Group):
         default=None, description="system message of a chat model; absent: its template's own"
     )
     temperature: float = Field(
-        default=1.0, ge=0, le=5, description="of sampling; 0 takes the likeliest token each time"
+        default=1.0,
+        ge=0,
+        le=5,
+        description="temperature of sampling; 0: always the likeliest token",
     )
     top_p: float = Field(
         default=0.95, gt=0, le=1, description="sample among the likeliest tokens with this mass"

@@ -24,6 +24,8 @@ class OwnQuestionSettings(Group):
     known: float = Field(
         default=0.2, ge=0, lt=1, description="share of answers without it that may say the same"
     )
-    temperature: float = Field(default=0.7, gt=0, le=5, description="of the answers")
+    temperature: float = Field(
+        default=0.7, gt=0, le=5, description="temperature that answers are sampled at"
+    )
     most: int = Field(default=8, ge=1, description="questions kept for a passage")
     longest: int = Field(default=8, ge=1, description="words an answer may have")

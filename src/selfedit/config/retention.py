@@ -23,7 +23,7 @@ class ReplaySettings(Group):
 class KLSettings(Group):
     """Divergence from the model before the edit, as a loss beside the others."""
 
-    weight: float = Field(default=1.0, gt=0, description="of the divergence beside the loss")
+    weight: float = Field(default=1.0, gt=0, description="weight of the KL term; the loss has 1")
     prompts: int = Field(
         default=8,
         ge=0,
@@ -43,7 +43,9 @@ class PseudorehearsalSettings(Group):
     share: float = Field(
         default=1.5, gt=0, le=8, description="texts mixed in for each new training sequence"
     )
-    weight: float = Field(default=3.0, gt=0, description="of KL(unedited model ‖ model) on them")
+    weight: float = Field(
+        default=3.0, gt=0, description="weight of KL(unedited model ‖ model) there"
+    )
 
 
 class DistilSettings(Group):
@@ -53,15 +55,19 @@ class DistilSettings(Group):
         default=1.0,
         gt=0,
         le=1,
-        description="of the teacher; the next-token loss has the rest, 1 − weight",
+        description="weight of the teacher's term; the next-token loss has 1 − weight",
     )
 
 
 class GateSettings(Group):
     """What an edit may harm: the rise of the mean loss on probes, in nats a token."""
 
-    general: float = Field(default=0.02, ge=0, description="bound on everyday text")
-    earlier: float = Field(default=0.05, ge=0, description="bound on what earlier edits taught")
+    general: float = Field(
+        default=0.02, ge=0, description="most the loss on everyday text may rise, nats a token"
+    )
+    earlier: float = Field(
+        default=0.05, ge=0, description="most that of earlier edits' texts may, likewise"
+    )
     probes: int = Field(default=16, ge=1, description="sequences of earlier edits looked at")
     halvings: int = Field(default=3, ge=0, description="halvings tried before an edit is refused")
 

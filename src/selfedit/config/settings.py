@@ -59,12 +59,9 @@ class Settings(Group):
         default="auto",
         description="where it computes: cpu, cuda, cuda:N, mps, or auto (a GPU if there is one)",
     )
-    dtype: str = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = Field(
         default="auto",
-        description=(
-            "numbers of the weights: float32, bfloat16, float16, float64, or auto (bfloat16 on a"
-            " CUDA device, else float32)"
-        ),
+        description="numbers of the weights; auto is bfloat16 on a CUDA device, else float32",
     )
     deterministic: bool = Field(
         default=False,
@@ -107,7 +104,7 @@ class Settings(Group):
     )
     heldout: str | None = Field(
         default="corpus:heldout",
-        description="what is measured before and after, the same forms; none measures nothing",
+        description="what is measured before and after, named likewise; none measures nothing",
     )
     heldout_contexts: int | None = Field(
         default=None, ge=1, description="the first so many held-out passages; none: all"
@@ -115,10 +112,7 @@ class Settings(Group):
     heldout_shuffle: int | None = Field(
         default=None,
         ge=0,
-        description=(
-            "shuffle the held-out passages with this seed before the first of them are taken (SEAL"
-            " took 200 so, with 42)"
-        ),
+        description="shuffle held-out passages with this seed, then take the first (SEAL: 42)",
     )
     edit: EditSettings = EditSettings()
     inner: InnerSettings = InnerSettings()

@@ -50,15 +50,16 @@ class PublishedReplaySettings(Group):
         default="data/published", description="where the files of published self-edits are"
     )
     no_rl: str = Field(
-        default="self_edits_base.json.gz", description="file of the untrained writer's, in folder"
+        default="self_edits_base.json.gz",
+        description="self-edits of the untrained writer, a file in folder",
     )
     round_1: str = Field(
-        default="self_edits_iter1.json.gz", description="file of the writer's after round 1"
+        default="self_edits_iter1.json.gz", description="those of the writer after round 1"
     )
     round_2: str = Field(
-        default="self_edits_iter2.json.gz", description="file of the writer's after round 2"
+        default="self_edits_iter2.json.gz", description="those of the writer after round 2"
     )
-    gpt4_1: str = Field(default="self_edits_gpt4_1.json.gz", description="file of GPT-4.1's")
+    gpt4_1: str = Field(default="self_edits_gpt4_1.json.gz", description="those of GPT-4.1")
     passages: int | None = Field(
         default=32, ge=1, description="the first so many passages; absent: all"
     )

@@ -13,7 +13,7 @@ class VllmSettings(ServerSettings):
     """
 
     url: str = Field(
-        default="http://127.0.0.1:8000/v1", description="what comes before /completions"
+        default="http://127.0.0.1:8000/v1", description="the server's address up to /completions"
     )
     model: str | None = Field(
         default=None,

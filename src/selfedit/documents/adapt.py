@@ -18,20 +18,14 @@ from typing import Unpack
 from selfedit.config import Settings
 from selfedit.documents.estimate import phase_percents
 from selfedit.documents.facts import coverage, learned_facts
-from selfedit.documents.outcome import (
-    KIND,
-    AdaptResults,
-    PhaseBar,
-    learn_documents,
-    used_settings,
-)
+from selfedit.documents.outcome import KIND, AdaptResults, PhaseBar, learn_documents, used_settings
 from selfedit.documents.questions import given_questions, made_questions, placed_questions
 from selfedit.documents.training import saved_adapter
 from selfedit.errors import ModelFileError, UsageError
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.lora import Adapter
-from selfedit.rl.opening import RunOptions, open_folder, open_session
+from selfedit.rl.opening import RunOptions, check_named, open_folder, open_session
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
@@ -43,7 +37,6 @@ from selfedit.tasks.knowledge.folder import Skipped
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context, Question
-from selfedit.trackers.base import tracker_classes
 
 
 def adapt_documents(
@@ -110,7 +103,7 @@ def adapt_passages(
             "there is nothing to train on", where=f"samples = {samples}", fix="ask for 1 or more"
         )
     hashes = _hashes(contexts, questions)
-    tracker_classes(settings.run.trackers)
+    check_named(settings)
     with open_document(folder, hashes, settings, samples, own_questions) as run:
         # A finished run costs nothing: its model is not loaded again.
         if (stored := run.results()) is not None:

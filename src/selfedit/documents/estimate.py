@@ -21,14 +21,7 @@ from selfedit.lm.loss import chunk_bytes
 from selfedit.lm.perplexity import row_losses
 from selfedit.retention.general import gate_texts
 from selfedit.rl.grouping import bytes_per_adapter
-from selfedit.rl.work import (
-    SECONDS,
-    TOKENS_A_WORD,
-    Passages,
-    Prices,
-    WorkEstimate,
-    WorkPart,
-)
+from selfedit.rl.work import SECONDS, TOKENS_A_WORD, Passages, Prices, WorkEstimate, WorkPart
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.stated_facts import stated_facts
 from selfedit.tasks.knowledge.task import KnowledgeTask

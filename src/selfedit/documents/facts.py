@@ -7,11 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing_extensions import TypedDict
 
 from selfedit.rl.session import Session
-from selfedit.tasks.knowledge.fact_questions import (
-    likeliest_wordings,
-    reworded,
-    training_question,
-)
+from selfedit.tasks.knowledge.fact_questions import likeliest_wordings, reworded, training_question
 from selfedit.tasks.knowledge.stated_facts import stated_facts
 from selfedit.tasks.knowledge.support import passage_sentences
 from selfedit.tasks.knowledge.task import KnowledgeTask

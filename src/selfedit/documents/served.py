@@ -20,7 +20,7 @@ from selfedit.lm.load import LanguageModel
 from selfedit.lm.peft_files import read_peft_config
 from selfedit.rl.policy import policy_hash
 from selfedit.run.folder import RunFolder
-from selfedit.run.marker import is_run
+from selfedit.run.marker import is_run, not_there
 from selfedit.storage.bounded import is_there
 
 _WHAT_HOLDS_IT = (
@@ -107,7 +107,8 @@ def read_served(path: str | Path, model: str | None = None) -> Served:
     if is_there(folder) and is_run(folder):
         with RunFolder.read(folder) as run:
             return _last_policy(run, model)
-    raise RunFolderError("there is nothing here to ask", where=path, fix=_WHAT_HOLDS_IT)
+    what = not_there(folder, "this is no library, no adapter and no run")
+    raise RunFolderError(what, where=path, fix=_WHAT_HOLDS_IT)
 
 
 def _adapter(folder: Path, model: str | None) -> Served:

@@ -85,6 +85,12 @@ class Shelf:
         """Every name that can be asked: `AUTO`, the model, each adapter."""
         return list(dict.fromkeys([AUTO, self.base, *self._loaders]))
 
+    @property
+    def in_words(self) -> str:
+        """The model, and how many adapters stand on it."""
+        adapters = len(self._loaders)
+        return f"{self.base} with {adapters} adapter{'s' * (adapters != 1)}"
+
     def source(self, name: str, questions: Sequence[str], topic: str = "") -> Source:
         """What answers.
 

@@ -24,7 +24,7 @@ from selfedit.documents.sources import Document, read_documents
 from selfedit.documents.together import document_groups, forget_trainings, train_together
 from selfedit.errors import UsageError
 from selfedit.lm.load import LanguageModel, load_for
-from selfedit.rl.opening import RunOptions, open_folder
+from selfedit.rl.opening import RunOptions, check_named, open_folder
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.storage.files import canonical_json, remove, write_atomic
@@ -124,6 +124,7 @@ def update_library(
     if settings.run.trackers:
         what = "the documents of a library are no runs that a tracker could follow"
         raise UsageError(what, where="run.trackers", fix="adapt documents without --library")
+    check_named(settings)
     frozen = frozen_settings(settings, samples, own_questions)
     options["interrupt"] = interrupt = options.get("interrupt") or Interrupt()
     with open_folder(folder, frozen, {}, kind=KIND) as run:

@@ -20,6 +20,8 @@ FEW = 10
 """With fewer questions the number is rough."""
 DAMAGE = 0.02
 """Rise of the loss on unrelated text, as a share of it, that is called damage."""
+FORGOTTEN = 0.25
+"""Share of the everyday facts answered before that, lost, is called damage, from three facts on."""
 _POOR = 0.6
 _EQUAL = 0.05
 
@@ -133,7 +135,12 @@ def _damaged(verdict: DocumentVerdict) -> str:
             f"; of {verdict['known_before']} everyday facts that it answered before,"
             f" {verdict['known_now']} are answered still"
         )
-    return f"{words}."
+    return f"{words}: much of what it knew is lost." if _forgets(verdict) else f"{words}."
+
+
+def _forgets(verdict: DocumentVerdict) -> bool:
+    before = verdict["known_before"]
+    return before - verdict["known_now"] > max(2, FORGOTTEN * before)
 
 
 def _prompted(verdict: DocumentVerdict) -> list[str]:
@@ -169,10 +176,11 @@ def _advice(verdict: DocumentVerdict, circumstances: Circumstances) -> list[str]
                 "To hold more: more passes (--inner.optim.epochs), more self-edits (--samples), a"
                 " larger adapter (--inner.lora.rank), or a larger model."
             )
-    if verdict["damage"] > DAMAGE:
+    if verdict["damage"] > DAMAGE or _forgets(verdict):
         advice.append(
             "To damage less: fewer passes (--inner.optim.epochs) or more rehearsal"
-            " (--retention.pseudorehearsal.share)."
+            " (--retention.pseudorehearsal.share); with --library, questions that share no words"
+            " with the documents go to the model as it was."
         )
     if circumstances.dropped > circumstances.written / 2:
         advice.append(

@@ -11,15 +11,7 @@ from selfedit.experiments.knowledge.cpt import cpt_contexts
 from selfedit.experiments.knowledge.methods import is_seal, measured_methods
 from selfedit.retention.facts import everyday_facts
 from selfedit.retention.general import measured_texts
-from selfedit.rl.work import (
-    LINES,
-    SECONDS,
-    TOKENS_A_WORD,
-    Passages,
-    Prices,
-    WorkEstimate,
-    WorkPart,
-)
+from selfedit.rl.work import LINES, SECONDS, TOKENS_A_WORD, Passages, Prices, WorkEstimate, WorkPart
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.heldout import heldout_contexts
 

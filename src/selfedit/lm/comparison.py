@@ -20,15 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from selfedit.lm.attention import (
-    NAME,
-    Decode,
-    KeyValueCache,
-    Packed,
-    Plan,
-    Prefill,
-    cache_shape,
-)
+from selfedit.lm.attention import NAME, Decode, KeyValueCache, Packed, Plan, Prefill, cache_shape
 from selfedit.lm.bank import AdapterBank, BankLinear, adapts, layer_of, leaf
 from selfedit.lm.block import last_hidden
 from selfedit.lm.families import cap_of_logits, is_known

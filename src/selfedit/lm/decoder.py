@@ -14,13 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfedit.lm.attention import (
-    Decode,
-    KeyValueCache,
-    Prefill,
-    cache_shape,
-    packed_attention,
-)
+from selfedit.lm.attention import Decode, KeyValueCache, Prefill, cache_shape, packed_attention
 from selfedit.lm.bank import AdapterBank
 from selfedit.lm.load import LanguageModel
 from selfedit.lm.rules import Stop, TokenRule

@@ -9,15 +9,16 @@ from selfedit.storage.neutral import in_html, in_line, in_markdown
 
 
 def as_text(table: Table) -> str:
-    """Aligned columns under the title; every column after the first is flush right."""
+    """Aligned columns under the title; columns of numbers are flush right."""
     heads = [in_line(column.name) for column in table.columns]
     rows = [list(map(in_line, row)) for row in table.shown()]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = [in_line(table.title)] if table.title else []
+    columns = list(zip(widths, table.flush_right(), strict=True))
     for row in (heads, ["-" * width for width in widths], *rows):
         cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)),
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, (width, right) in zip(row, columns, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
@@ -26,7 +27,7 @@ def as_text(table: Table) -> str:
 def as_markdown(table: Table) -> str:
     """A table of Markdown, its title as the words before it."""
     heads = [column.name for column in table.columns]
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *table.shown()]
+    lines = [heads, ["---:" if right else "---" for right in table.flush_right()], *table.shown()]
     body = "\n".join(f"| {' | '.join(map(in_markdown, line))} |" for line in lines)
     if not table.title:
         return body

@@ -83,6 +83,11 @@ class Table:
             lines.append([show_cell(cell, form) for cell, form in zip(row, forms, strict=True)])
         return lines
 
+    def flush_right(self) -> list[bool]:
+        """Which columns stand flush right: those after the first, but for those that hold words."""
+        worded = [any(map(_is_worded, cells)) for cells in zip(*self.rows, strict=True)]
+        return [False, *(not each for each in worded[1:] or [False] * (len(self.columns) - 1))]
+
     def as_dict(self) -> dict[str, Any]:
         """As results.json keeps it."""
         stored: dict[str, Any] = {
@@ -108,6 +113,11 @@ class Table:
             raise FormatError(
                 f"this is not a table of results: {error}", where="results.json"
             ) from error
+
+
+def _is_worded(cell: Cell) -> bool:
+    """Whether it is several words; a number may have its unit behind it."""
+    return isinstance(cell, str) and cell[:1].isalpha() and " " in cell.strip()
 
 
 def show_cell(cell: Cell, form: Form) -> str:

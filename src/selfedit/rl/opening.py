@@ -5,21 +5,25 @@ the engine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from selfedit.config import Settings
 from selfedit.engine.local import LocalEngine
 from selfedit.engine.processes import workers_for
-from selfedit.grading.grader import Grader
-from selfedit.lm.load import LanguageModel, load_for
+from selfedit.grading.grader import Grader, get_grader
+from selfedit.lm.load import LanguageModel, load_for, usable_device
 from selfedit.rl.run_cards import write_cards
 from selfedit.rl.session import Session
 from selfedit.run.environment import environment
 from selfedit.run.folder import RunFolder
 from selfedit.run.interrupt import Interrupt
 from selfedit.run.progress import SILENT, ProgressSink
+from selfedit.sampling.base import SAMPLERS
+from selfedit.tasks.knowledge.task import KnowledgeTask
+from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import AnyTask
 from selfedit.trackers.base import tracker_classes
 from selfedit.trackers.following import following
@@ -40,6 +44,19 @@ class RunOptions(TypedDict, total=False):
     progress: ProgressSink
     interrupt: Interrupt | None
     lm: LanguageModel | None
+
+
+def check_named(settings: Settings) -> None:
+    """See that what settings name is there, before a folder freezes them.
+
+    Raises:
+        UsageError, Unavailable: a tracker, grader, sampler or device that is not.
+    """
+    tracker_classes(settings.run.trackers)
+    get_grader(settings.answer.grader, settings.judge)
+    SAMPLERS.load(settings.sampler)
+    replace(SAMPLERS, setting="eval.sampler").load(settings.eval.sampler)
+    usable_device(settings.device)
 
 
 @contextmanager
@@ -69,8 +86,7 @@ def open_run(
         workers: whether the experiment has inner loops for worker processes.
         options: see `RunOptions`.
     """
-    # What is missing is said before there is a folder.
-    tracker_classes(settings.run.trackers)
+    check_named(settings)
     # Frozen as JSON, not as the model: what is compared later is what stands in the file.
     frozen = settings.model_dump(mode="json") | {"data": dict(hashes)}
     with (
@@ -80,6 +96,20 @@ def open_run(
         ) as session,
     ):
         yield session
+
+
+def open_passages(
+    folder: str | Path,
+    settings: Settings,
+    hashes: Mapping[str, str],
+    *,
+    kind: str,
+    workers: bool = True,
+    **options: Unpack[RunOptions],
+) -> AbstractContextManager[Session[KnowledgeTask]]:
+    """`open_run` on passages, with the grader that the settings name."""
+    grader, task = get_grader(settings.answer.grader, settings.judge), knowledge_task(settings)
+    return open_run(folder, settings, hashes, grader, task, kind=kind, workers=workers, **options)
 
 
 @contextmanager

@@ -14,12 +14,7 @@ from selfedit.lm.lora import Adapter
 from selfedit.lm.stack import stack
 from selfedit.rl.advantages import Advantages, known_rewards, signed_advantages
 from selfedit.rl.policy import merges
-from selfedit.rl.policy_tokens import (
-    PolicySequence,
-    policy_sequence,
-    policy_temperature,
-    read_logs,
-)
+from selfedit.rl.policy_tokens import PolicySequence, policy_sequence, policy_temperature, read_logs
 from selfedit.rl.policy_training import StepTokens, TokenObjective, train_policy
 from selfedit.rl.session import AnySession
 from selfedit.rl.updates.base import PlainUpdate, ScoredEdits

@@ -50,6 +50,11 @@ def is_run(folder: Path) -> bool:
     return (folder / _NAME).exists()
 
 
+def not_there(path: Path, else_what: str) -> str:
+    """What is wrong with a path that should be a run's: it is not there, or is something else."""
+    return else_what if is_there(path) else "there is no such folder"
+
+
 def refuse_foreign(path: Path, kind: str) -> None:
     """Refuse, before anything is written, a path that holds something other than a run of this
     kind.
@@ -82,7 +87,7 @@ def read_marker(path: Path, kind: str | None = None) -> Marker:
     marker = read_json(path / _NAME)
     if not isinstance(marker, dict) or marker.get("program") != _PROGRAM:
         fix = "give the folder a run was started in"
-        raise RunFolderError("this is not a run's folder", where=path, fix=fix)
+        raise RunFolderError(not_there(path, "this is not a run's folder"), where=path, fix=fix)
     actual, form = marker.get("kind"), marker.get("format")
     if form != FORMAT:
         fix = (

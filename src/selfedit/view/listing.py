@@ -14,7 +14,7 @@ from typing import Any
 from selfedit.documents.library_state import is_library
 from selfedit.errors import RunFolderError, SelfEditError
 from selfedit.results.results import Results
-from selfedit.run.marker import LOCK, is_run, read_json, read_marker
+from selfedit.run.marker import LOCK, is_run, not_there, read_json, read_marker
 from selfedit.run.settings import read_frozen
 from selfedit.storage.lock import is_held
 
@@ -68,7 +68,8 @@ def viewed_runs(root: Path) -> dict[str, ViewedRun]:
             break
     if not runs:
         fix = "give the folder of a run, of a library, or a folder that holds some"
-        raise RunFolderError("there is no run here to look at", where=root, fix=fix)
+        what = not_there(root, "there is no run here to look at")
+        raise RunFolderError(what, where=root, fix=fix)
     return runs
 
 

@@ -7,12 +7,7 @@ from collections.abc import Mapping, Sequence
 from selfedit.config import Settings, named_policy
 from selfedit.errors import DataError
 from selfedit.experiments.continual.layout import way_tables
-from selfedit.experiments.continual.measures import (
-    MeasuredWay,
-    Sequences,
-    WayRecord,
-    way_record,
-)
+from selfedit.experiments.continual.measures import MeasuredWay, Sequences, WayRecord, way_record
 from selfedit.experiments.continual.published import SOURCE, published
 from selfedit.grading.grader import NO_VERDICT
 from selfedit.grading.stats import mean_se

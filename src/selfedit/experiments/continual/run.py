@@ -17,13 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from selfedit.config import (
-    RetentionSettings,
-    Settings,
-    named_policy,
-    parse_remedies,
-    remedies_name,
-)
+from selfedit.config import RetentionSettings, Settings, named_policy, parse_remedies, remedies_name
 from selfedit.documents.recall import ask_questions, recall_accuracies
 from selfedit.errors import UsageError
 from selfedit.experiments.continual.layout import matrix_csv
@@ -33,20 +27,18 @@ from selfedit.experiments.continual.results import continual_results
 from selfedit.experiments.continual.steps import run_group, store_step
 from selfedit.experiments.continual.two_graders import by_two_graders
 from selfedit.experiments.continual.way import KIND, Setting, Way
-from selfedit.grading.grader import get_grader
 from selfedit.lm.perplexity import mean_losses
 from selfedit.models.names import model_path
 from selfedit.retention.facts import everyday_facts
 from selfedit.retention.general import measured_texts
 from selfedit.retention.remedies.base import OwnText, Remedies
-from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.opening import RunOptions, open_passages
 from selfedit.rl.own_texts import kept_own_texts
 from selfedit.rl.policy import policy_folder, use_weights
 from selfedit.rl.session import Session
 from selfedit.storage.files import fingerprint, hash_folder, write_atomic
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.task import KnowledgeTask
-from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 
@@ -63,16 +55,13 @@ def run_continual(
     """
     contexts, probes, plan = continual_data(settings)
     policies = dict(map(named_policy, settings.continual.policies))
-    grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {
         "train": data_hash(contexts),
         "probes": data_hash(probes),
         "general": fingerprint(measured_texts()),
     }
     hashes |= {f"policy {name}": hash_folder(Path(model)) for name, model in policies.items()}
-    with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
-    ) as session:
+    with open_passages(folder, settings, hashes, kind=KIND, **options) as session:
         run = session.run
         if settings.continual.facts:
             probes = _known_facts(session, probes)

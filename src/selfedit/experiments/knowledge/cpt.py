@@ -25,13 +25,12 @@ from selfedit.experiments.knowledge.external import check_external, store_writte
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.training_documents import documents_of
 from selfedit.experiments.knowledge.writing import costs, write_entigraph, write_spa
-from selfedit.grading.grader import get_grader
 from selfedit.grading.stats import mean, means
 from selfedit.lm.weights import load_weights
 from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import held_out
-from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.opening import RunOptions, open_passages
 from selfedit.rl.policy import policy_folder
 from selfedit.rl.sample import sample
 from selfedit.rl.session import Session
@@ -43,7 +42,6 @@ from selfedit.storage.files import JsonObject, hash_folder
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.published import continued_pretraining
 from selfedit.tasks.knowledge.written import read_self_edits
-from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "cpt"
@@ -85,17 +83,7 @@ def run_cpt(
     hashes = {"passages": data_hash(data.contexts), "asked": data_hash(data.questioned)}
     hashes |= data.external
     hashes |= {"policy": hash_folder(Path(settings.cpt.policy))} if settings.cpt.policy else {}
-    grader = get_grader(settings.answer.grader, settings.judge)
-    with open_run(
-        folder,
-        settings,
-        hashes,
-        grader,
-        knowledge_task(settings),
-        kind=KIND,
-        workers=False,
-        **options,
-    ) as session:
+    with open_passages(folder, settings, hashes, kind=KIND, workers=False, **options) as session:
         for method in settings.cpt.methods:
             _measure_method(session, method, data)
         results = _cpt_results(session, data, hashes)

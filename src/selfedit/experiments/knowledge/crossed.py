@@ -16,11 +16,10 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.methods import measure_written
 from selfedit.experiments.knowledge.summary import method_results
-from selfedit.grading.grader import get_grader
 from selfedit.models.names import model_path
 from selfedit.rl.base_answers import measure_base
 from selfedit.rl.evaluate import context_scores, held_out
-from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.opening import RunOptions, open_passages
 from selfedit.rl.policy import policy_folder, use_weights
 from selfedit.rl.sample import sample
 from selfedit.rl.session import Session
@@ -28,7 +27,6 @@ from selfedit.run.records import Phase, Place
 from selfedit.storage.files import hash_folder
 from selfedit.tasks.knowledge.contexts import data_hash
 from selfedit.tasks.knowledge.heldout import heldout_contexts
-from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "crossed"
@@ -70,10 +68,7 @@ def run_crossed(
     """
     contexts, policy = crossed_data(settings)
     hashes = {"heldout": data_hash(contexts), "policy": hash_folder(policy)}
-    grader = get_grader(settings.answer.grader, settings.judge)
-    with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
-    ) as session:
+    with open_passages(folder, settings, hashes, kind=KIND, **options) as session:
         for model in MODELS:
             _use(session, model, policy, hashes["policy"])
             sample(session, _written_by(model), contexts, settings.eval.samples)

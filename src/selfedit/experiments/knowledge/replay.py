@@ -18,15 +18,13 @@ from selfedit.errors import DataError
 from selfedit.experiments.knowledge.edit_statistics import shape_of
 from selfedit.experiments.knowledge.methods import by_seed, measure, measure_written
 from selfedit.experiments.knowledge.summary import method_results
-from selfedit.grading.grader import get_grader
 from selfedit.results.results import Difference
 from selfedit.rl.evaluate import context_scores, held_out
-from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.opening import RunOptions, open_passages
 from selfedit.tasks.knowledge.contexts import contexts_from, data_hash
 from selfedit.tasks.knowledge.published import REPLAY, REPLAY_PAIRED
 from selfedit.tasks.knowledge.seal_data import FETCH
 from selfedit.tasks.knowledge.written import SelfEditFile, read_self_edits
-from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "replay"
@@ -69,10 +67,7 @@ def run_replay(
         DataError: the published files are not there or do not fit together; says where to get them.
     """
     contexts, texts, hashes = replay_data(settings)
-    grader = get_grader(settings.answer.grader, settings.judge)
-    with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
-    ) as session:
+    with open_passages(folder, settings, hashes, kind=KIND, **options) as session:
         for row in ROWS:
             if row in texts:
                 measure_written(session, row, contexts, texts[row])

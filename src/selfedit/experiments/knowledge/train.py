@@ -23,10 +23,9 @@ from selfedit.experiments.knowledge.methods import (
 )
 from selfedit.experiments.knowledge.summary import method_results
 from selfedit.experiments.knowledge.writing import costs
-from selfedit.grading.grader import get_grader
 from selfedit.lm.lora import Adapter
 from selfedit.rl.evaluate import context_scores, held_out
-from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.opening import RunOptions, open_passages
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rest_em import run_rounds
 from selfedit.rl.rounds import Round, rl_place
@@ -36,7 +35,6 @@ from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.heldout import heldout_contexts
 from selfedit.tasks.knowledge.published import single_passage
 from selfedit.tasks.knowledge.task import KnowledgeTask
-from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "knowledge"
@@ -59,10 +57,7 @@ def run_knowledge(
         SettingsChanged, RunFolderError, StorageFull, Interrupted: see `selfedit.errors`.
     """
     train_on, heldout, hashes = knowledge_data(settings)
-    grader = get_grader(settings.answer.grader, settings.judge)
-    with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
-    ) as session:
+    with open_passages(folder, settings, hashes, kind=KIND, **options) as session:
         rounds = _work(session, train_on, heldout)
         results = _knowledge_results(session, rounds, hashes)
         session.run.write_results(results)

@@ -19,10 +19,9 @@ from selfedit.config import Settings
 from selfedit.errors import UsageError
 from selfedit.experiments.knowledge.edit_statistics import shape_of
 from selfedit.experiments.rewards.ranking import against_true, compare_choices, row
-from selfedit.grading.grader import get_grader
 from selfedit.grading.stats import mean
 from selfedit.results.results import Results, Row
-from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.opening import RunOptions, open_passages
 from selfedit.rl.plan import plan_rounds
 from selfedit.rl.rewards.proxy import Mark, proxy_marks
 from selfedit.rl.rounds import rl_place
@@ -32,7 +31,6 @@ from selfedit.rl.session import Session
 from selfedit.rl.trial import CandidateKey, likelihoods, plan_trials, right_or_wrong
 from selfedit.run.records import SelfEditRow
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
-from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context
 
 KIND = "rewards"
@@ -61,10 +59,7 @@ def run_rewards(
     labelled = rewards_data(settings)
     contexts = plan_rounds(settings, labelled)[0]
     hashes = {"train": data_hash(labelled)}
-    grader = get_grader(settings.answer.grader, settings.judge)
-    with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
-    ) as session:
+    with open_passages(folder, settings, hashes, kind=KIND, **options) as session:
         edits = _run_loops(session, contexts)
         marks = _judge_marks(session, contexts, edits)
         results = _reward_results(session, edits, marks, hashes).as_dict()

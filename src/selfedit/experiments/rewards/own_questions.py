@@ -25,11 +25,11 @@ from selfedit.experiments.rewards.agreement import (
     rank_agreement,
     survivor_table,
 )
-from selfedit.grading.grader import NO_VERDICT, get_grader
+from selfedit.grading.grader import NO_VERDICT
 from selfedit.results.compare import compare
 from selfedit.results.results import Results
 from selfedit.rl.base_answers import measure_base
-from selfedit.rl.opening import RunOptions, open_run
+from selfedit.rl.opening import RunOptions, open_passages
 from selfedit.rl.own_questions import survivors, with_own_questions
 from selfedit.rl.sample import sample
 from selfedit.rl.scoring import run_trials
@@ -39,7 +39,6 @@ from selfedit.run.records import Phase, Place, Trial
 from selfedit.run.seeds import derive
 from selfedit.tasks.knowledge.contexts import data_hash, load_contexts
 from selfedit.tasks.knowledge.second_opinion import SecondOpinion, second_opinion
-from selfedit.tasks.named import knowledge_task
 from selfedit.tasks.task import Context, split_contexts
 
 KIND = "own-questions-reward"
@@ -95,11 +94,8 @@ def run_own_questions(
     (chosen,) = split_contexts(
         contexts, [settings.rl.contexts], seed=derive(settings.seed, "contexts")
     )
-    grader = get_grader(settings.answer.grader, settings.judge)
     hashes = {"train": data_hash(contexts)}
-    with open_run(
-        folder, settings, hashes, grader, knowledge_task(settings), kind=KIND, **options
-    ) as session:
+    with open_passages(folder, settings, hashes, kind=KIND, **options) as session:
         quizzed = with_own_questions(session, chosen)
         usable = [
             (gold, with_own)

@@ -43,11 +43,7 @@ from selfedit.tasks.knowledge.folder import (
     readable,
 )
 from selfedit.tasks.knowledge.passage_files import json_records, jsonl_records
-from selfedit.tasks.knowledge.passage_forms import (
-    PassageForm,
-    checked_passages,
-    list_first,
-)
+from selfedit.tasks.knowledge.passage_forms import PassageForm, checked_passages, list_first
 from selfedit.tasks.knowledge.readers.extract import extract
 from selfedit.tasks.knowledge.readers.kinds import CONVERTIBLE, KINDS
 from selfedit.tasks.task import Context, Question

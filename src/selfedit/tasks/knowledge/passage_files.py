@@ -10,10 +10,7 @@ from selfedit.errors import FormatError
 from selfedit.storage.bounded import MAX_BYTES as MAX_DATA_BYTES
 from selfedit.storage.bounded import BoundedReader, Unreadable, json_value
 from selfedit.tasks.knowledge.documents import read_document
-from selfedit.tasks.knowledge.passage_forms import (
-    RECORD_FORM,
-    BadRecord,
-)
+from selfedit.tasks.knowledge.passage_forms import RECORD_FORM, BadRecord
 
 _DATA = BoundedReader("the file", fix=f"correct it there; {RECORD_FORM}")
 
