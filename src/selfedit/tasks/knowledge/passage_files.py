@@ -15,7 +15,7 @@ from selfedit.tasks.knowledge.passage_forms import (
     BadRecord,
 )
 
-_DATA = BoundedReader("the file", fix=f"correct it there; {RECORD_FORM}")
+_DATA = BoundedReader("the file", fix=f"correct it there; {RECORD_FORM}", unique=True)
 
 
 def json_records(path: Path) -> Iterator[tuple[str, Any]]:
@@ -61,7 +61,7 @@ def jsonl_records(path: Path) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(read_document(path, max_bytes=MAX_DATA_BYTES).split("\n"), 1):
         try:
             if line.strip():
-                yield f"line {number}", json_value(line)
+                yield f"line {number}", json_value(line, unique=True)
         except Unreadable as error:
             column = error.location.partition(", ")[2]
             yield (
