@@ -136,9 +136,7 @@ def verdict_prompt(question: str, golds: Sequence[str], answer: str) -> str:
 
 
 def read_verdict(text: str) -> bool | None:
-    """Yes or no, if the reply begins with it or ends in a labelled one (``Verdict: yes``); else
-    None.
-    """
+    """Yes or no, if the reply begins with it or ends in ``Verdict: yes`` or the like; or None."""
     bare = without_thoughts(text).strip()
     verdict = _FIRST.match(bare) or _LABELLED.search(bare)
     return None if verdict is None else verdict[1].lower() == "yes"

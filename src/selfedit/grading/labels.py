@@ -38,9 +38,7 @@ _LABELS = BoundedReader(
 
 @dataclass(frozen=True)
 class Label:
-    """A judge's verdict on one reply; ``yes`` is the share of votes that called it right, ``more``
-    further golds.
-    """
+    """A judge's verdict on a reply; ``yes``: the share of votes for it, ``more``: further golds."""
 
     question: str
     gold: str

@@ -240,9 +240,7 @@ def _spans(paragraph: str, max_words: int) -> Iterator[str]:
 
 
 def _plain_blocks(text: str) -> Iterator[Heading | str]:
-    """Paragraphs between blank lines; a line with a line of ``===`` or the like below it is a
-    heading.
-    """
+    """Paragraphs between blank lines; a line above a line of ``===`` or the like is a heading."""
     marks: list[str] = []  # the underline of level 1, of level 2, ... in order of appearance
     for block in re.split(r"\n[ \t]*(?:\n[ \t]*)+", text.strip("\n")):
         lines = block.split("\n")
