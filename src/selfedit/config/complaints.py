@@ -6,16 +6,21 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from selfedit.config.described import leaves, nearest_names
+from selfedit.storage.neutral import in_line
+
+_LISTED = 20  # the names that were meant are looked for, for each of them
 
 
 def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """A line for each wrong setting of a model, with its dotted name."""
-    return [_complaint(one, model) for one in error.errors()]
+    lines = [_complaint(one, model) for one in error.errors()[:_LISTED]]
+    more = error.error_count() - len(lines)
+    return [*lines, f"and {more} more"] if more else lines
 
 
 def _complaint(error: ErrorDetails, model: type[BaseModel]) -> str:
     """What is wrong with one setting; of a name that does not exist, which one was meant."""
-    dotted = ".".join(map(str, error["loc"]))
+    dotted = in_line(".".join(map(str, error["loc"])), 120)
     if error["type"] != "extra_forbidden":
         return f"{dotted}: {error['msg']}{_wrong_value(error)}"
     known = [name for name, _ in leaves(model)]
