@@ -8,12 +8,12 @@ from pydantic_core import ErrorDetails
 from selfedit.config.described import leaves, nearest_names
 from selfedit.storage.neutral import in_line
 
-_LISTED = 20  # the names that were meant are looked for, for each of them
+_NAMED_AT_ONCE = 20  # the names that were meant are looked for, for each of them
 
 
 def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """A line for each wrong setting of a model, with its dotted name."""
-    lines = [_complaint(one, model) for one in error.errors()[:_LISTED]]
+    lines = [_complaint(one, model) for one in error.errors()[:_NAMED_AT_ONCE]]
     more = error.error_count() - len(lines)
     return [*lines, f"and {more} more"] if more else lines
 

@@ -83,7 +83,8 @@ class BoundedReader:
         try:
             with path.open("rb") as file:
                 packed = path.suffix.lower() == ".gz" or file.peek(2)[:2] == _GZIP
-                data = (_unpacked if packed else _first)(file, self.max_bytes)
+                most = self.max_bytes
+                data = _unpacked(file, most) if packed else file.read(most + 1)
         except Unreadable as error:
             raise self.refused(error.reason, path) from None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -251,10 +252,6 @@ def are_lines(text: str) -> bool:
         return "\n" in text and isinstance(json_value(text.lstrip().partition("\n")[0]), dict)
     except Unreadable:
         return False
-
-
-def _first(file: BinaryIO, most: int) -> bytes:
-    return file.read(most + 1)
 
 
 def _unpacked(file: BinaryIO, most: int) -> bytes:
