@@ -389,6 +389,39 @@ def test_solutions_beside_the_challenges_are_found(tmp_path: Path, name: str, wh
     assert task.solutions is not None and task.solutions[0].tolist() == [[5, 4]]
 
 
+@pytest.mark.parametrize(
+    ("challenges", "solutions"),
+    [("Challenges.json", "Solutions.json"), ("arc_challenge.json", "arc_SOLUTION.json")],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_solutions_are_found_however_they_are_written(
+    tmp_path: Path, challenges: str, solutions: str, whole: bool
+) -> None:
+    (tmp_path / challenges).write_text(json.dumps({"t1": OPEN}))
+    (tmp_path / solutions).write_text(json.dumps({"t1": [[[5, 4]]]}))
+    (task,) = load_tasks(tmp_path if whole else tmp_path / challenges)
+    assert task.solutions is not None and task.solutions[0].tolist() == [[5, 4]]
+
+
+def test_solutions_that_say_otherwise_are_named(tmp_path: Path) -> None:
+    (tmp_path / "challenges.json").write_text(json.dumps({"t1": TASK}))
+    (tmp_path / "solutions.json").write_text(json.dumps({"t1": [[[5, 5]]]}))
+    with pytest.raises(FormatError, match="otherwise"):
+        load_tasks(tmp_path)
+
+
+def test_hidden_files_of_a_folder_of_tasks_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(TASK))
+    (tmp_path / "._a.json").write_bytes(b"\0\5\x16\7")
+    assert [task.id for task in load_tasks(tmp_path)] == ["a"]
+
+
+def test_half_a_character_as_a_task_id(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"\\ud800": ' + json.dumps(TASK) + "}")
+    with pytest.raises(FormatError, match="half a character"):
+        load_tasks(tmp_path / "a.json")
+
+
 def test_tasks_in_subfolders(tmp_path: Path) -> None:
     (tmp_path / "AboveBelow").mkdir()
     (tmp_path / "AboveBelow" / "AboveBelow1.json").write_text(json.dumps(TASK))
