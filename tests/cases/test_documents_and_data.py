@@ -79,6 +79,15 @@ def test_rows_without_an_answer_as_the_datasets_library_has_squad_2(tmp_path: Pa
 
 
 @pytest.mark.parametrize("empty", [[], None])
+def test_a_question_that_cannot_be_answered_has_no_answers(tmp_path: Path, empty: Any) -> None:
+    impossible = {"question": "Who?", "is_impossible": True, "answers": empty}
+    questions = [impossible, {"id": "q1", "question": "How many?", "answer": "nine"}]
+    record = {"title": "Vell", "context": VELL, "qas": questions}
+    (tmp_path / "n.json").write_text(json.dumps(record))
+    assert asked(tmp_path / "n.json") == ASKED[:1]
+
+
+@pytest.mark.parametrize("empty", [[], None])
 def test_an_answer_beside_empty_answers(tmp_path: Path, empty: Any) -> None:
     questions = [{"id": "q1", "question": "How many?", "answers": empty, "answer": "nine"}]
     record = {"title": "Vell", "context": VELL, "questions": questions}
@@ -142,6 +151,7 @@ def test_an_unknown_field_that_looks_like_data_is_named(tmp_path: Path, field: s
         "---\ndate created: 88123\ndate modified: 88123\n---\n",
         "---\nog:title: 88123\n$schema: 88123\nog/id: 88123\n---\n",
         "\n---\nid: 88123\n---\n",
+        "\ufeff---\nid: 88123\n---\n",
         '+++\ntags = [\n\'88123\',\n]\n"a b".c = 1\nd = """\n88123\n"""\n+++\n',
     ],
 )

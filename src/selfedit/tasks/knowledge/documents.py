@@ -150,7 +150,11 @@ def split_document(
             fix="raise it",
         )
     # One kind of line end; form feeds and separators end a paragraph.
-    text = re.sub(r"\r\n?|\u2028", "\n", text).replace("\f", "\n\n").replace("\u2029", "\n\n")
+    text = (
+        re.sub(r"\r\n?|\u2028", "\n", text.lstrip("\ufeff"))
+        .replace("\f", "\n\n")
+        .replace("\u2029", "\n\n")
+    )
     blocks = markdown_blocks(text, title) if markdown else _plain_blocks(text)
     passages = [
         Passage(trail, packed)

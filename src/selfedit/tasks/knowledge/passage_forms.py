@@ -53,7 +53,8 @@ class _QuestionForm(BaseModel):
         answers = record.get("answers", ...) if isinstance(record, dict) else ...
         if isinstance(answers, dict) and answers.get("text") == []:
             return record | {"answers": [], "is_impossible": True}
-        return record | {"answers": record.get("answer", answers)} if not answers else record
+        answer = record.get("answer") if answers in ([], None) else answers
+        return record if answers is ... else record | {"answers": [] if answer is None else answer}
 
     @field_validator("answers", mode="before")
     @classmethod
@@ -63,7 +64,7 @@ class _QuestionForm(BaseModel):
         if isinstance(value, dict):
             value = value.get("text")
         listed = value if isinstance(value, list) else [value]
-        # Numbers are answers as well: years are often written without quotation marks.
+        # Numbers are answers as well: years are often written so.
         plain = [each.get("text") if isinstance(each, dict) else each for each in listed]
         return [str(each) if type(each) in (int, float) else each for each in plain]
 
@@ -90,9 +91,7 @@ class PassageForm(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _row(cls, record: Any) -> Any:
-        """A row of one question, as the `datasets` library has SQuAD; unread fields that look like
-        data are refused.
-        """
+        """A row of one question, as the `datasets` library has SQuAD; unread data is refused."""
         if not isinstance(record, dict):
             return record
         lists = [name for name in ("questions", "qas") if name in record]
