@@ -106,6 +106,19 @@ BEHAVIOURS = {
         ),
         "answered",
     ),
+    "content with thoughts by other names": Behaviour(
+        message(
+            message={
+                "content": [
+                    {"type": "summary_text", "text": "no. "},
+                    {"type": "analysis", "text": "no. "},
+                    {"text": "no. ", "thought": True},
+                    {"type": "output_text", "text": "yes"},
+                ]
+            }
+        ),
+        "answered",
+    ),
     "content of thoughts alone": Behaviour(
         message(message={"content": [{"type": "reasoning", "text": "no"}]}), "declined"
     ),

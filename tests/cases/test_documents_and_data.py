@@ -7,11 +7,14 @@ from __future__ import annotations
 import json
 import os
 import time
+import unicodedata
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
+import regex
 
 from selfedit.config import read_settings
 from selfedit.errors import DataError, FormatError
@@ -59,6 +62,54 @@ def test_rows_as_one_list(tmp_path: Path) -> None:
     assert asked(tmp_path / "rows.json") == ASKED
 
 
+def test_rows_in_any_order_are_one_passage(tmp_path: Path) -> None:
+    other = ROWS[0] | {"id": "o", "context": "Another passage."}
+    (tmp_path / "rows.json").write_text(json.dumps([ROWS[0], other, ROWS[1]]))
+    contexts = load_contexts(tmp_path / "rows.json")
+    assert [[each.id for each in context.questions] for context in contexts] == [
+        ["q1", "q2"],
+        ["o"],
+    ]
+
+
+def test_rows_without_an_answer_as_the_datasets_library_has_squad_2(tmp_path: Path) -> None:
+    unanswerable = ROWS[0] | {"id": "u", "answers": {"text": [], "answer_start": []}}
+    (tmp_path / "rows.json").write_text(json.dumps([unanswerable, *ROWS]))
+    assert asked(tmp_path / "rows.json") == ASKED
+
+
+@pytest.mark.parametrize("empty", [[], None])
+def test_a_question_that_cannot_be_answered_has_no_answers(tmp_path: Path, empty: Any) -> None:
+    impossible = {"question": "Who?", "is_impossible": True, "answers": empty}
+    questions = [impossible, {"id": "q1", "question": "How many?", "answer": "nine"}]
+    record = {"title": "Vell", "context": VELL, "qas": questions}
+    (tmp_path / "n.json").write_text(json.dumps(record))
+    assert asked(tmp_path / "n.json") == ASKED[:1]
+
+
+@pytest.mark.parametrize("empty", [[], None])
+def test_an_answer_beside_empty_answers(tmp_path: Path, empty: Any) -> None:
+    questions = [{"id": "q1", "question": "How many?", "answers": empty, "answer": "nine"}]
+    record = {"title": "Vell", "context": VELL, "questions": questions}
+    (tmp_path / "n.json").write_text(json.dumps(record))
+    assert asked(tmp_path / "n.json") == ASKED[:1]
+
+
+@pytest.mark.parametrize("further", ["qas", "QA", "questions_2", "paragraphs", "answers"], ids=str)
+def test_data_beside_the_questions_is_named(tmp_path: Path, further: str) -> None:
+    record = {"title": "Vell", "context": VELL, "questions": [], further: [{"question": "x"}]}
+    (tmp_path / "x.json").write_text(json.dumps([record]))
+    with pytest.raises(FormatError, match=f"not read: '{further}'"):
+        load_contexts(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("name", ["twice.json", "twice.jsonl"])
+def test_a_field_given_twice_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"title": "Vell", "context": "a b", "context": "c d"}\n')
+    with pytest.raises(FormatError, match="'context' is given twice"):
+        load_contexts(tmp_path / name)
+
+
 def test_answers_as_a_table_in_nested_files(tmp_path: Path) -> None:
     questions = [{name: row[name] for name in ("id", "question", "answers")} for row in ROWS]
     nested = {"data": [{"title": "Vell", "paragraphs": [{"context": VELL, "qas": questions}]}]}
@@ -96,6 +147,12 @@ def test_an_unknown_field_that_looks_like_data_is_named(tmp_path: Path, field: s
         "---\n# for the site\ntitle: Vell\nid: 88123\n---\n",
         "---\ntitle: Vell\ntags:\n  - 88123\n- x\nlong: >\n  several\n\n  lines\n---\n",
         "+++\ntitle = 'Vell'\n[params]\nid = 88123\n+++\n",
+        "---\nlast modified: 88123\ntitle: Vell\n---\n",
+        "---\ndate created: 88123\ndate modified: 88123\n---\n",
+        "---\nog:title: 88123\n$schema: 88123\nog/id: 88123\n---\n",
+        "\n---\nid: 88123\n---\n",
+        "\ufeff---\nid: 88123\n---\n",
+        '+++\ntags = [\n\'88123\',\n]\n"a b".c = 1\nd = """\n88123\n"""\n+++\n',
     ],
 )
 def test_front_matter_is_not_read_and_nothing_else_is_lost(matter: str) -> None:
@@ -111,6 +168,9 @@ def test_front_matter_is_not_read_and_nothing_else_is_lost(matter: str) -> None:
         "---\nThe first: part\nof a paragraph goes on.\n---\n",
         "---\n\nBuilt in 1412.\n\n---\n",
         "---\nNote: no end, 1412\n",
+        "---\nThe keeper said: nine is enough\n---\n",
+        "---\nThe keeper: old.\nThe bell: older.\n---\n",
+        "+++\nnine = piers\n+++\n",
     ],
 )
 def test_what_only_looks_like_front_matter_stays(start: str) -> None:
@@ -129,6 +189,7 @@ def test_what_only_looks_like_front_matter_stays(start: str) -> None:
         "<name>\n\ntext under it",
         "<title-page>in a block of its own</title-page>",
         "a <b> c and d<b and e>f",
+        "Press <menu>, then <select> and <time>",
     ],
 )
 def test_words_in_angle_brackets_stay(words: str) -> None:
@@ -152,6 +213,49 @@ def test_footnotes_and_notes_of_one_word_stay() -> None:
     assert "Mirane" in text and "Tolwen" in text and "example.org" not in text and "Old." in text
 
 
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Nine.",
+        "3.50",
+        "12/5/1412",
+        "3:1",
+        "#1",
+        "why?",
+        "<Pier>",
+        "<nine piers>",
+        "tolwen@vell",
+        'e.g. "nine piers"',
+        "Tolwen. (nine piers)",
+    ],
+)
+def test_a_note_of_one_word_is_no_link(note: str) -> None:
+    assert note.strip("<>") in text_of(f"See the [keeper note].\n\n[keeper note]: {note}\n\nOld.\n")
+
+
+@pytest.mark.parametrize(
+    "target", ["http://a.example", "mailto:a@b.cd", "/a/b", "./a", "#part-two", "<a b.md>", "a.md"]
+)
+def test_a_link_is_no_note(target: str) -> None:
+    assert text_of(f"The [bell].\n\n[bell]: {target}\n") == "file\nThe bell."
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "| a1 | b1 |\n|---|---|\n| c1 | d1 | e1 | f1 |\n",
+        "|a1|\n|-|\n|b1|c1|d1\n",
+        "| a1 | b1 |\n|---|---|\n| `c1 | d1` | **e1** |\n",
+        "> |a1|b1|\n> |-|-|\n> |c1|d1|e1|\n",
+        "- a1\n\n  |b1|\n  |-|\n  |c1|d1|\n",
+    ],
+)
+def test_cells_beyond_the_head_of_a_table_stay(rows: str) -> None:
+    text = text_of(rows)
+    assert all(f"{letter}1" in text for letter in "abcd"), text
+    assert "*" not in text and "| |" not in text and not text.endswith("|")
+
+
 BURMESE = "ဝဲလ်ဆိပ်ကမ်းကိုအော်ဒါမီရာနေကတည်ဆောက်ခဲ့သည်ဆိပ်ကမ်းတွင်တံတားကိုးစင်းရှိသည်"
 THAI = "ท่าเรือเวลล์มีท่าเทียบเรือเก้าแห่งและระฆังชื่อตั้ม"
 KHMER = "កំពង់ផែវែលមានផែប្រាំបួននិងកណ្ដឹងមួយ"
@@ -159,8 +263,6 @@ KHMER = "កំពង់ផែវែលមានផែប្រាំបួន�
 
 @pytest.mark.parametrize("text", [BURMESE, THAI, KHMER], ids=["burmese", "thai", "khmer"])
 def test_scripts_without_spaces_are_cut_between_letters(text: str) -> None:
-    import unicodedata
-
     whole = text * 40
     passages = split_document(whole, title="x", markdown=False)
     assert "".join(passage.text for passage in passages) == whole
@@ -171,16 +273,33 @@ def test_scripts_without_spaces_are_cut_between_letters(text: str) -> None:
         assert not passage.text.endswith(("\u1039", "\u17d2"))
 
 
-def test_long_words_are_not_cut_inside_a_letter() -> None:
-    letters = "e\u0301\u0323" * 500
-    passages = split_document(letters, title="x", markdown=False, max_words=3)
-    assert all(passage.text.startswith("e") for passage in passages)
-    assert "".join(passage.text for passage in passages) == letters
+@pytest.mark.parametrize(
+    "word",
+    [
+        "e\u0301\u0323",
+        "น้ำท่าทำงาน",
+        "ນ້ຳຈຳນວນ",
+        "वेल्लबन्दरक्षत्रिय",
+        "വെൽപ്പാലങ്ങളുണ്ട്ക്ഷേത്രം",
+        unicodedata.normalize("NFD", "벨의항구에는부두가"),
+        "か\u3099き",
+        "\U0001f3f4\U000e0067\U000e0062\U000e007fa",
+    ],
+)
+def test_long_words_are_not_cut_inside_a_letter(word: str) -> None:
+    whole = word * 400
+    passages = split_document(whole, title="x", markdown=False, max_words=3)
+    assert "".join(passage.text for passage in passages) == whole
+    cuts = set(accumulate(len(passage.text) for passage in passages))
+    assert cuts <= {letter.end() for letter in regex.finditer(r"\X", whole)}
 
 
 def test_sentences_end_in_other_scripts() -> None:
     assert cut_sentences("एक। दो। तीन") == ["एक। ", "दो। ", "तीन"]
     assert cut_sentences("က။ခ။") == ["က။", "ခ။"]
+    assert cut_sentences("ایک۔ دو؟ تین") == ["ایک۔ ", "دو؟ ", "تین"]
+    assert cut_sentences("አንድ። ሁለት") == ["አንድ። ", "ሁለት"]
+    assert cut_sentences("ក៕ ខ") == ["ក៕ ", "ខ"]
     assert cut_sentences("One... Two?! Three") == ["One... ", "Two?! ", "Three"]
     assert word_count("two words") == 2
 
@@ -278,6 +397,39 @@ def test_solutions_beside_the_challenges_are_found(tmp_path: Path, name: str, wh
     (tmp_path / name.replace("challenges", "solutions")).write_text(json.dumps({"t1": [[[5, 4]]]}))
     (task,) = load_tasks(tmp_path if whole else tmp_path / name)
     assert task.solutions is not None and task.solutions[0].tolist() == [[5, 4]]
+
+
+@pytest.mark.parametrize(
+    ("challenges", "solutions"),
+    [("Challenges.json", "Solutions.json"), ("arc_challenge.json", "arc_SOLUTION.json")],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_solutions_are_found_however_they_are_written(
+    tmp_path: Path, challenges: str, solutions: str, whole: bool
+) -> None:
+    (tmp_path / challenges).write_text(json.dumps({"t1": OPEN}))
+    (tmp_path / solutions).write_text(json.dumps({"t1": [[[5, 4]]]}))
+    (task,) = load_tasks(tmp_path if whole else tmp_path / challenges)
+    assert task.solutions is not None and task.solutions[0].tolist() == [[5, 4]]
+
+
+def test_solutions_that_say_otherwise_are_named(tmp_path: Path) -> None:
+    (tmp_path / "challenges.json").write_text(json.dumps({"t1": TASK}))
+    (tmp_path / "solutions.json").write_text(json.dumps({"t1": [[[5, 5]]]}))
+    with pytest.raises(FormatError, match="otherwise"):
+        load_tasks(tmp_path)
+
+
+def test_hidden_files_of_a_folder_of_tasks_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(TASK))
+    (tmp_path / "._a.json").write_bytes(b"\0\5\x16\7")
+    assert [task.id for task in load_tasks(tmp_path)] == ["a"]
+
+
+def test_half_a_character_as_a_task_id(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"\\ud800": ' + json.dumps(TASK) + "}")
+    with pytest.raises(FormatError, match="half a character"):
+        load_tasks(tmp_path / "a.json")
 
 
 def test_tasks_in_subfolders(tmp_path: Path) -> None:

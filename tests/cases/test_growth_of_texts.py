@@ -4,6 +4,7 @@ time at two sizes, so that a slow machine changes nothing.
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from selfedit.grading.grader import Reply, get_grader
 from selfedit.grading.judge import read_verdict
 from selfedit.grading.statement import _joined_pieces
 from selfedit.grading.text import _runs_in, contains_gold, normalise
+from selfedit.storage.bounded import BoundedReader
 from selfedit.storage.neutral import in_form, slug
 from selfedit.tasks.arc.dataset import load_tasks
 from selfedit.tasks.knowledge.contexts import load_contexts
@@ -133,6 +135,16 @@ def test_a_file_of_many(
         return lambda: load(path)
 
     grows_with_the_length(prepare, 1000)
+
+
+def test_a_packed_file_of_many_members(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl.gz"
+
+    def prepare(count: int) -> Callable[[], object]:
+        path.write_bytes(gzip.compress(b" ") * count)
+        return lambda: BoundedReader("the file").bytes(path)
+
+    grows_with_the_length(prepare, 12_000)
 
 
 def test_words_in_a_row_are_found_as_when_each_place_is_tried() -> None:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from selfedit.errors import ModelFileError
 from selfedit.lm.chat import chat_prompt
 from selfedit.lm.load import load
+from selfedit.models import manifest
 
 Change = Callable[[Path], None]
 
@@ -203,6 +204,16 @@ def test_a_hostile_folder_ends_in_one_error(folder: Path, change: Change) -> Non
     assert time.process_time() - started < 5
 
 
+@pytest.mark.parametrize("name", [".", "sub", "pipe"])
+def test_a_list_of_files_names_what_is_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    entry = {"size": (tmp_path / name).stat().st_size, "mtime_ns": 1, "sha256": "0"}
+    (tmp_path / manifest.NAME).write_text(json.dumps({"source": "x", "files": {name: entry}}))
+    with pytest.raises(ModelFileError, match="no regular file"):
+        manifest.check(tmp_path, fix="x")
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -214,6 +225,9 @@ def test_a_hostile_folder_ends_in_one_error(folder: Path, change: Change) -> Non
         {"torch_dtype": "float16"},
         {"auto_map": {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}},
         {"use_kernels": True},
+        {"num_labels": 10**8},
+        {"id2label": {"x": 1}, "label2id": 5},
+        {"return_dict": False, "output_attentions": True},
     ],
 )
 def test_a_folder_does_not_choose_for_us(

@@ -12,7 +12,7 @@ import pytest
 from selfedit.config import read_settings
 from selfedit.documents.adapt import read_about
 from selfedit.documents.library_state import read_library
-from selfedit.errors import DataError
+from selfedit.errors import DataError, UsageError
 from selfedit.grading.labels import Label, read_labels
 from selfedit.lm.lora import Adapter
 from selfedit.run.folder import RunFolder
@@ -116,3 +116,51 @@ def test_recipes_and_labels_with_a_byte_order_mark(tmp_path: Path, encoding: str
     assert read_settings(tmp_path / "r.toml").seed == 7
     (tmp_path / "l.jsonl").write_bytes((LABEL % '"label": true').encode(encoding))
     assert read_labels(tmp_path / "l.jsonl") == [Label("q", "g", "p", 1.0)]
+
+
+def test_what_is_packed_is_known_by_its_content(tmp_path: Path) -> None:
+    packed = gzip.compress((LABEL % '"label": true').encode())
+    for name in ("l.jsonl", "L.JSONL.GZ"):
+        (tmp_path / name).write_bytes(packed)
+        assert len(read_labels(tmp_path / name)) == 1
+    (tmp_path / "r.toml").write_bytes(gzip.compress(b"seed = 7"))
+    assert read_settings(tmp_path / "r.toml").seed == 7
+
+
+EDITS = '{"id": "a", "self_edits": ["x"]}'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("e.json", f"{EDITS}\n{EDITS}\n"),
+        ("E.JSONL", f"{EDITS}\n\n{EDITS}"),
+        ("e.jsonl", f"[{EDITS}, {EDITS}]"),
+        ("e.ndjson", f"\n{EDITS}\n{EDITS}"),
+    ],
+)
+def test_lines_and_lists_of_self_edits_by_any_name(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert len(read_self_edits(tmp_path / name).records) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "key"),
+    [
+        ("e.json", '[{"id": "a", "self_edits": ["x"], "self_edits": ["y"]}]', "self_edits"),
+        ("l.jsonl", LABEL % '"label": true, "label": false', "label"),
+        ("l.json", "[" + LABEL % '"label": true, "label": false' + "]", "label"),
+    ],
+)
+def test_one_of_two_is_not_lost(tmp_path: Path, name: str, text: str, key: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=f"'{key}' is given twice"):
+        (read_self_edits if name == "e.json" else read_labels)(tmp_path / name)
+
+
+def test_a_recipe_of_wrong_names(tmp_path: Path) -> None:
+    keys = [f'"{name}" = 1' for name in ("\\u001b[31m", "a" * 10**5, *map(str, range(3000)))]
+    (tmp_path / "r.toml").write_text("\n".join(keys))
+    with pytest.raises(UsageError, match="and 2982 more") as caught:
+        read_settings(tmp_path / "r.toml")
+    assert len(str(caught.value)) < 5000 and "\x1b" not in str(caught.value)

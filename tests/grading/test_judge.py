@@ -98,6 +98,17 @@ def test_votes_are_counted_and_a_tie_is_no_verdict(tmp_path: Path) -> None:
         ("yesterday", None),
         ("", None),
         ("<think>yes", None),
+        ("<analysis>no</analysis> yes", True),
+        ("<reasoning_content>no</reasoning_content>yes", True),
+        ("<antThinking>no</antThinking>yes", True),
+        ("[THINKING]no[/THINKING]yes", True),
+        ("<|thinking|>yes<|/thinking|>no", False),
+        ("<think>no</ think>yes", True),
+        ("<think/>yes", True),
+        ("<answer>yes</answer>", True),
+        ("\\boxed{no}", False),
+        ('{"verdict": "no"}', False),
+        ("The answer is yes.", True),
     ],
 )
 def test_only_a_clear_verdict_is_one(text: str, verdict: bool | None) -> None:

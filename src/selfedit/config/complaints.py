@@ -6,6 +6,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from selfedit.config.described import leaves, nearest_names
+from selfedit.storage.neutral import in_line
+
+_NAMED_AT_ONCE = 20  # the names that were meant are looked for, for each of them
 
 
 def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
@@ -14,7 +17,10 @@ def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
     wrong: dict[str, list[ErrorDetails]] = {}
     for one in error.errors():
         wrong.setdefault(_setting(one, known), []).append(one)
-    return [_complaint(dotted, errors, known) for dotted, errors in wrong.items()]
+    named = [*wrong.items()][:_NAMED_AT_ONCE]
+    lines = [_complaint(in_line(dotted, 120), errors, known) for dotted, errors in named]
+    more = len(wrong) - len(lines)
+    return [*lines, f"and {more} more"] if more else lines
 
 
 def _setting(error: ErrorDetails, known: list[str]) -> str:

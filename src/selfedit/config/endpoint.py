@@ -57,9 +57,7 @@ class ServerSettings(Group):
 
 
 class EndpointSettings(ServerSettings):
-    """Where to ask, which model, how hard, and what it costs. Replies are kept under url and model,
-    not the rest.
-    """
+    """Where to ask, which model, how hard, and at what cost. Replies are kept by url and model."""
 
     model: str | None = Field(default=None, description="the model's name at the endpoint")
     token_limit: Literal["max_tokens", "max_completion_tokens"] = Field(

@@ -59,9 +59,7 @@ def ask_questions(
     progress: ProgressSink = SILENT,
     interrupt: Interrupt | None = None,
 ) -> list[Answered]:
-    """Every question of the contexts, answered and graded; contexts without questions are passed
-    over.
-    """
+    """Every question of the contexts, answered and graded; those without questions have none."""
     questioned = [context for context in contexts if context.questions]
     answers: list[Answered] = []
     if not questioned:
@@ -115,9 +113,7 @@ def passage_losses(
 
 
 def compared(before: Mapping[str, float], after: Mapping[str, float]) -> Change:
-    """Means before and after and the paired difference; n counts passages, those measured both
-    times.
-    """
+    """Means before and after and the paired difference; n counts passages measured both times."""
     both = [name for name in before if name in after]
     before, after = {name: before[name] for name in both}, {name: after[name] for name in both}
     return {

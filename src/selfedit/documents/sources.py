@@ -1,6 +1,4 @@
-"""The documents that a library should know: each with its name, its passages and a hash of what it
-says.
-"""
+"""The documents that a library should know: name, passages and a hash of what each says."""
 
 from __future__ import annotations
 

@@ -55,9 +55,7 @@ def _sendable(text: str) -> str:
 
 
 def ask(text: str, *, system: str | None = None, **parameters: Any) -> ChatRequest:
-    """A request of one user message, with a system message before it if given; the rest as in
-    `ChatRequest`.
-    """
+    """A request of one user message, a system message before it if given; see `ChatRequest`."""
     first = (("system", system),) if system is not None else ()
     return ChatRequest((*first, ("user", text)), **parameters)
 

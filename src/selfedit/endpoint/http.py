@@ -118,9 +118,7 @@ class Http:
             raise Unavailable("stopped before it was sent", where=self.settings.url)
 
     def _safe(self, text: str) -> str:
-        """The text without the key, which some endpoints repeat in their complaints, escaped
-        perhaps.
-        """
+        """The text without the key, which some endpoints repeat in complaints, escaped or not."""
         if len(self._key) < _REAL_KEY:
             return text
         if "\\u" in text and self._key not in text:

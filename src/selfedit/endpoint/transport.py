@@ -25,8 +25,8 @@ from selfedit.storage.bounded import Unreadable, json_value
 ODD = 3
 """Replies with nothing to read in them after which a request counts as declined."""
 _SHOWN_CHARACTERS = 2000
-_THOUGHTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "thought")
-"""Types of a content's parts that are no part of the answer."""
+_ANSWERS = (None, "text", "output_text")
+"""Types of a content's parts that are said; the others are thoughts, under whatever name."""
 _DECLINED = frozenset({400, 413, 422})
 
 
@@ -170,7 +170,7 @@ def _reply_text(content: object) -> str | None:
 
 
 def _part_text(part: object) -> str | None:
-    if isinstance(part, dict) and part.get("type") not in _THOUGHTS:
+    if isinstance(part, dict) and part.get("type") in _ANSWERS and not part.get("thought"):
         text = part.get("text")
         part = text.get("value") if isinstance(text, dict) else text
     return part if isinstance(part, str) else None

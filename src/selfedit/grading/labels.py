@@ -32,15 +32,15 @@ _VERDICT = ("label", "correct", "verdict")
 _WORDS = {"yes": 1.0, "true": 1.0, "correct": 1.0, "no": 0.0, "false": 0.0, "incorrect": 0.0}
 _LABELS_FIX = "a line needs question, gold, prediction, and votes_yes with votes, or label"
 _LABELS = BoundedReader(
-    "the labels", fix=f"give a .jsonl or .json file, or either with .gz; {_LABELS_FIX}"
+    "the labels",
+    fix=f"give a .jsonl or .json file, or either with .gz; {_LABELS_FIX}",
+    unique=True,
 )
 
 
 @dataclass(frozen=True)
 class Label:
-    """A judge's verdict on one reply; ``yes`` is the share of votes that called it right, ``more``
-    further golds.
-    """
+    """A judge's verdict on a reply; ``yes``: the share of votes for it, ``more``: further golds."""
 
     question: str
     gold: str
@@ -82,7 +82,7 @@ def read_labels(path: str | Path) -> list[Label]:
 def _records(text: str, path: Path) -> Iterator[tuple[str, Any]]:
     if text.lstrip().startswith("["):
         try:
-            array = json_value(text)
+            array = json_value(text, unique=True)
         except Unreadable:
             array = None  # lines that are arrays: each is refused below, by its number
         if isinstance(array, list) and any(isinstance(record, dict) for record in array):

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 
-_NAMES = r"(?:\w{1,20}:)?(?:\w{1,20}_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad)"
+_NAMES = (
+    r"(?:\w{1,20}:)?(?:\w{1,20}_|ant)?(?:think(?:ing)?|thoughts?|reason(?:ing)?"
+    r"|reflection|scratchpad|analysis|deliberation|monologue|ponder)(?:_\w{1,20})?"
+)
 _OPENED = (
-    rf"<{_NAMES}(?:\s[^<>]*)?>",
-    r"\[THINK\]",
+    rf"<{_NAMES}(?:\s[^<>]*)?(?<!/)>",
+    r"\[THINK(?:ING)?\]",
+    r"<\|think(?:ing)?\|>",
     "◁think▷",
     r"<\|(?:START_|begin_of_)(?:THINKING|thought)\|>",
     r"<\|channel\|>(?:analysis|commentary)",
 )
 _CLOSED = (
-    rf"</{_NAMES}\s*>",
-    r"\[/THINK\]",
+    rf"<(?:/\s*{_NAMES}|{_NAMES}\s*/)\s*>",
+    r"\[/THINK(?:ING)?\]",
+    r"<\|/think(?:ing)?\|>",
     "◁/think▷",
     r"<\|(?:END_|end_of_)(?:THINKING|thought)\|>",
     r"<\|channel\|>final<\|message\|>",

@@ -33,9 +33,9 @@ _TABLES = (
 )
 _OUR_CLASSES = re.compile(
     r"_.*|.*_implementation|auto_map|dtype|torch_dtype|.*kernel.*|trust_remote_code|custom_.*"
-    r"|base_model_.*"
+    r"|base_model_.*|num_labels|id2label|label2id"
 )
-"""Keys that would choose for us, or name code."""
+"""Keys that would choose for us, name code, or have a name made for each of so many classes."""
 TEXT_PARTS = {"gemma3": ("gemma3_text",), "mistral3": ("ministral3", "mistral")}
 """Kinds of models of several parts whose text part is a plain decoder, and what kinds that may
 be.

@@ -12,6 +12,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 
 from selfedit.errors import ModelFileError
 from selfedit.storage.bounded import BoundedReader
@@ -103,6 +104,8 @@ def _check_file(path: Path, record: FileRecord, full: bool, fix: str) -> FileRec
         stat = path.stat()
     except OSError:
         raise ModelFileError("A file of the model is missing", where=path, fix=fix) from None
+    if not S_ISREG(stat.st_mode):  # a pipe would be read for ever
+        raise ModelFileError("A file of the model is no regular file", where=path, fix=fix)
     if stat.st_size != record.size:
         what = (
             f"A file of the model has {stat.st_size:,} bytes instead of {record.size:,}: it was cut"

@@ -161,9 +161,7 @@ def _gpus() -> list[str]:
 
 
 def _threads() -> dict[str, int] | None:
-    """Torch's thread counts, which change the last bits of a sum; None if this process has not
-    loaded torch.
-    """
+    """Torch's thread counts, which change a sum's last bits; None where torch is not loaded."""
     torch = sys.modules.get("torch")
     if torch is None:
         return None

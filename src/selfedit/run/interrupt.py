@@ -142,9 +142,7 @@ def ignore_signals() -> None:
 
 
 def asked_to_stop(check: Callable[[], None]) -> Interrupted | None:
-    """What ``check`` raises if the user wants to stop: for those who first receive what is in
-    hand.
-    """
+    """What ``check`` raises for a user who stops: for those who first receive what is in hand."""
     try:
         check()
     except Interrupted as stopped:

@@ -56,9 +56,7 @@ def not_there(path: Path, else_what: str) -> str:
 
 
 def refuse_foreign(path: Path, kind: str) -> None:
-    """Refuse, before anything is written, a path that holds something other than a run of this
-    kind.
-    """
+    """Refuse, before anything is written, a path with something else than a run of this kind."""
     if not path.exists():
         return
     if is_run(path):

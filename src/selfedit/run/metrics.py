@@ -12,9 +12,7 @@ from selfedit.storage.files import canonical_json, storage_errors
 
 
 class Metrics:
-    """The lines of metrics.jsonl. Numbers that must not be lost belong in the ledger; these are its
-    shadow.
-    """
+    """The lines of metrics.jsonl, the ledger's shadow: no number is there alone."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

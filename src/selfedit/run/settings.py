@@ -1,6 +1,4 @@
-"""A run's settings as they are frozen in its folder: plain, without secrets, and compared key by
-key.
-"""
+"""A run's settings as they are frozen in its folder: plain, without secrets, compared."""
 
 from __future__ import annotations
 
@@ -126,9 +124,7 @@ def _described(change: Change) -> str:
 
 
 def changes(stored: SettingsTree, wished: SettingsTree) -> list[Change]:
-    """Every (dotted key, stored value, given value) that differs, sorted; a value that is not there
-    is `UNSET`.
-    """
+    """Every (dotted key, stored value, given value) that differs, sorted; no value is `UNSET`."""
     old, new = dict(_leaves(stored)), dict(_leaves(wished))
     keys = sorted(old.keys() | new.keys())
     pairs = [(key, old.get(key, UNSET), new.get(key, UNSET)) for key in keys]
@@ -153,9 +149,7 @@ def _leaves(table: SettingsTree, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _same(old: Any, new: Any) -> bool:
-    """Equality where 1 is 1.0 but not true, NaN is NaN, and a secret that is given or not makes no
-    other run.
-    """
+    """Equality where 1 is 1.0 but not true, NaN is NaN; a secret given or not is no change."""
     if old is UNSET or new is UNSET:
         return REDACTED in (old, new)
     if isinstance(old, list) and isinstance(new, list):

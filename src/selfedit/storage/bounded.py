@@ -31,7 +31,8 @@ MAX_DEPTH = 64
 MAX_DIGITS = 300
 """Of a whole number: more do not fit into a float."""
 _MAX_KEY = 64
-_BLOCK = 2**20
+_BLOCK = 2**14  # what is left of a block is copied for each member of a gzip file in it
+_GZIP = b"\x1f\x8b"
 _SHOWN_LETTERS = 3
 _LARGEST = 10**MAX_DIGITS
 _DEEP = f"nested more than {MAX_DEPTH} deep"
@@ -78,14 +79,12 @@ class BoundedReader:
     unique: bool = False
 
     def bytes(self, path: Path) -> bytes:
-        """What a file holds; one whose name ends in ``.gz`` is unpacked."""
+        """What a file holds; gzip's, whatever it is called, is unpacked."""
         try:
             with path.open("rb") as file:
-                data = (
-                    _unpacked(file, self.max_bytes)
-                    if path.suffix == ".gz"
-                    else file.read(self.max_bytes + 1)
-                )
+                packed = path.suffix.lower() == ".gz" or file.peek(2)[:2] == _GZIP
+                most = self.max_bytes
+                data = _unpacked(file, most) if packed else file.read(most + 1)
         except Unreadable as error:
             raise self.refused(error.reason, path) from None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -245,6 +244,14 @@ def toml_table(text: str) -> dict[str, Any]:
         raise Unreadable(_LONG) from None
     _check_bounds(table, "")
     return table
+
+
+def are_lines(text: str) -> bool:
+    """Whether a text is JSON lines: its first one is an object by itself."""
+    try:
+        return "\n" in text and isinstance(json_value(text.lstrip().partition("\n")[0]), dict)
+    except Unreadable:
+        return False
 
 
 def _unpacked(file: BinaryIO, most: int) -> bytes:

@@ -1,6 +1,4 @@
-"""What this process is busy with, in a few words: told to a person when nothing else has been for a
-while.
-"""
+"""What this process is busy with: told to a person when nothing else has been for a while."""
 
 from __future__ import annotations
 

@@ -168,9 +168,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files and folders that a killed process left in `folder`, below
-    it too.
-    """
+    """Remove the temporary files and folders of a killed process in and below `folder`."""
     for leftover in sorted(folder.rglob(_TEMPORARY)):
         _remove(leftover)
 
@@ -202,9 +200,7 @@ def hash_folder(path: Path, *, but: str = "") -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """The SHA-256 of any plain data through its one canonical JSON: equal data, equal
-    fingerprint.
-    """
+    """The SHA-256 of plain data through its canonical JSON: equal data, equal hash."""
     return hashlib.sha256(canonical_json(value, indent=None)).hexdigest()
 
 

@@ -59,9 +59,7 @@ class FolderLock:
 
 @contextmanager
 def wait_for_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock in the file ``path``; ``waiting`` is called now and then while another process
-    does.
-    """
+    """Hold the lock in the file ``path``; ``waiting`` is called while another process does."""
     lock = FileLock(path, timeout=POLL_SECONDS)
     while True:
         try:

@@ -56,9 +56,7 @@ def _sorted_marks(marks: re.Match[str]) -> str:
 
 
 def in_lines(text: object) -> str:
-    """Text for a terminal or a log with its line breaks, without anything that could steer a
-    terminal.
-    """
+    """Text for a terminal or a log with its line breaks, without what could steer a terminal."""
     rows = str(text).splitlines() or [""]
     return "\n".join(_shown(row.replace("\t", "    "), _UNSHOWN) for row in rows)
 
@@ -112,9 +110,7 @@ def in_csv(text: str) -> str:
 
 
 def in_picture(text: object) -> str:
-    """Text that matplotlib draws as it stands: short, on one line, no formula in it, never a name
-    it leaves out.
-    """
+    """Text that matplotlib draws as it stands: a short line, no formula, no name it leaves out."""
     plain = in_line(text, 60).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain
 

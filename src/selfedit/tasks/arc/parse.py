@@ -191,9 +191,7 @@ def _not_finite(text: str) -> NoReturn:
 
 
 def _bounded_int(digits: str) -> int:
-    """A whole number; one of thousands of digits, which Python refuses to read, becomes one as much
-    out of bounds.
-    """
+    """A whole number; one of too many digits for Python becomes one as much out of bounds."""
     return int(digits if len(digits) <= 18 else digits[:18])
 
 

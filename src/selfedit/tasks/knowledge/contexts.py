@@ -226,9 +226,7 @@ def _with_ids(passages: list[PassageForm]) -> list[Context]:
 
 
 def _unused(name: str, used: dict[str, int]) -> str:
-    """``name``, or ``name-2``, ``name-3``, ... if it is in ``used``, which knows the last number of
-    each.
-    """
+    """``name``, or ``name-2``, ``name-3``, ...; ``used`` knows the last number of each."""
     free, number = name, used.get(name, 0)
     while free in used:
         number += 1

@@ -150,7 +150,11 @@ def split_document(
             fix="raise it",
         )
     # One kind of line end; form feeds and separators end a paragraph.
-    text = re.sub(r"\r\n?|\u2028", "\n", text).replace("\f", "\n\n").replace("\u2029", "\n\n")
+    text = (
+        re.sub(r"\r\n?|\u2028", "\n", text.lstrip("\ufeff"))
+        .replace("\f", "\n\n")
+        .replace("\u2029", "\n\n")
+    )
     blocks = markdown_blocks(text, title) if markdown else _plain_blocks(text)
     passages = [
         Passage(trail, packed)
@@ -240,9 +244,7 @@ def _spans(paragraph: str, max_words: int) -> Iterator[str]:
 
 
 def _plain_blocks(text: str) -> Iterator[Heading | str]:
-    """Paragraphs between blank lines; a line with a line of ``===`` or the like below it is a
-    heading.
-    """
+    """Paragraphs between blank lines; a line above a line of ``===`` or the like is a heading."""
     marks: list[str] = []  # the underline of level 1, of level 2, ... in order of appearance
     for block in re.split(r"\n[ \t]*(?:\n[ \t]*)+", text.strip("\n")):
         lines = block.split("\n")

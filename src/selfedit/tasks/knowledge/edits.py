@@ -118,9 +118,7 @@ def _tool_choices(bounds: DirectiveSettings) -> dict[str, tuple[str, ...]]:
 
 
 def _clean(row: str) -> str:
-    """One line without escape sequences, control characters and tags, NFC, white space folded, cut
-    at `MAX_LINE`.
-    """
+    """One line, NFC, without escapes, controls and tags, white space folded, cut at `MAX_LINE`."""
     # Cut first: NFC is quadratic in a run of combining marks.
     row = _ESCAPE.sub("", row[: 8 * MAX_LINE])
     # Escape sequences first: their letters would stay once the control character is gone.
@@ -129,9 +127,7 @@ def _clean(row: str) -> str:
 
 
 def _seen(char: str) -> str:
-    """The character, nothing for one without a width (a byte order mark, a soft hyphen), a space
-    for a control.
-    """
+    """The character, nothing for one without a width (a soft hyphen), a space for a control."""
     category = unicodedata.category(char)
     # The joiners of Indic and Persian scripts change what a word means.
     if category[0] != "C" or char in "\u200c\u200d":

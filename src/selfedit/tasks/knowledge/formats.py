@@ -23,9 +23,7 @@ class EditFormat(Protocol):
     """How a self-edit is asked for and read."""
 
     def prompt(self, context: Context, chat: bool) -> str:
-        """What asks for a self-edit: a chat model's user message, or a text that a base model goes
-        on with.
-        """
+        """What asks for a self-edit: a user's message, or a text that a base model goes on with."""
         ...
 
     def parse(self, text: str) -> ParsedEdit:

@@ -1,6 +1,4 @@
-"""A Markdown document as headings and paragraphs, without its markup; every word that is no markup
-stays.
-"""
+"""A Markdown document as headings and paragraphs; every word of it that is no markup stays."""
 
 from __future__ import annotations
 
@@ -10,10 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock, reference
+from markdown_it.rules_block import StateBlock, reference, table
+from markdown_it.rules_block.table import escapedSplit, getLine
 from markdown_it.token import Token
 
 from selfedit.errors import DocumentError
+from selfedit.storage.bounded import Unreadable, toml_table
 from selfedit.tasks.knowledge.units import WORD, is_heading, soften
 
 _MAX_NESTING = 100  # of Markdown blocks; beyond it the parser drops text, so we refuse
@@ -31,20 +31,27 @@ _FLAG_NAMES = """
 async autofocus autoplay checked compact controls default defer disabled hidden loop multiple
 muted nowrap open readonly required reversed selected
 """
+_WITHOUT_END = """
+area base body br col colgroup dd dt embed head hr html img input li link meta option p param rp rt
+source tbody td tfoot th thead tr track wbr
+"""
 _ELEMENTS, _FLAGS = frozenset(_ELEMENT_NAMES.split()), frozenset(_FLAG_NAMES.split())
+_PAIRED = _ELEMENTS - frozenset(_WITHOUT_END.split())
 """HTML's elements and attributes without a value: ``<name>``, ``Map<String>``, ``x<b and y>z`` are
 text.
 """
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)((?:[\s/][^<>]*)?)>")
 _ATTRIBUTE = re.compile(r"""([^\s=/"'<>]+)(\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?""")
 _HIDING = re.compile(r"<(!--|(?:script|style)\b)", re.IGNORECASE)
-_DEFINITION = re.compile(r"\[((?:[^\[\]\\]|\\.)*)\]:\s*(\S*)")
-_FIELD = {
-    "---": re.compile(r"""(?:[\w.-]+|"[^"]+"|'[^']+')[ \t]*:(?:[ \t]|$)"""),
-    "+++": re.compile(r"[\w.\"'-]+[ \t]*=|\[+[\w.\"' -]+\]+[ \t]*$"),
-}
+_DEFINITION = re.compile(r"\[((?:[^\[\]\\]|\\.)*)\]:\s*(<[^<>\n]*>|\S*)")
+_TARGET = re.compile(
+    r"<?(?:[a-z][a-z\d+.-]+:\S|\.{0,2}/\S|\?\w+=|#[\w-]*[a-z]|[^<>]*\w\.[a-z]{2})", re.I
+)
+"""An address, a path, a file: ``Nine.``, ``3.50``, ``12/5/1412``, ``#1``, ``why?`` are words."""
+_FIELD = re.compile(r"""(?:(?:[a-z]\w*:)?[\w.$@/-]+|"[^"]+"|'[^']+')[ \t]*:(?:[ \t]|$)""")
+_SPACED_FIELD = re.compile(r"[\w.-]+(?: [\w.()-]+){1,3}[ \t]*:(?:[ \t].*[^.!?…。]|)$")
+"""A key of several words; a sentence with a colon in it has one too, and ends like a sentence."""
 _FURTHER = re.compile(r"[ \t]|#|-(?:[ \t]|$)|[\]}]|$")
-_CLOSING = {"---": ("---", "..."), "+++": ("+++",)}
 
 
 @dataclass(frozen=True)
@@ -59,23 +66,37 @@ def _is_definition(state: StateBlock, start: int, end: int, silent: bool) -> boo
     """A link's definition, unless its target is a word: a footnote, or a note like one."""
     definition = _DEFINITION.match(state.src, state.bMarks[start] + state.tShift[start])
     # [^1]: and [note]: text are words of the document; a link's target has a sign of one.
-    if definition is not None and (
-        definition[1].startswith("^") or not re.search(r"[/.:#@<?=]", definition[2])
-    ):
+    if definition and (definition[1].startswith("^") or not _TARGET.match(definition[2])):
         return False
     return reference(state, start, end, silent)
+
+
+def _whole_rows(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A table; what a row has more than the head, which Markdown drops, is put to its last cell."""
+    before = len(state.tokens)
+    if not table(state, start, end, silent):
+        return False
+    tokens = state.tokens[before:]
+    width = sum(token.type == "th_open" for token in tokens)
+    for at, token in enumerate(tokens):
+        cell = tokens[at - 2]
+        if token.type == "tr_close" and cell.map:
+            line = getLine(state, cell.map[0]).strip()
+            cells = escapedSplit(line)[line.startswith("|") :]
+            further = [each.strip() for each in cells[width:]]
+            cell.content = " | ".join([cell.content, *further]).removesuffix(" | ")
+    return True
 
 
 _MARKDOWN = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(
     ["table", "strikethrough"]
 )
 _MARKDOWN.block.ruler.at("reference", _is_definition)
+_MARKDOWN.block.ruler.at("table", _whole_rows, {"alt": ["paragraph", "reference"]})
 
 
 def markdown_blocks(text: str, title: str) -> Iterator[Heading | str]:
-    """The headings, paragraphs, list items, tables and code of a Markdown document, without their
-    markup.
-    """
+    """A Markdown document's headings, paragraphs, list items, tables and code, without markup."""
     level, bullet = 0, ""
     rows: list[list[str]] = []
     for token in _parse(text, title):
@@ -111,6 +132,11 @@ def _parse(text: str, title: str) -> list[Token]:
         raise DocumentError(
             f"the document nests lists or quotations {_MAX_NESTING} deep", where=title, fix=fix
         )
+    # Run with <time>: an element that never ends in the whole document is a word.
+    words = _PAIRED - set(re.findall(r"</([a-z][a-z\d]*)", text.lower()))
+    for child in (child for token in tokens for child in token.children or []):
+        if child.type == "html_inline" and child.content[1:-1].lower() in words:
+            child.type = "text"
     return tokens
 
 
@@ -118,18 +144,23 @@ def _without_front_matter(text: str) -> str:
     """The text behind fields for a site's programs; what only begins like them, a rule above a
     paragraph, stays.
     """
-    lines = text.split("\n")
+    lines = text.lstrip().split("\n")
     mark = lines[0].rstrip()
-    # Only at the very top, and only with fields in it.
-    if mark not in _FIELD:
-        return text
-    fields = 0
-    for number, line in enumerate(lines[1:], start=1):
-        if line.rstrip() in _CLOSING[mark]:
+    if mark == "+++" and mark in (rest := [line.rstrip() for line in lines[1:]]):
+        end = rest.index(mark)
+        try:
+            return "\n".join(lines[end + 2 :]) if toml_table("\n".join(rest[:end])) else text
+        except Unreadable:
+            return text
+    fields = 0.0
+    for number, line in enumerate(lines[1:] if mark == "---" else (), start=1):
+        if line.rstrip() in ("---", "..."):
             # Two rules with nothing between them are rules.
-            return "\n".join(lines[number + 1 :]) if fields else text
-        if _FIELD[mark].match(line):
+            return "\n".join(lines[number + 1 :]) if fields >= 1 else text
+        if _FIELD.match(line):
             fields += 1
+        elif _SPACED_FIELD.match(line.rstrip()):
+            fields += 0.5
         elif not _FURTHER.match(line):
             return text
     return text

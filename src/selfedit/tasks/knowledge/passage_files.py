@@ -8,18 +8,17 @@ from typing import Any
 
 from selfedit.errors import FormatError
 from selfedit.storage.bounded import MAX_BYTES as MAX_DATA_BYTES
-from selfedit.storage.bounded import BoundedReader, Unreadable, json_value
+from selfedit.storage.bounded import BoundedReader, Unreadable, are_lines, json_value
 from selfedit.tasks.knowledge.documents import read_document
 from selfedit.tasks.knowledge.passage_forms import RECORD_FORM, BadRecord
 
-_DATA = BoundedReader("the file", fix=f"correct it there; {RECORD_FORM}")
+_DATA = BoundedReader("the file", fix=f"correct it there; {RECORD_FORM}", unique=True)
 
 
 def json_records(path: Path) -> Iterator[tuple[str, Any]]:
     """The place and content of each record of a JSON file, in any of the accepted forms."""
     text = read_document(path, max_bytes=MAX_DATA_BYTES)
-    # The first line is an object by itself: then the file is lines, whatever its name.
-    if text.count("\n") and _is_object(text.lstrip().partition("\n")[0]):
+    if are_lines(text):
         # Lines under another name, as pandas and the `datasets` library write them.
         return jsonl_records(path)
     data = _DATA.parse_json(text, path)
@@ -27,13 +26,6 @@ def json_records(path: Path) -> Iterator[tuple[str, Any]]:
         return _nested_records(data["data"], path)
     items = [data] if isinstance(data, dict) else _record_list(data, path)
     return ((f"record {number}", item) for number, item in enumerate(items, 1))
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(json_value(line), dict)
-    except Unreadable:
-        return False
 
 
 def _nested_records(data: Any, path: Path) -> Iterator[tuple[str, Any]]:
@@ -58,7 +50,7 @@ def jsonl_records(path: Path) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(read_document(path, max_bytes=MAX_DATA_BYTES).split("\n"), 1):
         try:
             if line.strip():
-                yield f"line {number}", json_value(line)
+                yield f"line {number}", json_value(line, unique=True)
         except Unreadable as error:
             column = error.location.partition(", ")[2]
             yield (

@@ -46,6 +46,16 @@ class _QuestionForm(BaseModel):
     answers: tuple[_Text, ...] = Field((), validation_alias=AliasChoices("answers", "answer"))
     is_impossible: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, record: Any) -> Any:
+        """An empty table of answers, as the `datasets` library has SQuAD 2, is no answer at all."""
+        answers = record.get("answers", ...) if isinstance(record, dict) else ...
+        if isinstance(answers, dict) and answers.get("text") == []:
+            return record | {"answers": [], "is_impossible": True}
+        answer = record.get("answer") if answers in ([], None) else answers
+        return record if answers is ... else record | {"answers": [] if answer is None else answer}
+
     @field_validator("answers", mode="before")
     @classmethod
     def _one_form(cls, value: Any) -> list[Any]:
@@ -54,7 +64,7 @@ class _QuestionForm(BaseModel):
         if isinstance(value, dict):
             value = value.get("text")
         listed = value if isinstance(value, list) else [value]
-        # Numbers are answers as well: years are often written without quotation marks.
+        # Numbers are answers as well: years are often written so.
         plain = [each.get("text") if isinstance(each, dict) else each for each in listed]
         return [str(each) if type(each) in (int, float) else each for each in plain]
 
@@ -81,24 +91,22 @@ class PassageForm(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _row(cls, record: Any) -> Any:
-        """A row of one question, as the `datasets` library has SQuAD; unread fields that look like
-        data are refused.
-        """
-        # Whole records have their questions; what follows is for rows of one.
-        if not isinstance(record, dict) or record.keys() & {"questions", "qas"}:
+        """A row of one question, as the `datasets` library has SQuAD; unread data is refused."""
+        if not isinstance(record, dict):
             return record
-        if isinstance(record.get("question"), str):
+        lists = [name for name in ("questions", "qas") if name in record]
+        if isinstance(record.get("question"), str) and not any(record[name] for name in lists):
             question = {name: record[name] for name in _OF_A_QUESTION if name in record}
             return {name: record[name] for name in ("title", "context") if name in record} | {
                 "questions": [question],
                 "one_question": True,
             }
-        # A misspelt `question` would else give a passage without questions, and nobody would
-        # notice.
-        if unread := [name for name in record if _LIKE_DATA.search(str(name))]:
-            raise ValueError(
-                f"has a field that is not read: {str(unread[0])[:40]!r}; call it 'questions'"
-            )
+        # A misspelt `question` would else give a passage without questions, unnoticed.
+        for name in record:
+            data = not lists or (isinstance(record[name], dict | list) and record[name])
+            if name not in lists[:1] and data and _LIKE_DATA.search(str(name)):
+                what = f"has a field that is not read: {str(name)[:40]!r}; call it 'questions'"
+                raise ValueError(what)
         return record
 
     @field_validator("questions")
@@ -158,16 +166,14 @@ def checked_questions(
 
 
 def _together(forms: list[PassageForm]) -> list[PassageForm]:
-    """Rows of one question each, put together where the same passage follows itself."""
-    joined: list[PassageForm] = []
+    """Rows of one question each, put together where the passage is the same, in whatever order."""
+    joined: dict[str | int, PassageForm] = {}
     for form in forms:
-        last = joined[-1] if joined else None
-        # Same passage and neighbours: rows of one passage far apart stay two contexts.
-        if last and last.one_question and form.one_question and last.context == form.context:
-            last.questions.extend(form.questions)
-        else:
-            joined.append(form)
-    return joined
+        key = form.context if form.one_question else id(form)
+        if key in joined:
+            joined[key].questions.extend(form.questions)
+        joined.setdefault(key, form)
+    return list(joined.values())
 
 
 def _problem(error: ErrorDetails) -> str:

@@ -87,9 +87,7 @@ triples. LoRA: v1.
 
 
 def continued_pretraining(update: str, passages: int) -> dict[str, Reference]:
-    """The published numbers for that update, of the published size nearest to ours from above (200
-    or 2,067).
-    """
+    """The published numbers for that update, of the size nearest from above (200 or 2,067)."""
     sizes = sorted(n for kind, n in _CPT if kind == update)
     size = next((n for n in sizes if n >= passages), sizes[-1])
     return {

@@ -47,9 +47,7 @@ class SecondOpinion:
 
 
 def second_grader(first: Grader) -> Grader:
-    """The grader that a table is graded by beside the first: `calibrated`, or `concise` where that
-    is the first.
-    """
+    """The grader beside a table's first: `calibrated`, or `concise` where that is the first."""
     return get_grader("concise" if first.name == "calibrated" else "calibrated", JudgeSettings())
 
 

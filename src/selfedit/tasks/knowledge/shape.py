@@ -83,9 +83,7 @@ def lexical_diversity(text: str) -> float | None:
 
 
 def compression_ratio(text: str) -> float | None:
-    """Bytes of the text over bytes of it packed by zlib: the more it repeats itself, the higher.
-    None if empty.
-    """
+    """Bytes of the text over those packed by zlib: repetition makes it high. None if empty."""
     # Lone surrogates, which models can write, have no UTF-8.
     data = text.encode("utf-8", "replace")
     return len(data) / len(zlib.compress(data, 9)) if data else None

@@ -30,9 +30,10 @@ def _marks() -> str:
     """Everything that belongs to the letter before it, as ranges of a character class: marks,
     joiners, variants.
     """
-    # Up to the basic plane's end; the few marks beyond it are added by hand.
-    codes = [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M"]
-    codes += [0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0100, 0xE01F0)]
+    codes = [code for code in range(0x300, 0x1F000) if unicodedata.category(chr(code))[0] == "M"]
+    # What joins, colours and tags; Thai's and Lao's AM, a letter that is written with the last one.
+    codes += [0xE33, 0xEB3, 0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE01F0)]
+    codes.sort()
     ranges: list[list[int]] = []
     for code in codes:
         if ranges and ranges[-1][1] == code - 1:
@@ -48,15 +49,19 @@ _STACKED = (
     r"|\u1b44[\u1b05-\u1b33]|\ua9c0[\ua984-\ua9b2])"
 )
 """Burmese, Khmer, Tai Tham, Balinese and Javanese letters written below the one before."""
+_CONJUNCT = r"(?<=[\u094d\u09cd\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca\u200d])\S"
+"""What a killed vowel of India's scripts, or a joiner, makes one letter with the one before."""
 _UNIT = re.compile(
     # A letter with its marks and up to three signs after it: a piece is never cut inside.
-    rf"(?:[{_HAN_KANA}]|[{_SYLLABLES}]{{1,3}}|[{_UNSPACED}](?:{_STACKED}|[{_MARKS}])*)"
+    rf"(?:[{_HAN_KANA}][{_MARKS}]*|(?:[{_SYLLABLES}][\u1160-\u11ff{_MARKS}]*){{1,3}}"
+    rf"|[{_UNSPACED}](?:{_STACKED}|[{_MARKS}])*)"
     rf"[^\w\s{_MARKS}]{{0,3}}"
-    rf"|[^\s{_HAN_KANA}{_SYLLABLES}{_UNSPACED}]{{1,24}}(?:[{_MARKS}]|(?<=\u200d)\S)*"
+    rf"|[^\s{_HAN_KANA}{_SYLLABLES}{_UNSPACED}]{{1,24}}(?:[{_MARKS}]|{_CONJUNCT})*"
 )
+_STOPS = ".!?…؟۔։።‼⁇⁈⁉"
 # It begins where a run of stops begins: from each place within a long run it would be read again.
 _SENTENCE_END = re.compile(
-    r"""(?<![.!?…])[.!?…]+["'”’)\]]*\s+|[。！？｡।॥။។༎]+["'”’」』）]*\s*|\n+"""
+    rf"""(?<![{_STOPS}])[{_STOPS}]+["'”’»)\]]*\s+|[。！？｡।॥။។៕༎]+["'”’」』）]*\s*|\n+"""
 )
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:\w|Mr|Mrs|Ms|Dr|Prof|St|No|vs|cf|approx|e\.g|i\.e|Fig|Inc|Ltd|Jr|Sr)$"
@@ -80,9 +85,7 @@ def units(word: str) -> list[str]:
 
 
 def cut_sentences(text: str) -> list[str]:
-    """``text`` cut behind each sentence and line; joined together again the pieces are ``text``
-    itself.
-    """
+    """``text`` cut behind each sentence and line; joined, the pieces are ``text`` again."""
     pieces, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         after = text[match.end() : match.end() + 1]

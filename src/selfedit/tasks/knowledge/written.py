@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selfedit.errors import DataError, FormatError
-from selfedit.storage.bounded import BoundedReader
+from selfedit.storage.bounded import BoundedReader, are_lines
 from selfedit.storage.files import hash_file
 from selfedit.tasks.task import Context
 
@@ -24,7 +24,7 @@ _RECORD_FORM = (
     ' "context"'
 )
 _LISTED_SHORT = 3
-_RECORDS = BoundedReader("the file of self-edits", fix=_RECORD_FORM, max_bytes=2**30)
+_RECORDS = BoundedReader("the file of self-edits", fix=_RECORD_FORM, max_bytes=2**30, unique=True)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,9 @@ def read_self_edits(path: str | Path, *, fix: str = _RECORD_FORM) -> SelfEditFil
     path = Path(path)
     reader = replace(_RECORDS, fix=fix)
     text = reader.text(path)
-    # What is gzipped keeps its inner ending.
-    lines = path.name.removesuffix(".gz").endswith(".jsonl")
+    # By what is in it, since names vary; a line by itself is known by its name.
+    named = path.name.lower().removesuffix(".gz").endswith(".jsonl")
+    lines = are_lines(text) or (named and not text.lstrip().startswith("["))
     records = tuple(
         _checked_records(_RECORDS.json_lines(text, path) if lines else _records_of(text, path))
     )
