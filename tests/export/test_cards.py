@@ -55,6 +55,9 @@ def test_a_base_of_the_hub_is_named_with_its_licence() -> None:
     about, body = parts_of(text)
     assert about["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert about["license"] == "apache-2.0" and "Apache-2.0" in body
+    # How peft opens it; a base without a name that everybody knows has no such lines.
+    assert f'from_pretrained("{about["base_model"]}"), ".")' in body
+    assert "PeftModel" not in render_card(ModelCard("x", "An adapter.", "/models/mine"))
 
 
 def test_hostile_texts_stay_texts() -> None:

@@ -16,19 +16,22 @@ from selfedit.config.retention import GateSettings, PseudorehearsalSettings
 from selfedit.errors import UsageError
 from selfedit.inner.adapt import adapt
 from selfedit.inner.job import AdaptJob, OptimSpec, TrainSequence
-from selfedit.lm.chat import user_opening
+from selfedit.lm.chat import chat_prompt, user_opening
 from selfedit.lm.load import load
 from selfedit.lm.lora import LoraSpec
 from selfedit.lm.perplexity import token_losses
+from selfedit.retention.facts import everyday_facts
 from selfedit.retention.general import gate_texts, measured_texts
 from selfedit.retention.learner import Edit, Learner
 from selfedit.retention.library import WordRouter, route_by_likelihood
+from selfedit.retention.remedies import pseudorehearsal
 from selfedit.retention.remedies.base import NewEdit, Remedies
 from selfedit.retention.remedies.gate import gate
 from selfedit.retention.remedies.pseudorehearsal import write_own_texts
 from selfedit.retention.remedies.replay import reservoir, sample_items
 from selfedit.tasks.knowledge.contexts import load_contexts
 from selfedit.tasks.knowledge.edits import ParsedEdit
+from selfedit.tasks.knowledge.prompts import question_prompt
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from tiny_run import contexts, tiny_settings
 
@@ -185,9 +188,26 @@ def test_own_texts_come_from_the_seed_and_pseudorehearsal_is_refused_without_any
         remedies(task, "pseudorehearsal")
 
 
+def test_everyday_questions_are_rehearsed_as_they_are_asked_and_none_is_measured(task) -> None:
+    settings = PseudorehearsalSettings(texts=3, tokens=8, questions=4)
+    without = write_own_texts(task.lm, settings.model_copy(update={"questions": 0}), seed=1)
+    texts = write_own_texts(task.lm, settings, seed=1)
+    assert texts[: len(without)] == without and len(texts) == len(without) + 4
+    rehearsed = Path(pseudorehearsal.__file__).parents[1].joinpath("questions.txt")
+    questions = rehearsed.read_text(encoding="utf-8").splitlines()
+    for number, (ids, start) in enumerate(texts[len(without) :]):
+        line = questions[number]
+        ours = chat_prompt(task.lm, question_prompt("", line, True), "")
+        # As a passage's questions are asked, then as any chat program asks.
+        prompt = chat_prompt(task.lm, line) if number % 2 else ours
+        assert ids[:start] == prompt and start < len(ids)
+    measured = {question.text for topic in everyday_facts() for question in topic.questions}
+    assert len({*questions}) == 48 and not measured & {*questions}
+
+
 def test_a_model_without_a_chat_template_writes_texts_alone(small_folder: Path) -> None:
     lm = replace(load(str(small_folder), device="cpu"), has_chat=False)
-    texts = write_own_texts(lm, PseudorehearsalSettings(texts=9, tokens=8), seed=1)
+    texts = write_own_texts(lm, PseudorehearsalSettings(texts=9, tokens=8, questions=4), seed=1)
     assert len(texts) > 5 and all(start == 1 for _, start in texts)
 
 
@@ -224,6 +244,17 @@ def test_the_gate_lets_through_scales_down_or_refuses(lm, task, learner) -> None
     )
     assert 0 < scaled.factor < 1
     assert scaled.attempts[-1][1] <= bound < scaled.attempts[0][1]
+    finer = GateSettings(general=max(bound, 0.01), earlier=99, halvings=12, bisections=4)
+    closer = gate(lm, learner, wild, finer, seed=1)
+    assert closer.attempts[: len(scaled.attempts)] == scaled.attempts
+    rises = {factor: general for factor, general, _ in closer.attempts}
+    assert len(closer.attempts) == len(scaled.attempts) + 4
+    assert scaled.factor < closer.factor < 2 * scaled.factor
+    assert (
+        rises[closer.factor]
+        <= finer.general
+        < min(rise for factor, rise in rises.items() if factor > closer.factor)
+    )
 
 
 def test_a_refused_edit_changes_nothing(task) -> None:

@@ -148,11 +148,7 @@ def _adapter_of(out: Path, inputs: _Inputs) -> Callable[..., AdaptResults]:
     from selfedit.documents.adapt import adapt_passages
 
     return partial(
-        adapt_passages,
-        out,
-        inputs.contexts,
-        questions=inputs.questions,
-        skipped=inputs.skipped,
+        adapt_passages, out, inputs.contexts, questions=inputs.questions, skipped=inputs.skipped
     )
 
 

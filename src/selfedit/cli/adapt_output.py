@@ -92,7 +92,7 @@ def print_recall(results: AdaptResults) -> None:
     for words in results["verdict"]["words"]:
         write(words)
     names = {
-        "accuracy": "questions answered, %",
+        "accuracy": "questions answered, %, mean over passages",
         "loss": "loss on the passages, nats a token",
         "general_loss": "loss on unrelated text, nats a token",
     }

@@ -51,10 +51,5 @@ def open_service(path: Path, limits: Limits, options: ModelOptions, *, quiet: bo
     served = read_served(path, options.model)
     have_model(served.model, quiet=quiet)
     asked_in = served.prompting if options.prompting == "as-trained" else options.prompting
-    lm = load(
-        served.model,
-        device=options.device,
-        dtype=options.dtype,
-        prompting=asked_in,
-    )
+    lm = load(served.model, device=options.device, dtype=options.dtype, prompting=asked_in)
     return Service(served.shelf(lm, kept=limits.max_loaded), limits)

@@ -45,7 +45,5 @@ class EngineSettings(Group):
         description="times a group is given out before a run ends because its workers died on it",
     )
     start_seconds: float = Field(
-        default=300,
-        gt=0,
-        description="how long no Ray worker at all may be up before a run ends",
+        default=300, gt=0, description="how long no Ray worker at all may be up before a run ends"
     )

@@ -37,6 +37,9 @@ class PseudorehearsalSettings(Group):
     texts: int = Field(
         default=96, ge=1, description="texts the unedited model writes; a third are conversations"
     )
+    questions: int = Field(
+        default=0, ge=0, le=48, description="everyday questions with its answers, beside the texts"
+    )
     tokens: int = Field(
         default=48, ge=2, description="length of a text, a question or a reply at most"
     )
@@ -70,6 +73,9 @@ class GateSettings(Group):
     )
     probes: int = Field(default=16, ge=1, description="sequences of earlier edits looked at")
     halvings: int = Field(default=3, ge=0, description="halvings tried before an edit is refused")
+    bisections: int = Field(
+        default=0, ge=0, description="scales tried between the first halving that fits and the last"
+    )
 
 
 class LibrarySettings(Group):

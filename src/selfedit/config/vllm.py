@@ -16,8 +16,7 @@ class VllmSettings(ServerSettings):
         default="http://127.0.0.1:8000/v1", description="the server's address up to /completions"
     )
     model: str | None = Field(
-        default=None,
-        description="the model's name at the server; left out, the one that it serves",
+        default=None, description="the model's name at the server; left out, the one that it serves"
     )
     key_env: str | None = Field(
         default=None,

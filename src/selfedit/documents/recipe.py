@@ -16,8 +16,10 @@ RECIPE: dict[str, Any] = {
     "retention.remedies": ("replay", "pseudorehearsal", "gate"),
     "retention.pseudorehearsal.texts": 24,
     "retention.pseudorehearsal.tokens": 40,
-    "retention.pseudorehearsal.share": 0.3,
-    "retention.gate.general": 0.05,
+    "retention.pseudorehearsal.questions": 24,
+    "retention.pseudorehearsal.share": 0.6,
+    "retention.gate.general": 0.1,
+    "retention.gate.bisections": 3,
 }
 """What `selfedit adapt` sets where its user does not: ``docs/adapt.md`` says how it was found."""
 

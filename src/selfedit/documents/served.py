@@ -78,13 +78,7 @@ def _library_shelf(library: Library, lm: LanguageModel, base: str, kept: int) ->
         return None if entry is None else names[entry.adapter]
 
     return Shelf(
-        lm,
-        loaders,
-        route,
-        is_follow_up=library.is_follow_up,
-        kind="document",
-        base=base,
-        kept=kept,
+        lm, loaders, route, is_follow_up=library.is_follow_up, kind="document", base=base, kept=kept
     )
 
 

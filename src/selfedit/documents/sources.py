@@ -33,9 +33,7 @@ class Document:
 
 
 def read_documents(
-    sources: Sequence[str | Path],
-    on_skip: OnSkip = log_skipped,
-    known: KnownFiles | None = None,
+    sources: Sequence[str | Path], on_skip: OnSkip = log_skipped, known: KnownFiles | None = None
 ) -> list[Document]:
     """Every document of the sources with its name: a file's own, or its path within the folder it
     was found in. A file of a folder that cannot be read, and a copy of another document, is told to

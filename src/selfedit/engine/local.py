@@ -72,9 +72,7 @@ def run_batch(lm: LanguageModel, work: TrialBatch, on_tokens: OnTokens) -> Done:
 
 
 def _completions(
-    lm: LanguageModel,
-    work: TrialBatch,
-    questions: Sequence[tuple[tuple[int, ...], Adapter | None]],
+    lm: LanguageModel, work: TrialBatch, questions: Sequence[tuple[tuple[int, ...], Adapter | None]]
 ) -> list[Completion]:
     prompts, adapters = [prompt for prompt, _ in questions], [adapter for _, adapter in questions]
     decoding = Decoding(work.max_new_tokens, work.alphabet, work.stop)

@@ -80,10 +80,7 @@ def _round_parts(prices: Prices, name: str, passages: Passages, heldout: bool) -
     if rl.reward.signal != "proxy":
         parts.append(
             prices.loops(
-                name,
-                passages,
-                edits * rl.repeats,
-                more_questions=earlier * passages.questions,
+                name, passages, edits * rl.repeats, more_questions=earlier * passages.questions
             )
         )
     if earlier:
@@ -149,10 +146,7 @@ def _continual(settings: Settings) -> list[WorkPart]:
         parts.append(prices.answers(f"{name}: earlier passages and facts", questions))
         parts.append(
             WorkPart(
-                f"{name}: everyday text",
-                ceil(tokens_read),
-                "tokens",
-                tokens_read * SECONDS["read"],
+                f"{name}: everyday text", ceil(tokens_read), "tokens", tokens_read * SECONDS["read"]
             )
         )
     return parts

@@ -68,11 +68,7 @@ def train(
     return results
 
 
-def train_named(
-    folder: str | Path,
-    settings: Settings,
-    **options: Unpack[RunOptions],
-) -> Results:
+def train_named(folder: str | Path, settings: Settings, **options: Unpack[RunOptions]) -> Results:
     """A run of the task, on the contexts and with the grader, that its settings name.
 
     ``task`` is a class of one's own as ``package.module:Name``; ``train`` and ``heldout`` are files
@@ -83,15 +79,7 @@ def train_named(
     """
     contexts, heldout = named_data(settings)
     grader = get_grader(settings.answer.grader, settings.judge)
-    return train(
-        folder,
-        settings,
-        task_of(settings),
-        contexts,
-        heldout,
-        grader,
-        **options,
-    )
+    return train(folder, settings, task_of(settings), contexts, heldout, grader, **options)
 
 
 def named_data(settings: Settings) -> tuple[list[Context], list[Context]]:

@@ -32,9 +32,7 @@ _VERDICT = ("label", "correct", "verdict")
 _WORDS = {"yes": 1.0, "true": 1.0, "correct": 1.0, "no": 0.0, "false": 0.0, "incorrect": 0.0}
 _LABELS_FIX = "a line needs question, gold, prediction, and votes_yes with votes, or label"
 _LABELS = BoundedReader(
-    "the labels",
-    fix=f"give a .jsonl or .json file, or either with .gz; {_LABELS_FIX}",
-    unique=True,
+    "the labels", fix=f"give a .jsonl or .json file, or either with .gz; {_LABELS_FIX}", unique=True
 )
 
 

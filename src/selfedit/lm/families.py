@@ -51,10 +51,7 @@ SILU = (nn.SiLU, SiLUActivation)
 """The two forms silu has in transformers."""
 _WINDOW_OF_MODEL = ("MistralAttention", "Phi3Attention")
 """Attention that takes the model's window; that of the others is each layer's own."""
-FUSED = {
-    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
-    "gate_up_proj": ("gate_proj", "up_proj"),
-}
+FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 """One matrix that stands for several in some kinds, as PEFT names it."""
 _CAPPED = ("Gemma2Attention",)
 """Attention whose scores are capped; Gemma 3 has the setting and does not use it."""

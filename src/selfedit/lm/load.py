@@ -57,14 +57,7 @@ from selfedit.models.wheel import Progress
 from selfedit.storage.doing import doing
 from selfedit.storage.neutral import in_line
 
-__all__ = [
-    "LanguageModel",
-    "chat_prompt",
-    "chat_turns",
-    "load",
-    "load_for",
-    "load_without_weights",
-]
+__all__ = ["LanguageModel", "chat_prompt", "chat_turns", "load", "load_for", "load_without_weights"]
 
 _TRIED = "Who built 1 <harbour>?\n"
 _UNUSED = re.compile(r"inv_freq$|masked_bias$|position_ids$|\.attn\.bias$|^mtp\.")

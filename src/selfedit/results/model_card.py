@@ -69,6 +69,7 @@ def render_card(card: ModelCard) -> str:
         *_result_parts(card),
         "## How it is asked",
         card.prompt_form or "Not known: it was made elsewhere.",
+        _opened_by(card),
         *_made_by(card),
         "## Limits",
         _as_list(_LIMITS),
@@ -141,6 +142,20 @@ def _rounds_tables(results: Results) -> list[Table]:
         for one in rounds
     ]
     return [Table.make("Rounds of reinforcement learning", columns, rows)]
+
+
+def _opened_by(card: ModelCard) -> str:
+    """How peft opens an adapter whose base has a name that everybody knows."""
+    base = hub_id(card.base)
+    if base is None or card.library != "peft":
+        return ""
+    return f"""```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+# "." is this folder, or give the adapter's id on a hub.
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), ".")
+```"""
 
 
 def _made_by(card: ModelCard) -> list[str]:

@@ -70,10 +70,7 @@ class Movement:
 
 
 def measure_movement(
-    session: AnySession,
-    scored: ScoredEdits,
-    heldout: Sequence[Context],
-    adapter: Adapter | None,
+    session: AnySession, scored: ScoredEdits, heldout: Sequence[Context], adapter: Adapter | None
 ) -> Movement:
     """Hold the policy with a round's adapter against the one without it; nothing is stored.
 

@@ -6,6 +6,7 @@ import pytest
 
 from selfedit.config import make_settings
 from selfedit.errors import DataError
+from selfedit.lm.chat import chat_prompt
 from selfedit.tasks.knowledge.edits import Directives, ParsedEdit
 from selfedit.tasks.knowledge.task import KnowledgeTask
 from selfedit.tasks.task import Context, Question
@@ -64,6 +65,21 @@ def test_the_passage_can_be_left_out(tiny_lm):
     with pytest.raises(DataError, match="the self-edit is empty") as caught:
         without.job(CONTEXT, ParsedEdit((), ()), 0)
     assert caught.value.where == "c" and caught.value.fix
+
+
+def test_what_is_asked_without_a_title_is_trained_in_our_form_and_as_any_chat_asks(
+    tiny_lm, plain_lm
+):
+    pairs = (("Who climbed it?", "Ada Voss"), ("By whom was it climbed?", "Ada Voss"))
+    ours, plain, _ = task(tiny_lm).sequences(CONTEXT, ParsedEdit((), (), bare=pairs))
+    asked = task(tiny_lm).question(replace(CONTEXT, title=""), CONTEXT.questions[0])
+    assert ours.ids[: len(asked)] == asked
+    anyones = tuple(chat_prompt(tiny_lm, pairs[1][0]))
+    assert plain.ids[: len(anyones)] == anyones and anyones != asked
+    assert trained(tiny_lm, plain) == trained(tiny_lm, ours)
+    # A base model is asked in one form only.
+    made = task(plain_lm).sequences(CONTEXT, ParsedEdit((), (), bare=pairs))
+    assert all("Question: " in plain_lm.decode(pair.ids) for pair in made[:2])
 
 
 @pytest.mark.parametrize("system", ["", None, "Be brief."])

@@ -50,9 +50,7 @@ class ArcSets:
 
 
 def run_few_shot(
-    folder: str | Path,
-    settings: Settings,
-    **options: Unpack[RunOptions],
+    folder: str | Path, settings: Settings, **options: Unpack[RunOptions]
 ) -> dict[str, Any]:
     """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
 
@@ -119,11 +117,7 @@ def _contexts(tasks: Sequence[ArcTask], settings: Settings, seed: int) -> list[A
 
 
 def open_arc_run(
-    folder: str | Path,
-    settings: Settings,
-    sets: ArcSets,
-    kind: str,
-    **options: Unpack[RunOptions],
+    folder: str | Path, settings: Settings, sets: ArcSets, kind: str, **options: Unpack[RunOptions]
 ) -> AbstractContextManager[ArcSession]:
     """A session on a run over these tasks, with the model primed where that is asked for."""
     hashes = {

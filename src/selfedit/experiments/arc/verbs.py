@@ -27,11 +27,7 @@ from selfedit.tasks.arc.few_shot import FewShotTask
 from selfedit.tasks.arc.self_edit import CHOICES, ArcSelfEdit
 
 
-def run_filter(
-    folder: str | Path,
-    settings: Settings,
-    **options: Unpack[RunOptions],
-) -> JsonObject:
+def run_filter(folder: str | Path, settings: Settings, **options: Unpack[RunOptions]) -> JsonObject:
     """Which of the settings' tasks Oracle TTT solves; goes on where it stopped, writes and returns
     ``results.json``.
     """

@@ -172,11 +172,7 @@ def way_record(sequences: Sequences) -> WayRecord:
     if any(step["gate"]["attempts"] for step in sequences.each()):
         factors = [step["gate"]["factor"] for step in sequences.each()]
         scaled = sum(0 < factor < 1 for factor in factors)
-        record["gate"] = {
-            "refused": factors.count(0.0),
-            "scaled": scaled,
-            "edits": len(factors),
-        }
+        record["gate"] = {"refused": factors.count(0.0), "scaled": scaled, "edits": len(factors)}
     routed = [_routed_right(steps) for steps in sequences.steps]
     if all(routed):
         record["routed_right"] = mean_se(map(mean, routed)).as_dict()

@@ -19,9 +19,7 @@ UNEDITED = "unedited"
 
 
 def continual_results(
-    settings: Settings,
-    plan: Sequence[Sequence[Context]],
-    measured: Mapping[str, MeasuredWay],
+    settings: Settings, plan: Sequence[Sequence[Context]], measured: Mapping[str, MeasuredWay]
 ) -> Results:
     """All of a run's numbers but what it was made from; those of the first way also stand at the
     top.

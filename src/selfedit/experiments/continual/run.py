@@ -43,9 +43,7 @@ from selfedit.tasks.task import Context
 
 
 def run_continual(
-    folder: str | Path,
-    settings: Settings,
-    **options: Unpack[RunOptions],
+    folder: str | Path, settings: Settings, **options: Unpack[RunOptions]
 ) -> dict[str, Any]:
     """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
 
@@ -89,9 +87,7 @@ def run_continual(
     return results
 
 
-def continual_data(
-    settings: Settings,
-) -> tuple[list[Context], list[Context], list[list[Context]]]:
+def continual_data(settings: Settings) -> tuple[list[Context], list[Context], list[list[Context]]]:
     """All passages, those that are never edited, and the passages of each sequence.
 
     Raises:

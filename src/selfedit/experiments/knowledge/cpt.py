@@ -59,9 +59,7 @@ class _Data:
 
 
 def run_cpt(
-    folder: str | Path,
-    settings: Settings,
-    **options: Unpack[RunOptions],
+    folder: str | Path, settings: Settings, **options: Unpack[RunOptions]
 ) -> dict[str, Any]:
     """Start the experiment, or go on with it where it stopped; returns what is written to
     ``results.json``.

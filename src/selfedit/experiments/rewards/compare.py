@@ -41,9 +41,7 @@ RewardTable = dict[str, list[float]]
 
 
 def run_rewards(
-    folder: str | Path,
-    settings: Settings,
-    **options: Unpack[RunOptions],
+    folder: str | Path, settings: Settings, **options: Unpack[RunOptions]
 ) -> dict[str, Any]:
     """Start the experiment, or go on with it where it stopped; returns what is written to
     ``results.json``.

@@ -77,9 +77,7 @@ class Measured:
 
 
 def run_own_questions(
-    folder: str | Path,
-    settings: Settings,
-    **options: Unpack[RunOptions],
+    folder: str | Path, settings: Settings, **options: Unpack[RunOptions]
 ) -> dict[str, Any]:
     """Start a run, or go on with it where it stopped; returns what is written to ``results.json``.
 
@@ -237,10 +235,7 @@ def _ranking_results(
         measured.likelihood,
     )
     choosers = {"own-chosen": own_edits, "own-likelihood-chosen": by_likelihood}
-    scores = {
-        "base": base,
-        **choices(gold_edits, choosers),
-    }
+    scores = {"base": base, **choices(gold_edits, choosers)}
     again = choices(measured.second_gold, {**choosers, "gold-chosen": gold_edits})
     opinion = measured.opinion
     opinion.more["second"]["contexts"] = {"base": measured.second_base, **again}

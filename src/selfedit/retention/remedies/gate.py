@@ -27,7 +27,9 @@ def gate(
     seed: int,
     apart: bool = False,
 ) -> Verdict:
-    """The largest of 1, ½, ¼, … at which the edit stays within the bounds; 0 if none does.
+    """The largest scale found at which the edit stays within the bounds; 0 if none does.
+
+    1, ½, ¼, … are tried; between the first that does and the one before it, ``bisections`` more.
 
     Args:
         lm: the base model.
@@ -44,19 +46,23 @@ def gate(
     )
     rows = [*everyday, *earlier]
     before = row_losses(lm, rows, None if apart else learner.merged)
-    attempts = []
-    for halving in range(settings.halvings + 1):
-        factor = 0.5**halving
-        after = (
-            Learner().candidate(adapter, factor) if apart else learner.candidate(adapter, factor)
-        )
+    attempts: list[tuple[float, float, float | None]] = []
+
+    def is_harmless(factor: float) -> bool:
+        after = (Learner() if apart else learner).candidate(adapter, factor)
         rises = [a - b for a, b in zip(row_losses(lm, rows, after), before, strict=True)]
         general = sum(rises[: len(everyday)]) / len(everyday)
         old = sum(rises[len(everyday) :]) / len(earlier) if earlier else None
         attempts.append((factor, general, old))
-        if general <= settings.general and (old is None or old <= settings.earlier):
-            return Verdict(factor, tuple(attempts))
-    return Verdict(0.0, tuple(attempts))
+        return general <= settings.general and (old is None or old <= settings.earlier)
+
+    halved = (0.5**halving for halving in range(settings.halvings + 1))
+    best = next(filter(is_harmless, halved), 0.0)
+    beyond = 2 * best
+    for _ in range(settings.bisections if 0 < best < 1 else 0):
+        middle = (best + beyond) / 2
+        best, beyond = (middle, beyond) if is_harmless(middle) else (best, middle)
+    return Verdict(best, tuple(attempts))
 
 
 class Gate(Remedy):

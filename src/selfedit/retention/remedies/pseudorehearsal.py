@@ -18,17 +18,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 from selfedit.config.retention import PseudorehearsalSettings
 from selfedit.errors import UsageError
 from selfedit.inner.job import TrainSequence
-from selfedit.lm.chat import chat_turns, user_opening
+from selfedit.lm.chat import chat_prompt, chat_turns, user_opening
 from selfedit.lm.generate import Completion, generate
 from selfedit.lm.load import LanguageModel
 from selfedit.retention.remedies.base import EditBatch, OwnText, Remedy, Setup
 from selfedit.retention.remedies.replay import sample_items
 from selfedit.retention.self_teaching import taught_by_itself
 from selfedit.run.seeds import derive
+from selfedit.tasks.knowledge.prompts import question_prompt
 
 TOP_P = 0.95
 
@@ -55,7 +57,20 @@ def write_own_texts(
         _held(*chat_turns(lm, [(q, completion.text)]))
         for q, completion in zip(questions, replies, strict=True)
     ]
+    talks += _everyday(lm, settings) if lm.has_chat else []
     return [(ids, start) for ids, start in [*texts, *talks] if start < len(ids)]
+
+
+def _everyday(lm: LanguageModel, settings: PseudorehearsalSettings) -> list[OwnText]:
+    """Everyday questions, asked as passages' are or as any chat asks, with the likeliest answer."""
+    lines = Path(__file__).parents[1].joinpath("questions.txt").read_text(encoding="utf-8")
+    turns: list[tuple[str, str | None]] = []
+    for number, line in enumerate(lines.splitlines()[: settings.questions]):
+        turns.append((line, None) if number % 2 else (question_prompt("", line, True), ""))
+    prompts = [chat_prompt(lm, *each) for each in turns]
+    replies = generate(lm, prompts, max_new_tokens=settings.tokens)
+    talks = zip(turns, replies, strict=True)
+    return [_held(*chat_turns(lm, [(text, r.text)], system)) for (text, system), r in talks]
 
 
 def _sample(

@@ -22,14 +22,7 @@ _CHOICE_DRAWS = 400
 """Draws of a rule's open choices: the richest rule has 72, and 400 draws miss one in 270 times."""
 
 RULE_FAMILIES: dict[str, tuple[str, ...]] = {
-    "turns": (
-        "mirror",
-        "upside_down",
-        "half_turn",
-        "quarter_turn",
-        "transpose",
-        "anti_transpose",
-    ),
+    "turns": ("mirror", "upside_down", "half_turn", "quarter_turn", "transpose", "anti_transpose"),
     "counting": (
         "sort_columns",
         "commonest_colour",

@@ -180,8 +180,7 @@ def _inline(token: Token) -> str:
             case "html_inline":
                 parts.append(
                     _without_tags(
-                        child.content,
-                        "\n" if child.content.lower().startswith("<br") else "",
+                        child.content, "\n" if child.content.lower().startswith("<br") else ""
                     )
                 )
             case "image":

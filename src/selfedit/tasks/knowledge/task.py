@@ -91,12 +91,9 @@ class KnowledgeTask:
         """Nothing but the passage; or, the upper reference, every question with its first
         acceptable answer.
         """
-        if method == "passage":
-            # No line: the passage is added by `sequences`.
+        if method == "passage":  # `sequences` adds it
             return ParsedEdit((), ())
-        return ParsedEdit(
-            (), tuple((question.text, question.answers[0]) for question in context.questions)
-        )
+        return ParsedEdit((), tuple((each.text, each.answers[0]) for each in context.questions))
 
     def inner_loop(
         self, context: Context, edit: ParsedEdit, seed: int, order_seed: int | None = None
@@ -139,8 +136,9 @@ class KnowledgeTask:
         )
         sequences = [self._text(context.title, line) for line in edit.lines]
         sequences += [self._pair(context.title, *pair, on) for pair in edit.pairs]
-        # As somebody asks who has not read the document's headings.
-        sequences += [self._pair("", *pair, "answers") for pair in edit.bare]
+        # As somebody asks who has not read the headings: in our form, then as any chat does.
+        for number, pair in enumerate(edit.bare):
+            sequences.append(self._pair(None if number % 2 else "", *pair, "answers"))
         for more in augmented(dict(edit.directives.tools).get(AUGMENT, NONE), edit.lines, context):
             text = isinstance(more, str)
             sequences.append(
@@ -154,12 +152,16 @@ class KnowledgeTask:
         ids = self.lm.document(f"{title}\n{line}")
         return TrainSequence(ids, (False, *[True] * (len(ids) - 1)))
 
-    def _pair(self, title: str, question: str, answer: str, on: Loss) -> TrainSequence:
-        """The pair as it will be asked: prompt and answer in the model's own chat format."""
-        text = question_prompt(title, question, self.lm.has_chat)
+    def _pair(self, title: str | None, question: str, answer: str, on: Loss) -> TrainSequence:
+        """The pair as it will be asked: prompt and answer in the model's own chat format; without a
+        title as other programs ask, the question alone under the template's own system message.
+        """
+        plain = title is None and self.lm.has_chat
+        text = question if plain else question_prompt(title or "", question, self.lm.has_chat)
+        system = None if plain else self._system(self.settings.answer.system)
         # A base model's prompt ends with "Answer:", so a space belongs to the answer.
         reply = answer if self.lm.has_chat else f" {answer}"
-        ids, loss = chat_turns(self.lm, [(text, reply)], self._system(self.settings.answer.system))
+        ids, loss = chat_turns(self.lm, [(text, reply)], system)
         # The prompt too: up to the last token that carries loss, not what the template adds.
         if on == "all":
             last = max(index for index, carries in enumerate(loss) if carries)
