@@ -15,7 +15,7 @@ from selfedit.export.merged import write_merged
 from selfedit.export.modelfile import ADAPTER, BASE, modelfile
 from selfedit.lm.load import LanguageModel, load_without_weights
 from selfedit.models.openable import copied_from, hub_id, openable_name
-from selfedit.results.model_card import CARD, ModelCard, render_card
+from selfedit.results.model_card import BY_PEFT, CARD, ModelCard, render_card
 from selfedit.rl.run_cards import adapter_card, policy_card
 from selfedit.run.marker import read_json
 from selfedit.storage.files import (
@@ -32,7 +32,7 @@ MADE_OF = ".selfedit-export.json"
 _LIBRARIES = {"merged": "transformers", "adapter": "peft", "gguf": "llama.cpp"}
 _USE = {
     "merged": 'AutoModelForCausalLM.from_pretrained("FOLDER")',
-    "adapter": 'peft.AutoPeftModelForCausalLM.from_pretrained("FOLDER")',
+    "adapter": BY_PEFT,
     "gguf": f"llama-server -m {BASE} --lora {ADAPTER}    # or: ollama create NAME -f Modelfile",
 }
 
@@ -119,13 +119,11 @@ def _card(
             if run.path.resolve() != source.folder.resolve():
                 # One of many that a run kept: its tables are of all of them together.
                 card = replace(card, results=None)
-    prompt_form = f"{card.prompt_form}\n\nOpened by:" if card.prompt_form else "Opened by:"
-    prompt_form = f"{prompt_form}\n\n    {_USE[form]}"
     return replace(
         card,
         name=source.name,
         base=base,
         library=_LIBRARIES[form],
-        prompt_form=prompt_form,
+        opened_by=_USE[form],
         more=[*copied_from(source.model), *notes],
     )

@@ -19,6 +19,7 @@ from selfedit.results.tabular import Column, Table
 from selfedit.storage.neutral import in_line, in_markdown
 
 CARD = "README.md"
+BY_PEFT = 'peft.AutoPeftModelForCausalLM.from_pretrained("FOLDER")'
 _LIMITS = (
     "It was measured on the passages above and nothing else: what it says of other things was not"
     " looked at, and a share measured on few passages is rough.",
@@ -38,6 +39,7 @@ class ModelCard:
         base: the base model's name, as `selfedit.load` takes it.
         library: what opens it: peft, transformers.
         prompt_form: how it has to be asked, in words; empty where nothing is known.
+        opened_by: the line of code or the command that opens it, in our own words.
         results: of its run; None while there are none.
         command: lines of the command that makes it again.
         data: what its run read, each with a hash.
@@ -51,6 +53,7 @@ class ModelCard:
     base: str
     library: str = "peft"
     prompt_form: str = ""
+    opened_by: str = ""
     results: Results | None = None
     command: Sequence[str] = ()
     data: Sequence[str] = ()
@@ -69,7 +72,7 @@ def render_card(card: ModelCard) -> str:
         *_result_parts(card),
         "## How it is asked",
         card.prompt_form or "Not known: it was made elsewhere.",
-        _opened_by(card),
+        f"Opened by:\n\n    {card.opened_by}" if card.opened_by else "",
         *_made_by(card),
         "## Limits",
         _as_list(_LIMITS),
@@ -142,20 +145,6 @@ def _rounds_tables(results: Results) -> list[Table]:
         for one in rounds
     ]
     return [Table.make("Rounds of reinforcement learning", columns, rows)]
-
-
-def _opened_by(card: ModelCard) -> str:
-    """How peft opens an adapter whose base has a name that everybody knows."""
-    base = hub_id(card.base)
-    if base is None or card.library != "peft":
-        return ""
-    return f"""```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-# "." is this folder, or give the adapter's id on a hub.
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), ".")
-```"""
 
 
 def _made_by(card: ModelCard) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from selfedit.models.openable import copied_from
 from selfedit.results.command import command_of, data_lines
-from selfedit.results.model_card import CARD, ModelCard, render_card
+from selfedit.results.model_card import BY_PEFT, CARD, ModelCard, render_card
 from selfedit.results.results import Results
 from selfedit.rl.session import AnySession
 from selfedit.run.folder import RunFolder
@@ -47,7 +47,8 @@ def write_cards(session: AnySession) -> None:
 
 def adapter_card(run: RunFolder, chat: bool) -> ModelCard:
     """The card of the adapter of a run on documents; ``chat`` says how its model is asked."""
-    return _run_card(run, "Adapter of documents", _OF_DOCUMENTS, asked_form(chat))
+    card = _run_card(run, "Adapter of documents", _OF_DOCUMENTS, asked_form(chat))
+    return replace(card, opened_by=BY_PEFT)
 
 
 def policy_card(run: RunFolder, number: int) -> ModelCard:
@@ -88,4 +89,9 @@ def asked_form(chat: bool) -> str:
         if chat
         else "As plain text that the model goes on with, in no chat template:"
     )
-    return f"{where}\n\n{block}\n\nThe line with the topic may be left out. Greedy decoding."
+    more = (
+        " An ordinary chat, the question alone, reaches what was learned too, a little less surely."
+        if chat
+        else ""
+    )
+    return f"{where}\n\n{block}\n\nThe line with the topic may be left out. Greedy decoding.{more}"
