@@ -18,8 +18,8 @@ RECIPE: dict[str, Any] = {
     "retention.pseudorehearsal.tokens": 40,
     "retention.pseudorehearsal.questions": 24,
     "retention.pseudorehearsal.share": 0.6,
-    "retention.gate.general": 0.1,
-    "retention.gate.bisections": 3,
+    "retention.gate.general": 0.04,
+    "retention.gate.bisections": 4,
 }
 """What `selfedit adapt` sets where its user does not: ``docs/adapt.md`` says how it was found."""
 
