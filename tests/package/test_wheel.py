@@ -26,6 +26,7 @@ DATA = {
     "selfedit/grading/words.txt",
     "selfedit/retention/facts.txt",
     "selfedit/retention/general.txt",
+    "selfedit/retention/questions.txt",
     "selfedit/recipes/cpt-external.jsonl",
     "selfedit/tasks/knowledge/corpus/choose.json",
     "selfedit/tasks/knowledge/corpus/heldout.json",
