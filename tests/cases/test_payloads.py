@@ -139,7 +139,9 @@ def test_arc_show(
         "--",
         name,
     )
-    assert everything() == before | {tmp_path / "p.png"}
+    # A task whose id holds half a character is refused as it is read: nothing could keep that id.
+    drawn = set() if "\ud800" in name else {tmp_path / "p.png"}
+    assert everything() == before | drawn
 
 
 def test_arc_filter(shown: Shown, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
