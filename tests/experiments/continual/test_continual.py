@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 
 from selfedit.config import REMEDY_CHOICE, make_settings, read_settings
 from selfedit.errors import DataError, Interrupted, RunFolderError, UsageError
-from selfedit.experiments.continual import run
 from selfedit.experiments.continual.measures import ratio_of_means
 from selfedit.experiments.continual.plan import plan_sequences
 from selfedit.experiments.continual.published import published
@@ -26,6 +25,7 @@ from selfedit.report.folder import write_report
 from selfedit.report.markdown import results_markdown
 from selfedit.results.results import Results
 from selfedit.retention.facts import everyday_facts
+from selfedit.rl import opening
 from selfedit.run.folder import RunFolder
 from stopping import Stop
 from tiny_run import LORA, HashGrader, MuteGrader, contexts
@@ -35,7 +35,7 @@ RECIPES = Path(__file__).parents[3] / "recipes"
 
 @pytest.fixture(autouse=True)
 def graded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "get_grader", lambda *_: HashGrader())
+    monkeypatch.setattr(opening, "get_grader", lambda *_: HashGrader())
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +124,11 @@ def test_sequences_without_a_verdict_are_left_out(
     lost = whole["sequences"][0][0]
     counted = [sequence for sequence in whole["sequences"] if lost not in sequence]
     assert 0 < len(counted) < 4
-    monkeypatch.setattr(run, "get_grader", lambda *_: MuteGrader(f"of {lost}?"))
+    monkeypatch.setattr(opening, "get_grader", lambda *_: MuteGrader(f"of {lost}?"))
     found = run_continual(tmp_path / "some", settings, lm=small_lm)
     assert found["sequences"] == counted and found["without_verdict"] == 4 - len(counted)
     assert found["rows"][0]["n"] == len(counted)
-    monkeypatch.setattr(run, "get_grader", lambda *_: MuteGrader())
+    monkeypatch.setattr(opening, "get_grader", lambda *_: MuteGrader())
     with pytest.raises(DataError, match="no sequence has a verdict"):
         run_continual(tmp_path / "none", settings, lm=small_lm)
 
@@ -136,7 +136,7 @@ def test_sequences_without_a_verdict_are_left_out(
 def test_a_probe_without_a_verdict_is_left_out(
     small, small_lm, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(run, "get_grader", lambda *_: MuteGrader("of c8?"))
+    monkeypatch.setattr(opening, "get_grader", lambda *_: MuteGrader("of c8?"))
     found = run_continual(
         tmp_path / "one", small(continual={"sequences": 1, "steps": 1, "probes": 2}), lm=small_lm
     )

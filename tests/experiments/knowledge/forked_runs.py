@@ -21,7 +21,7 @@ from selfedit.config import make_settings
 from selfedit.errors import SelfEditError
 from selfedit.experiments.knowledge import train
 from selfedit.lm.load import LanguageModel, load
-from selfedit.rl import sample
+from selfedit.rl import opening, sample
 from selfedit.run.interrupt import Interrupt
 from tiny_run import HashGrader
 
@@ -82,7 +82,7 @@ def main() -> None:
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     lm = load(sys.argv[1], device="cpu")
-    train.get_grader = lambda *_: HashGrader()
+    opening.get_grader = lambda *_: HashGrader()
     sample.ROWS = 3  # a step of sampling is one passage's candidates
     print("ready", flush=True)
     for line in sys.stdin:

@@ -143,9 +143,7 @@ def test_answers_without_a_verdict_are_counted_over_all_seeds(
     changed["eval"] |= {"repeats": 2}
     twice = make_settings(changed)
     question = cpt_contexts(twice)[0].questions[0].text
-    monkeypatch.setattr(
-        "selfedit.experiments.knowledge.cpt.get_grader", lambda *_: MuteGrader(question)
-    )
+    monkeypatch.setattr("selfedit.rl.opening.get_grader", lambda *_: MuteGrader(question))
     results = run_cpt(tmp_path / "run", twice)
     assert results["no_verdict"] == {"base": 1, "passage": 2}
     with RunFolder.read(tmp_path / "run") as run:
@@ -194,7 +192,7 @@ def test_a_grader_without_any_verdict_is_named_as_the_reason(
         def grade(self, question: str, golds: Sequence[str], answer: str) -> Grade:
             return Grade(None, None, self.name)
 
-    monkeypatch.setattr("selfedit.experiments.knowledge.cpt.get_grader", lambda *_: Silent())
+    monkeypatch.setattr("selfedit.rl.opening.get_grader", lambda *_: Silent())
     with pytest.raises(DataError, match="verdict"):
         run_cpt(
             tmp_path / "run",

@@ -12,13 +12,13 @@ import pytest
 
 from selfedit.config import OwnQuestionSettings, make_settings, read_settings
 from selfedit.errors import DataError, Interrupted, UsageError
-from selfedit.experiments.knowledge import train
 from selfedit.experiments.knowledge.train import run_knowledge
 from selfedit.experiments.rewards import own_questions
 from selfedit.experiments.rewards.agreement import choices, rank_agreement
 from selfedit.experiments.rewards.own_questions import run_own_questions
 from selfedit.grading.grader import get_grader
 from selfedit.lm.load import load
+from selfedit.rl import opening
 from selfedit.rl import own_questions as stage
 from selfedit.rl.rounds import rl_place
 from selfedit.run.folder import RunFolder
@@ -104,8 +104,7 @@ def written(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         stage, "read_quiz", lambda task, text: read(task, QUIZ.format(n=len(text) % 7))
     )
-    for module in (own_questions, train):
-        monkeypatch.setattr(module, "get_grader", lambda *_: HashGrader())
+    monkeypatch.setattr(opening, "get_grader", lambda *_: HashGrader())
 
 
 @pytest.fixture
@@ -181,11 +180,11 @@ def test_passages_without_a_verdict_are_left_out(
     whole = run_own_questions(tmp_path / "whole", small(), lm=lm)
     lost = next(iter(whole["contexts"]))
     # Own questions are judged by the same grader: only the gold ones name the passage.
-    monkeypatch.setattr(own_questions, "get_grader", lambda *_: MuteGrader(f"of {lost}?"))
+    monkeypatch.setattr(opening, "get_grader", lambda *_: MuteGrader(f"of {lost}?"))
     found = run_own_questions(tmp_path / "some", small(), lm=lm)
     assert set(found["contexts"]) == set(whole["contexts"]) - {lost}
     assert (whole["without_verdict"], found["without_verdict"]) == (0, 1)
-    monkeypatch.setattr(own_questions, "get_grader", lambda *_: MuteGrader("What is number"))
+    monkeypatch.setattr(opening, "get_grader", lambda *_: MuteGrader("What is number"))
     with pytest.raises(DataError, match="no passage has a verdict"):
         run_own_questions(tmp_path / "none", small(), lm=lm)
 
