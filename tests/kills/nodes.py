@@ -26,7 +26,7 @@ from selfedit.run.interrupt import own_signals
 from tiny_llama import made_tokenizer, tiny_llama
 
 WORKERS = 3
-LONGEST = 1.0
+LONGEST = 0.5
 """Seconds after a stored trial that a node is killed, at the most."""
 
 
