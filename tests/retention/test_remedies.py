@@ -157,7 +157,7 @@ def test_pseudorehearsal_mixes_in_the_unedited_models_own_texts(task, learner) -
 
 
 def test_pseudorehearsal_keeps_what_no_edit_is_about(task, learner) -> None:
-    held = write_own_texts(task.lm, PseudorehearsalSettings(texts=12, tokens=12), seed=3)
+    held = write_own_texts(task, PseudorehearsalSettings(texts=12, tokens=12), seed=3)
     texts, apart = held[::2], [ids for ids, _ in held[1::2]]
     before = torch.cat(list(token_losses(task.lm, apart, [None] * len(apart))))
     moved = {}
@@ -173,11 +173,9 @@ def test_pseudorehearsal_keeps_what_no_edit_is_about(task, learner) -> None:
 
 def test_own_texts_come_from_the_seed_and_pseudorehearsal_is_refused_without_any(task) -> None:
     settings = PseudorehearsalSettings(texts=6, tokens=8)
-    texts = write_own_texts(task.lm, settings, seed=1)
+    texts = write_own_texts(task, settings, seed=1)
     assert (
-        texts
-        == write_own_texts(task.lm, settings, seed=1)
-        != write_own_texts(task.lm, settings, seed=2)
+        texts == write_own_texts(task, settings, seed=1) != write_own_texts(task, settings, seed=2)
     )
     opening = user_opening(task.lm)
     talks = [text for text in texts if text[0][: len(opening)] == opening]
@@ -190,8 +188,8 @@ def test_own_texts_come_from_the_seed_and_pseudorehearsal_is_refused_without_any
 
 def test_everyday_questions_are_rehearsed_as_they_are_asked_and_none_is_measured(task) -> None:
     settings = PseudorehearsalSettings(texts=3, tokens=8, questions=4)
-    without = write_own_texts(task.lm, settings.model_copy(update={"questions": 0}), seed=1)
-    texts = write_own_texts(task.lm, settings, seed=1)
+    without = write_own_texts(task, settings.model_copy(update={"questions": 0}), seed=1)
+    texts = write_own_texts(task, settings, seed=1)
     assert texts[: len(without)] == without and len(texts) == len(without) + 4
     rehearsed = Path(pseudorehearsal.__file__).parents[1].joinpath("questions.txt")
     questions = rehearsed.read_text(encoding="utf-8").splitlines()
@@ -207,7 +205,8 @@ def test_everyday_questions_are_rehearsed_as_they_are_asked_and_none_is_measured
 
 def test_a_model_without_a_chat_template_writes_texts_alone(small_folder: Path) -> None:
     lm = replace(load(str(small_folder), device="cpu"), has_chat=False)
-    texts = write_own_texts(lm, PseudorehearsalSettings(texts=9, tokens=8, questions=4), seed=1)
+    plain = KnowledgeTask(lm, tiny_settings())
+    texts = write_own_texts(plain, PseudorehearsalSettings(texts=9, tokens=8, questions=4), seed=1)
     assert len(texts) > 5 and all(start == 1 for _, start in texts)
 
 

@@ -85,8 +85,9 @@ def _work_parts(
     epochs = settings.inner.optim.epochs
     if "pseudorehearsal" in retention.remedies:
         rehearsal = retention.pseudorehearsal
-        written = TURNS * rehearsal.texts * rehearsal.tokens
-        texts = WorkPart("own texts", rehearsal.texts, "texts", written * seconds["written"])
+        count = rehearsal.texts + rehearsal.questions
+        written = (TURNS * rehearsal.texts + rehearsal.questions) * rehearsal.tokens
+        texts = WorkPart("own texts", count, "texts", written * seconds["written"])
         yield ("training",), texts
         sequences = len(contexts) + 2 * facts + edits * 4
         rehearsed = rehearsal.share * sequences * TURNS * rehearsal.tokens

@@ -20,8 +20,7 @@ def kept_own_texts(session: AnySession, remedies: Iterable[str]) -> list[OwnText
         return []
     settings, ledger = session.settings, session.run.ledger
     if (stored := ledger.step(STEP)) is None:
-        stored = {
-            "texts": write_own_texts(session.lm, settings.retention.pseudorehearsal, settings.seed)
-        }
+        rehearsal = settings.retention.pseudorehearsal
+        stored = {"texts": write_own_texts(session.task, rehearsal, settings.seed)}
         ledger.finish_step(STEP, stored)
     return [(ids, start) for ids, start in stored["texts"]]

@@ -6,7 +6,9 @@ self-synthesized rehearsal (Huang et al. 2024, arXiv 2403.01244). Replay needs w
 needs nothing but the model, and keeps what no edit was ever about. Two thirds of the texts begin
 from nothing; the others are conversations, the user's side written by the model too, from its chat
 template up to where the user speaks (Magpie, Xu et al. 2024, arXiv 2406.08464): a model that
-forgets how to do as it is told writes worse self-edits.
+forgets how to do as it is told writes worse self-edits. Beside them, where
+``retention.pseudorehearsal.questions`` says so, everyday questions with its likeliest answers: what
+is asked shortly of a passage is learned, and else spreads to all that is asked shortly.
 
 The texts carry KL(unedited model ‖ model) alone, not a next-token loss: a sample is to be predicted
 as it was before, not to be learned by heart.
@@ -30,19 +32,20 @@ from selfedit.retention.remedies.base import EditBatch, OwnText, Remedy, Setup
 from selfedit.retention.remedies.replay import sample_items
 from selfedit.retention.self_teaching import taught_by_itself
 from selfedit.run.seeds import derive
-from selfedit.tasks.knowledge.prompts import question_prompt
+from selfedit.tasks.knowledge.task import KnowledgeTask
 
 TOP_P = 0.95
 
 
 def write_own_texts(
-    lm: LanguageModel, settings: PseudorehearsalSettings, seed: int
+    task: KnowledgeTask, settings: PseudorehearsalSettings, seed: int
 ) -> list[OwnText]:
     """What the unedited model writes: texts from nothing and conversations, of which the reply is
     held.
 
     A model without a chat template writes no conversations.
     """
+    lm = task.lm
     chats = settings.texts // 3 if lm.has_chat else 0
     plain = _sample(lm, [lm.text_start] * (settings.texts - chats), settings.tokens, seed, "text")
     texts: list[OwnText] = [
@@ -57,20 +60,19 @@ def write_own_texts(
         _held(*chat_turns(lm, [(q, completion.text)]))
         for q, completion in zip(questions, replies, strict=True)
     ]
-    talks += _everyday(lm, settings) if lm.has_chat else []
+    talks += _everyday(task, settings) if lm.has_chat else []
     return [(ids, start) for ids, start in [*texts, *talks] if start < len(ids)]
 
 
-def _everyday(lm: LanguageModel, settings: PseudorehearsalSettings) -> list[OwnText]:
+def _everyday(task: KnowledgeTask, settings: PseudorehearsalSettings) -> list[OwnText]:
     """Everyday questions, asked as passages' are or as any chat asks, with the likeliest answer."""
     lines = Path(__file__).parents[1].joinpath("questions.txt").read_text(encoding="utf-8")
-    turns: list[tuple[str, str | None]] = []
-    for number, line in enumerate(lines.splitlines()[: settings.questions]):
-        turns.append((line, None) if number % 2 else (question_prompt("", line, True), ""))
-    prompts = [chat_prompt(lm, *each) for each in turns]
-    replies = generate(lm, prompts, max_new_tokens=settings.tokens)
+    questions = enumerate(lines.splitlines()[: settings.questions])
+    turns = [task.turn(None if number % 2 else "", line) for number, line in questions]
+    prompts = [chat_prompt(task.lm, *each) for each in turns]
+    replies = generate(task.lm, prompts, max_new_tokens=settings.tokens)
     talks = zip(turns, replies, strict=True)
-    return [_held(*chat_turns(lm, [(text, r.text)], system)) for (text, system), r in talks]
+    return [_held(*chat_turns(task.lm, [(text, r.text)], system)) for (text, system), r in talks]
 
 
 def _sample(

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from selfedit.errors import DataError, FormatError, Unavailable
 from selfedit.storage.bounded import BoundedReader, files_below
+from selfedit.storage.neutral import as_unicode
 from selfedit.tasks.arc.grids import Grid, as_grid, grid_key
 from selfedit.tasks.arc.task import ArcTask, Pair
 from selfedit.tasks.arc.tokens import count_tokens
@@ -70,7 +71,7 @@ def load_tasks(path: Path, solutions: Path | None = None) -> list[ArcTask]:
         tasks = _read_folder(path)
     else:
         tasks = _read_file(path)
-        solutions = solutions or _sibling(path, _CHALLENGES, _SOLUTIONS)
+        solutions = solutions or _solutions_beside(path)
     if solutions is not None:
         # After reading: solutions are matched by id, whatever order they stand in.
         tasks = _with_solutions(tasks, read_arc_json(solutions), solutions)
@@ -118,7 +119,7 @@ def read_task(record: object, task_id: str, *, where: object) -> ArcTask:
     Raises:
         FormatError: a key is missing, a grid is not a grid, or there are no demonstrations.
     """
-    if not task_id.isascii() and task_id.encode(errors="replace").decode() != task_id:
+    if as_unicode(task_id) != task_id:
         what = "a task's id holds half a character (a lone \\ud8.. escape)"
         raise FormatError(what, where=where, fix="give it another")
     if not isinstance(record, Mapping) or not {"train", "test"} <= record.keys():
@@ -186,12 +187,15 @@ def _read_file(path: Path) -> list[ArcTask]:
 
 def _read_folder(folder: Path) -> list[ArcTask]:
     """The tasks of every file below a folder; solutions belong to the challenges beside them."""
+    every = files_below(folder, "*.json")
+    # Once for all: a folder may hold thousands of solutions.
+    names = {(file.parent, file.name.lower()) for file in every}
     files = [
         file
-        for file in files_below(folder, "*.json")
+        for file in every
         # Hidden ones are other programs' (._a.json); solutions are read with their challenges.
         if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and not _sibling(file, _SOLUTIONS, _CHALLENGES)
+        and not (_SOLUTIONS in file.name.lower() and (file.parent, _challenges(file)) in names)
     ]
     if not files:
         raise DataError(
@@ -209,15 +213,21 @@ def _read_folder(folder: Path) -> list[ArcTask]:
     return tasks
 
 
-def _sibling(path: Path, word: str, other: str) -> Path | None:
-    """The file beside this one whose name has the other word, written large or small."""
-    name = path.name.lower()
-    sibling = name.replace(word, other)
+def _challenges(solutions: Path) -> str:
+    """What the challenges of a file of solutions would be called, in small letters."""
+    return solutions.name.lower().replace(_SOLUTIONS, _CHALLENGES)
+
+
+def _solutions_beside(path: Path) -> Path | None:
+    """The solutions that lie beside a file of challenges, their word written large or small."""
+    if _CHALLENGES not in path.name.lower():
+        return None
+    name = path.name.lower().replace(_CHALLENGES, _SOLUTIONS)
     try:
-        beside = sorted(path.parent.iterdir()) if sibling != name else []
+        beside = sorted(path.parent.iterdir())
     except OSError:  # a folder that may not be listed
-        beside = []
-    return next((each for each in beside if each.name.lower() == sibling and each.is_file()), None)
+        return None
+    return next((each for each in beside if each.name.lower() == name and each.is_file()), None)
 
 
 def _with_solutions(tasks: Iterable[ArcTask], solutions: object, path: Path) -> list[ArcTask]:

@@ -35,8 +35,8 @@ _PAST = {
     "came": "come", "cost": "cost", "drew": "draw", "fell": "fall", "found": "find",
     "gave": "give", "grew": "grow", "held": "hold", "kept": "keep", "led": "lead", "lost": "lose",
     "left": "leave", "made": "make", "met": "meet", "paid": "pay", "ran": "run", "rose": "rise",
-    "sold": "sell", "sent": "send", "spent": "spend", "struck": "strike",
-    "taught": "teach", "took": "take", "went": "go", "won": "win", "wrote": "write",
+    "sold": "sell", "sent": "send", "spent": "spend", "struck": "strike", "taught": "teach",
+    "took": "take", "went": "go", "won": "win", "wrote": "write",
 }  # fmt: skip
 _SMALL_FIRST = re.compile(
     r"^(?:the|a|an|each|every|its|his|her|their|our|your|all|one|two|at|no|any)$", re.I
@@ -89,13 +89,12 @@ def likeliest_wordings(lm: LanguageModel, facts: Sequence[Fact]) -> list[FactWor
 
 
 def reworded(fact: Fact, subject: str) -> str | None:
-    """The question of somebody who has not the passage's words, its subject apart; None for a
-    subject that says too little or too much, and of what is not so.
+    """The question of somebody who has none of the passage's words but the subject; None for one
+    that says too little or too much, and of what is not so.
     """
-    words = subject.split()
+    words, before = subject.split(), fact.before.split()
     if not 1 <= len(words) <= _LONGEST_SUBJECT or not content_words(subject):
         return None
-    before = fact.before.split()
     # "Paint is not kept in the house" does not say where paint is found.
     if {*re.sub("n[’']t", " not", fact.before).casefold().split()} & NEGATIONS:
         return None
@@ -147,7 +146,8 @@ def _inverted(before: list[str]) -> Iterator[tuple[int, list[str]]]:
     called", "does a card cost".
     """
     words = list(enumerate(before[1 : _LONGEST_SUBJECT + 1], start=1))
-    for index, word in [each for each in words if each[1] in _AUXILIARIES][:1]:
+    if auxiliary := next((each for each in words if each[1] in _AUXILIARIES), None):
+        index, word = auxiliary
         yield index, [word, *before[:index], *before[index + 1 :]]
         if word not in _HAVING:
             return

@@ -170,9 +170,9 @@ def _together(forms: list[PassageForm]) -> list[PassageForm]:
     joined: dict[str | int, PassageForm] = {}
     for form in forms:
         key = form.context if form.one_question else id(form)
-        if key in joined:
-            joined[key].questions.extend(form.questions)
-        joined.setdefault(key, form)
+        first = joined.setdefault(key, form)
+        if first is not form:
+            first.questions.extend(form.questions)
     return list(joined.values())
 
 

@@ -1,6 +1,4 @@
-"""Knowledge incorporation: a passage goes into the weights, and is asked about with nothing of it
-in the prompt.
-"""
+"""Knowledge incorporation: a passage goes into the weights, and is asked about without it."""
 
 from __future__ import annotations
 
@@ -59,13 +57,20 @@ class KnowledgeTask:
 
     def question(self, context: Context, question: Question) -> tuple[int, ...]:
         """Token ids that ask a question with nothing of the passage but its title."""
-        text = question_prompt(question.topic or context.title, question.text, self.lm.has_chat)
-        return tuple(chat_prompt(self.lm, text, self._system(self.settings.answer.system)))
+        turn = self.turn(question.topic or context.title, question.text)
+        return tuple(chat_prompt(self.lm, *turn))
+
+    def turn(self, title: str | None, question: str) -> tuple[str, str | None]:
+        """What a user says to ask a question, and the system message above it; without a title as
+        other programs ask, the question alone under the template's own system message.
+        """
+        if title is None and self.lm.has_chat:
+            return question, None
+        text = question_prompt(title or "", question, self.lm.has_chat)
+        return text, self._system(self.settings.answer.system)
 
     def gold(self, context: Context, question: Question) -> TrainSequence:
-        """A question with its reference answer as the model would give it, the answer and its end
-        marked.
-        """
+        """A question with its reference answer as the model gives it, answer and end marked."""
         return self._pair(context.title, question.text, question.answers[0], "answers")
 
     def completion(self, context: Context, text: str) -> TrainSequence:
@@ -153,12 +158,8 @@ class KnowledgeTask:
         return TrainSequence(ids, (False, *[True] * (len(ids) - 1)))
 
     def _pair(self, title: str | None, question: str, answer: str, on: Loss) -> TrainSequence:
-        """The pair as it will be asked: prompt and answer in the model's own chat format; without a
-        title as other programs ask, the question alone under the template's own system message.
-        """
-        plain = title is None and self.lm.has_chat
-        text = question if plain else question_prompt(title or "", question, self.lm.has_chat)
-        system = None if plain else self._system(self.settings.answer.system)
+        """The pair as it will be asked: prompt and answer in the model's own chat format."""
+        text, system = self.turn(title, question)
         # A base model's prompt ends with "Answer:", so a space belongs to the answer.
         reply = answer if self.lm.has_chat else f" {answer}"
         ids, loss = chat_turns(self.lm, [(text, reply)], system)
