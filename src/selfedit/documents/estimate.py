@@ -86,8 +86,9 @@ def _work_parts(
     if "pseudorehearsal" in retention.remedies:
         rehearsal = retention.pseudorehearsal
         count = rehearsal.texts + rehearsal.questions
-        written = (TURNS * rehearsal.texts + rehearsal.questions) * rehearsal.tokens
-        texts = WorkPart("own texts", count, "texts", written * seconds["written"])
+        spent = TURNS * rehearsal.texts * rehearsal.tokens * seconds["begun"]
+        answers = prices.answers("", rehearsal.questions).seconds
+        texts = WorkPart("own texts", count, "texts", spent + answers)
         yield ("training",), texts
         sequences = len(contexts) + 2 * facts + edits * 4
         rehearsed = rehearsal.share * sequences * TURNS * rehearsal.tokens
@@ -153,11 +154,9 @@ def measured_prices(
     # Everyday prose: its length is near that of what is read later.
     rows = [lm.document(text) for text in gate_texts()[:6]]
     prices["read"] = _timed(lambda: row_losses(lm, rows, None)) / sum(map(len, rows))
-    # Few tokens of as many texts as are written together.
-    prompts = [task.prompt(each) for each in contexts[:8]]
-    seeds = list(range(len(prompts)))
-    writing = _timed(lambda: generate(lm, prompts, max_new_tokens=12, temperature=1.0, seeds=seeds))
-    prices["written"] = writing / (12 * len(prompts))
+    # As many as are written together: of one passage one, of nothing many.
+    prices["written"] = _written_token(lm, [task.prompt(each) for each in contexts[:8]])
+    prices["begun"] = _written_token(lm, [lm.text_start] * 16)
     asking = [task.question(context, Question("q", f"{number}?", ("",))) for number in range(8)]
     limit = settings.answer.max_new_tokens
     prices["answered"] = _timed(lambda: generate(lm, asking, max_new_tokens=limit)) / len(asking)
@@ -181,6 +180,13 @@ def _train_once(lm: LanguageModel, task: KnowledgeTask, sequences: Sequence[Trai
     # One pass over a batch's sequences is as dear as any other.
     optim = type(task.optim)(epochs=1, batch_size=task.optim.batch_size)
     adapt(lm, [AdaptJob(sequences, task.lora, optim, 0)])
+
+
+def _written_token(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> float:
+    """Seconds a token, of few tokens of as many texts."""
+    seeds = list(range(len(prompts)))
+    spent = _timed(lambda: generate(lm, prompts, max_new_tokens=12, temperature=1.0, seeds=seeds))
+    return spent / (12 * len(prompts))
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -21,6 +21,7 @@ SECONDS = {
     "full": 0.0045,  # a token through full finetuning
     "policy": 0.0038,  # a token through the M-step
     "written": 0.0107,  # a token of a self-edit, sampled with others
+    "begun": 0.0107,  # a token of a text that begins from nothing, many of them together
     "answered": 0.1,  # a question
     "read": 0.0012,  # a token of a text whose loss is measured
     "mstep": 10.0,  # the rest of an M-step: merging and storing the policy
